@@ -1,0 +1,59 @@
+# make compress [SOURCE=… DEST=… PROFILE=…]   install what is needed, then run the main job (default: a sample archive)
+# make test                                   install what is needed, then run the tests
+# make lint                                   formatting, types, import directions
+# make format                                 mend what formatting can be mended
+# make setup                                  only install, for running, testing and checking
+# make clean                                  remove caches and the sample archive; `make distclean` .venv too
+
+PROFILE ?= access
+SAMPLE := $(if $(SOURCE)$(DEST),,sample)
+export SOURCE DEST PROFILE PYTHON
+# One thread for each Tesseract: several pages are read at once, and its own threads only slow it down.
+export OMP_THREAD_LIMIT := 1
+export TF_CPP_MIN_LOG_LEVEL := 2
+
+BIN := .venv/bin
+CODE := configs tasks model flows scripts tests
+
+.PHONY: help compress test lint format setup clean distclean
+
+help:
+	@sed -n 's/^# make /make /p' Makefile
+
+compress: $(SAMPLE)
+ifneq ($(SAMPLE),)
+	@SOURCE=sample/source DEST=sample/compressed scripts/compress.sh
+else
+	@scripts/compress.sh
+endif
+
+.PHONY: sample
+sample:
+	@scripts/setup.sh run
+	@test -d sample/source || $(BIN)/python -m tasks.samples sample/source
+
+test:
+	@scripts/setup.sh test
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint:
+	@scripts/setup.sh lint
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format:
+	@scripts/setup.sh lint
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+setup:
+	@scripts/setup.sh test
+
+clean:
+	rm -rf sample build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv

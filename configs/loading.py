@@ -1,0 +1,246 @@
+"""From profile and command line to settings; what is wrong is said before the first page, key by key."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+from urllib.parse import urlsplit, urlunsplit
+
+import yaml
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from configs.errors import ConfigError
+from configs.settings import Settings
+
+_NOT_IN_DIGEST = ("profile", "scan", "cluster", "storage", "importance.model")
+"""What cannot change a page's output. A model of one's own counts by its weights, not by its folder."""
+
+
+def profile_names() -> tuple[str, ...]:
+    """Return the names of the profiles that are shipped, in alphabetical order."""
+    files = resources.files("configs").iterdir()
+    return tuple(sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml")))
+
+
+def load_settings(
+    profile: str = "access", overrides: Sequence[str] = (), options: Mapping[str, object] | None = None
+) -> Settings:
+    """Return the settings of a profile, changed by `key=value` overrides and then by options.
+
+    Args:
+        profile: Name of a shipped profile, or path of a YAML file.
+        overrides: Each `section.key=value`; the value is read as YAML, e.g. `scan.exclude=["*.bak"]`.
+        options: Values by dotted key; None means not given.
+
+    Raises:
+        ConfigError: If the profile cannot be read, or a key or value is not possible; every one is named.
+    """
+    values = _read_profile(profile)
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise ConfigError(f"--set {override}: expected key=value, e.g. encode.quality=35")
+        _put(values, key.strip(), _parse_value(key.strip(), text.strip()))
+    for key, value in (options or {}).items():
+        if value is not None:
+            _put(values, key, value)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_problems(error))) from None
+
+
+def settings_digest(settings: Settings) -> str:
+    """Return 16 hexadecimal digits that change with every setting that can change output or shards."""
+    return hashlib.sha256(json.dumps(digested_settings(settings), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def digested_settings(settings: Settings) -> dict[str, object]:
+    """Return the settings that can change output or shards, by dotted key."""
+    flat = dict(_flat(settings.model_dump(mode="json")))
+    return {
+        key: value
+        for key, value in flat.items()
+        if not any(key == left_out or key.startswith(f"{left_out}.") for left_out in _NOT_IN_DIGEST)
+    }
+
+
+def public_settings(settings: Settings) -> dict[str, object]:
+    """Return the settings in force as plain values that may be written down: no key, token or password."""
+    values: dict[str, Any] = settings.model_dump(mode="json")
+    for section, model in settings:
+        if isinstance(model, BaseModel):
+            for key, value in model:
+                if isinstance(value, SecretStr) or _is_secret(type(model), key):
+                    del values[section][key]
+                elif isinstance(value, str):
+                    values[section][key] = without_password(value)
+    return values
+
+
+def without_password(url: str) -> str:
+    """Return the URL without the user and password it may carry.
+
+    >>> without_password("https://me:secret@host:9000/x"), without_password("scans/a@b")
+    ('https://host:9000/x', 'scans/a@b')
+    """
+    if "://" not in url:
+        return url
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def all_keys() -> tuple[str, ...]:
+    """Return every setting's dotted key, in order."""
+    return tuple(_keys_of(Settings))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its oldest traps: `off` and `no` are words, and a key may stand only once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ConfigError(f"{key}: stands twice{node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false|True|False)$"), list("tfTF"))
+
+
+def _read_profile(profile: str) -> dict[str, Any]:
+    text, name = _profile_text(profile)
+    try:
+        values = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, made stricter
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--profile {profile}: not valid YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"--profile {profile}: expected sections such as `encode:`, found {values!r:.80}")
+    sections = {str(key): {} if value is None else value for key, value in values.items()}
+    return {"profile": name} | sections
+
+
+def _profile_text(profile: str) -> tuple[str, str]:
+    if profile in profile_names():
+        return resources.files("configs").joinpath(f"{profile}.yaml").read_text("utf-8"), profile
+    path = Path(profile)
+    if path.is_file() or path.suffix in (".yaml", ".yml"):
+        try:
+            return path.read_text("utf-8"), path.stem
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ConfigError(f"--profile {profile}: the file cannot be read: {reason}") from None
+    raise ConfigError(
+        f"--profile {profile}: no such profile{_did_you_mean(profile, profile_names())}; "
+        f"there are {', '.join(profile_names())}, or give the path of a YAML file"
+    )
+
+
+def _parse_value(key: str, text: str) -> object:
+    if _takes_text(key):  # an access key of digits or a language `no` must stay the text it is
+        return None if text in ("", "null", "~") and not _is_required_text(key) else text.strip("\"'")
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, made stricter
+    except yaml.YAMLError:
+        return text
+
+
+def _put(values: dict[str, Any], key: str, value: object) -> None:
+    if key not in all_keys():
+        raise ConfigError(_unknown(key))
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{section}: expected keys and values, found {inner!r:.80}")
+        values = inner
+    values[last] = value
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_url=False):
+        parts = [str(part) for part in problem["loc"] if not isinstance(part, int)]
+        key = ".".join(parts) or "settings"
+        if problem["type"] == "extra_forbidden":
+            yield _unknown(key)
+            continue
+        secret = len(parts) == 2 and _is_secret(_section(parts[0]), parts[1])
+        came = "the value given" if secret else f"{problem['input']!r:.80}"
+        wanted = problem["msg"].removeprefix("Value error, ")
+        yield f"{key}: {came} is not possible. {wanted}"
+
+
+def _unknown(key: str) -> str:
+    section = key.partition(".")[0]
+    siblings = [known for known in all_keys() if known.startswith(f"{section}.")]
+    allowed = siblings or list(dict.fromkeys(known.partition(".")[0] for known in all_keys()))
+    return f"{key}: no such setting{_did_you_mean(key, all_keys())}; allowed are {', '.join(allowed)}"
+
+
+def _did_you_mean(came: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(came, known, n=3, cutoff=0.6)
+    if not near and "." not in came:  # the key without its section
+        near = [key for key in known if key.rpartition(".")[2] == came]
+    return f", did you mean {' or '.join(near)}?" if near else ""
+
+
+def _keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _keys_of(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _section(name: str) -> type[BaseModel] | None:
+    annotation = Settings.model_fields[name].annotation if name in Settings.model_fields else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _annotations(key: str) -> tuple[Any, ...]:
+    """Return the types a setting may have, a union taken apart; none for a key that does not exist."""
+    section, _, name = key.rpartition(".")
+    model = _section(section) if section else Settings
+    if model is None or name not in model.model_fields:
+        return ()
+    annotation = model.model_fields[name].annotation
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def _takes_text(key: str) -> bool:
+    return any(
+        kind in (str, SecretStr)
+        or (get_origin(kind) is Literal and all(isinstance(value, str) for value in get_args(kind)))
+        for kind in _annotations(key)
+    )
+
+
+def _is_required_text(key: str) -> bool:
+    return type(None) not in _annotations(key)
+
+
+def _is_secret(model: type[BaseModel] | None, name: str) -> bool:
+    field = model.model_fields.get(name) if model else None
+    return field is not None and (field.annotation is SecretStr or SecretStr in get_args(field.annotation))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

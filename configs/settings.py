@@ -1,0 +1,176 @@
+"""Settings: closed, frozen models that a profile and the command line fill in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+
+class Closed(BaseModel):
+    """A settings model that cannot be changed and refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class ScanSettings(Closed):
+    """Which documents of the source are worked on."""
+
+    include: tuple[str, ...] = ()
+    """Globs on the document key; when any is given, a key must match one of them."""
+    exclude: tuple[str, ...] = ()
+    """Globs on the document key; a key that matches one is skipped and counted."""
+    keys: str | None = None
+    """A text file (path or URL) of document keys, one a line; only these are worked on."""
+
+
+class LimitSettings(Closed):
+    """What one document or page may cost."""
+
+    max_page_pixels: int = Field(120_000_000, ge=1)
+    """Pages with more pixels are kept whole with reason `too_large`."""
+    max_document_bytes: int = Field(2_000_000_000, ge=1)
+    """Larger source files are kept whole with reason `too_large`."""
+    max_document_pages: int = Field(10_000, ge=1)
+    """Documents with more pages are kept whole with reason `too_many_pages`."""
+
+
+class OcrSettings(Closed):
+    """How Tesseract reads a page."""
+
+    language: str = Field("eng", pattern=r"^[A-Za-z_]+(\+[A-Za-z_]+)*$")
+    """Tesseract language code(s), joined by `+`; each must be installed."""
+    max_dpi: int = Field(300, ge=100, le=600)
+    """Pages of a higher resolution are brought down to this before they are read."""
+    min_dpi: int = Field(200, ge=70, le=300)
+    """Pages of a lower resolution are enlarged to this, at most twofold, before they are read."""
+    timeout_s: float = Field(180.0, gt=0)
+    """A page whose OCR gives no answer in this time is kept whole with reason `ocr_timeout`."""
+
+
+class ImportanceSettings(Closed):
+    """What the network's score means."""
+
+    threshold: float = Field(0.05, ge=0, le=1)
+    """A tile whose score reaches this keeps its full resolution."""
+    model: str | None = None
+    """Folder of another trained model than the one shipped; it must hold the same files."""
+
+
+class ResolutionSettings(Closed):
+    """How far the resolution of unimportant tiles may fall."""
+
+    harshest_level: Literal[1, 2, 4, 8] = 8
+    """The coarsest level a tile may reach; 1 turns rescaling off."""
+    error_budget: float = Field(6.0, ge=0, le=64)
+    """Largest luma error (grey levels, averaged over 1/64 inch, then root mean square over 1/16 inch) of a tile that is
+    not important at all."""
+    margin_inch: float = Field(0.02, ge=0, le=0.5)
+    """Length on paper round a full-resolution tile within which nothing is changed."""
+    feather_inch: float = Field(0.05, ge=0, le=0.5)
+    """Length on paper over which two levels are blended, outside the margin."""
+
+
+class EncodeSettings(Closed):
+    """How a page is written."""
+
+    codec: Literal["avif", "webp", "jpeg"] = "avif"
+    """Format of grey and colour pages; bitonal and two-tone pages become CCITT G4 TIFF."""
+    quality: int = Field(40, ge=1, le=100)
+    """Pillow's quality for the first try."""
+    retry_quality_step: int = Field(20, ge=1, le=99)
+    """Added to the quality when ink fails the legibility check although it has its full resolution."""
+    speed: int = Field(9, ge=0, le=10)
+    """AVIF encoder speed; 10 is fastest."""
+    two_tone_to_bitonal: bool = True
+    """Write a two-tone page (a bitonal scan saved as grey or colour) back as one bit."""
+
+
+class LegibilitySettings(Closed):
+    """What a compressed page must still show of its source."""
+
+    mode: Literal["enforce", "measure", "off"] = "enforce"
+    """`enforce` keeps a page that fails, `measure` only writes the figures, `off` skips the check."""
+    min_block_ssim: float = Field(0.5, ge=0, le=1)
+    """Least luma SSIM that the worst block of ink may have."""
+    max_chroma_error: float = Field(12.0, ge=0)
+    """Largest 95th percentile of the chroma difference at 1/8 size, in grey levels."""
+    max_attempts: int = Field(3, ge=1, le=5)
+    """Encodings tried, each with more kept where the last one failed; then the page is kept whole (`legibility`)."""
+
+
+class ShardSettings(Closed):
+    """How the archive is cut into shards."""
+
+    max_documents: int = Field(200, ge=1, le=100_000)
+    """A shard never holds more documents."""
+    max_bytes: int = Field(500_000_000, ge=1)
+    """A shard is closed once its sources reach this many bytes."""
+
+
+class StatsSettings(Closed):
+    """What the Parquet statistics hold."""
+
+    words: Literal["full", "boxes", "off"] = "full"
+    """OCR words with their text, as boxes without text (personal records), or not at all."""
+
+
+class ClusterSettings(Closed):
+    """Where the work runs. None of it changes the output."""
+
+    scheduler: str | None = None
+    """Address of a running Dask scheduler; without it a local cluster is started."""
+    workers: int | None = Field(None, ge=1)
+    """Worker processes of the local cluster; the number of CPU cores without it."""
+    memory_per_worker: str = "auto"
+    """Dask memory limit of a local worker, e.g. `4GiB`; `auto` shares out the machine's."""
+    pages_in_flight_per_worker: int = Field(2, ge=1, le=64)
+    """Pages that may be decoded at once, per worker."""
+    pixels_in_flight_per_worker: int = Field(150_000_000, ge=1)
+    """Pixels that may be decoded at once, per worker; one page is always let in."""
+    shards_at_once: int = Field(2, ge=1, le=64)
+    """Shard task runs that Prefect runs at a time."""
+    scoring_batch_pages: int = Field(4, ge=1, le=64)
+    """Pages scored together in one batch, at most."""
+
+
+class StorageSettings(Closed):
+    """How object storage is reached. The usual AWS environment variables work without any of these."""
+
+    endpoint_url: str | None = None
+    """S3 endpoint; `AWS_ENDPOINT_URL` without it."""
+    region: str | None = None
+    """S3 region; `AWS_DEFAULT_REGION` without it."""
+    access_key_id: SecretStr | None = None
+    """S3 access key; never written to disk or logs."""
+    secret_access_key: SecretStr | None = None
+    """S3 secret key; never written to disk or logs."""
+    session_token: SecretStr | None = None
+    """S3 session token; never written to disk or logs."""
+    retries: int = Field(5, ge=0, le=20)
+    """Further tries of one store call, with back-off and jitter, before the shard fails."""
+
+
+class Settings(Closed):
+    """Everything that decides what a run does."""
+
+    profile: str = "access"
+    """Name of the profile these settings came from; for the record only."""
+    scan: ScanSettings = ScanSettings()
+    limits: LimitSettings = LimitSettings()
+    ocr: OcrSettings = OcrSettings()
+    importance: ImportanceSettings = ImportanceSettings()
+    resolution: ResolutionSettings = ResolutionSettings()
+    encode: EncodeSettings = EncodeSettings()
+    legibility: LegibilitySettings = LegibilitySettings()
+    shard: ShardSettings = ShardSettings()
+    stats: StatsSettings = StatsSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    storage: StorageSettings = StorageSettings()
+
+    @field_validator("profile")
+    @classmethod
+    def _name_is_plain(cls, name: str) -> str:
+        if not name or "\n" in name:
+            raise ValueError("a profile's name is one line of text")
+        return name

@@ -1,0 +1,237 @@
+"""The command line. Whatever goes wrong, the user reads one clear line; tracebacks go to the log file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+import configs.errors
+import tasks.errors
+from configs.loading import load_settings
+from configs.settings import Settings
+
+if TYPE_CHECKING:
+    from flows.summary import RunSummary
+
+BROKEN, WRONG_SETTINGS, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
+_CONFIG_ERRORS = (configs.errors.ConfigError, tasks.errors.ConfigError)
+
+app = typer.Typer(
+    help="Shrink archives of scanned documents and keep what people look at them for.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+log = logging.getLogger(__name__)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata
+
+        try:
+            print(metadata.version("foliopress"))
+        except metadata.PackageNotFoundError:
+            print("unknown (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Foliopress."""
+
+
+@app.command()
+def compress(
+    source: Annotated[str, typer.Argument(help="Path or URL of the scans (file, s3, …); never written to.")],
+    dest: Annotated[str, typer.Argument(help="Path or URL of the output.")],
+    profile: Annotated[
+        str, typer.Option(help="access, compatible, preservation, smallest, or a YAML file.", metavar="NAME|FILE")
+    ] = "access",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one setting, e.g. encode.quality=35.", metavar="KEY=VALUE")
+    ] = None,
+    include: Annotated[list[str] | None, typer.Option(help="Only documents that match.", metavar="GLOB")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="No documents that match.", metavar="GLOB")] = None,
+    keys: Annotated[
+        str | None, typer.Option(help="Only the documents that this text file names, one a line.", metavar="FILE")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Dask scheduler to work on, e.g. tcp://host:8786.", metavar="ADDRESS")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes of the local cluster.", metavar="N")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do failed pages again.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace pages that other settings or another model made.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    log_file: Annotated[
+        Path | None, typer.Option(help="Where the log goes; a temporary file without it.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Compress all scans of SOURCE into DEST; a rerun does only what is missing.
+
+    Ends with 0 if all pages are compressed or kept, 3 if some failed, 2 if a setting is wrong, 1 if the run broke.
+    """
+    options: dict[str, object] = {
+        "scan.include": include or None,
+        "scan.exclude": exclude or None,
+        "scan.keys": keys,
+        "cluster.scheduler": scheduler,
+        "cluster.workers": workers,
+    }
+
+    def run(run_id: str, log_path: Path) -> RunSummary:
+        settings = load_settings(profile, overrides or (), options)
+        return _compress(source, dest, settings, retry_failed, overwrite, run_id, log_path)
+
+    with _no_traceback(log_file) as (run_id, log_path):
+        _report(run(run_id, log_path), as_json, log_path)
+
+
+@app.command()
+def sample(
+    dest: Annotated[Path, typer.Argument(help="Folder to write the sample archive to.")],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same pages.")] = 0,
+) -> None:
+    """Write a small archive of made-up scans to try things on."""
+    with _no_traceback(None):
+        from tasks.samples import write_sample_archive
+
+        write_sample_archive(dest, seed)
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Option(envvar="FOLIOPRESS_DATA", help="Folder of scans with ground truth.")],
+    weights: Annotated[Path, typer.Option(envvar="FOLIOPRESS_WEIGHTS", help="Folder of the ImageNet backbone.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the trained model to.")],
+    cache: Annotated[Path, typer.Option(help="Folder for tiles that are cut once.")] = Path(".cache/tiles"),
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pages, at most.")] = 12,
+) -> None:
+    """Train the importance network."""
+    with _no_traceback(None):
+        from model.training import train_model
+
+        _print_json(train_model(data, weights, out, cache, seed, epochs))
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(envvar="FOLIOPRESS_DATA", help="Folder of scans with ground truth.")],
+    model: Annotated[Path | None, typer.Option(help="Folder of a trained model; the shipped one without it.")] = None,
+    cache: Annotated[Path, typer.Option(help="Folder for tiles that are cut once.")] = Path(".cache/tiles"),
+    split: Annotated[str, typer.Option(help="Which scans: test, train or robustness.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Folder for figures and tiles.")] = None,
+) -> None:
+    """Measure the importance network against the ground truth, beside the OCR mask alone."""
+    with _no_traceback(None):
+        from model.evaluation import evaluate_model
+
+        _print_json(evaluate_model(data, model, cache, split, out))
+
+
+def _compress(
+    source: str, dest: str, settings: Settings, retry_failed: bool, overwrite: bool, run_id: str, log_path: Path
+) -> RunSummary:
+    from flows.run import check_places
+
+    check_places(source, dest, settings)  # before the seconds that it takes to start everything
+
+    from flows.temporary_api import prefect_api
+
+    with prefect_api(log_path):
+        from prefect.utilities.annotations import quote
+
+        from flows.compress import ShardsFailed, compress_archive
+        from flows.logs import log_to_file
+
+        log_to_file(log_path)  # once more: Prefect brings its own
+        try:
+            return compress_archive(
+                source,
+                dest,
+                quote(settings),
+                retry_failed=retry_failed,
+                overwrite=overwrite,
+                run_id=run_id,
+                log_file=str(log_path),
+            )
+        except ShardsFailed as error:
+            log.error("%s", error)
+            return error.summary
+
+
+def _report(summary: RunSummary, as_json: bool, log_path: Path) -> NoReturn:
+    if as_json:
+        _print_json(summary.as_dict())
+    else:
+        from flows.summary import as_text
+
+        print(as_text(summary))
+    if summary.exit_code == BROKEN:
+        _say(f"{summary.shards_failed} shards failed; the same command repeats them. Log: {log_path}")
+    raise typer.Exit(summary.exit_code)
+
+
+@contextmanager
+def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
+    """Turn whatever goes wrong in the block into one line and an exit code."""
+    from flows.logs import log_to_file, new_log_file
+    from flows.run import new_run_id
+
+    run_id = new_run_id()
+    log_path = log_file or new_log_file(run_id)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        log_to_file(log_path)
+        yield run_id, log_path.resolve()
+    except (typer.Exit, typer.Abort):
+        raise
+    except _CONFIG_ERRORS as error:
+        log.info("wrong settings", exc_info=error)
+        _end(str(error), WRONG_SETTINGS)
+    except tasks.errors.StoreUnavailable as error:
+        log.error("the store is unavailable", exc_info=error)
+        _end(f"{error}. The same command goes on where this one stopped. Log: {log_path}", BROKEN)
+    except KeyboardInterrupt:
+        _end("interrupted; the same command goes on where this one stopped", INTERRUPTED)
+    except Exception as error:
+        log.critical("the run broke", exc_info=error)
+        _end(f"the run broke: {type(error).__name__}: {error}. Log with details: {log_path}", BROKEN)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _end(line: str, code: int) -> NoReturn:
+    _say(line)
+    raise typer.Exit(code)
+
+
+def _say(line: str) -> None:
+    print(f"foliopress: {line}", file=sys.stderr, flush=True)
+
+
+def _print_json(values: object) -> None:
+    print(json.dumps(values, indent=1, ensure_ascii=False, default=str))
+
+
+if __name__ == "__main__":
+    app()

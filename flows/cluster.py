@@ -1,0 +1,150 @@
+"""The Dask cluster: a local one of processes, or one that is already running; and what it offers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal
+
+from configs.settings import ClusterSettings, Settings
+from tasks.errors import ConfigError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+GPU = "GPU"
+"""Name of the Dask resource that workers with a GPU offer."""
+
+_WORKER_WAIT_S = 120.0
+
+_ONE_THREAD = dict.fromkeys(("OMP_THREAD_LIMIT", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+"""Workers are as many as there are cores; a library that starts threads of its own only makes them wait."""
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Client]:
+    """Connect to `settings.scheduler`, or start a local cluster that ends with this block and with this process.
+
+    Args:
+        settings: Where the work runs.
+        log_file: Where the workers of a local cluster write their log; None leaves it to Dask.
+
+    Raises:
+        ConfigError: If there is no scheduler at that address, or no worker joins it.
+    """
+    from distributed import Client
+
+    if settings.scheduler is not None:
+        try:
+            client = Client(settings.scheduler, timeout=30, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(
+                f"cluster.scheduler: no Dask scheduler answers at {settings.scheduler}: {error}"
+            ) from error
+        with client:
+            _wait_for_workers(client, settings.scheduler)
+            yield client
+        return
+    with _local_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
+        if log_file is not None:
+            client.register_plugin(_worker_log(log_file), name="foliopress-log")
+        yield client
+
+
+class ClusterShape:
+    """How many workers there are and whether some offer a GPU; asked anew at most every few seconds."""
+
+    def __init__(self, client: Client, every_s: float = 5.0) -> None:
+        self._client, self._every_s = client, every_s
+        self._lock, self._asked_at, self._workers = threading.Lock(), float("-inf"), 1
+        self.n_gpus = sum(GPU in worker["resources"] for worker in self._infos())
+
+    @property
+    def n_scorers(self) -> int:
+        """Return how many workers score."""
+        return self.n_gpus or self.n_workers
+
+    @property
+    def n_workers(self) -> int:
+        """Return the number of workers, at least 1."""
+        with self._lock:
+            if monotonic() - self._asked_at >= self._every_s:
+                self._asked_at, self._workers = monotonic(), max(1, len(self._infos()))
+            return self._workers
+
+    def _infos(self) -> list[dict[str, Any]]:
+        return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
+
+    @property
+    def scoring_resources(self) -> dict[str, float]:
+        """Return the Dask resources that a scoring task asks for."""
+        return {GPU: 1} if self.n_gpus else {}
+
+
+def check_worker(settings: Settings, kind: Literal["litert-cpu", "tf-gpu"]) -> dict[str, str]:
+    """Run on a worker that scores: return the scorer's name, its model's digest and Tesseract's version.
+
+    Raises:
+        ConfigError: If the model or Tesseract's languages cannot be used there.
+    """
+    from model.scoring import load_scorer
+    from tasks.ocr import check_tesseract
+
+    tesseract = check_tesseract(settings.ocr.language)
+    scorer = load_scorer(settings.importance.model, kind)
+    return {"scorer": scorer.name, "model_digest": scorer.digest, "tesseract": tesseract}
+
+
+def _local_cluster(settings: ClusterSettings) -> Any:
+    import dask
+    from distributed import LocalCluster
+
+    # A task that takes its worker down twice is looked at alone; Dask's three more tries would only take
+    # neighbours down with it.
+    dask.config.set(
+        {
+            "distributed.scheduler.allowed-failures": 1,
+            "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
+            "distributed.worker.multiprocessing-method": "spawn",
+        }
+    )
+    try:
+        return LocalCluster(
+            n_workers=settings.workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=settings.memory_per_worker,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=False,
+            env=_ONE_THREAD,
+        )
+    except ValueError as error:
+        message = f"cluster.memory_per_worker: {settings.memory_per_worker!r} is not possible, e.g. 4GiB or auto"
+        raise ConfigError(f"{message} ({error})") from error
+
+
+def _wait_for_workers(client: Client, address: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=_WORKER_WAIT_S)
+    except TimeoutError as error:
+        raise ConfigError(f"cluster.scheduler: {address} has no worker after {_WORKER_WAIT_S:g} s") from error
+
+
+def _worker_log(path: str) -> Any:
+    from distributed import WorkerPlugin
+
+    class WorkerLog(WorkerPlugin):  # type: ignore[misc]
+        """Sends a worker's log to the run's log file instead of the user's terminal."""
+
+        def setup(self, worker: object) -> None:
+            from flows.logs import log_to_file
+
+            log_to_file(path)
+
+    return WorkerLog()

@@ -1,0 +1,548 @@
+"""A page's way from end to end: the step functions in their order, as Dask workers and the window run them.
+
+Nothing here knows Prefect or Dask, and no function raises PageError: what goes wrong with a page becomes its row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+
+from configs.settings import Settings
+from model.scoring import ScorerName, load_scorer, score_planes
+from tasks import encode, kinds, legibility, ocr, pages, resolution, tiles
+from tasks.errors import PageError
+from tasks.ink import luma_of
+from tasks.keys import output_key
+from tasks.scan import Document
+from tasks.statistics import PageRow
+from tasks.store import Store
+
+_MASKED_TILE = 1 / 32  # share of a tile that words must cover for OCR alone to keep it: half a letter
+
+
+@dataclass(frozen=True)
+class PageJob:
+    """What a worker must know beside the page itself; the same for every page of a shard."""
+
+    source_url: str
+    dest_url: str
+    settings: Settings
+    run_id: str
+    shard_id: str
+    settings_digest: str
+    model_digest: str
+    scorer: ScorerName
+
+
+@dataclass(frozen=True)
+class SourceDocument:
+    """A document's bytes and header, or the problem that keeps it from having them."""
+
+    document: Document
+    data: bytes | None = field(repr=False)
+    sha256: str | None
+    header: pages.DocumentHeader | None
+    problem: PageError | None
+    seconds_read: float
+
+
+@dataclass(frozen=True)
+class DocumentShape:
+    """The little of a document that the driver needs to plan its pages."""
+
+    n_pages: int
+    pixels: tuple[int, ...]
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class PreparedPage:
+    """A page read, sorted and searched for text; it stays on the worker that made it."""
+
+    page_index: int
+    problem: PageError | None = None
+    page: pages.Page | None = field(default=None, repr=False)
+    kind: kinds.PageKind | None = None
+    dpi: float = 0.0
+    words: tuple[ocr.Word, ...] = field(default=(), repr=False)
+    grid: tiles.TileGrid | None = None
+    plane: np.ndarray | None = field(default=None, repr=False)
+    masked: np.ndarray | None = field(default=None, repr=False)
+    seconds_read: float = 0.0
+    seconds_ocr: float = 0.0
+
+
+@dataclass(frozen=True)
+class ScoringInput:
+    """What travels to the worker that scores: the page at 150 dpi with its mask."""
+
+    plane: np.ndarray
+    grid: tiles.TileGrid
+
+
+@dataclass(frozen=True)
+class FinishedPage:
+    """An encoded page that passed its check, or the problem that keeps it from being one."""
+
+    page_index: int
+    problem: PageError | None
+    data: bytes | None = field(repr=False)
+    codec: encode.Codec | None
+    figures: dict[str, object] = field(repr=False)
+    words: list[dict[str, object]] = field(repr=False)
+    tiles: dict[str, object] | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class DocumentResult:
+    """The rows of one document; its outputs are stored."""
+
+    pages: list[dict[str, object]]
+    words: list[dict[str, object]]
+    tiles: list[dict[str, object]]
+
+
+def fetch_document(document: Document, job: PageJob) -> SourceDocument:
+    """Read a document's bytes and header. `StoreUnavailable` passes through; a missing source is a problem."""
+    start = perf_counter()
+    data, digest, header = None, None, None
+    problem: PageError | None = None
+    try:
+        data = _source_bytes(document, job)
+        digest = hashlib.sha256(data).hexdigest()
+        if len(data) > job.settings.limits.max_document_bytes:
+            raise PageError("too_large", f"{len(data)} bytes exceed limits.max_document_bytes")
+        header = pages.read_header(data, job.settings.limits)
+    except PageError as error:
+        problem = error
+    return SourceDocument(document, data, digest, header, problem, perf_counter() - start)
+
+
+def describe(source: SourceDocument) -> DocumentShape:
+    """Return the number of a document's pages and their pixels; none where it has a problem."""
+    if source.problem or not source.header:
+        return DocumentShape(0, (), source.problem.reason if source.problem else None)
+    sizes = tuple(page.height_px * page.width_px for page in source.header.pages)
+    return DocumentShape(len(sizes), sizes, None)
+
+
+def prepare_page(source: SourceDocument, page_index: int, job: PageJob) -> PreparedPage:
+    """Read, sort and tile one page and find its text."""
+    start = perf_counter()
+    settings = job.settings
+    try:
+        page = pages.read_page(source.data or b"", page_index, settings.limits)
+    except PageError as error:
+        return PreparedPage(page_index, error, seconds_read=perf_counter() - start)
+    height_px, width_px = page.pixels.shape[:2]
+    kind = kinds.page_kind(page)
+    read_at = perf_counter()
+    try:
+        words = ocr.read_words(page.pixels, ocr.guess_dpi(height_px, width_px, page.dpi), settings.ocr)
+    except PageError as error:
+        return PreparedPage(page_index, error, page, kind, seconds_read=read_at - start)
+    ocr_at = perf_counter()
+    dpi = ocr.estimate_dpi(height_px, width_px, words, page.dpi)
+    grid = tiles.tile_grid(height_px, width_px, dpi)
+    mask = ocr.text_mask(words, height_px, width_px)
+    return PreparedPage(
+        page_index,
+        page=page,
+        kind=kind,
+        dpi=dpi,
+        words=words,
+        grid=grid,
+        plane=tiles.work_plane(page.pixels, mask, grid),
+        masked=tiles.masked_fraction(mask, grid) >= _MASKED_TILE,
+        seconds_read=read_at - start,
+        seconds_ocr=ocr_at - read_at,
+    )
+
+
+def scoring_input(prepared: PreparedPage) -> ScoringInput | None:
+    """Return the small part of a page that the network sees; None where the page has a problem."""
+    if prepared.plane is None or prepared.grid is None:
+        return None
+    return ScoringInput(prepared.plane, prepared.grid)
+
+
+def score_pages(inputs: Sequence[ScoringInput | None], job: PageJob) -> list[tuple[np.ndarray, float] | None]:
+    """Score the tiles of several pages in common batches.
+
+    Returns:
+        For each page (n_tiles,) float32 and its share of the seconds; None for a page with a problem.
+    """
+    present = [item for item in inputs if item is not None]
+    if not present:
+        return [None] * len(inputs)
+    scorer = load_scorer(job.settings.importance.model, job.scorer)
+    start = perf_counter()
+    scores = score_planes(scorer, [(item.plane, item.grid) for item in present])
+    per_tile = (perf_counter() - start) / max(1, sum(item.grid.n_tiles for item in present))
+    found = iter([(score, per_tile * len(score)) for score in scores])
+    return [None if item is None else next(found) for item in inputs]
+
+
+def finish_page(
+    prepared: PreparedPage, scored: tuple[np.ndarray, float] | None, source: SourceDocument, job: PageJob
+) -> FinishedPage:
+    """Plan, rescale, encode and check one page: the strongest attempt that passes, or the reason why none did."""
+    page, grid = prepared.page, prepared.grid
+    figures = _page_figures(prepared, scored)
+    if prepared.problem or page is None or grid is None or scored is None:
+        problem = prepared.problem or PageError("internal_error", "the page was not scored", failed=True)
+        return FinishedPage(prepared.page_index, problem, None, None, figures, [], None)
+    importance = scored[0].reshape(grid.n_rows, grid.n_cols)
+    most_bytes = source.document.size_bytes if source.data is None else len(source.data)
+    outcome = compress_page(prepared, importance, most_bytes, job.settings)
+    figures |= outcome.figures
+    return FinishedPage(
+        prepared.page_index,
+        outcome.problem,
+        outcome.data,
+        outcome.codec,
+        figures,
+        _word_rows(prepared, source.document.key, job.settings.stats.words),
+        _tile_row(prepared, source.document.key, importance, outcome.levels),
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What compressing one page came to; `levels` are (n_rows, n_cols) int8, all 1 unless the page is written so."""
+
+    problem: PageError | None
+    data: bytes | None = field(repr=False)
+    codec: encode.Codec | None
+    levels: np.ndarray = field(repr=False)
+    figures: dict[str, object]
+
+
+def compress_page(prepared: PreparedPage, importance: np.ndarray, most_bytes: int, settings: Settings) -> Outcome:
+    """Return the page's smallest encoding that passes its check, or the problem that keeps it whole.
+
+    Args:
+        prepared: A page without a problem.
+        importance: (n_rows, n_cols) float32 in [0, 1].
+        most_bytes: Size of the source document; an encoding that is not smaller is of no use.
+        settings: The plan's, the encoder's and the check's.
+    """
+    assert prepared.page is not None and prepared.kind is not None and prepared.grid is not None
+    whole = np.ones(importance.shape, np.int8)
+    if prepared.kind is kinds.PageKind.BITONAL or (
+        prepared.kind is kinds.PageKind.TWO_TONE and settings.encode.two_tone_to_bitonal
+    ):
+        outcome = _as_bitonal(prepared, whole, most_bytes, settings)
+        if outcome.problem is None or prepared.kind is kinds.PageKind.BITONAL:
+            return outcome
+    return _adaptive(prepared, importance, most_bytes, settings)
+
+
+def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job: PageJob) -> DocumentResult:
+    """Write a document's outputs, all its pages compressed or the source whole, and return its rows."""
+    if source.problem is not None:
+        return _keep_document(source, [], source.problem, job)
+    problem = next((page.problem for page in finished if page.problem is not None), None)
+    source_bytes = len(source.data or b"")
+    if problem is None:
+        size_bytes = sum(len(page.data or b"") for page in finished)
+        if size_bytes >= source_bytes:
+            message = f"compressed it would have {size_bytes} bytes, its source has {source_bytes}"
+            problem = PageError("no_gain", message)
+    if problem is not None:
+        return _keep_document(source, finished, problem, job)
+    dest = Store(job.dest_url, job.settings.storage)
+    key = source.document.key
+    shares = _shares(source_bytes, [_pixels_of(page) for page in finished])
+    rows: list[dict[str, object]] = []
+    for page, share in zip(finished, shares, strict=True):
+        assert page.data is not None and page.codec is not None
+        number = page.page_index if len(finished) > 1 else None
+        out_key = output_key(key, page_index=number, extension=encode.EXTENSIONS[page.codec])
+        start = perf_counter()
+        dest.write_bytes(out_key, page.data)
+        figures = page.figures | {
+            "status": "compressed",
+            "output_key": out_key,
+            "source_bytes": share,
+            "output_bytes": len(page.data),
+            "output_sha256": hashlib.sha256(page.data).hexdigest(),
+            "seconds_store": perf_counter() - start,
+        }
+        rows.append(_row(source, page.page_index, figures, job))
+    return DocumentResult(
+        rows, [word for page in finished for word in page.words], [page.tiles for page in finished if page.tiles]
+    )
+
+
+def fail_document(document: Document, job: PageJob, reason: str, message: str) -> DocumentResult:
+    """Return the one `failed` row of a document that could not be worked on; its source is copied if it can be read."""
+    start = perf_counter()
+    problem = PageError(reason, message, failed=True)
+    data, digest = None, None
+    try:
+        data = _source_bytes(document, job)
+        digest = hashlib.sha256(data).hexdigest()
+    except PageError:
+        pass  # the row says why it failed; without bytes there is nothing to copy
+    source = SourceDocument(document, data, digest, None, problem, perf_counter() - start)
+    return _keep_document(source, [], problem, job)
+
+
+def _source_bytes(document: Document, job: PageJob) -> bytes:
+    try:
+        return Store(job.source_url, job.settings.storage).read_bytes(document.key)
+    except FileNotFoundError as error:
+        raise PageError("source_missing", "the source was listed but is gone", failed=True) from error
+    except PermissionError as error:
+        raise PageError("source_unreadable", "the source may not be read (permissions)", failed=True) from error
+    except OSError as error:
+        message = f"the source cannot be read: {error.strerror or type(error).__name__}"
+        raise PageError("source_unreadable", message, failed=True) from error
+
+
+def _as_bitonal(prepared: PreparedPage, whole: np.ndarray, most_bytes: int, settings: Settings) -> Outcome:
+    """Write one bit a pixel; a bitonal source loses nothing by it, a two-tone one is judged like any other."""
+    page = prepared.page
+    assert page is not None
+    start = perf_counter()
+    bits = kinds.to_bitonal(luma_of(page.pixels))
+    data = encode.encode(bits, "g4", 100, encode.Carried(dpi=page.dpi), settings.encode)
+    encoded_at = perf_counter()
+    decoded = pages.read_page(data, 0, settings.limits).pixels
+    figures: dict[str, object] = {"codec": "g4", "attempts": 1, "seconds_encode": encoded_at - start}
+    problem: PageError | None = None
+    if prepared.kind is kinds.PageKind.BITONAL:
+        if not np.array_equal(decoded, page.pixels):
+            problem = PageError("not_lossless", "the one-bit encoding does not decode to its source")
+        figures |= {"text_ssim": 1.0 if prepared.words else None, "worst_block_ssim": 1.0, "chroma_error": 0.0}
+    elif settings.legibility.mode != "off":
+        verdict = legibility.judge(page.pixels, decoded, prepared.words, prepared.dpi, settings.legibility)
+        figures |= _verdict_figures(verdict)
+        problem = _legibility_problem(verdict, settings)
+    if problem is None and len(data) >= most_bytes:
+        problem = PageError("no_gain", f"as CCITT G4 it would have {len(data)} bytes, its source has {most_bytes}")
+    figures |= {"seconds_check": perf_counter() - encoded_at} | _plan_figures(whole)
+    return Outcome(problem, data, "g4", whole, figures)
+
+
+def _adaptive(prepared: PreparedPage, importance: np.ndarray, most_bytes: int, settings: Settings) -> Outcome:
+    """Rescale by importance and encode; what the check finds failing gets its resolution back and more quality."""
+    page, grid, dpi = prepared.page, prepared.grid, prepared.dpi
+    assert page is not None and grid is not None and prepared.masked is not None
+    pixels = _pixels_to_code(page, prepared.kind)
+    codec: encode.Codec = settings.encode.codec
+    carried = encode.Carried(page.dpi, page.icc, page.exif)
+    if max(pixels.shape[:2]) > encode.LARGEST_SIDE_PX[codec]:
+        message = f"{codec} holds at most {encode.LARGEST_SIDE_PX[codec]} pixels a side"
+        return Outcome(PageError("too_long", message), None, None, np.ones(importance.shape, np.int8), {})
+    start = perf_counter()
+    threshold = settings.importance.threshold
+    levels = resolution.choose_levels(
+        luma_of(pixels), importance, prepared.masked, grid, threshold, dpi, settings.resolution
+    )
+    quality, seconds_encode, seconds_check = settings.encode.quality, perf_counter() - start, 0.0
+    for attempt in range(1, settings.legibility.max_attempts + 1):
+        start = perf_counter()
+        mixed = resolution.rescale(pixels, levels, grid, dpi, settings.resolution)
+        data = encode.encode(mixed, codec, quality, carried, settings.encode)
+        encoded_at = perf_counter()
+        seconds_encode += encoded_at - start
+        figures: dict[str, object] = {"codec": codec, "quality": quality, "attempts": attempt}
+        problem: PageError | None = None
+        verdict: legibility.Verdict | None = None
+        if len(data) >= most_bytes:
+            problem = PageError("no_gain", f"as {codec} it would have {len(data)} bytes, its source has {most_bytes}")
+        elif settings.legibility.mode != "off":
+            decoded = pages.read_page(data, 0, settings.limits).pixels
+            verdict = legibility.judge(page.pixels, decoded, prepared.words, dpi, settings.legibility)
+            figures |= _verdict_figures(verdict)
+            problem = _legibility_problem(verdict, settings)
+        seconds_check += perf_counter() - encoded_at
+        if problem is None or verdict is None:
+            break
+        stronger = _strengthened(levels, verdict, grid)
+        if np.array_equal(stronger, levels):  # what fails has all its pixels already: it is the codec's doing
+            quality = min(100, quality + settings.encode.retry_quality_step)
+        levels = stronger
+    figures |= {"seconds_encode": seconds_encode, "seconds_check": seconds_check} | _plan_figures(levels)
+    return Outcome(problem, data, codec, levels, figures)
+
+
+def _pixels_to_code(page: pages.Page, kind: kinds.PageKind | None) -> np.ndarray:
+    """Return the page without its chroma where it has none to speak of; an RGB colour profile needs three channels."""
+    grey_enough = kind in (kinds.PageKind.GREY, kinds.PageKind.TWO_TONE, kinds.PageKind.BLANK)
+    has_rgb_profile = page.icc is not None and page.icc[16:20] == b"RGB "
+    return luma_of(page.pixels) if grey_enough and not has_rgb_profile else page.pixels
+
+
+def _strengthened(levels: np.ndarray, verdict: legibility.Verdict, grid: tiles.TileGrid) -> np.ndarray:
+    """Return the levels with every tile near a failing block at its full resolution."""
+    stronger = levels.copy()
+    for row_px, col_px, height_px, width_px in verdict.failing.tolist():
+        rows = slice(row_px // grid.tile_px, (row_px + height_px) // grid.tile_px + 1)
+        cols = slice(col_px // grid.tile_px, (col_px + width_px) // grid.tile_px + 1)
+        stronger[rows, cols] = 1
+    return stronger
+
+
+def _legibility_problem(verdict: legibility.Verdict, settings: Settings) -> PageError | None:
+    if verdict.passed or settings.legibility.mode != "enforce":
+        return None
+    worst = "none" if verdict.worst_block_ssim is None else f"{verdict.worst_block_ssim:.3f}"
+    return PageError(
+        "legibility",
+        f"worst block of ink SSIM {worst} (at least {settings.legibility.min_block_ssim:g}), "
+        f"chroma error {verdict.chroma_error:.1f} (at most {settings.legibility.max_chroma_error:g})",
+    )
+
+
+def _keep_document(
+    source: SourceDocument, finished: Sequence[FinishedPage], problem: PageError, job: PageJob
+) -> DocumentResult:
+    """Copy the source byte for byte and say, page by page, why it was not compressed."""
+    start = perf_counter()
+    key = source.document.key
+    out_key, digest = None, None
+    if source.data is not None:
+        out_key, digest = output_key(key), source.sha256
+        Store(job.dest_url, job.settings.storage).write_bytes(out_key, source.data)
+    seconds_store = perf_counter() - start
+    n_pages = max(1, len(finished))
+    size_bytes = len(source.data) if source.data is not None else source.document.size_bytes
+    shares = _shares(size_bytes, [_pixels_of(page) for page in finished] or [1])
+    rows = []
+    for number in range(n_pages):
+        page = finished[number] if finished else None
+        own = page.problem if page else problem
+        reason = own or (PageError("document_kept", "another page kept the document whole") if n_pages > 1 else problem)
+        figures = dict(page.figures) if page else {}
+        # what was tried is not what was stored: a kept page has its full resolution and no codec of ours
+        figures |= {"codec": None, "quality": None} | _kept_levels(figures)
+        figures |= {
+            "status": "failed" if reason.failed else "kept",
+            "reason": reason.reason,
+            "message": reason.message,
+            "output_key": out_key,
+            "source_bytes": shares[number],
+            "output_bytes": shares[number] if out_key else 0,
+            "output_sha256": digest,
+            "seconds_store": seconds_store / n_pages,
+        }
+        rows.append(_row(source, page.page_index if page else 0, figures, job))
+    tile_rows = [_at_full_resolution(page.tiles) for page in finished if page.tiles]
+    return DocumentResult(rows, [word for page in finished for word in page.words], tile_rows)
+
+
+def _row(source: SourceDocument, page_index: int, figures: dict[str, object], job: PageJob) -> dict[str, object]:
+    n_pages = len(source.header.pages) if source.header else 1
+    seconds_read = float(str(figures.get("seconds_read", 0.0))) + source.seconds_read / n_pages
+    values: dict[str, object] = {
+        "run_id": job.run_id,
+        "shard_id": job.shard_id,
+        "document_key": source.document.key,
+        "document_version": source.document.version,
+        "page_index": page_index,
+        "source_sha256": source.sha256,
+        "scorer": job.scorer,
+        "model_digest": job.model_digest,
+        "settings_digest": job.settings_digest,
+    }
+    row: dict[str, object] = dataclasses.asdict(PageRow(**{**figures, **values, "seconds_read": seconds_read}))  # type: ignore[arg-type]
+    return row
+
+
+def _page_figures(prepared: PreparedPage, scored: tuple[np.ndarray, float] | None) -> dict[str, object]:
+    figures: dict[str, object] = {"seconds_read": prepared.seconds_read, "seconds_ocr": prepared.seconds_ocr}
+    if prepared.page is not None:
+        height_px, width_px = prepared.page.pixels.shape[:2]
+        figures |= {
+            "page_kind": str(prepared.kind),
+            "height_px": height_px,
+            "width_px": width_px,
+            "output_height_px": height_px,
+            "output_width_px": width_px,
+        }
+    if prepared.grid is not None:
+        figures |= {
+            "dpi": prepared.dpi,
+            "output_dpi": prepared.dpi,
+            "ocr_words": len(prepared.words),
+            "n_tiles": prepared.grid.n_tiles,
+        }
+    if scored is not None:
+        figures |= {"mean_importance": float(scored[0].mean()), "seconds_score": scored[1]}
+    return figures
+
+
+def _verdict_figures(verdict: legibility.Verdict) -> dict[str, object]:
+    return {
+        "text_ssim": verdict.text_ssim,
+        "worst_block_ssim": verdict.worst_block_ssim,
+        "chroma_error": verdict.chroma_error,
+    }
+
+
+def _plan_figures(levels: np.ndarray) -> dict[str, object]:
+    return {f"tiles_at_level_{level}": count for level, count in resolution.count_levels(levels).items()}
+
+
+def _kept_levels(figures: dict[str, object]) -> dict[str, object]:
+    if "n_tiles" not in figures:
+        return {}
+    rest = {f"tiles_at_level_{level}": 0 for level in resolution.LEVELS[1:]}
+    return {"tiles_at_level_1": figures["n_tiles"], **rest}
+
+
+def _at_full_resolution(row: dict[str, object]) -> dict[str, object]:
+    levels = row["level"]
+    assert isinstance(levels, list)
+    return row | {"level": [1] * len(levels)}
+
+
+def _word_rows(prepared: PreparedPage, key: str, wanted: str) -> list[dict[str, object]]:
+    if wanted == "off":
+        return []
+    return [
+        {
+            "document_key": key,
+            "page_index": prepared.page_index,
+            "word_index": number,
+            **dataclasses.asdict(word),
+            "text": word.text if wanted == "full" else None,
+        }
+        for number, word in enumerate(prepared.words)
+    ]
+
+
+def _tile_row(prepared: PreparedPage, key: str, importance: np.ndarray, levels: np.ndarray) -> dict[str, object]:
+    assert prepared.grid is not None
+    return {
+        "document_key": key,
+        "page_index": prepared.page_index,
+        "tile_px": prepared.grid.tile_px,
+        "n_rows": prepared.grid.n_rows,
+        "n_cols": prepared.grid.n_cols,
+        "importance": importance.ravel().tolist(),
+        "level": levels.ravel().tolist(),
+    }
+
+
+def _pixels_of(page: FinishedPage) -> int:
+    return int(str(page.figures.get("height_px", 1))) * int(str(page.figures.get("width_px", 1)))
+
+
+def _shares(total_bytes: int, weights: Sequence[int]) -> list[int]:
+    """Share out bytes by weight, in whole bytes that add up to the total.
+
+    >>> _shares(10, [1, 1, 1])
+    [3, 3, 4]
+    """
+    ends = [total_bytes * sum(weights[: number + 1]) // sum(weights) for number in range(len(weights))]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]

@@ -1,0 +1,262 @@
+"""One run: the places, the lease, the cluster and the ledger that its shards share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from configs.loading import settings_digest
+from configs.settings import Settings
+from flows.cluster import ClusterShape, check_worker, open_cluster
+from flows.lease import Lease, LeaseLost
+from flows.ledger import Ledger, ShardRows
+from flows.pages import PageJob
+from flows.progress import Progress
+from flows.shards import Shard, cut_shards
+from flows.spread import ClusterLost, PageGate, Spread
+from flows.summary import (
+    Recipe,
+    RunSummary,
+    read_figures,
+    refuse_other_recipe,
+    versions,
+    write_end,
+    write_start,
+)
+from tasks.errors import ConfigError, StoreUnavailable
+from tasks.scan import ScanCounts, list_documents
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_END_WAIT_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """The run is ending; what a shard was doing is left to the next run."""
+
+
+def new_run_id() -> str:
+    """Return a name that sorts by time: `20260131T175900Z-3f9c2a`."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}"
+
+
+def check_places(source: str, dest: str, settings: Settings) -> None:
+    """Look at SOURCE and DEST before anything is started.
+
+    Raises:
+        ConfigError: If one lies in the other, SOURCE cannot be read or DEST cannot be written.
+    """
+    inner, outer = _as_prefix(dest), _as_prefix(source)
+    if inner.startswith(outer) or outer.startswith(inner):
+        raise ConfigError(f"SOURCE {source} and DEST {dest} lie one in the other; choose a DEST elsewhere")
+    Store(source, settings.storage).check_readable()
+    Store(dest, settings.storage).check_writable()
+
+
+@contextmanager
+def open_run(
+    source: str, dest: str, settings: Settings, *, retry_failed: bool, overwrite: bool, run_id: str, log_file: str | None
+) -> Iterator[Run]:
+    """Check the places, take the lease, start or join the cluster, and give all of it back at the end."""
+    check_places(source, dest, settings)
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress())
+        target = Store(dest, settings.storage)
+        lease = stack.enter_context(Lease(target, run_id, progress.say))
+        ledger = Ledger(target)
+        ledger.finish_leftovers()
+        client = stack.enter_context(open_cluster(settings.cluster, log_file))
+        run = Run(source, dest, settings, retry_failed, run_id, progress, lease, ledger, client)
+        if not overwrite and not ledger.is_empty:
+            refuse_other_recipe(target, settings, run.recipe)
+        run.begin()
+        try:
+            yield run
+        finally:
+            run.end()
+
+
+class Run:
+    """What the shards of one run share. Its methods may be called from several threads."""
+
+    def __init__(
+        self,
+        source: str,
+        dest: str,
+        settings: Settings,
+        retry_failed: bool,
+        run_id: str,
+        progress: Progress,
+        lease: Lease,
+        ledger: Ledger,
+        client: Client,
+    ) -> None:
+        self.source_url, self.dest_url, self.settings, self.run_id = source, dest, settings, run_id
+        self.progress, self.passed_over, self.scan = progress, 0, ScanCounts()
+        self._source, self._dest = Store(source, settings.storage), Store(dest, settings.storage)
+        self._retry_failed, self._lease, self._ledger, self._client = retry_failed, lease, ledger, client
+        self._shape = ClusterShape(client)
+        found = self._ask_worker()
+        self.recipe = Recipe(settings_digest(settings), found["model_digest"], found["scorer"])
+        self.versions = versions(found["tesseract"])
+        in_flight = settings.cluster
+        self._gate = PageGate(
+            lambda: self._shape.n_workers, in_flight.pages_in_flight_per_worker, in_flight.pixels_in_flight_per_worker
+        )
+        self._slots = threading.BoundedSemaphore(settings.cluster.shards_at_once)
+        self._ended = threading.Event()
+        self._fatal: BaseException | None = None
+        self._at_work = 0
+        self._lock = threading.Lock()
+        self._started_at, self._clock_at_start = _now(), time.monotonic()
+
+    def begin(self) -> None:
+        """Write down what this run is, and start counting the listing for the time left."""
+        write_start(self._dest, self.run_id, self._started_at, self.settings, self.recipe)
+        log.info("run %s begins: %s to %s", self.run_id, self.source_url, self.dest_url)
+        threading.Thread(target=self._count, name="count", daemon=True).start()
+
+    def end(self) -> None:
+        """Stop the shards that are still at work, and wait for their threads."""
+        self._ended.set()
+        deadline = time.monotonic() + _END_WAIT_S
+        while self._at_work and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def shards_to_do(self) -> Iterator[Shard]:
+        """Cut the listing, pass over what is done, and hold back until there is room for another shard."""
+        documents = list_documents(self._source, self.settings.scan, self.scan)
+        for shard in cut_shards(documents, self.settings.shard, str(self.recipe)):
+            self.check()
+            if self._ledger.is_done(shard, self._retry_failed):
+                self.passed_over += 1
+                self.progress.pass_over(shard.size_bytes)
+                continue
+            while not self._slots.acquire(timeout=0.5):
+                self.check()
+            yield shard
+
+    def free_slot(self) -> None:
+        """Make room for another shard."""
+        self._slots.release()
+
+    def compress(self, shard: Shard) -> None:
+        """Take a shard's documents through the page functions and commit it.
+
+        Raises:
+            StoreUnavailable: The shard may be tried again.
+        """
+        with self._lock:
+            self._at_work += 1
+        try:
+            self._compress(shard)
+        except (ConfigError, LeaseLost, ClusterLost) as error:
+            self._fatal = self._fatal or error  # no other shard would fare better
+            raise
+        finally:
+            with self._lock:
+                self._at_work -= 1
+
+    def _compress(self, shard: Shard) -> None:
+        log.info("shard %s begins: %d documents from %r", shard.shard_id, len(shard.documents), shard.first_key)
+        job = PageJob(
+            source_url=self.source_url,
+            dest_url=self.dest_url,
+            settings=self.settings,
+            run_id=self.run_id,
+            shard_id=shard.shard_id,
+            settings_digest=self.recipe.settings_digest,
+            model_digest=self.recipe.model_digest,
+            scorer=self.recipe.scorer,
+        )
+        spread = Spread(
+            self._client,
+            self._shape,
+            self._gate,
+            self.settings.cluster.scoring_batch_pages,
+            check=self.check,
+            page_done=self.progress.page_done,
+        )
+        rows = ShardRows()
+        for result in spread.compress(shard.documents, job):
+            rows.add(result)
+            sizes = [(int(str(page["source_bytes"])), int(str(page["output_bytes"]))) for page in result.pages]
+            self.progress.document_done(sum(size[0] for size in sizes), sum(size[1] for size in sizes))
+        self.check()
+        self._ledger.commit(shard, self.run_id, rows)
+        log.info("shard %s is committed", shard.shard_id)
+
+    def check(self) -> None:
+        """Raise what ends the run, if anything does."""
+        if self._fatal is not None:
+            raise self._fatal
+        if self._ended.is_set():
+            raise Stopped("the run is ending")
+        self._lease.check()
+
+    def summarise(self, shards_done: int, shards_failed: int) -> RunSummary:
+        """Add up what the run did, and write it beside the output."""
+        self.check()
+        figures = read_figures(self._dest, self.run_id)
+        summary = RunSummary(
+            run_id=self.run_id,
+            source=self.source_url,
+            dest=self.dest_url,
+            profile=self.settings.profile,
+            started_at=self._started_at,
+            finished_at=_now(),
+            seconds=time.monotonic() - self._clock_at_start,
+            recipe=self.recipe,
+            versions=self.versions,
+            shards_done=shards_done,
+            shards_passed_over=self.passed_over,
+            shards_failed=shards_failed,
+            scan=self.scan,
+            run=figures.run,
+            whole=figures.whole,
+            failed_pages=figures.failed_pages,
+            worst_pages=figures.worst_pages,
+        )
+        write_end(self._dest, summary)
+        return summary
+
+    def _ask_worker(self) -> dict[str, str]:
+        kind = "tf-gpu" if self._shape.n_gpus else "litert-cpu"
+        resources = self._shape.scoring_resources or None
+        asked = self._client.submit(check_worker, self.settings, kind, pure=False, resources=resources)
+        found: dict[str, str] = asked.result()
+        return found
+
+    def _count(self) -> None:
+        size_bytes = 0
+        with suppress(ConfigError, StoreUnavailable, OSError):
+            for document in list_documents(self._source, self.settings.scan, ScanCounts()):
+                if self._ended.is_set():
+                    return
+                size_bytes += document.size_bytes
+            self.progress.expect(size_bytes)
+
+
+def _as_prefix(url: str) -> str:
+    """Return a place in one spelling, ending in a slash, so that what lies in it begins with it."""
+    protocol, separator, path = url.partition("://")
+    if not separator or protocol in ("file", "local"):
+        path = os.path.realpath(Path(path if separator else url).expanduser())
+        return f"file://{path.rstrip('/')}/"
+    return f"{'s3' if protocol == 's3a' else protocol}://{'/'.join(filter(None, path.split('/')))}/"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

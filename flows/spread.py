@@ -1,0 +1,421 @@
+"""Spread: the documents of one shard over the Dask cluster, a window of pages at a time.
+
+The driver sees shapes and rows only. Pixels stay on the worker that decoded them; what travels is a document's bytes, the
+page at 150 dpi for the network, and the encoded page.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flows import pages
+from flows.cluster import ClusterShape
+from flows.pages import DocumentResult, FinishedPage, PageJob, PreparedPage, SourceDocument
+from tasks.errors import ConfigError, StoreUnavailable
+from tasks.scan import Document
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_TICK_S = 0.2
+_OPEN_BYTES_PER_WORKER = 256 * 2**20
+"""Bytes of sources that may lie in the workers' memory at once, per worker; one document is always let in."""
+_TRIES_ALONE = 2
+"""How often a document whose worker died is tried by itself before it gets the blame."""
+
+# Dask runs what is nearly done first, so that pages leave the workers' memory before new ones come in.
+_FETCH, _PREPARE, _SCORE, _FINISH, _STORE = 5, 0, 10, 20, 30
+
+log = logging.getLogger(__name__)
+
+
+class PageSteps(Protocol):
+    """The page functions; `flows.pages` is one, and a test may bring its own."""
+
+    fetch_document: Callable[..., Any]
+    describe: Callable[..., Any]
+    prepare_page: Callable[..., Any]
+    scoring_input: Callable[..., Any]
+    score_pages: Callable[..., Any]
+    finish_page: Callable[..., Any]
+    store_document: Callable[..., Any]
+    fail_document: Callable[..., Any]
+
+
+class ClusterLost(Exception):
+    """The connection to the Dask scheduler is gone."""
+
+
+class PageGate:
+    """Lets pages be decoded while the workers have room for their pixels; one gate serves all shards of a run.
+
+    Args:
+        n_workers: Asked at each page, since a cluster may grow and shrink.
+        pages_per_worker: Pages that may be in flight.
+        pixels_per_worker: Pixels that may be in flight; a larger page is let in when nothing else is.
+    """
+
+    def __init__(self, n_workers: Callable[[], int], pages_per_worker: int, pixels_per_worker: int) -> None:
+        self._n_workers, self._pages_per_worker, self._pixels_per_worker = (
+            n_workers,
+            pages_per_worker,
+            pixels_per_worker,
+        )
+        self._lock = threading.Lock()
+        self._pages = self._pixels = 0
+        self._alone: object = None
+
+    @property
+    def max_pages(self) -> int:
+        """Return how many pages may be in flight now."""
+        return self._pages_per_worker * self._n_workers()
+
+    def try_enter(self, pixels: int, alone: object = None) -> bool:
+        """Let a page in if there is room, or say False at once.
+
+        Args:
+            pixels: Of the page.
+            alone: Who wants to have the workers alone: from the first try until `end_alone` nobody else is let in,
+                and its pages enter one at a time.
+        """
+        n_workers = self._n_workers()
+        with self._lock:
+            if alone is not None and self._alone is None:
+                self._alone = alone
+            if self._alone is not alone:
+                return False
+            has_room = (
+                alone is None
+                and self._pages < self._pages_per_worker * n_workers
+                and self._pixels + pixels <= self._pixels_per_worker * n_workers
+            )
+            if self._pages > 0 and not has_room:
+                return False
+            self._pages += 1
+            self._pixels += pixels
+            return True
+
+    def leave(self, pixels: int) -> None:
+        """Give back what a page that was let in took."""
+        with self._lock:
+            self._pages -= 1
+            self._pixels -= pixels
+
+    def end_alone(self, alone: object) -> None:
+        """Let others in again."""
+        with self._lock:
+            if self._alone is alone:
+                self._alone = None
+
+
+@dataclass(eq=False)
+class _Page:
+    """One page on its way."""
+
+    owner: _Open
+    page_index: int
+    pixels: int
+    is_let_in: bool = False
+    prepared: Future | None = None
+    scoring_input: Future | None = None
+
+
+@dataclass(eq=False)
+class _Open:
+    """One document on its way."""
+
+    document: Document
+    alone: bool
+    source: Future | None = None
+    pages: list[_Page] = field(default_factory=list)
+    finished: dict[int, Future] = field(default_factory=dict)
+    is_given_up: bool = False
+
+
+class Spread:
+    """Takes documents through the page functions on a Dask cluster; one object per shard, used by one thread.
+
+    Args:
+        client: Of the cluster; several shards may share it.
+        shape: What the cluster offers.
+        gate: Shared by all shards of the run.
+        scoring_batch_pages: Pages scored together, at most.
+        check: Called several times a second; raises when the run must stop.
+        page_done: Called when a page is finished.
+        steps: The page functions.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        shape: ClusterShape,
+        gate: PageGate,
+        scoring_batch_pages: int,
+        check: Callable[[], None] = lambda: None,
+        page_done: Callable[[], None] = lambda: None,
+        steps: PageSteps = pages,  # type: ignore[assignment]
+    ) -> None:
+        self._client, self._shape, self._gate, self._batch_pages = client, shape, gate, scoring_batch_pages
+        self._check, self._page_done, self._steps = check, page_done, steps
+        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._job: PageJob | None = None
+        self._open: set[_Open] = set()
+        self._waiting: deque[_Page] = deque()
+        self._to_score: list[_Page] = []
+        self._scoring = 0
+        self._watched: set[Future] = set()
+        self._suspects: deque[Document] = deque()
+        self._tries_alone: dict[Document, int] = {}
+        self._results: deque[DocumentResult] = deque()
+
+    def compress(self, documents: Sequence[Document], job: PageJob) -> Iterator[DocumentResult]:
+        """Yield each document's rows as it is stored, in the order in which they are done.
+
+        Raises:
+            StoreUnavailable: If SOURCE or DEST gave no answer; the shard may be tried again.
+            ConfigError: If a worker cannot do the work at all.
+            ClusterLost: If the scheduler is gone.
+        """
+        self._job = job
+        todo = deque(documents)
+        try:
+            while todo or self._open or self._suspects:
+                while todo and self._has_room_for(todo[0]):
+                    self._start(todo.popleft())
+                if not todo and not self._open and self._suspects:
+                    self._start(self._suspects.popleft(), alone=True)
+                self._let_pages_in()
+                self._score_what_is_ready()
+                self._take_events()
+                while self._results:
+                    yield self._results.popleft()
+        finally:
+            self._gate.end_alone(self)
+            for document in list(self._open):
+                self._give_up(document)
+            self._client.cancel(list(self._watched), force=True)
+
+    def _has_room_for(self, document: Document) -> bool:
+        held = sum(one.document.size_bytes for one in self._open)
+        most_bytes = _OPEN_BYTES_PER_WORKER * self._shape.n_workers
+        return not self._open or (
+            len(self._open) < 2 * self._gate.max_pages and held + document.size_bytes <= most_bytes
+        )
+
+    def _take_events(self) -> None:
+        """Wait a moment for something to happen, then deal with all that has."""
+        self._check()
+        if self._client.status not in ("running", "connecting"):
+            raise ClusterLost("the connection to the Dask scheduler is lost")
+        try:
+            self._events.get(timeout=_TICK_S)()
+            while True:
+                self._events.get_nowait()()
+        except queue.Empty:
+            pass
+
+    def _start(self, document: Document, alone: bool = False) -> None:
+        opened = _Open(document, alone)
+        self._open.add(opened)
+        opened.source = self._submit(self._steps.fetch_document, document, self._job, priority=_FETCH)
+        shape = self._submit(self._steps.describe, opened.source, priority=_FETCH)
+        self._when_done(shape, opened, lambda value: self._described(opened, value))
+
+    def _described(self, opened: _Open, shape: pages.DocumentShape) -> None:
+        opened.pages = [_Page(opened, number, pixels) for number, pixels in enumerate(shape.pixels)]
+        self._waiting.extend(opened.pages)
+        if not opened.pages:
+            self._store(opened)
+
+    def _let_pages_in(self) -> None:
+        while self._waiting:
+            page = self._waiting[0]
+            if not page.owner.is_given_up:
+                if not self._gate.try_enter(page.pixels, self if page.owner.alone else None):
+                    return
+                page.is_let_in = True
+                self._prepare(page)
+            self._waiting.popleft()
+
+    def _prepare(self, page: _Page) -> None:
+        page.prepared = self._submit(
+            self._steps.prepare_page, page.owner.source, page.page_index, self._job, priority=_PREPARE
+        )
+        page.scoring_input = self._submit(self._steps.scoring_input, page.prepared, priority=_PREPARE + 1)
+
+        # the plane itself stays where it is: only that it is there is of interest
+        self._when_done(page.scoring_input, page.owner, lambda _: self._to_score.append(page), gather=False)
+
+    def _score_what_is_ready(self) -> None:
+        """Score full batches at once, and a smaller one rather than let the scoring workers idle."""
+        self._to_score = [page for page in self._to_score if not page.owner.is_given_up]
+        while self._to_score and (len(self._to_score) >= self._batch_pages or self._scoring < self._shape.n_scorers):
+            batch, self._to_score = self._to_score[: self._batch_pages], self._to_score[self._batch_pages :]
+            self._score(batch)
+
+    def _score(self, batch: list[_Page]) -> None:
+        inputs = [page.scoring_input for page in batch]
+        resources = self._shape.scoring_resources or None
+        scores = self._submit(self._steps.score_pages, inputs, self._job, priority=_SCORE, resources=resources)
+        self._scoring += 1
+
+        def scored(future: Future) -> None:
+            self._scoring -= 1
+            if future.status != "finished" and len(batch) > 1:
+                log.warning("scoring %d pages together failed; each is scored alone", len(batch))
+                for page in batch:
+                    if not page.owner.is_given_up:
+                        self._score([page])
+                return
+            for number, page in enumerate(batch):
+                if future.status != "finished":
+                    self._went_wrong(page.owner, future)
+                elif not page.owner.is_given_up:
+                    self._finish(page, scores, number)
+
+        self._watch(scores, scored)
+
+    def _finish(self, page: _Page, scores: Future, number: int) -> None:
+        finished = self._submit(
+            _finish_scored,
+            self._steps.finish_page,
+            page.prepared,
+            scores,
+            number,
+            page.owner.source,
+            self._job,
+            priority=_FINISH,
+        )
+        self._when_done(finished, page.owner, lambda _: self._finished(page, finished), gather=False)
+
+    def _finished(self, page: _Page, finished: Future) -> None:
+        self._let_out(page)
+        page.prepared = page.scoring_input = None
+        self._page_done()
+        opened = page.owner
+        opened.finished[page.page_index] = finished
+        if len(opened.finished) == len(opened.pages):
+            self._store(opened)
+
+    def _store(self, opened: _Open) -> None:
+        finished = [opened.finished[page.page_index] for page in opened.pages]
+        result = self._submit(self._steps.store_document, opened.source, finished, self._job, priority=_STORE)
+        self._when_done(result, opened, lambda rows: self._close(opened, rows))
+
+    def _close(self, opened: _Open, rows: DocumentResult) -> None:
+        self._give_up(opened)
+        self._results.append(rows)
+
+    def _fail(self, document: Document, reason: str, message: str) -> None:
+        opened = _Open(document, alone=False)
+        self._open.add(opened)
+        result = self._submit(self._steps.fail_document, document, self._job, reason, message, priority=_STORE)
+
+        def failed(future: Future) -> None:
+            if future.status != "finished":
+                raise _error_of(future)
+            self._close(opened, future.result())
+
+        self._watch(result, failed)
+
+    def _went_wrong(self, opened: _Open, future: Future) -> None:
+        """Sort out by who acts: the shard, the user, the document alone once more, or nobody."""
+        if opened.is_given_up:
+            return
+        error = _error_of(future)
+        if isinstance(error, StoreUnavailable | ConfigError):
+            raise error
+        document = opened.document
+        self._give_up(opened)
+        if not _is_lost(future, error):
+            log.error("document %r: %s", document.key, error, exc_info=error)
+            self._fail(document, "internal_error", f"{type(error).__name__}: {error}"[:500])
+            return
+        tries = self._tries_alone.get(document, 0)
+        log.warning("document %r: its worker died (%s); tried alone %d times", document.key, error, tries)
+        if tries >= _TRIES_ALONE:
+            self._fail(document, "worker_killed", f"the worker process died {1 + tries} times over this document")
+        else:
+            self._tries_alone[document] = tries + 1
+            self._suspects.append(document)
+
+    def _give_up(self, opened: _Open) -> None:
+        """Let go of all that a document holds on the cluster."""
+        opened.is_given_up = True
+        for page in opened.pages:
+            self._let_out(page)
+        opened.pages, opened.finished, opened.source = [], {}, None
+        if opened.alone:
+            self._gate.end_alone(self)
+        self._open.discard(opened)
+
+    def _let_out(self, page: _Page) -> None:
+        if page.is_let_in:
+            page.is_let_in = False
+            self._gate.leave(page.pixels)
+
+    def _submit(self, function: Callable[..., Any], *arguments: object, **options: object) -> Future:
+        return self._client.submit(function, *arguments, pure=False, **options)
+
+    def _when_done(self, future: Future, opened: _Open, then: Callable[[Any], None], gather: bool = True) -> None:
+        """Call `then` with the value (or None, if it is not to be gathered), or deal with what went wrong."""
+
+        def done(future: Future) -> None:
+            if opened.is_given_up:
+                return
+            if future.status != "finished":
+                self._went_wrong(opened, future)
+            elif gather:
+                try:
+                    value = future.result()
+                except Exception:  # the worker that held it died meanwhile
+                    if future.status == "finished":
+                        raise
+                    self._went_wrong(opened, future)
+                    return
+                then(value)
+            else:
+                then(None)
+
+        self._watch(future, done)
+
+    def _watch(self, future: Future, done: Callable[[Future], None]) -> None:
+        """Have `done` called in this object's own thread."""
+        self._watched.add(future)
+
+        def happened() -> None:
+            self._watched.discard(future)
+            done(future)
+
+        future.add_done_callback(lambda _: self._events.put(happened))
+
+
+def _finish_scored(
+    finish_page: Callable[..., FinishedPage],
+    prepared: PreparedPage,
+    scores: Sequence[Any],
+    number: int,
+    source: SourceDocument,
+    job: PageJob,
+) -> FinishedPage:
+    return finish_page(prepared, scores[number], source, job)
+
+
+def _error_of(future: Future) -> BaseException:
+    if future.status == "error":
+        error: BaseException | None = future.exception()
+        if error is not None:
+            return error
+    return RuntimeError(f"the task was {future.status}")
+
+
+def _is_lost(future: Future, error: BaseException) -> bool:
+    from distributed import KilledWorker
+
+    return future.status in ("cancelled", "lost") or isinstance(error, KilledWorker)

@@ -1,0 +1,277 @@
+"""What a run leaves behind beside the images: its settings, its figures, and the tables in the Prefect UI."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import json
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import yaml
+
+from configs.loading import digested_settings, public_settings
+from configs.settings import Settings
+from flows.progress import megabytes
+from tasks.errors import ConfigError
+from tasks.scan import ScanCounts
+from tasks.statistics import Totals, live_rows, totals
+from tasks.store import Store
+
+_PACKAGES = (
+    "foliopress",
+    "pillow",
+    "numpy",
+    "opencv-python-headless",
+    "pyarrow",
+    "ai-edge-litert",
+    "prefect",
+    "distributed",
+)
+_WORST_PAGES = 10
+_COLUMNS = (
+    "run_id",
+    "document_key",
+    "page_index",
+    "status",
+    "reason",
+    "message",
+    "source_bytes",
+    "output_bytes",
+    "worst_block_ssim",
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a DEST's pages are made by; one DEST holds pages of one recipe."""
+
+    settings_digest: str
+    model_digest: str
+    scorer: str
+
+    def __str__(self) -> str:
+        return f"{self.settings_digest} {self.model_digest} {self.scorer}"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The figures of one run and of the whole DEST it wrote to."""
+
+    run_id: str
+    source: str
+    dest: str
+    profile: str
+    started_at: str
+    finished_at: str
+    seconds: float
+    recipe: Recipe
+    versions: dict[str, str]
+    shards_done: int
+    shards_passed_over: int
+    shards_failed: int
+    scan: ScanCounts
+    run: Totals
+    whole: Totals
+    failed_pages: list[str]
+    """The first few failed pages of the whole DEST, each with its reason."""
+    worst_pages: list[dict[str, object]]
+    """The compressed pages of the whole DEST whose worst block of ink lost most."""
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 if all pages are compressed or kept, 3 if some failed, 1 if shards failed."""
+        return 1 if self.shards_failed else 3 if self.whole.failed else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "run_id": self.run_id,
+            "status": "broken" if self.shards_failed else "finished",
+            "exit_code": self.exit_code,
+            "source": self.source,
+            "dest": self.dest,
+            "profile": self.profile,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+            "seconds": round(self.seconds, 3),
+            **dataclasses.asdict(self.recipe),
+            "versions": self.versions,
+            "shards": {
+                "done": self.shards_done,
+                "passed_over": self.shards_passed_over,
+                "failed": self.shards_failed,
+            },
+            "scan": dataclasses.asdict(self.scan),
+            "run": _totals_as_dict(self.run),
+            "dest_totals": _totals_as_dict(self.whole),
+        }
+
+
+@dataclass(frozen=True)
+class DestFigures:
+    """What the statistics of a DEST add up to."""
+
+    run: Totals
+    whole: Totals
+    failed_pages: list[str]
+    worst_pages: list[dict[str, object]]
+
+
+def read_figures(dest: Store, run_id: str) -> DestFigures:
+    """Add up the rows of a DEST, and those of one run in it."""
+    failed: list[str] = []
+    worst: list[tuple[float, int, dict[str, object]]] = []
+
+    def look(rows: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
+        for number, row in enumerate(rows):
+            if row["status"] == "failed" and len(failed) < _WORST_PAGES:
+                failed.append(
+                    f"{row['document_key']} page {int(str(row['page_index'])) + 1}: {row['reason']} ({row['message']})"
+                )
+            if row["status"] == "compressed" and row["worst_block_ssim"] is not None:
+                heapq.heappush(worst, (-float(str(row["worst_block_ssim"])), number, row))
+                if len(worst) > _WORST_PAGES:
+                    heapq.heappop(worst)
+            yield row
+
+    whole = totals(look(live_rows(dest, "pages", _COLUMNS)))
+    own = totals(row for row in live_rows(dest, "pages", _COLUMNS) if row["run_id"] == run_id)
+    ranked = sorted(worst, key=lambda entry: -entry[0])
+    return DestFigures(own, whole, failed, [row for _, _, row in ranked])
+
+
+def write_start(dest: Store, run_id: str, started_at: str, settings: Settings, recipe: Recipe) -> None:
+    """Write the settings in force, and a run.json that tells of a run that has begun."""
+    text = yaml.safe_dump(public_settings(settings), sort_keys=False, allow_unicode=True)
+    begun = {"run_id": run_id, "status": "running", "started_at": started_at, **dataclasses.asdict(recipe)}
+    dest.write_bytes(f"runs/{run_id}/settings.yaml", text.encode())
+    dest.write_bytes(f"runs/{run_id}/run.json", _json(begun))
+
+
+def write_end(dest: Store, summary: RunSummary) -> None:
+    """Write the run's figures over what `write_start` wrote."""
+    dest.write_bytes(f"runs/{summary.run_id}/run.json", _json(summary.as_dict()))
+
+
+def refuse_other_recipe(dest: Store, settings: Settings, recipe: Recipe) -> None:
+    """Stop a run that would mix pages of different settings, model or scorer in one DEST.
+
+    Raises:
+        ConfigError: If the newest run that was begun in DEST differs; it tells in what.
+    """
+    runs = [found.key.split("/")[1] for found in dest.list_objects("runs/") if found.key.endswith("/run.json")]
+    if not runs:
+        return
+    newest = max(runs)
+    try:
+        before = json.loads(dest.read_bytes(f"runs/{newest}/run.json"))
+        old_settings = yaml.safe_load(dest.read_bytes(f"runs/{newest}/settings.yaml")) or {}
+    except (FileNotFoundError, ValueError, yaml.YAMLError):
+        return
+    differences = []
+    if before.get("settings_digest") != recipe.settings_digest:
+        differences += _differences(old_settings, settings)
+    for name in ("model_digest", "scorer"):
+        old, new = before.get(name), getattr(recipe, name)
+        if old != new:
+            differences.append(f"{name.replace('_', ' ')}: {old!s:.16} there, {new:.16} now")
+    if differences:
+        raise ConfigError(
+            f"{dest.url} holds pages of other settings (run {newest}): {'; '.join(differences)}. "
+            "Give the same settings, another DEST, or --overwrite to do all pages again"
+        )
+
+
+def versions(tesseract: str) -> dict[str, str]:
+    """Return the versions of all that has a say in the output."""
+    found = {"python": platform.python_version(), "tesseract": tesseract}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def as_text(summary: RunSummary) -> str:
+    """Return the summary as a few lines for a person."""
+    whole, run = summary.whole, summary.run
+    lines = [
+        f"{whole.pages} pages of {whole.documents} documents: {whole.compressed} compressed, {whole.kept} kept, "
+        f"{whole.failed} failed",
+        f"{megabytes(whole.source_bytes)} became {megabytes(whole.output_bytes)}: {100 * whole.saved_fraction:.1f} % saved",
+        f"this run: {run.pages} pages in {summary.seconds:.0f} s; {summary.shards_done} shards done, "
+        f"{summary.shards_passed_over} passed over, {summary.shards_failed} failed",
+    ]
+    lines += [f"  {count} x {reason}" for reason, count in sorted(whole.reasons.items())]
+    if summary.scan.hidden or summary.scan.not_documents or summary.scan.excluded:
+        lines.append(
+            f"passed by: {summary.scan.hidden} hidden files, {summary.scan.not_documents} that are no scans, "
+            f"{summary.scan.excluded} excluded"
+        )
+    lines += [f"failed: {page}" for page in summary.failed_pages]
+    lines.append(f"written to {summary.dest} (run {summary.run_id})")
+    return "\n".join(lines)
+
+
+class Board:
+    """The run's place in the Prefect UI: a progress bar while it works, tables when it has ended."""
+
+    def __init__(self) -> None:
+        from prefect.artifacts import create_progress_artifact
+
+        self._progress_id = create_progress_artifact(progress=0.0, description="Share of the source's bytes done")
+
+    def show(self, fraction: float | None) -> None:
+        """Move the progress bar."""
+        from prefect.artifacts import update_progress_artifact
+
+        update_progress_artifact(self._progress_id, progress=round(100 * (fraction or 0.0), 1))
+
+    def show_summary(self, summary: RunSummary) -> None:
+        """Put up the figures, the reasons and the worst pages."""
+        from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+        create_markdown_artifact(_as_markdown(summary), key="foliopress-summary", description="What the run did")
+        if summary.worst_pages:
+            names = ("document_key", "page_index", "worst_block_ssim", "source_bytes", "output_bytes")
+            table = [{name: page[name] for name in names} for page in summary.worst_pages]
+            create_table_artifact(table, key="foliopress-worst-pages", description="Pages whose ink lost most")
+
+
+def _as_markdown(summary: RunSummary) -> str:
+    rows = [("this run", summary.run), ("whole DEST", summary.whole)]
+    lines = ["| | pages | compressed | kept | failed | before | after | saved |", "| --- " * 8 + "|"]
+    for name, part in rows:
+        lines.append(
+            f"| {name} | {part.pages} | {part.compressed} | {part.kept} | {part.failed} | {megabytes(part.source_bytes)} "
+            f"| {megabytes(part.output_bytes)} | {100 * part.saved_fraction:.1f} % |"
+        )
+    if summary.whole.reasons:
+        lines += ["", "| reason | pages |", "| --- | --- |"]
+        lines += [f"| {reason} | {count} |" for reason, count in sorted(summary.whole.reasons.items())]
+    return "\n".join(lines)
+
+
+def _totals_as_dict(part: Totals) -> dict[str, Any]:
+    return dataclasses.asdict(part) | {"saved_fraction": round(part.saved_fraction, 6)}
+
+
+def _differences(old: Mapping[str, Any], settings: Settings) -> list[str]:
+    new = digested_settings(settings)
+
+    def value(key: str) -> object:
+        section, _, name = key.partition(".")
+        inside = old.get(section)
+        return inside.get(name) if isinstance(inside, dict) else None
+
+    found = [f"{key}: {value(key)} there, {wanted} now" for key, wanted in new.items() if value(key) != wanted]
+    return found or ["settings of another version of foliopress"]
+
+
+def _json(values: Mapping[str, object]) -> bytes:
+    return json.dumps(values, indent=1, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,1 @@
+"""Importance: the network that judges how much every tile matters."""

@@ -1,0 +1,198 @@
+"""Score: windows in, importance out, in fixed batches, so that a tile's score does not depend on its neighbours."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from tasks.errors import ConfigError
+from tasks.tiles import CORE_PX, WINDOW_PX, TileGrid, cut_windows
+
+SHIPPED = Path(__file__).resolve().parent / "weights"
+"""Folder of the trained model that comes with the program."""
+LITERT_FILE = "model.tflite"
+KERAS_FILE = "model.keras"
+BATCH = 64
+"""Windows in each call of the network; the last batch is filled up, so that every call has the same shape."""
+
+ScorerName = Literal["litert-cpu", "tf-gpu"]
+
+
+class Scorer(Protocol):
+    """What turns windows into importance."""
+
+    @property
+    def name(self) -> ScorerName:
+        """Which engine scores; scores of different engines agree within 1e-3, not to the bit."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights file."""
+
+    def score(self, windows: np.ndarray) -> np.ndarray:
+        """Return (n,) float32 in [0, 1] for (n, 96, 96, 4) uint8 windows; n may be 0."""
+
+
+def load_scorer(folder: str | None = None, kind: Literal["auto", "litert-cpu", "tf-gpu"] = "auto") -> Scorer:
+    """Return the scorer of this process; it is loaded once.
+
+    Args:
+        folder: Folder that holds `model.tflite` and `model.keras`; the shipped one without it.
+        kind: `auto` takes a GPU where TensorFlow sees one, else LiteRT on the CPU.
+
+    Raises:
+        ConfigError: If a file is missing or cannot be loaded, or `tf-gpu` is wanted where there is no GPU.
+    """
+    chosen = Path(folder).resolve() if folder else SHIPPED
+    if kind == "auto":
+        kind = "tf-gpu" if _has_gpu() else "litert-cpu"
+    return _load(chosen, kind)
+
+
+def score_planes(scorer: Scorer, planes: Sequence[tuple[np.ndarray, TileGrid]]) -> list[np.ndarray]:
+    """Score the tiles of several pages in common batches; windows are cut batch by batch.
+
+    Args:
+        scorer: From `load_scorer`.
+        planes: Each page's plane from `tasks.tiles.work_plane`, with its grid.
+
+    Returns:
+        For each page (n_tiles,) float32, row by row.
+    """
+    found = [np.zeros(grid.n_tiles, np.float32) for _, grid in planes]
+    for places, windows in _batches(planes):
+        scores = scorer.score(windows)
+        start = 0
+        for number, first, end in places:
+            found[number][first:end] = scores[start : start + end - first]
+            start += end - first
+    return found
+
+
+def _batches(
+    planes: Sequence[tuple[np.ndarray, TileGrid]],
+) -> Iterator[tuple[list[tuple[int, int, int]], np.ndarray]]:
+    """Yield up to `BATCH` windows with the (page, first tile, end tile) that they came from."""
+    places: list[tuple[int, int, int]] = []
+    parts: list[np.ndarray] = []
+    room = BATCH
+    for number, (plane, grid) in enumerate(planes):
+        if plane.shape != (grid.n_rows * CORE_PX, grid.n_cols * CORE_PX, 4):
+            raise ValueError(f"a plane of shape {plane.shape} does not hold {grid.n_rows} x {grid.n_cols} tiles")
+        first = 0
+        while first < grid.n_tiles:
+            end = min(grid.n_tiles, first + room)
+            places.append((number, first, end))
+            parts.append(cut_windows(plane, first, end))
+            room -= end - first
+            first = end
+            if room == 0:
+                yield places, np.concatenate(parts)
+                places, parts, room = [], [], BATCH
+    if parts:
+        yield places, np.concatenate(parts)
+
+
+@cache
+def _load(folder: Path, kind: ScorerName) -> Scorer:
+    return _LiteRtScorer(folder / LITERT_FILE) if kind == "litert-cpu" else _GpuScorer(folder / KERAS_FILE)
+
+
+class _LiteRtScorer:
+    """LiteRT on one CPU thread; the flow runs one process per core."""
+
+    name: ScorerName = "litert-cpu"
+
+    def __init__(self, path: Path) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        data = _read(path)
+        self.digest = hashlib.sha256(data).hexdigest()
+        try:
+            self._interpreter: Any = Interpreter(model_content=data, num_threads=1)
+            self._input = self._interpreter.get_input_details()[0]["index"]
+            self._output = self._interpreter.get_output_details()[0]["index"]
+            self._interpreter.resize_tensor_input(self._input, (BATCH, WINDOW_PX, WINDOW_PX, 4))
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ConfigError(f"{path} cannot be loaded by LiteRT: {error}") from error
+
+    def score(self, windows: np.ndarray) -> np.ndarray:
+        """Return (n,) float32 in [0, 1] for (n, 96, 96, 4) uint8 windows."""
+
+        def call(batch: np.ndarray) -> np.ndarray:
+            self._interpreter.set_tensor(self._input, batch)
+            self._interpreter.invoke()
+            return np.asarray(self._interpreter.get_tensor(self._output))
+
+        return _in_batches(windows, call)
+
+
+class _GpuScorer:
+    """A compiled TensorFlow function on the GPU."""
+
+    name: ScorerName = "tf-gpu"
+
+    def __init__(self, path: Path) -> None:
+        data = _read(path)
+        self.digest = hashlib.sha256(data).hexdigest()
+        if not _has_gpu():
+            raise ConfigError("scorer tf-gpu: TensorFlow sees no GPU on this worker")
+        self._predict: Any = compiled_network(path)
+
+    def score(self, windows: np.ndarray) -> np.ndarray:
+        """Return (n,) float32 in [0, 1] for (n, 96, 96, 4) uint8 windows."""
+        return _in_batches(windows, lambda batch: np.asarray(self._predict(batch)))
+
+
+def compiled_network(path: Path) -> Any:
+    """Return a trained network as a `tf.function` of (64, 96, 96, 4) uint8 windows; the oracle of the LiteRT file."""
+    import tensorflow as tf
+
+    from model.network import load_network
+
+    network = load_network(path)
+    return tf.function(
+        lambda batch: network(batch, training=False),
+        input_signature=[tf.TensorSpec((BATCH, WINDOW_PX, WINDOW_PX, 4), tf.uint8)],
+    )
+
+
+def _in_batches(windows: np.ndarray, call: Any) -> np.ndarray:
+    if windows.dtype != np.uint8 or windows.shape[1:] != (WINDOW_PX, WINDOW_PX, 4):
+        raise ValueError(f"windows of shape {windows.shape} and type {windows.dtype}; wanted are uint8 (n, 96, 96, 4)")
+    scores = np.zeros(len(windows), np.float32)
+    for first in range(0, len(windows), BATCH):
+        part = windows[first : first + BATCH]
+        batch = part
+        if len(part) < BATCH:
+            batch = np.zeros((BATCH, *windows.shape[1:]), np.uint8)
+            batch[: len(part)] = part
+        scores[first : first + len(part)] = call(np.ascontiguousarray(batch)).reshape(-1)[: len(part)]
+    return scores
+
+
+def _has_gpu() -> bool:
+    """Say whether TensorFlow sees a GPU; where the machine has no such device TensorFlow is not even imported."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "?") in ("", "-1"):
+        return False
+    has_device = Path("/dev/nvidia0").exists() or Path("/dev/kfd").exists() or Path("/dev/dxg").exists()
+    if not has_device or importlib.util.find_spec("tensorflow") is None:
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"importance.model: {path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The main job on SOURCE and DEST with PROFILE (from the environment), then a short table of what became of it.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+if [ -z "${SOURCE:-}" ] || [ -z "${DEST:-}" ]; then
+    echo "Give both: make compress SOURCE=folder-or-URL DEST=folder-or-URL [PROFILE=${PROFILE:-access}]" >&2
+    exit 2
+fi
+scripts/setup.sh run || exit 1
+.venv/bin/foliopress compress "$SOURCE" "$DEST" --profile "${PROFILE:-access}"
+status=$?
+if [ $status = 0 ] || [ $status = 3 ]; then
+    .venv/bin/python scripts/results.py "$DEST"
+fi
+exit $status

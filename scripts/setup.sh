@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Installs what Foliopress needs into .venv, and Tesseract on the machine. A second run finds all done and ends at once.
+#
+#   scripts/setup.sh run    to run the main job
+#   scripts/setup.sh test   to run the main job, the tests and the checks
+#   scripts/setup.sh lint   the same without Tesseract
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+purpose=${1:?run, test or lint}
+venv=.venv
+
+say() { printf '%s\n' "$*" >&2; }
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3.11 python3.12 python3 python}; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    say "Foliopress needs Python 3.11 or newer; found: $(python3 --version 2>&1 || true)"
+    say "Install it, or name it: make $(make_goal) PYTHON=/path/to/python3.11"
+    return 1
+}
+
+make_goal() { if [ "$purpose" = run ]; then echo compress; else echo "$purpose"; fi; }
+
+# What an installation depends on: what is asked for, and the folder, since a virtual environment cannot be moved.
+stamp() { { pwd; cat pyproject.toml constraints.txt; } | cksum; }
+
+install_packages() {
+    local extra=$1 done_mark=$venv/.installed$1 python
+    if [ -x $venv/bin/python ] && [ "$(cat "$done_mark" 2>/dev/null)" = "$(stamp)" ]; then
+        return
+    fi
+    python=$(find_python)
+    if ! "$python" -c 'import venv, ensurepip' >/dev/null 2>&1; then
+        say "$python has no venv module. On Debian and Ubuntu: sudo apt-get install python3-venv"
+        return 1
+    fi
+    say "Installing Foliopress${extra:+ with $extra} into $venv; this takes a few minutes, once."
+    rm -f $venv/.installed*
+    "$python" -m venv $venv || "$python" -m venv --clear $venv
+    $venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".$extra"
+    stamp > "$done_mark"
+    # Whoever has the packages for development has those for the main job.
+    stamp > $venv/.installed
+}
+
+has_tesseract() {
+    command -v tesseract >/dev/null && tesseract --list-langs 2>/dev/null | grep -qx eng
+}
+
+install_tesseract() {
+    if has_tesseract; then
+        return
+    fi
+    local sudo=()
+    if [ "$(id -u)" != 0 ]; then
+        sudo=(sudo -n)
+    fi
+    if command -v apt-get >/dev/null && "${sudo[@]+"${sudo[@]}"}" true 2>/dev/null; then
+        say "Installing Tesseract with English."
+        local apt=("${sudo[@]+"${sudo[@]}"}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120)
+        "${apt[@]}" update >&2 || say "apt-get update failed; trying with the package lists that are here."
+        if "${apt[@]}" install -y --no-install-recommends tesseract-ocr tesseract-ocr-eng >&2 && has_tesseract; then
+            return
+        fi
+    fi
+    say "Foliopress reads text with Tesseract and its English data, which are not installed. Install them with"
+    say "  Debian, Ubuntu:  sudo apt-get install tesseract-ocr tesseract-ocr-eng"
+    say "  Fedora:          sudo dnf install tesseract tesseract-langpack-eng"
+    say "  macOS:           brew install tesseract"
+    say "and run the same command again."
+    return 1
+}
+
+case $purpose in
+    run) install_tesseract; install_packages "" ;;
+    test) install_tesseract; install_packages "[dev]" ;;
+    lint) install_packages "[dev]" ;;
+    *) say "scripts/setup.sh: $purpose is not run, test or lint"; exit 1 ;;
+esac

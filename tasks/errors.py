@@ -1,0 +1,37 @@
+"""The few kinds of error, sorted by who acts on them."""
+
+from __future__ import annotations
+
+
+class ConfigError(Exception):
+    """A setting, path or model cannot be used; the run stops before its first page."""
+
+
+class PageError(Exception):
+    """A document or page cannot be compressed; it becomes a row and the run goes on.
+
+    Args:
+        reason: A short snake_case word for the row's `reason` column, e.g. `ocr_timeout`.
+        message: What came, and what is allowed or can be done about it.
+        failed: True if the page ends as `failed` (its content cannot be read), False for `kept`.
+    """
+
+    def __init__(self, reason: str, message: str, *, failed: bool = False) -> None:
+        super().__init__(reason, message, failed)
+        self.reason = reason
+        self.message = message
+        self.failed = failed
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_page_error, (self.reason, self.message, self.failed))
+
+
+def _page_error(reason: str, message: str, failed: bool) -> PageError:
+    return PageError(reason, message, failed=failed)
+
+
+class StoreUnavailable(Exception):
+    """The object store gave no answer; worth another try, then the shard fails and a rerun repeats it."""

@@ -1,0 +1,102 @@
+"""Keys: where a document's output lies. No two documents share a place, whatever their keys.
+
+An ordinary key stays as it is: `letters/a.jpg` becomes `pages/letters/a.jpg.avif`, or `pages/letters/a.jpg` when it is
+kept whole. A lone `%`, which cannot come from a key (its own `%` is written `%25`), marks what would be mistaken:
+
+- `a.jpg.avif`, a source, is written `a.jpg%.avif`: the output of a source `a.jpg` may lie at `a.jpg.avif`;
+- the folder `b.tif/` is written `b.tif%/`: the pages of a source `b.tif` lie in `b.tif/`, or the source itself does;
+- a name without a document's ending is written with `%` after it;
+- a name or key that is too long is cut, and a digest of the whole follows `%~`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+from tasks.scan import DOCUMENT_SUFFIXES
+
+OUTPUT_SUFFIXES = frozenset({".avif", ".webp", ".jpg", ".tif", ".jp2", ".jxl", ".png", ".pdf"})
+"""Endings that an output may get, also those of codecs to come: keys must not move when one is added."""
+
+_LONGEST_NAME_BYTES = 200  # file systems hold 255, a temporary name and an ending must fit too
+_LONGEST_KEY_BYTES = 900  # S3 holds 1,024
+_CUT_NAME_BYTES = 120
+
+
+def output_key(document_key: str, *, page_index: int | None = None, extension: str | None = None) -> str:
+    """Return the key of an output, relative to DEST.
+
+    Args:
+        document_key: The source's key, any text.
+        page_index: 0-based number of the page, for a page of a many-page document.
+        extension: The output's ending without its dot; None for a document that is kept as it is.
+
+    Raises:
+        ValueError: If a page has no extension.
+
+    >>> output_key("letters/a.jpg", extension="avif")
+    'pages/letters/a.jpg.avif'
+    >>> output_key("b.tif", page_index=0, extension="avif")
+    'pages/b.tif/0001.avif'
+    >>> output_key("c.pdf"), output_key("../a.jpg.avif"), output_key("b.tif/0001.avif")
+    ('pages/c.pdf', 'pages/%2E%2E/a.jpg%.avif', 'pages/b.tif%/0001.avif')
+    """
+    *folders, name = document_key.split("/")
+    parts = [_shortened(folder, _folder_name) for folder in folders] + [_shortened(name, _file_name)]
+    place = "/".join(parts)
+    if len(place.encode()) > _LONGEST_KEY_BYTES:
+        place = f"%~{_digest(document_key)}/{parts[-1]}"
+    if page_index is not None:
+        if extension is None:
+            raise ValueError("a page of a document has an extension")
+        return f"pages/{place}/{page_index + 1:04d}.{extension}"
+    return f"pages/{place}" + (f".{extension}" if extension else "")
+
+
+def _file_name(name: str) -> str:
+    path = PurePosixPath(name)
+    if not _is_document(name):
+        return _escaped(name) + "%"
+    stem, suffix = name[: -len(path.suffix)], path.suffix
+    if suffix in OUTPUT_SUFFIXES and _is_document(stem):
+        return f"{_escaped(stem)}%{suffix}"
+    return _escaped(stem) + suffix
+
+
+def _folder_name(name: str) -> str:
+    return _escaped(name) + ("%" if _is_document(name) else "")
+
+
+def _is_document(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in DOCUMENT_SUFFIXES
+
+
+def _escaped(name: str) -> str:
+    """Write as %XX each byte that a store or a shell could stumble over; one-to-one."""
+    if name == "":
+        return "%_"
+    if name in (".", ".."):
+        return "%2E" * len(name)
+    return "".join(_escaped_letter(letter) for letter in name)
+
+
+def _escaped_letter(letter: str) -> str:
+    if letter in "%\\" or ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 or 0xD800 <= ord(letter) < 0xE000:
+        return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogatepass"))
+    return letter
+
+
+def _shortened(name: str, written: Callable[[str], str]) -> str:
+    whole = written(name)
+    if len(whole.encode()) <= _LONGEST_NAME_BYTES:
+        return whole
+    start = whole.encode()[:_CUT_NAME_BYTES].decode(errors="ignore")
+    if written is _folder_name:
+        return f"{start}%~{_digest(name)}%"
+    return f"{start}%~{_digest(name)}{PurePosixPath(name).suffix if _is_document(name) else '%'}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

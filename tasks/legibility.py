@@ -1,0 +1,143 @@
+"""Check: is the decoded result still the page that it was? Every figure compares it with its own source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from configs.settings import LegibilitySettings
+from tasks.ink import ink_mask, luma_of
+from tasks.ocr import Word, text_mask
+
+BLOCK_INCH = (0.25, 0.5)
+"""Height and width of a block on paper: a piece of a line of print. The worst one decides."""
+LEAST_INK_FRACTION = 0.02
+"""Blocks with less ink are specks, and are judged with what surrounds them, not alone."""
+_SMOOTHING_INCH = 1 / 250
+_GRAIN_FACTOR = 5.0  # ink must stand out from paper grain by this many of its standard deviations
+_CONTRAST_RANGE = (8.0, 24.0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the check found.
+
+    `text_ssim` is the mean SSIM on the strokes of words that OCR read (None without words), `worst_block_ssim` that of
+    the block of ink that fared worst (None on a page without ink), `chroma_error` the 95th percentile of the chroma
+    difference at 1/8 size. `failing` holds the blocks below the floor, (n, 4) (row_px, col_px, height_px, width_px).
+    """
+
+    passed: bool
+    text_ssim: float | None
+    worst_block_ssim: float | None
+    chroma_error: float
+    failing: np.ndarray
+
+
+def judge(
+    source: np.ndarray, decoded: np.ndarray, words: Sequence[Word], dpi: float, settings: LegibilitySettings
+) -> Verdict:
+    """Compare a decoded result with its source.
+
+    Args:
+        source: uint8, (height, width) or (height, width, 3), the upright page.
+        decoded: The same page after encoding and decoding, of the same height and width.
+        words: What OCR read on the source; the page's other ink is judged all the same.
+        dpi: Resolution of the page.
+        settings: The floors.
+
+    Raises:
+        ValueError: If the two differ in height or width.
+    """
+    if source.shape[:2] != decoded.shape[:2]:
+        raise ValueError(f"the decoded page has {decoded.shape[:2]} pixels, its source {source.shape[:2]}")
+    luma = luma_of(source)
+    ink = page_ink(luma, dpi)
+    similarity = ssim_map(luma, luma_of(decoded))
+    text = ink & text_mask(words, *luma.shape)
+    blocks = block_means(similarity, ink, dpi)
+    worst = float(blocks.min(initial=np.inf))
+    error = chroma_error(source, decoded)
+    rows, cols = np.nonzero(blocks < settings.min_block_ssim)
+    height_px, width_px = block_size(dpi)
+    sizes = np.broadcast_to([height_px, width_px], (len(rows), 2))
+    return Verdict(
+        passed=len(rows) == 0 and error <= settings.max_chroma_error,
+        text_ssim=float(similarity[text].mean()) if text.any() else None,
+        worst_block_ssim=worst if np.isfinite(worst) else None,
+        chroma_error=error,
+        failing=np.concatenate([np.stack([rows * height_px, cols * width_px], axis=1), sizes], axis=1),
+    )
+
+
+def page_ink(luma: np.ndarray, dpi: float) -> np.ndarray:
+    """Return (height, width) bool: strokes that stand out from the page's own grain, faint ones on clean paper too.
+
+    The page is smoothed by a little less than a stroke's width first, so that grain, which is finer, goes and
+    strokes stay.
+    """
+    smooth = cv2.GaussianBlur(luma, (0, 0), max(0.5, _SMOOTHING_INCH * dpi))
+    contrast = float(np.clip(_GRAIN_FACTOR * grain(smooth, dpi), *_CONTRAST_RANGE))
+    return ink_mask(smooth, dpi, contrast)
+
+
+def grain(luma: np.ndarray, dpi: float) -> float:
+    """Return the standard deviation of paper grain, in grey levels: a robust one of what a blur takes away."""
+    plane = luma.astype(np.float32)
+    rest = np.abs(plane - cv2.GaussianBlur(plane, (0, 0), max(0.8, 0.02 * dpi)))
+    return float(np.median(rest[::3, ::3])) / 0.6745
+
+
+def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the SSIM of two (height, width) uint8 planes at every pixel, float32.
+
+    Gaussian window of 11 pixels, sigma 1.5, K1 = 0.01, K2 = 0.03 (Wang et al. 2004, "Image quality assessment: from
+    error visibility to structural similarity").
+    """
+    x, y = a.astype(np.float32), b.astype(np.float32)
+    mean_x, mean_y = _window_mean(x), _window_mean(y)
+    covariance = _window_mean(x * y) - mean_x * mean_y
+    variances = _window_mean(x * x) - mean_x * mean_x + _window_mean(y * y) - mean_y * mean_y
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    squares = mean_x * mean_x + mean_y * mean_y
+    similarity: np.ndarray = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / ((squares + c1) * (variances + c2))
+    return similarity
+
+
+def block_means(similarity: np.ndarray, ink: np.ndarray, dpi: float) -> np.ndarray:
+    """Return (n_block_rows, n_block_cols) float32: mean similarity on each block's ink, infinite where it has none."""
+    block_px = block_size(dpi)
+    height_px, width_px = ink.shape
+    bottom, right = -height_px % block_px[0], -width_px % block_px[1]
+    weight = cv2.copyMakeBorder(ink.astype(np.float32), 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=0)
+    value = cv2.copyMakeBorder(similarity * ink, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=0)
+    size = weight.shape[1] // block_px[1], weight.shape[0] // block_px[0]
+    share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    total = cv2.resize(value, size, interpolation=cv2.INTER_AREA)
+    return np.where(share >= LEAST_INK_FRACTION, total / np.maximum(share, 1e-9), np.float32(np.inf))
+
+
+def chroma_error(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the 95th percentile of |dCb| and |dCr| at 1/8 size, in grey levels; 0 between two grey pages."""
+    if a.ndim == 2 and b.ndim == 2:
+        return 0.0
+    return float(np.percentile(np.abs(_small_chroma(a) - _small_chroma(b)), 95))
+
+
+def _small_chroma(pixels: np.ndarray) -> np.ndarray:
+    size = max(1, pixels.shape[1] // 8), max(1, pixels.shape[0] // 8)
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    rgb = small if small.ndim == 3 else cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb)[..., 1:].astype(np.float32)
+
+
+def _window_mean(plane: np.ndarray) -> np.ndarray:
+    return cv2.GaussianBlur(plane, (11, 11), 1.5)
+
+
+def block_size(dpi: float) -> tuple[int, int]:
+    """Return (height_px, width_px) of a block."""
+    return max(4, round(BLOCK_INCH[0] * dpi)), max(8, round(BLOCK_INCH[1] * dpi))

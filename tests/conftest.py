@@ -1,0 +1,47 @@
+"""What all tests share: an S3 server, and the real scans where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import S3Server, s3_server_process
+
+os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # Tesseract with several threads is several times slower
+os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")  # nobody answers there, and looking takes seconds
+
+
+@pytest.fixture(scope="session")
+def s3_process() -> Iterator[S3Server]:
+    """One S3 server process for the whole session, without touching the environment."""
+    with s3_server_process() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_server(s3_process: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The S3 server, with the usual AWS variables leading to it for the time of a test."""
+    for name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_EC2_METADATA_DISABLED"]:
+        monkeypatch.delenv(name)
+    for name, value in s3_process.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_process
+
+
+@pytest.fixture
+def s3_url(s3_server: S3Server) -> str:
+    """The URL of an empty bucket, `s3://…`."""
+    return s3_server.new_bucket()
+
+
+@pytest.fixture(scope="session")
+def scans() -> Path:
+    """The root of the real scans, which holds their `manifest.csv`; without them the test is skipped."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    root = Path(os.environ.get("FOLIOPRESS_DATA") or beside)
+    if not (root / "manifest.csv").is_file():
+        pytest.skip(f"no real scans: {root} holds no manifest.csv; FOLIOPRESS_DATA names their folder")
+    return root

@@ -1,0 +1,96 @@
+"""Servers that tests talk to: an S3 server in a process of its own, on loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import botocore.session
+
+_LONGEST_START_S = 60.0
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testkey", "AWS_SECRET_ACCESS_KEY": "testsecret"}
+"""What the server is called with; it accepts any."""
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running S3 server; `environment` is what a client needs to reach it, and what another process must inherit."""
+
+    endpoint_url: str
+    process_id: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**CREDENTIALS, "AWS_ENDPOINT_URL": self.endpoint_url, "AWS_DEFAULT_REGION": "us-east-1"}
+
+    def client(self):
+        """Return a plain botocore client, for looking at objects past the code under test."""
+        return botocore.session.get_session().create_client(
+            "s3",
+            endpoint_url=self.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def new_bucket(self) -> str:
+        """Make an empty bucket and return its URL, `s3://…`."""
+        name = f"bucket-{uuid.uuid4().hex[:12]}"
+        self.client().create_bucket(Bucket=name)
+        return f"s3://{name}"
+
+
+@contextmanager
+def s3_server_process() -> Iterator[S3Server]:
+    """Run an S3 server (moto) on a free port of loopback while the block lasts.
+
+    Raises:
+        RuntimeError: If it does not answer in time; the message holds what it said.
+    """
+    port = free_port()
+    quiet = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        env={**quiet, **CREDENTIALS},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(port, process)
+        yield S3Server(f"http://127.0.0.1:{port}", process.pid)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+
+def free_port() -> int:
+    """Return a port of loopback on which nothing listens at the moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    latest = time.monotonic() + _LONGEST_START_S
+    while time.monotonic() < latest:
+        if process.poll() is not None:
+            raise RuntimeError(f"the S3 server ended with {process.returncode}; is moto[server] installed?")
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"the S3 server did not answer on port {port} in {_LONGEST_START_S:.0f} s")

@@ -1,0 +1,94 @@
+"""Check: what counts as ink, and when a page fails."""
+
+import cv2
+import numpy as np
+import pytest
+
+from configs.settings import LegibilitySettings
+from tasks.ink import ink_mask
+from tasks.legibility import block_means, chroma_error, grain, judge, page_ink, ssim_map
+from tasks.ocr import Word
+
+DPI = 150.0
+
+
+@pytest.fixture
+def page():
+    """A light page with one dark word at the top and faint writing at the foot."""
+    pixels = np.full((300, 450), 235, np.uint8)
+    cv2.putText(pixels, "Ledger 1887", (40, 80), cv2.FONT_HERSHEY_SIMPLEX, 1.4, 30, 3, cv2.LINE_AA)
+    cv2.putText(pixels, "faint note", (40, 240), cv2.FONT_HERSHEY_SCRIPT_SIMPLEX, 1.2, 205, 2, cv2.LINE_AA)
+    return pixels
+
+
+def test_a_page_equals_itself(page):
+    verdict = judge(page, page, [], DPI, LegibilitySettings())
+    assert verdict.passed
+    assert verdict.worst_block_ssim == pytest.approx(1.0, abs=1e-5)
+    assert verdict.chroma_error == 0.0
+    assert verdict.text_ssim is None
+
+
+def test_text_ssim_speaks_of_the_words_that_ocr_read(page):
+    harmed = page.copy()
+    harmed[200:260] = 235  # the faint note is gone, the read word is untouched
+    word = Word(0, 40, 36, 50, 300, "Ledger", 96.0)
+    verdict = judge(page, harmed, [word], DPI, LegibilitySettings())
+    assert verdict.text_ssim == pytest.approx(1.0, abs=1e-3)
+    assert not verdict.passed
+
+
+def test_faint_writing_that_no_ocr_read_and_that_is_blurred_away_fails_the_page_and_is_found(page):
+    harmed = page.copy()
+    harmed[200:270] = cv2.GaussianBlur(page, (41, 41), 12)[200:270]
+    verdict = judge(page, harmed, [], DPI, LegibilitySettings())
+    assert not verdict.passed
+    assert verdict.worst_block_ssim < 0.5
+    rows = verdict.failing[:, 0]
+    assert ((rows + verdict.failing[:, 2] > 200) & (rows < 270)).all()
+
+
+def test_light_ink_on_a_dark_cover_is_judged_too():
+    cover = np.full((300, 450), 40, np.uint8)
+    cv2.putText(cover, "ANNALS", (40, 160), cv2.FONT_HERSHEY_SIMPLEX, 2, 210, 4, cv2.LINE_AA)
+    verdict = judge(cover, np.full_like(cover, 40), [], DPI, LegibilitySettings())
+    assert not verdict.passed
+
+
+def test_a_page_that_loses_its_colour_fails():
+    red = np.zeros((160, 160, 3), np.uint8)
+    red[..., 0] = 200
+    grey = np.full((160, 160), 60, np.uint8)
+    assert chroma_error(red, grey) > 50
+    assert not judge(red, grey, [], DPI, LegibilitySettings()).passed
+
+
+def test_pages_of_different_size_are_not_compared(page):
+    with pytest.raises(ValueError, match="decoded page"):
+        judge(page, page[:-1], [], DPI, LegibilitySettings())
+
+
+def test_grain_is_told_from_ink():
+    rng = np.random.default_rng(4)
+    paper = np.clip(rng.normal(220, 4, (400, 400)), 0, 255).astype(np.uint8)
+    assert 3 < grain(paper, DPI) < 5
+    assert page_ink(paper, DPI).mean() < 0.001
+    assert ink_mask(paper, DPI).mean() > 0.01  # with the least contrast alone, grain would pass for ink
+
+
+def test_ssim_of_hand_worked_planes():
+    flat = np.full((40, 40), 100, np.uint8)
+    assert ssim_map(flat, flat).min() == pytest.approx(1.0)
+    # no variance: only the luminance term is left, (2 * 100 * 50 + c1) / (100^2 + 50^2 + c1)
+    expected = (2 * 100 * 50 + 6.5025) / (100**2 + 50**2 + 6.5025)
+    assert ssim_map(flat, np.full((40, 40), 50, np.uint8))[20, 20] == pytest.approx(expected, abs=1e-4)
+
+
+def test_blocks_without_ink_are_not_judged():
+    similarity = np.full((76, 150), 0.7, np.float32)
+    ink = np.zeros((76, 150), bool)
+    ink[:38, :75] = True
+    blocks = block_means(similarity, ink, DPI)
+    assert blocks.shape == (2, 2)
+    assert blocks[0, 0] == pytest.approx(0.7, abs=1e-4)
+    assert np.isinf(blocks[0, 1]) and np.isinf(blocks[1]).all()

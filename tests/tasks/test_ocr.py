@@ -1,0 +1,113 @@
+"""Find text: real Tesseract on small pages, and what its words tell."""
+
+import cv2
+import numpy as np
+import pytesseract
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
+
+from configs.settings import OcrSettings
+from tasks import ocr
+from tasks.errors import ConfigError, PageError
+from tasks.ocr import Word, check_tesseract, estimate_dpi, guess_dpi, read_words, reading_scale, text_mask
+
+LINES = ["The ledger of the year 1887", "was closed on 31 December", "with a balance of 4,512.60"]
+
+
+@pytest.fixture(scope="module")
+def page():
+    image = Image.new("L", (1200, 500), 245)
+    draw = ImageDraw.Draw(image)
+    for number, line in enumerate(LINES):
+        draw.text((60, 60 + 120 * number), line, fill=25, font=ImageFont.load_default(56))
+    return np.array(image)
+
+
+@pytest.mark.parametrize(("dpi", "scale"), [(300, 1.0), (600, 2.0), (150, 0.5)])
+def test_words_are_read_and_stand_where_they_are_on_the_page_at_any_resolution(page, dpi, scale):
+    size = round(page.shape[1] * scale), round(page.shape[0] * scale)
+    pixels = cv2.resize(page, size, interpolation=cv2.INTER_AREA)
+    words = read_words(pixels, dpi, OcrSettings())
+    assert " ".join(word.text for word in words) == " ".join(LINES)
+    ledger = next(word for word in words if word.text == "ledger")
+    assert ledger.confidence > 80
+    box = (ledger.row_px, ledger.col_px, ledger.row_px + ledger.height_px, ledger.col_px + ledger.width_px)
+    patch = pixels[box[0] : box[2], box[1] : box[3]]
+    assert patch.min() < 60
+    assert abs(ledger.row_px / scale - 70) < 25
+    assert len({word.line_index for word in words}) == 3
+
+
+def test_colour_is_read_like_grey(page):
+    words = read_words(np.repeat(page[..., np.newaxis], 3, axis=2), 300, OcrSettings())
+    assert words == read_words(page, 300, OcrSettings())
+
+
+def test_an_empty_page_and_a_sliver_have_no_words():
+    assert read_words(np.full((300, 300), 250, np.uint8), 300, OcrSettings()) == ()
+    assert read_words(np.full((1, 600), 250, np.uint8), 300, OcrSettings()) == ()
+
+
+def test_no_answer_in_time_is_an_error_and_never_means_no_text(page):
+    with pytest.raises(PageError) as caught:
+        read_words(page, 300, OcrSettings(timeout_s=0.01))
+    assert (caught.value.reason, caught.value.failed) == ("ocr_timeout", False)
+
+
+def test_a_tesseract_that_crashes_is_an_error_with_a_reason(page, monkeypatch):
+    def crash(*_, **__):
+        raise pytesseract.TesseractError(-9, "killed")
+
+    monkeypatch.setattr(ocr.pytesseract, "image_to_data", crash)
+    with pytest.raises(PageError) as caught:
+        read_words(page, 300, OcrSettings())
+    assert caught.value.reason == "ocr_failed"
+
+
+def test_a_language_that_is_not_installed_is_named():
+    assert check_tesseract("eng")
+    with pytest.raises(ConfigError, match="no tlh"):
+        check_tesseract("eng+tlh")
+
+
+def test_a_missing_tesseract_is_said_with_what_to_do(monkeypatch):
+    monkeypatch.setattr(ocr.pytesseract.pytesseract, "tesseract_cmd", "no-such-program")
+    with pytest.raises(ConfigError, match="apt-get install"):
+        check_tesseract("eng")
+
+
+@given(dpi=st.floats(20, 2400))
+def test_a_page_is_read_between_least_and_most_dpi_where_twofold_enlarging_can_reach_it(dpi):
+    read_at = dpi * reading_scale(dpi, OcrSettings())
+    assert read_at <= 300.0001
+    assert read_at >= min(200, 2 * dpi) - 1e-6
+
+
+def test_the_mask_holds_confident_words_only():
+    words = [
+        Word(0, 2, 3, 2, 4, "oak", 90.0),
+        Word(0, 8, 0, 1, 9, "|", 95.0),  # no letter
+        Word(1, 6, 0, 1, 2, "el", 12.0),  # not confident
+    ]
+    mask = text_mask(words, 10, 10)
+    assert mask.sum() == 2 * 4
+    assert mask[2:4, 3:7].all()
+
+
+def words_of_height(height_px, count=30):
+    return [Word(0, 0, 0, height_px, 50, "written", 95.0)] * count
+
+
+def test_resolution_comes_from_the_tag_unless_the_text_contradicts_it():
+    tall = words_of_height(33)  # 8 points at 300 dpi
+    assert estimate_dpi(3508, 2480, tall, 300.0) == 300.0
+    assert estimate_dpi(3508, 2480, tall, 1200.0) == pytest.approx(297)
+    assert estimate_dpi(3508, 2480, tall, None) == pytest.approx(297)
+    assert estimate_dpi(3508, 2480, tall[:5], 1200.0) == 1200.0  # too few words to believe
+
+
+def test_without_tag_or_text_a_page_is_taken_for_a4():
+    assert guess_dpi(3508, 2480, None) == pytest.approx(300, rel=0.01)
+    assert estimate_dpi(3508, 2480, [], None) == pytest.approx(300, rel=0.01)

@@ -1,0 +1,112 @@
+"""Plan and rescale: levels within a budget of error, blended without touching what must stay."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.settings import ResolutionSettings
+from tasks.resolution import LEVELS, choose_levels, count_levels, reduced, rescale, restored
+from tasks.tiles import TileGrid, tile_grid
+
+DPI = 150.0
+
+
+def plan(luma, importance, *, keep=None, threshold=0.5, **options):
+    grid = tile_grid(*luma.shape, DPI)
+    kept = np.zeros(importance.shape, bool) if keep is None else keep
+    return choose_levels(luma, importance, kept, grid, threshold, DPI, ResolutionSettings(**options))
+
+
+def test_blank_paper_reaches_an_eighth_and_important_tiles_stay_whole():
+    luma = np.full((64, 96), 240, np.uint8)
+    importance = np.array([[0.0, 0.9, 0.0], [0.0, 0.0, 0.5]], np.float32)
+    assert plan(luma, importance).tolist() == [[8, 1, 8], [8, 8, 1]]
+
+
+def test_a_tile_with_words_stays_whole_whatever_the_network_says():
+    luma = np.full((64, 64), 240, np.uint8)
+    keep = np.array([[False, True], [False, False]])
+    assert plan(luma, np.zeros((2, 2), np.float32), keep=keep).tolist() == [[8, 1], [8, 8]]
+
+
+def test_a_thin_drawn_line_keeps_more_resolution_than_paper():
+    luma = np.full((64, 64), 240, np.uint8)
+    luma[16:18, :32] = 40
+    levels = plan(luma, np.zeros((2, 2), np.float32))
+    assert levels[0, 0] <= 2
+    assert levels[1, 1] == 8
+
+
+def test_the_budget_shrinks_as_importance_nears_the_threshold():
+    rng = np.random.default_rng(3)
+    luma = np.clip(rng.normal(200, 40, (64, 64)), 0, 255).astype(np.uint8)
+    least, most = (plan(luma, np.full((2, 2), score, np.float32), error_budget=25) for score in (0.0, 0.49))
+    assert (most <= least).all()
+    assert (most < least).any()
+
+
+@given(harshest=st.sampled_from(LEVELS), budget=st.floats(0, 64), seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_a_larger_budget_never_gives_a_finer_level_and_none_is_harsher_than_allowed(harshest, budget, seed):
+    rng = np.random.default_rng(seed)
+    luma = rng.integers(0, 256, (50, 70), np.uint8)
+    importance = rng.random((2, 3)).astype(np.float32)
+    levels = plan(luma, importance, error_budget=budget, harshest_level=harshest)
+    wider = plan(luma, importance, error_budget=64, harshest_level=harshest)
+    assert levels.max() <= harshest
+    assert (levels <= wider).all()
+    assert (levels[importance >= 0.5] == 1).all()
+
+
+@given(
+    height=st.integers(1, 130),
+    width=st.integers(1, 130),
+    colour=st.booleans(),
+    seed=st.integers(0, 999),
+    margin=st.floats(0, 0.1),
+)
+@settings(max_examples=60, deadline=None)
+def test_rescaling_keeps_the_shape_and_leaves_level_1_tiles_and_their_margin_untouched(
+    height, width, colour, seed, margin
+):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (height, width, 3) if colour else (height, width), np.uint8)
+    before = pixels.copy()
+    grid = tile_grid(height, width, DPI)
+    levels = rng.choice(np.array(LEVELS, np.int8), (grid.n_rows, grid.n_cols))
+    mixed = rescale(pixels, levels, grid, DPI, ResolutionSettings(margin_inch=margin))
+    assert mixed.shape == pixels.shape
+    assert mixed.dtype == np.uint8
+    assert np.array_equal(pixels, before)
+    px = int(margin * DPI)
+    for row, col in np.argwhere(levels == 1):
+        rows = slice(max(0, row * grid.tile_px - px), (row + 1) * grid.tile_px + px)
+        cols = slice(col * grid.tile_px, (col + 1) * grid.tile_px)
+        assert np.array_equal(mixed[rows, cols], pixels[rows, cols])
+
+
+@pytest.mark.parametrize("value", [0, 7, 128, 255])
+def test_a_flat_page_stays_flat_at_every_level(value):
+    pixels = np.full((100, 100, 3), value, np.uint8)
+    grid = TileGrid(100, 100, 32)
+    levels = np.array(LEVELS * 4, np.int8).reshape(4, 4)
+    assert (rescale(pixels, levels, grid, DPI, ResolutionSettings()) == value).all()
+
+
+def test_a_coarse_tile_fades_into_its_fine_neighbour_without_a_step():
+    ramp = np.tile(np.linspace(60, 200, 256), (64, 1))
+    pixels = np.clip(ramp, 0, 255).astype(np.uint8)
+    levels = np.array([[1, 1, 1, 1, 8, 8, 8, 8]] * 2, np.int8)
+    mixed = rescale(pixels, levels, TileGrid(64, 256, 32), DPI, ResolutionSettings()).astype(int)
+    assert np.abs(np.diff(mixed, axis=1)).max() <= 3
+
+
+def test_reduced_averages_squares_and_restored_gives_the_size_back():
+    pixels = np.array([[0, 4, 8], [8, 12, 8]], np.uint8)
+    assert reduced(pixels, 2).tolist() == [[6, 8]]
+    assert restored(reduced(pixels, 2), 2, 2, 3).shape == (2, 3)
+
+
+def test_levels_are_counted_each():
+    assert count_levels(np.array([[1, 1, 8], [2, 8, 8]])) == {1: 2, 2: 1, 4: 0, 8: 3}
