@@ -15,7 +15,7 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 BIN := .venv/bin
 CODE := configs tasks model flows scripts tests
 
-.PHONY: help compress test lint format setup clean distclean
+.PHONY: help compress sample test lint format setup clean distclean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -27,10 +27,11 @@ else
 	@scripts/compress.sh
 endif
 
-.PHONY: sample
 sample:
 	@scripts/setup.sh run
-	@test -d sample/source || $(BIN)/python -m tasks.samples sample/source
+	@test -d sample/source || { \
+		echo "Making a sample archive of scans in sample/source"; \
+		rm -rf sample/partial && $(BIN)/foliopress sample sample/partial && mv sample/partial sample/source; }
 
 test:
 	@scripts/setup.sh test

@@ -82,6 +82,8 @@ class EncodeSettings(Closed):
     """Added to the quality when ink fails the legibility check although it has its full resolution."""
     speed: int = Field(9, ge=0, le=10)
     """AVIF encoder speed; 10 is fastest."""
+    largest_profile_bytes: int = Field(65_536, ge=0)
+    """Pages whose ICC profile is larger are converted to sRGB: a scanner's own profile can outweigh its page."""
     two_tone_to_bitonal: bool = True
     """Write a two-tone page (a bitonal scan saved as grey or colour) back as one bit."""
 

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-import configs.errors
-import tasks.errors
+from configs.errors import ConfigError
 from configs.loading import load_settings
 from configs.settings import Settings
+from tasks.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from flows.summary import RunSummary
 
 BROKEN, WRONG_SETTINGS, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
-_CONFIG_ERRORS = (configs.errors.ConfigError, tasks.errors.ConfigError)
 
 app = typer.Typer(
     help="Shrink archives of scanned documents and keep what people look at them for.",
@@ -94,13 +93,10 @@ def compress(
         "cluster.scheduler": scheduler,
         "cluster.workers": workers,
     }
-
-    def run(run_id: str, log_path: Path) -> RunSummary:
-        settings = load_settings(profile, overrides or (), options)
-        return _compress(source, dest, settings, retry_failed, overwrite, run_id, log_path)
-
     with _no_traceback(log_file) as (run_id, log_path):
-        _report(run(run_id, log_path), as_json, log_path)
+        settings = load_settings(profile, overrides or (), options)
+        summary = _compress(source, dest, settings, retry_failed, overwrite, run_id, log_path)
+        _report(summary, as_json, log_path)
 
 
 @app.command()
@@ -117,11 +113,13 @@ def sample(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Option(envvar="FOLIOPRESS_DATA", help="Folder of scans with ground truth.")],
-    weights: Annotated[Path, typer.Option(envvar="FOLIOPRESS_WEIGHTS", help="Folder of the ImageNet backbone.")],
     out: Annotated[Path, typer.Option(help="Folder to write the trained model to.")],
-    cache: Annotated[Path, typer.Option(help="Folder for tiles that are cut once.")] = Path(".cache/tiles"),
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    data: Annotated[Path | None, typer.Option(help="Folder of scans with ground truth; else FOLIOPRESS_DATA.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder of the ImageNet backbone; else FOLIOPRESS_WEIGHTS.")
+    ] = None,
+    cache: Annotated[Path, typer.Option(help="Folder for what is worked out once.")] = Path(".cache"),
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pages, at most.")] = 12,
 ) -> None:
     """Train the importance network."""
@@ -133,11 +131,11 @@ def train(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option(envvar="FOLIOPRESS_DATA", help="Folder of scans with ground truth.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of scans with ground truth; else FOLIOPRESS_DATA.")] = None,
     model: Annotated[Path | None, typer.Option(help="Folder of a trained model; the shipped one without it.")] = None,
-    cache: Annotated[Path, typer.Option(help="Folder for tiles that are cut once.")] = Path(".cache/tiles"),
-    split: Annotated[str, typer.Option(help="Which scans: test, train or robustness.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Folder for figures and tiles.")] = None,
+    cache: Annotated[Path, typer.Option(help="Folder for what is worked out once.")] = Path(".cache"),
+    split: Annotated[str, typer.Option(help="Which scans: test or train.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Folder for the figures and the model card.")] = None,
 ) -> None:
     """Measure the importance network against the ground truth, beside the OCR mask alone."""
     with _no_traceback(None):
@@ -149,32 +147,33 @@ def evaluate(
 def _compress(
     source: str, dest: str, settings: Settings, retry_failed: bool, overwrite: bool, run_id: str, log_path: Path
 ) -> RunSummary:
-    from flows.run import check_places
+    from flows.temporary_api import PrefectApi
 
-    check_places(source, dest, settings)  # before the seconds that it takes to start everything
+    _say(f"run {run_id} starts; log: {log_path}")
+    with PrefectApi(log_path) as api:
+        from flows.run import check_places
 
-    from flows.temporary_api import prefect_api
-
-    with prefect_api(log_path):
+        check_places(source, dest, settings)
         from prefect.utilities.annotations import quote
 
         from flows.compress import ShardsFailed, compress_archive
         from flows.logs import log_to_file
 
         log_to_file(log_path)  # once more: Prefect brings its own
-        try:
-            return compress_archive(
-                source,
-                dest,
-                quote(settings),
-                retry_failed=retry_failed,
-                overwrite=overwrite,
-                run_id=run_id,
-                log_file=str(log_path),
-            )
-        except ShardsFailed as error:
-            log.error("%s", error)
-            return error.summary
+        with api.connected():
+            try:
+                return compress_archive(
+                    source,
+                    dest,
+                    quote(settings),  # type: ignore[call-overload]
+                    retry_failed=retry_failed,
+                    overwrite=overwrite,
+                    run_id=run_id,
+                    log_file=str(log_path),
+                )
+            except ShardsFailed as error:
+                log.error("%s", error)
+                return error.summary
 
 
 def _report(summary: RunSummary, as_json: bool, log_path: Path) -> NoReturn:
@@ -203,12 +202,15 @@ def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
         yield run_id, log_path.resolve()
     except (typer.Exit, typer.Abort):
         raise
-    except _CONFIG_ERRORS as error:
+    except ConfigError as error:
         log.info("wrong settings", exc_info=error)
         _end(str(error), WRONG_SETTINGS)
-    except tasks.errors.StoreUnavailable as error:
+    except StoreUnavailable as error:
         log.error("the store is unavailable", exc_info=error)
         _end(f"{error}. The same command goes on where this one stopped. Log: {log_path}", BROKEN)
+    except ModuleNotFoundError as error:
+        log.error("a package is missing", exc_info=error)
+        _end(f"{error}; training and evaluating need: pip install 'foliopress[train]'", WRONG_SETTINGS)
     except KeyboardInterrupt:
         _end("interrupted; the same command goes on where this one stopped", INTERRUPTED)
     except Exception as error:

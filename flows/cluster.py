@@ -6,10 +6,12 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from configs.settings import ClusterSettings, Settings
+from model.scoring import ScorerName
 from tasks.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 GPU = "GPU"
 """Name of the Dask resource that workers with a GPU offer."""
 
-_WORKER_WAIT_S = 120.0
+_CONNECT_WAIT_S, _WORKER_WAIT_S = 15.0, 120.0
 
 _ONE_THREAD = dict.fromkeys(("OMP_THREAD_LIMIT", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """Workers are as many as there are cores; a library that starts threads of its own only makes them wait."""
+_WORKER_ENVIRONMENT = {**_ONE_THREAD, "DASK_LOGGING__DISTRIBUTED": "warning"}
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +40,14 @@ def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Cl
     Raises:
         ConfigError: If there is no scheduler at that address, or no worker joins it.
     """
+    import dask
+
+    dask.config.set({"logging.distributed": "warning"})  # before the import, which sets the loggers up
     from distributed import Client
 
     if settings.scheduler is not None:
         try:
-            client = Client(settings.scheduler, timeout=30, set_as_default=False)
+            client = Client(settings.scheduler, timeout=_CONNECT_WAIT_S, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise ConfigError(
                 f"cluster.scheduler: no Dask scheduler answers at {settings.scheduler}: {error}"
@@ -86,8 +92,17 @@ class ClusterShape:
         return {GPU: 1} if self.n_gpus else {}
 
 
-def check_worker(settings: Settings, kind: Literal["litert-cpu", "tf-gpu"]) -> dict[str, str]:
-    """Run on a worker that scores: return the scorer's name, its model's digest and Tesseract's version.
+@dataclass(frozen=True)
+class WorkerFacts:
+    """What a worker that scores says of itself."""
+
+    scorer: ScorerName
+    model_digest: str
+    tesseract: str
+
+
+def check_worker(settings: Settings, kind: ScorerName) -> WorkerFacts:
+    """Run on a worker that scores: load what it needs and return what that is.
 
     Raises:
         ConfigError: If the model or Tesseract's languages cannot be used there.
@@ -97,7 +112,7 @@ def check_worker(settings: Settings, kind: Literal["litert-cpu", "tf-gpu"]) -> d
 
     tesseract = check_tesseract(settings.ocr.language)
     scorer = load_scorer(settings.importance.model, kind)
-    return {"scorer": scorer.name, "model_digest": scorer.digest, "tesseract": tesseract}
+    return WorkerFacts(scorer.name, scorer.digest, tesseract)
 
 
 def _local_cluster(settings: ClusterSettings) -> Any:
@@ -109,7 +124,7 @@ def _local_cluster(settings: ClusterSettings) -> Any:
     dask.config.set(
         {
             "distributed.scheduler.allowed-failures": 1,
-            "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
+            "distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT,
             "distributed.worker.multiprocessing-method": "spawn",
         }
     )
@@ -122,7 +137,7 @@ def _local_cluster(settings: ClusterSettings) -> Any:
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             silence_logs=False,
-            env=_ONE_THREAD,
+            env=_WORKER_ENVIRONMENT,
         )
     except ValueError as error:
         message = f"cluster.memory_per_worker: {settings.memory_per_worker!r} is not possible, e.g. 4GiB or auto"
@@ -139,12 +154,13 @@ def _wait_for_workers(client: Client, address: str) -> None:
 def _worker_log(path: str) -> Any:
     from distributed import WorkerPlugin
 
-    class WorkerLog(WorkerPlugin):  # type: ignore[misc]
+    class WorkerLog(WorkerPlugin):
         """Sends a worker's log to the run's log file instead of the user's terminal."""
 
-        def setup(self, worker: object) -> None:
-            from flows.logs import log_to_file
+        def setup(self, worker: object) -> None:  # noqa: ARG002 - Dask's signature
+            from flows.logs import log_to_file, send_output_to_file
 
             log_to_file(path)
+            send_output_to_file(path)  # libraries in C write where they like
 
     return WorkerLog()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from configs.settings import Settings
@@ -52,7 +51,7 @@ def compress_shard(shard: Shard, run: Run) -> None:
 
 @flow(
     flow_run_name="{source} with {settings.profile}",
-    task_runner=ThreadPoolTaskRunner(max_workers=_MOST_SHARDS_AT_ONCE),
+    task_runner=ThreadPoolTaskRunner(max_workers=_MOST_SHARDS_AT_ONCE),  # type: ignore[arg-type]
     persist_result=False,
     validate_parameters=False,
 )
@@ -96,7 +95,8 @@ def compress_archive(
             future.add_done_callback(lambda _: run.free_slot())
             futures.append(future)
             board.show(run.progress.fraction)
-        for _ in as_completed(futures):
+        for future in futures:
+            future.wait()
             board.show(run.progress.fraction)
         failed = [future for future in futures if not future.state.is_completed()]
         for future in failed:

@@ -179,7 +179,7 @@ class Ledger:
     def _metadata(self, shard_id: str) -> dict[str, str]:
         with self._dest.open_input(shard_key("pages", shard_id)) as file:
             found = pq.read_schema(file).metadata or {}
-        return {key.decode(): value.decode() for key, value in found.items() if key.startswith(bPREFIX + "")}
+        return {key.decode(): value.decode() for key, value in found.items() if key.startswith(PREFIX.encode())}
 
     def _rows(self, shard_id: str) -> _Rows:
         rows = self._read("pages", shard_id, ["document_key", "output_key"]).to_pydict()

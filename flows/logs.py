@@ -40,9 +40,20 @@ def log_to_file(path: str | Path) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _TALKATIVE:
+            # Prefect's handler that sends a run's log to its API stays
+            logger.handlers[:] = [held for held in logger.handlers if not isinstance(held, logging.StreamHandler)]
+            logger.propagate = True
+            logger.setLevel(logging.NOTSET)
     for name in _TALKATIVE:
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
-        logger.setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
+
+
+def send_output_to_file(path: str | Path) -> None:
+    """Send all that this process and its libraries print to the end of a file."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.close(file)

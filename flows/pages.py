@@ -140,6 +140,8 @@ def prepare_page(source: SourceDocument, page_index: int, job: PageJob) -> Prepa
         page = pages.read_page(source.data or b"", page_index, settings.limits)
     except PageError as error:
         return PreparedPage(page_index, error, seconds_read=perf_counter() - start)
+    if page.icc is not None and len(page.icc) > settings.encode.largest_profile_bytes:
+        page = pages.to_srgb(page)
     height_px, width_px = page.pixels.shape[:2]
     kind = kinds.page_kind(page)
     read_at = perf_counter()
@@ -377,9 +379,9 @@ def _adaptive(prepared: PreparedPage, importance: np.ndarray, most_bytes: int, s
 
 def _pixels_to_code(page: pages.Page, kind: kinds.PageKind | None) -> np.ndarray:
     """Return the page without its chroma where it has none to speak of; an RGB colour profile needs three channels."""
-    grey_enough = kind in (kinds.PageKind.GREY, kinds.PageKind.TWO_TONE, kinds.PageKind.BLANK)
     has_rgb_profile = page.icc is not None and page.icc[16:20] == b"RGB "
-    return luma_of(page.pixels) if grey_enough and not has_rgb_profile else page.pixels
+    is_coloured = kind is kinds.PageKind.COLOUR or kinds.has_colour(page.pixels)  # a blank page may be red
+    return page.pixels if is_coloured or has_rgb_profile else luma_of(page.pixels)
 
 
 def _strengthened(levels: np.ndarray, verdict: legibility.Verdict, grid: tiles.TileGrid) -> np.ndarray:

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from configs.loading import settings_digest
 from configs.settings import Settings
-from flows.cluster import ClusterShape, check_worker, open_cluster
+from flows.cluster import ClusterShape, WorkerFacts, check_worker, open_cluster
 from flows.lease import Lease, LeaseLost
 from flows.ledger import Ledger, ShardRows
 from flows.pages import PageJob
@@ -31,6 +31,7 @@ from flows.summary import (
     write_end,
     write_start,
 )
+from model.scoring import ScorerName
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.scan import ScanCounts, list_documents
 from tasks.store import Store
@@ -62,12 +63,22 @@ def check_places(source: str, dest: str, settings: Settings) -> None:
     if inner.startswith(outer) or outer.startswith(inner):
         raise ConfigError(f"SOURCE {source} and DEST {dest} lie one in the other; choose a DEST elsewhere")
     Store(source, settings.storage).check_readable()
-    Store(dest, settings.storage).check_writable()
+    try:
+        Store(dest, settings.storage).check_writable()
+    except OSError as error:
+        raise ConfigError(f"DEST {dest} cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager
 def open_run(
-    source: str, dest: str, settings: Settings, *, retry_failed: bool, overwrite: bool, run_id: str, log_file: str | None
+    source: str,
+    dest: str,
+    settings: Settings,
+    *,
+    retry_failed: bool,
+    overwrite: bool,
+    run_id: str,
+    log_file: str | None,
 ) -> Iterator[Run]:
     """Check the places, take the lease, start or join the cluster, and give all of it back at the end."""
     check_places(source, dest, settings)
@@ -108,9 +119,9 @@ class Run:
         self._source, self._dest = Store(source, settings.storage), Store(dest, settings.storage)
         self._retry_failed, self._lease, self._ledger, self._client = retry_failed, lease, ledger, client
         self._shape = ClusterShape(client)
-        found = self._ask_worker()
-        self.recipe = Recipe(settings_digest(settings), found["model_digest"], found["scorer"])
-        self.versions = versions(found["tesseract"])
+        facts = self._ask_worker()
+        self.recipe = Recipe(settings_digest(settings), facts.model_digest, facts.scorer)
+        self.versions = versions(facts.tesseract)
         in_flight = settings.cluster
         self._gate = PageGate(
             lambda: self._shape.n_workers, in_flight.pages_in_flight_per_worker, in_flight.pixels_in_flight_per_worker
@@ -232,12 +243,12 @@ class Run:
         write_end(self._dest, summary)
         return summary
 
-    def _ask_worker(self) -> dict[str, str]:
-        kind = "tf-gpu" if self._shape.n_gpus else "litert-cpu"
+    def _ask_worker(self) -> WorkerFacts:
+        kind: ScorerName = "tf-gpu" if self._shape.n_gpus else "litert-cpu"
         resources = self._shape.scoring_resources or None
         asked = self._client.submit(check_worker, self.settings, kind, pure=False, resources=resources)
-        found: dict[str, str] = asked.result()
-        return found
+        facts: WorkerFacts = asked.result()
+        return facts
 
     def _count(self) -> None:
         size_bytes = 0

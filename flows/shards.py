@@ -19,14 +19,17 @@ class Shard:
 
     @property
     def first_key(self) -> str:
+        """Return the key of its first document."""
         return self.documents[0].key
 
     @property
     def last_key(self) -> str:
+        """Return the key of its last document."""
         return self.documents[-1].key
 
     @property
     def size_bytes(self) -> int:
+        """Return the bytes of its sources."""
         return sum(document.size_bytes for document in self.documents)
 
 

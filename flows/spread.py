@@ -1,7 +1,7 @@
 """Spread: the documents of one shard over the Dask cluster, a window of pages at a time.
 
-The driver sees shapes and rows only. Pixels stay on the worker that decoded them; what travels is a document's bytes, the
-page at 150 dpi for the network, and the encoded page.
+The driver sees shapes and rows only. Pixels stay on the worker that decoded them; what travels is a document's bytes,
+the page at 150 dpi for the network, and the encoded page.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class Spread:
         scoring_batch_pages: int,
         check: Callable[[], None] = lambda: None,
         page_done: Callable[[], None] = lambda: None,
-        steps: PageSteps = pages,  # type: ignore[assignment]
+        steps: PageSteps = pages,
     ) -> None:
         self._client, self._shape, self._gate, self._batch_pages = client, shape, gate, scoring_batch_pages
         self._check, self._page_done, self._steps = check, page_done, steps
@@ -309,6 +309,8 @@ class Spread:
         self._when_done(result, opened, lambda rows: self._close(opened, rows))
 
     def _close(self, opened: _Open, rows: DocumentResult) -> None:
+        if not opened.finished:
+            self._page_done()  # a document that could not be opened is one row, and counts as one page
         self._give_up(opened)
         self._results.append(rows)
 

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
+from uuid import UUID
 
 import yaml
 
 from configs.loading import digested_settings, public_settings
 from configs.settings import Settings
 from flows.progress import megabytes
+from model.scoring import ScorerName
 from tasks.errors import ConfigError
 from tasks.scan import ScanCounts
 from tasks.statistics import Totals, live_rows, totals
@@ -51,7 +53,7 @@ class Recipe:
 
     settings_digest: str
     model_digest: str
-    scorer: str
+    scorer: ScorerName
 
     def __str__(self) -> str:
         return f"{self.settings_digest} {self.model_digest} {self.scorer}"
@@ -203,7 +205,8 @@ def as_text(summary: RunSummary) -> str:
     lines = [
         f"{whole.pages} pages of {whole.documents} documents: {whole.compressed} compressed, {whole.kept} kept, "
         f"{whole.failed} failed",
-        f"{megabytes(whole.source_bytes)} became {megabytes(whole.output_bytes)}: {100 * whole.saved_fraction:.1f} % saved",
+        f"{megabytes(whole.source_bytes)} became {megabytes(whole.output_bytes)}: "
+        f"{100 * whole.saved_fraction:.1f} % saved",
         f"this run: {run.pages} pages in {summary.seconds:.0f} s; {summary.shards_done} shards done, "
         f"{summary.shards_passed_over} passed over, {summary.shards_failed} failed",
     ]
@@ -214,6 +217,8 @@ def as_text(summary: RunSummary) -> str:
             f"{summary.scan.excluded} excluded"
         )
     lines += [f"failed: {page}" for page in summary.failed_pages]
+    if whole.failed > len(summary.failed_pages):
+        lines.append(f"failed: {whole.failed - len(summary.failed_pages)} more, see stats/pages")
     lines.append(f"written to {summary.dest} (run {summary.run_id})")
     return "\n".join(lines)
 
@@ -224,7 +229,9 @@ class Board:
     def __init__(self) -> None:
         from prefect.artifacts import create_progress_artifact
 
-        self._progress_id = create_progress_artifact(progress=0.0, description="Share of the source's bytes done")
+        created = create_progress_artifact(progress=0.0, description="Share of the source's bytes done")
+        assert isinstance(created, UUID)  # a coroutine only where the caller is one
+        self._progress_id = created
 
     def show(self, fraction: float | None) -> None:
         """Move the progress bar."""
@@ -248,8 +255,8 @@ def _as_markdown(summary: RunSummary) -> str:
     lines = ["| | pages | compressed | kept | failed | before | after | saved |", "| --- " * 8 + "|"]
     for name, part in rows:
         lines.append(
-            f"| {name} | {part.pages} | {part.compressed} | {part.kept} | {part.failed} | {megabytes(part.source_bytes)} "
-            f"| {megabytes(part.output_bytes)} | {100 * part.saved_fraction:.1f} % |"
+            f"| {name} | {part.pages} | {part.compressed} | {part.kept} | {part.failed} "
+            f"| {megabytes(part.source_bytes)} | {megabytes(part.output_bytes)} | {100 * part.saved_fraction:.1f} % |"
         )
     if summary.whole.reasons:
         lines += ["", "| reason | pages |", "| --- | --- |"]

@@ -1,22 +1,28 @@
 """The run's own Prefect API: a process with a database that both end with the run, however the run ends.
 
-Prefect's own temporary server outlives a run that is killed, and waits for its port by trying; this one is given a port that
-is already open, so that a first request simply waits until it is answered.
+Prefect's own temporary server outlives a run that is killed, and waits for its port by trying; this one is given a port
+that is already open, so that a first request simply waits until it is answered.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 _START_TIMEOUT_S = 120.0
 
@@ -27,47 +33,71 @@ class ApiUnavailable(Exception):
     """The run's own Prefect API did not start."""
 
 
-@contextmanager
-def prefect_api(log_file: Path) -> Iterator[str]:
-    """Yield the address of the Prefect API that is configured, or of one that lives as long as this block.
+class PrefectApi:
+    """The Prefect API that is configured, or one that lives as long as this block.
+
+    It begins to start when the block is entered; `connected` waits for it, so that much can be imported meanwhile.
 
     Args:
         log_file: Where the temporary API's process writes what it has to say.
-
-    Raises:
-        ApiUnavailable: If it does not answer within two minutes.
     """
+
+    def __init__(self, log_file: Path) -> None:
+        self._log_file = log_file
+        self._home = ""
+        self._url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        if not _is_configured():
+            self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.kill()  # nothing in its database is needed any more
+            self._process.wait()
+            shutil.rmtree(self._home, ignore_errors=True)
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Have Prefect use this API within the block.
+
+        Raises:
+            ApiUnavailable: If it does not answer within two minutes.
+        """
+        if self._process is None:
+            yield
+            return
+        with _client_settings(self._url, self._home):
+            _wait_until_healthy(self._url, self._process)
+            yield
+
+    def _start(self) -> None:
+        self._home = tempfile.mkdtemp(prefix="foliopress-prefect-")
+        with socket.create_server(("127.0.0.1", 0), backlog=128) as listener, self._log_file.open("ab") as output:
+            self._url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "flows.temporary_api", str(listener.fileno()), self._home],
+                stdin=subprocess.PIPE,  # its end tells the process that this one is gone
+                stdout=output,
+                stderr=output,
+                pass_fds=[listener.fileno()],
+                env={**os.environ, **_server_settings(self._home), "PYTHONPATH": _import_path()},
+                start_new_session=True,  # Ctrl-C is for the run; it then ends the API itself
+            )
+
+
+def _is_configured() -> bool:
+    """Return whether Prefect was told of an API; Prefect is asked only where it may have been."""
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    if "prefect" not in sys.modules and "PREFECT_API_URL" not in os.environ and not (home / "profiles.toml").exists():
+        return False
     from prefect.settings import PREFECT_API_URL
 
-    if configured := PREFECT_API_URL.value():
-        yield configured
-        return
-    with _temporary_api(log_file) as url:
-        yield url
-
-
-@contextmanager
-def _temporary_api(log_file: Path) -> Iterator[str]:
-    home = tempfile.mkdtemp(prefix="foliopress-prefect-")
-    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener, log_file.open("ab") as output:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flows.temporary_api", str(listener.fileno()), home],
-            stdin=subprocess.PIPE,  # its end tells the process that this one is gone
-            stdout=output,
-            stderr=output,
-            pass_fds=[listener.fileno()],
-            env={**os.environ, **_server_settings(home), "PYTHONPATH": _import_path()},
-            start_new_session=True,  # Ctrl-C is for the run; it then ends the API itself
-        )
-    try:
-        with _client_settings(url, home):
-            _wait_until_healthy(url, process)
-            yield url
-    finally:
-        process.kill()  # nothing in its database is needed any more
-        process.wait()
-        shutil.rmtree(home, ignore_errors=True)
+    return bool(PREFECT_API_URL.value())
 
 
 @contextmanager
@@ -104,8 +134,6 @@ def _import_path() -> str:
 
 
 def _wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
-    import time
-
     import httpx
 
     deadline = time.monotonic() + _START_TIMEOUT_S
@@ -118,7 +146,8 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
     raise ApiUnavailable(f"the run's own Prefect API did not start (exit code {process.poll()})")
 
 
-def _serve(listener: socket.socket) -> None:
+def _serve(listener: socket.socket, home: Path) -> None:
+    _bring_database(home / "prefect.db")
     import uvicorn
     from prefect.server.api.server import create_app
 
@@ -126,12 +155,34 @@ def _serve(listener: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
+def _bring_database(database: Path) -> None:
+    """Copy an empty database that an earlier run made with this Prefect, or make it: half of the start-up time."""
+    kept = _cache_folder() / f"prefect-{version('prefect')}.db"
+    with suppress(OSError):
+        shutil.copyfile(kept, database)
+        return
+    from prefect.server.database import provide_database_interface
+
+    asyncio.run(provide_database_interface().create_db())
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        temporary = kept.with_suffix(f".{os.getpid()}")
+        with closing(sqlite3.connect(database)) as made, closing(sqlite3.connect(temporary)) as copy:
+            made.backup(copy)
+        temporary.replace(kept)
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foliopress"
+
+
 def _end_with_parent(home: str) -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):
+        pass
     shutil.rmtree(home, ignore_errors=True)
     os._exit(0)
 
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, args=(sys.argv[2],), daemon=True).start()
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    _serve(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,28 +36,40 @@ def weights_file(given: Path | None = None) -> Path:
 def build_network(weights: Path | None = None) -> keras.Model:
     """Build the network: (n, 96, 96, 4) uint8 windows in, (n, 1) float32 importance in [0, 1] out.
 
-    Batch norm stays in inference mode, also while its scale and offset are trained: some channels of the backbone have
-    a moving variance near zero, which batches of tiles would turn into noise.
+    Batch norm is held: `hold_batch_norm` says why.
 
     Args:
         weights: ImageNet weights of the three-channel backbone; random ones without it.
     """
     windows = keras.Input((WINDOW_PX, WINDOW_PX, 4), dtype="uint8", name="windows")
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(windows)
-    backbone = keras.applications.MobileNetV2(
-        input_shape=(WINDOW_PX, WINDOW_PX, 4),
-        alpha=ALPHA,
-        include_top=False,
-        weights=None,
-        pooling="avg",
-        name=BACKBONE,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras wonders about four channels
+        backbone = keras.applications.MobileNetV2(
+            input_shape=(WINDOW_PX, WINDOW_PX, 4),
+            alpha=ALPHA,
+            include_top=False,
+            weights=None,
+            pooling="avg",
+            name=BACKBONE,
+        )
     if weights is not None:
         load_three_channels(backbone, weights)
-    features = backbone(scaled, training=False)
-    features = keras.layers.Dropout(0.2, name="dropout")(features)
+    hold_batch_norm(backbone)
+    features = keras.layers.Dropout(0.2, name="dropout")(backbone(scaled))
     importance = keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="importance")(features)
     return keras.Model(windows, importance, name="foliopress_importance")
+
+
+def hold_batch_norm(backbone: keras.Model) -> None:
+    """Keep batch norm in inference mode, whatever else is trained; to be called again after `trainable` was set.
+
+    Some channels of the backbone have a moving variance near zero, which statistics of batches of tiles would turn
+    into noise. `training=False` in the call is not enough: an outer model in training overrides it (Keras 3.15).
+    """
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
 
 
 def load_three_channels(backbone: Any, weights: Path) -> None:

@@ -33,7 +33,7 @@ _GRAPHIC_REGIONS = (
     "GraphicalElement",
 )
 _TEXT_REGIONS = ("TextRegion", "TableRegion")
-# What stands after a document's name in the names of its pages: `_0105`, `.003`, `__4_1345a_default`, `_11082_L-medium`.
+# What follows a document's name in the names of its pages: `_0105`, `.003`, `__4_1345a_default`, `_11082_L-medium`.
 _PAGE_OF_DOCUMENT = re.compile(r"(__.*|[_.\-](page_?|FILE_)?\d+(_L-medium|_B)?(_(IMAGE|PAGE))?)$")
 _LETTERS_APART = ("stanford-letters",)  # one file is one letter, whatever the numbers in its name say
 
@@ -93,7 +93,7 @@ def find_scans(data: Path, split: str) -> tuple[Scan, ...]:
     """Return the images of a split in manifest order, each with its truth file where there is one. PDFs are left out.
 
     Args:
-        data: Folder with `manifest.csv` (columns `path`, `split`, `role`) and `<collection>/images`, `<collection>/truth`.
+        data: Folder with `manifest.csv` (columns `path`, `split`, `role`) and the files that it lists.
         split: `train` or `test`.
 
     Raises:
@@ -170,7 +170,7 @@ def parse_layout(data: bytes) -> PageTruth:
     Raises:
         xml.etree.ElementTree.ParseError: If the bytes are no XML.
     """
-    root = ElementTree.fromstring(data)
+    root = ElementTree.fromstring(data)  # noqa: S314 - truth files come with the training data, never from an archive
     labels = {tag.get("ID", ""): tag.get("LABEL", "") for tag in root.iter() if _name(tag) == "OtherTag"}
     lines: list[TruthLine] = []
     regions: list[TruthRegion] = []

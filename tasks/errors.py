@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from configs.errors import ConfigError
 
-class ConfigError(Exception):
-    """A setting, path or model cannot be used; the run stops before its first page."""
+__all__ = ["ConfigError", "PageError", "StoreUnavailable"]
 
 
 class PageError(Exception):

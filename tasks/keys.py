@@ -5,7 +5,7 @@ kept whole. A lone `%`, which cannot come from a key (its own `%` is written `%2
 
 - `a.jpg.avif`, a source, is written `a.jpg%.avif`: the output of a source `a.jpg` may lie at `a.jpg.avif`;
 - the folder `b.tif/` is written `b.tif%/`: the pages of a source `b.tif` lie in `b.tif/`, or the source itself does;
-- a name without a document's ending is written with `%` after it;
+- a name without a document's ending is written with `%%` after it;
 - a name or key that is too long is cut, and a digest of the whole follows `%~`.
 """
 
@@ -31,10 +31,10 @@ def output_key(document_key: str, *, page_index: int | None = None, extension: s
     Args:
         document_key: The source's key, any text.
         page_index: 0-based number of the page, for a page of a many-page document.
-        extension: The output's ending without its dot; None for a document that is kept as it is.
+        extension: The output's ending without its dot, one of `OUTPUT_SUFFIXES`; None for a document kept as it is.
 
     Raises:
-        ValueError: If a page has no extension.
+        ValueError: If a page has no extension, or the extension is none that an output may get.
 
     >>> output_key("letters/a.jpg", extension="avif")
     'pages/letters/a.jpg.avif'
@@ -43,6 +43,8 @@ def output_key(document_key: str, *, page_index: int | None = None, extension: s
     >>> output_key("c.pdf"), output_key("../a.jpg.avif"), output_key("b.tif/0001.avif")
     ('pages/c.pdf', 'pages/%2E%2E/a.jpg%.avif', 'pages/b.tif%/0001.avif')
     """
+    if extension is not None and f".{extension}" not in OUTPUT_SUFFIXES:
+        raise ValueError(f"{extension!r} is no ending of an output")
     *folders, name = document_key.split("/")
     parts = [_shortened(folder, _folder_name) for folder in folders] + [_shortened(name, _file_name)]
     place = "/".join(parts)
@@ -58,7 +60,7 @@ def output_key(document_key: str, *, page_index: int | None = None, extension: s
 def _file_name(name: str) -> str:
     path = PurePosixPath(name)
     if not _is_document(name):
-        return _escaped(name) + "%"
+        return _escaped(name) + "%%"
     stem, suffix = name[: -len(path.suffix)], path.suffix
     if suffix in OUTPUT_SUFFIXES and _is_document(stem):
         return f"{_escaped(stem)}%{suffix}"
@@ -66,7 +68,7 @@ def _file_name(name: str) -> str:
 
 
 def _folder_name(name: str) -> str:
-    return _escaped(name) + ("%" if _is_document(name) else "")
+    return _escaped(name) + ("%" if _is_document(name) or PurePosixPath(name).suffix in OUTPUT_SUFFIXES else "")
 
 
 def _is_document(name: str) -> bool:
@@ -83,7 +85,10 @@ def _escaped(name: str) -> str:
 
 
 def _escaped_letter(letter: str) -> str:
-    if letter in "%\\" or ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 or 0xD800 <= ord(letter) < 0xE000:
+    point = ord(letter)
+    is_control = point < 0x20 or 0x7F <= point < 0xA0
+    # surrogates are no UTF-8, and the store writes these private letters on a disk as something else
+    if letter in "%\\" or is_control or 0xD800 <= point < 0xE000 or 0xF780 <= point < 0xF800:
         return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogatepass"))
     return letter
 
@@ -95,7 +100,7 @@ def _shortened(name: str, written: Callable[[str], str]) -> str:
     start = whole.encode()[:_CUT_NAME_BYTES].decode(errors="ignore")
     if written is _folder_name:
         return f"{start}%~{_digest(name)}%"
-    return f"{start}%~{_digest(name)}{PurePosixPath(name).suffix if _is_document(name) else '%'}"
+    return f"{start}%~{_digest(name)}{PurePosixPath(name).suffix if _is_document(name) else '%%'}"
 
 
 def _digest(text: str) -> str:

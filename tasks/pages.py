@@ -6,10 +6,10 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence, TiffImagePlugin, UnidentifiedImageError, features
+from PIL import Image, ImageCms, ImageOps, ImageSequence, TiffImagePlugin, UnidentifiedImageError, features
 
 from configs.settings import LimitSettings
 from tasks.errors import PageError
@@ -108,6 +108,24 @@ def read_page(data: bytes, page_index: int, limits: LimitSettings) -> Page:
         is_bitonal = frame.mode == "1"
         pixels = _to_pixels(ImageOps.exif_transpose(frame))
         return Page(pixels, is_bitonal, dpi, icc, _exif_block(frame))
+
+
+def to_srgb(page: Page) -> Page:
+    """Return the page with its colours converted from its own profile to sRGB, and without a profile.
+
+    A page without a profile, or with one that cannot be used, is returned as it is.
+    """
+    if page.icc is None:
+        return page
+    image = Image.fromarray(page.pixels)
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(page.icc))
+        converted = ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return page
+    if converted is None:
+        return page
+    return replace(page, pixels=_grey_if_grey(np.array(converted)), icc=None)
 
 
 def plausible_dpi(tagged: float | None, height_px: int, width_px: int) -> float | None:
@@ -213,7 +231,9 @@ def _to_pixels(image: Image.Image) -> np.ndarray:
     """Return uint8 (H, W) or (H, W, 3); raise where the mode cannot be shown so without loss."""
     if image.mode in ("1", "L") and "transparency" not in image.info:
         return np.array(image.convert("L"))
-    if image.mode in ("P", "PA", "LA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+    if image.mode in ("La", "RGBa"):  # colours multiplied by their alpha
+        image = image.convert(image.mode.upper())
+    if image.mode in ("P", "PA", "LA", "RGBA") or "transparency" in image.info:
         rgba = np.array(image.convert("RGBA"))
         if (rgba[..., 3] != 255).any():
             raise PageError("transparency", "the page is partly transparent and is kept whole")

@@ -137,9 +137,7 @@ def rescale(
         finer = np.ascontiguousarray(restored(reduced(pixels, level), level, height_px, width_px))
         weight = _weight(levels <= level, grid, settings.margin_inch * dpi, settings.feather_inch * dpi)
         blended = cv2.blendLinear(finer, result, weight, 1.0 - weight)
-        whole = weight == 1.0
-        np.copyto(blended, finer, where=whole if pixels.ndim == 2 else whole[..., np.newaxis])
-        result = blended
+        result = cv2.copyTo(finer, (weight == 1.0).astype(np.uint8), blended)  # to the bit, whatever blending rounds
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,6 +11,8 @@ from pathlib import PurePosixPath
 from configs.settings import ScanSettings, StorageSettings
 from tasks.errors import ConfigError
 from tasks.store import Store
+
+log = logging.getLogger(__name__)
 
 DOCUMENT_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp"}
@@ -35,6 +38,10 @@ class ScanCounts:
     hidden: int = 0
     not_documents: int = 0
     excluded: int = 0
+    unreadable_folders: int = 0
+    """Folders that must not be read; what lies in them is not worked on."""
+    keys_not_found: int = 0
+    """Keys of `scan.keys` that the source does not hold; known at the end of the listing."""
 
 
 def list_documents(source: Store, scan: ScanSettings, counts: ScanCounts) -> Iterator[Document]:
@@ -48,8 +55,14 @@ def list_documents(source: Store, scan: ScanSettings, counts: ScanCounts) -> Ite
     Raises:
         ConfigError: If the source or the file of keys cannot be read.
     """
-    wanted = _wanted_keys(scan.keys) if scan.keys else None
-    for found in source.list_objects():
+    wanted = _wanted_keys(scan.keys, source.storage) if scan.keys else None
+    n_wanted_found = 0
+
+    def count_unreadable(_: str) -> None:
+        counts.unreadable_folders += 1
+
+    for found in source.list_objects(on_unreadable=count_unreadable):
+        n_wanted_found += wanted is not None and found.key in wanted
         if any(part.startswith(".") for part in found.key.split("/") if part not in (".", "..")):
             counts.hidden += 1
         elif PurePosixPath(found.key).suffix.lower() not in DOCUMENT_SUFFIXES:
@@ -59,6 +72,9 @@ def list_documents(source: Store, scan: ScanSettings, counts: ScanCounts) -> Ite
         else:
             counts.documents += 1
             yield Document(found.key, found.size_bytes, found.version)
+    counts.keys_not_found = len(wanted) - n_wanted_found if wanted is not None else 0
+    if counts.keys_not_found:
+        log.warning("%d of %d keys in %s are not in the source", counts.keys_not_found, len(wanted or ()), scan.keys)
 
 
 def matches(key: str, glob: str) -> bool:
@@ -78,10 +94,11 @@ def _is_chosen(key: str, scan: ScanSettings, wanted: frozenset[str] | None) -> b
     return not any(matches(key, glob) for glob in scan.exclude)
 
 
-def _wanted_keys(path: str) -> frozenset[str]:
-    folder, _, name = path.replace("\\", "/").rpartition("/")
+def _wanted_keys(path: str, storage: StorageSettings) -> frozenset[str]:
+    folder, slash, name = path.rpartition("/")
     try:
-        text = Store(folder or ".", StorageSettings()).read_bytes(name).decode()
-    except (OSError, UnicodeDecodeError) as error:
+        text = Store(folder or slash or ".", storage).read_bytes(name).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
         raise ConfigError(f"scan.keys: {path} cannot be read as a text file of keys ({error})") from error
-    return frozenset(line for line in text.splitlines() if line.strip())
+    # str.splitlines would also cut at letters that a key may hold
+    return frozenset(line.removesuffix("\r") for line in text.split("\n") if line.strip())

@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
+from functools import partial
+from itertools import islice
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.errors import ConfigError
 from tasks.store import Store
 
 SCHEMA_VERSION = "1"
@@ -148,12 +152,15 @@ class Totals:
     failed: int = 0
     source_bytes: int = 0
     output_bytes: int = 0
+    unread_bytes: int = 0
+    """Bytes of sources that could not be read, so that the output lacks them; part of `source_bytes`."""
     reasons: dict[str, int] = field(default_factory=dict)
 
     @property
     def saved_fraction(self) -> float:
-        """Share of the source's bytes that the output does not need; 0 for an empty archive."""
-        return 1.0 - self.output_bytes / self.source_bytes if self.source_bytes else 0.0
+        """Share of the read sources' bytes that the output does not need; 0 for an empty archive."""
+        read_bytes = self.source_bytes - self.unread_bytes
+        return 1.0 - self.output_bytes / read_bytes if read_bytes else 0.0
 
 
 def shard_key(table: str, shard_id: str) -> str:
@@ -183,17 +190,34 @@ def read_footer(dest: Store, shard_id: str) -> ShardFooter:
 
     Raises:
         FileNotFoundError: If the shard is not committed.
+        ConfigError: If the file is none of ours, or written by another version of the schema.
     """
-    with dest.open_input(shard_key("pages", shard_id)) as file:
-        found = pq.read_schema(file).metadata or {}
-    return ShardFooter.from_metadata({key.decode(): value.decode() for key, value in found.items()})
+    key = shard_key("pages", shard_id)
+    try:
+        with dest.open_input(key) as file:
+            found = pq.read_schema(file).metadata or {}
+        metadata = {name.decode(): value.decode("utf-8", "replace") for name, value in found.items()}
+        version = metadata[PREFIX + "schema_version"]
+        footer = ShardFooter.from_metadata(metadata)
+    except (pa.ArrowInvalid, KeyError, ValueError) as error:
+        advice = "delete it, and the next run does its pages again"
+        raise ConfigError(f"{key} is damaged or no shard of Foliopress; {advice}") from error
+    if version != SCHEMA_VERSION:
+        raise ConfigError(f"{key} has schema version {version}, this Foliopress writes and reads {SCHEMA_VERSION}")
+    return footer
 
 
 def iter_footers(dest: Store) -> Iterator[ShardFooter]:
-    """Yield the footers of all committed shards, in the order of their ids."""
-    for found in dest.list_objects("stats/pages/"):
-        if found.key.endswith(".parquet"):
-            yield read_footer(dest, found.key.rpartition("/")[2].removesuffix(".parquet"))
+    """Yield the footers of all committed shards, in the order of their ids; some are read ahead."""
+    ids = (
+        found.key.rpartition("/")[2].removesuffix(".parquet")
+        for found in dest.list_objects("stats/pages/")
+        if found.key.endswith(".parquet")
+    )
+    # A footer is one small request, and there may be thousands: eight at a time hide the way to the server.
+    with ThreadPoolExecutor(8) as readers:
+        while some := list(islice(ids, 64)):
+            yield from (footer for footer in readers.map(partial(_footer_if_there, dest), some) if footer)
 
 
 def live_rows(dest: Store, table: str = "pages", columns: Sequence[str] | None = None) -> Iterator[dict[str, object]]:
@@ -231,9 +255,18 @@ def totals(rows: Iterable[Mapping[str, object]]) -> Totals:
         setattr(result, status, getattr(result, status) + 1)
         result.source_bytes += int(str(row["source_bytes"]))
         result.output_bytes += int(str(row["output_bytes"]))
+        if not row["output_bytes"]:  # no output is empty, not even a kept empty file's: its source_bytes are 0 as well
+            result.unread_bytes += int(str(row["source_bytes"]))
         if reason := row.get("reason"):
             result.reasons[str(reason)] = result.reasons.get(str(reason), 0) + 1
     return result
+
+
+def _footer_if_there(dest: Store, shard_id: str) -> ShardFooter | None:
+    try:
+        return read_footer(dest, shard_id)
+    except FileNotFoundError:
+        return None  # superseded and deleted since the listing
 
 
 def _document_keys(dest: Store, shard_id: str) -> set[str]:

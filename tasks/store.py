@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import random
-import shutil
+import re
 import stat
 import time
 import uuid
@@ -33,9 +33,15 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.3, 10.0
 _TEMPORARY = ".foliopress-"
 """How a local file's name begins while it is being written; such a file is no object."""
 
-# POSIX names need not be UTF-8. Their odd bytes become these private code points, which Parquet can hold.
-_ODD_BYTES = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
-_ODD_BYTES_BACK = {mine: theirs for theirs, mine in _ODD_BYTES.items()}
+_PAGE_NAME = re.compile(r"[0-9]{4,}\.[a-z0-9]+")
+"""How the pages of a many-page document are named."""
+
+# POSIX names need not be UTF-8. Their odd bytes become private code points, which Parquet and S3 can hold; where a name
+# has these code points itself, its bytes are written so. Thus no two names become the same key.
+_ODD_BYTES: dict[int, str] = {0xDC00 + byte: chr(0xF700 + byte) for byte in range(0x80, 0x100)} | {
+    point: "".join(chr(0xF700 + byte) for byte in chr(point).encode()) for point in range(0xF780, 0xF800)
+}
+_ODD_BYTES_BACK = {0xF700 + byte: 0xDC00 + byte for byte in range(0x80, 0x100)}
 
 _SETTINGS_AT_FAULT = {
     "NoSuchBucket": "the bucket does not exist",
@@ -49,7 +55,13 @@ _SETTINGS_AT_FAULT = {
     "AllAccessDisabled": "access is disabled",
     "PermanentRedirect": "the bucket lies in another region (storage.region)",
     "AuthorizationHeaderMalformed": "the region is wrong (storage.region)",
+    "InvalidBucketName": "no bucket can have this name",
 }
+_THIS_OBJECT_AT_FAULT = ("", "AccessDenied", "Forbidden", "403", "InvalidObjectState")
+_PLACE_AT_FAULT = (errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+
+_MISTAKES = (TypeError, ValueError, LookupError, AttributeError, AssertionError, NotImplementedError, MemoryError)
+"""What another try does not mend."""
 
 
 @dataclass(frozen=True)
@@ -73,24 +85,44 @@ class Store:
         self.url = url
         self._storage = storage
 
-    def __repr__(self) -> str:
-        return f"Store({self.url!r})"
+    @property
+    def storage(self) -> StorageSettings:
+        """How the store is reached."""
+        return self._storage
 
-    def list_objects(self, prefix: str = "") -> Iterator[StoredObject]:
+    def __repr__(self) -> str:
+        return f"Store({_shown(self.url)!r})"
+
+    def list_objects(
+        self, prefix: str = "", on_unreadable: Callable[[str], None] | None = None
+    ) -> Iterator[StoredObject]:
         """Yield the objects whose key begins with `prefix`, in the order of their keys' UTF-8 bytes, as they come in.
+
+        On a disk, links are followed unless they lead back to a folder above them. A link to nowhere is an object of
+        size 0 that cannot be read; pipes, sockets and devices are no objects.
+
+        Args:
+            prefix: Beginning of the wanted keys.
+            on_unreadable: Called with the key, ending in `/`, of each folder below the root that must not be read.
 
         Raises:
             ConfigError: If the root does not exist or must not be read.
             StoreUnavailable: If the store gives no answer.
         """
-        yield from self._backend.list_objects(prefix, lambda call: self._try("list", prefix, call))
+
+        def pass_over(folder: str) -> None:
+            log.warning("the folder %r in %s cannot be read and is passed over", folder, _shown(self.url))
+            if on_unreadable is not None:
+                on_unreadable(folder)
+
+        yield from self._backend.list_objects(prefix, lambda call: self._try("list", prefix, call), pass_over)
 
     def read_bytes(self, key: str) -> bytes:
         """Return an object's bytes.
 
         Raises:
             FileNotFoundError: If there is no such object.
-            PermissionError: If a local file must not be read.
+            OSError: If this object, unlike others, cannot be read, e.g. PermissionError.
             StoreUnavailable: If the store gives no answer.
         """
         return self._try("read", key, lambda: self._backend.read(key))
@@ -98,8 +130,10 @@ class Store:
     def write_bytes(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all.
 
+        A disk cannot hold both `b.tif` and `b.tif/0001.avif`: a document's older pages, or its older file, give way.
+
         Raises:
-            ConfigError: If the store must not be written.
+            ConfigError: If the store must not be written, or something else stands in the way.
             StoreUnavailable: If the store gives no answer or is full.
         """
         self._try("write", key, lambda: self._backend.write(key, data))
@@ -121,14 +155,22 @@ class Store:
         return self._try("open", key, lambda: self._backend.open_input(key))
 
     def check_readable(self) -> None:
-        """Raise ConfigError, with what to do, if the root does not exist or must not be read."""
-        next(self.list_objects(), None)
+        """Raise ConfigError, with what is wrong, if the root does not exist or must not be read."""
+        try:
+            first = next(self.list_objects(), None)
+            if first is not None:
+                self.exists(first.key)  # an S3 user may be allowed to list objects and not to read them
+        except StoreUnavailable as error:
+            raise ConfigError(str(error)) from error
 
     def check_writable(self) -> None:
-        """Raise ConfigError, with what to do, if the root cannot be written."""
+        """Raise ConfigError, with what is wrong, if the root cannot be written."""
         probe = f"runs/.probe-{uuid.uuid4().hex}"
-        self.write_bytes(probe, b"")
-        self.delete(probe)
+        try:
+            self.write_bytes(probe, b"")
+            self.delete(probe)
+        except StoreUnavailable as error:
+            raise ConfigError(str(error)) from error
 
     @property
     def _backend(self) -> _Backend:
@@ -140,25 +182,15 @@ class Store:
         for attempt in range(self._storage.retries + 1):
             try:
                 return call()
-            except (ConfigError, StoreUnavailable, FileNotFoundError, IsADirectoryError):
+            except (ConfigError, StoreUnavailable, FileNotFoundError, IsADirectoryError, *_MISTAKES):
                 raise
             except Exception as error:
-                words = f"cannot {what} {key!r} in {self.url}"
+                words = f"cannot {what} {key!r} in {_shown(self.url)}" if key else f"cannot {what} {_shown(self.url)}"
                 fault = _fault_of(error)
-                if fault in _SETTINGS_AT_FAULT:
-                    raise ConfigError(f"{words}: {_SETTINGS_AT_FAULT[fault]} ({fault})") from error
-                if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
-                    advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or storage.access_key_id"
-                    raise ConfigError(f"{words}: no S3 credentials; {advice}") from error
-                if isinstance(error, PermissionError):
-                    if what in ("read", "open"):
-                        raise
-                    raise ConfigError(f"{words}: permission denied") from error
-                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-                    raise StoreUnavailable(f"{words}: {os.strerror(error.errno)}") from error
-                if isinstance(error, OSError) and error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
-                    raise ConfigError(f"{words}: {os.strerror(error.errno)}") from error
+                self._raise_if_lasting(error, fault, what, words)
                 if attempt == self._storage.retries:
+                    if what == "read" and isinstance(error, OSError) and error.errno == errno.EIO and not fault:
+                        raise  # a bad sector is this file's trouble, not the store's
                     reason = fault or type(error).__name__
                     raise StoreUnavailable(f"{words}: {reason}, tried {attempt + 1} times") from error
                 log.warning("%s: %s; trying again", words, fault or type(error).__name__)
@@ -166,13 +198,37 @@ class Store:
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         raise AssertionError("the loop returns or raises")
 
+    @staticmethod
+    def _raise_if_lasting(error: Exception, fault: str, what: str, words: str) -> None:
+        """Raise what another try would not mend, in words."""
+        name = type(error).__name__
+        if isinstance(error, PermissionError) and what in ("read", "open") and fault in _THIS_OBJECT_AT_FAULT:
+            raise PermissionError(f"{words}: permission denied") from error
+        if fault in _SETTINGS_AT_FAULT:
+            raise ConfigError(f"{words}: {_SETTINGS_AT_FAULT[fault]} ({fault})") from error
+        if name in ("NoCredentialsError", "PartialCredentialsError"):
+            advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or storage.access_key_id"
+            raise ConfigError(f"{words}: no S3 credentials; {advice}") from error
+        if name == "ParamValidationError":
+            raise ConfigError(f"{words}: not a possible name for a bucket or key") from error
+        if isinstance(error, PermissionError):
+            raise ConfigError(f"{words}: permission denied") from error
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreUnavailable(f"{words}: {os.strerror(error.errno)}") from error
+        if isinstance(error, OSError) and error.errno in _PLACE_AT_FAULT:
+            if what in ("read", "open"):
+                raise error
+            raise ConfigError(f"{words}: {os.strerror(error.errno)}") from error
+
 
 Tried = Callable[[Callable[[], Any]], Any]
 """Runs one call to the store, again where it may help."""
+PassOver = Callable[[str], None]
+"""Told of each folder that must not be read."""
 
 
 class _Backend(Protocol):
-    def list_objects(self, prefix: str, tried: Tried) -> Iterator[StoredObject]: ...
+    def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]: ...
     def read(self, key: str) -> bytes: ...
     def write(self, key: str, data: bytes) -> None: ...
     def create(self, key: str, data: bytes) -> bool: ...
@@ -192,7 +248,7 @@ def _connect(url: str, storage: StorageSettings, process_id: int) -> _Backend:  
     try:
         return _AnyFileSystem(fsspec.filesystem(protocol), path)
     except (ValueError, ImportError) as error:
-        raise ConfigError(f"{url}: fsspec cannot open {protocol}:// ({error})") from error
+        raise ConfigError(f"{_shown(url)}: fsspec cannot open {protocol}:// ({error})") from error
 
 
 class _LocalFolder:
@@ -201,67 +257,128 @@ class _LocalFolder:
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.abspath(root.expanduser()))
 
-    def list_objects(self, prefix: str, tried: Tried) -> Iterator[StoredObject]:  # noqa: ARG002
+    def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:
         if not self.root.is_dir():
             raise ConfigError(f"there is no folder {self.root}")
-        try:
-            os.scandir(self.root).close()
-        except PermissionError as error:
-            raise ConfigError(f"the folder {self.root} must not be read: permission denied") from error
-        return self._walk(self.root, "", prefix, frozenset())
+        opened = tried(partial(self._keys_in, ""))
+        if opened is None:
+            raise ConfigError(f"the folder {self.root} must not be read: permission denied")
+        above = [_identity(self.root)]
+        pending = [iter(opened)]
+        while pending:
+            key = next(pending[-1], None)
+            if key is None:
+                pending.pop()
+                above.pop()
+            elif not key.endswith("/"):
+                if key.startswith(prefix) and (found := self._object(key)) is not None:
+                    yield found
+            elif key.startswith(prefix) or prefix.startswith(key):
+                identity = _identity(self._path(key[:-1]))
+                if identity in above:
+                    continue  # a link back to a folder that this one lies in
+                opened = tried(partial(self._keys_in, key))
+                if opened is None:
+                    pass_over(key)
+                else:
+                    pending.append(iter(opened))
+                    above.append(identity)
 
-    def _walk(self, folder: Path, base: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[StoredObject]:
+    def _keys_in(self, base: str) -> list[str] | None:
+        """Return the keys in a folder in their order, those of folders ending in `/`; None if it must not be read."""
         try:
-            status = folder.stat()
-            entries = list(os.scandir(folder))
+            with os.scandir(self._path(base[:-1]) if base else self.root) as entries:
+                names = [
+                    entry.name.translate(_ODD_BYTES) + ("/" if _is_folder(entry) else "")
+                    for entry in entries
+                    if not entry.name.startswith(_TEMPORARY)
+                ]
+        except (FileNotFoundError, NotADirectoryError):
+            return []  # deleted since the folder above was read
         except OSError as error:
-            log.warning("%s is passed over: %s", folder, error.strerror)
-            return
-        here = (status.st_dev, status.st_ino)
-        if here in above:
-            return  # a link back to a folder that this one lies in
-        named = [
-            (base + entry.name.translate(_ODD_BYTES) + ("/" if _is_folder(entry) else ""), entry) for entry in entries
-        ]
-        for key, entry in sorted(named, key=lambda pair: pair[0].encode()):
-            if not (key.startswith(prefix) or prefix.startswith(key)) or entry.name.startswith(_TEMPORARY):
-                continue
-            if key.endswith("/"):
-                yield from self._walk(Path(entry.path), key, prefix, above | {here})
-            elif key.startswith(prefix):
-                try:
-                    size = entry.stat()
-                except OSError:
-                    continue  # deleted since the folder was read, or a link to nowhere or to itself
-                if not stat.S_ISREG(size.st_mode):
-                    continue
-                yield StoredObject(key, size.st_size, f"{size.st_size}-{size.st_mtime_ns}")
+            if error.errno in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP):
+                return None
+            raise
+        return [base + name for name in sorted(names)]  # without surrogates, letters sort as their UTF-8 does
+
+    def _object(self, key: str) -> StoredObject | None:
+        path = self._path(key)
+        try:
+            status = path.stat()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not path.is_symlink():
+                return None  # deleted since the folder was read
+            return StoredObject(key, 0, "unreadable")  # whoever reads it learns why
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return StoredObject(key, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
 
     def read(self, key: str) -> bytes:
-        return self._path(key).read_bytes()
+        with self.open_input(key) as file:
+            return file.read()
+
+    def open_input(self, key: str) -> BinaryIO:
+        try:
+            # without O_NONBLOCK a pipe that took the file's place would be waited for
+            handle = os.open(self._path(key), os.O_RDONLY | os.O_NONBLOCK)
+        except NotADirectoryError as error:
+            raise FileNotFoundError(error.errno, f"no such object: {key!r}") from error
+        file = os.fdopen(handle, "rb")
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            file.close()
+            raise FileNotFoundError(errno.ENOENT, f"not a file: {key!r}")
+        return file
 
     def write(self, key: str, data: bytes) -> None:
         path = self._path(key)
-        # A disk cannot hold `b.tif` and `b.tif/0001.avif`; only outputs of one document, old and new, meet so.
-        for folder in path.parents:
-            if folder != self.root and folder.is_relative_to(self.root) and folder.is_file():
-                folder.unlink()
-        if path.is_dir():
-            shutil.rmtree(path)
-        with self._written(key, data) as temporary:
+        if _PAGE_NAME.fullmatch(path.name) and path.parent != self.root and path.parent.is_file():
+            path.parent.unlink()  # the document was kept whole before, and has pages now
+        with _TemporaryFile(path.parent, data) as temporary:
+            if path.is_dir():
+                self._clear_pages(path)
             os.replace(temporary, path)
 
+    def _clear_pages(self, folder: Path) -> None:
+        """Remove the folder of a document that has pages no more; never anything else."""
+        entries = list(folder.iterdir())
+        if not all(_PAGE_NAME.fullmatch(entry.name) and entry.is_file() for entry in entries):
+            raise ConfigError(f"{folder} stands in the way: a folder with other things than a document's pages")
+        for entry in entries:
+            entry.unlink(missing_ok=True)
+        folder.rmdir()
+
     def create(self, key: str, data: bytes) -> bool:
-        with self._written(key, data) as temporary:
+        path = self._path(key)
+        with _TemporaryFile(path.parent, data) as temporary:
             try:
-                os.link(temporary, self._path(key))
+                os.link(temporary, path)
             except FileExistsError:
                 return False
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+                    raise
+                return self._create_without_links(path, data)
+        return True
+
+    @staticmethod
+    def _create_without_links(path: Path, data: bytes) -> bool:
+        try:
+            with path.open("xb") as file:
+                file.write(data)
+        except FileExistsError:
+            return False
         return True
 
     def delete(self, key: str) -> None:
         path = self._path(key)
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:
+            if not path.is_dir():
+                raise
+            return
         for folder in path.parents:
             if folder == self.root or folder.parent == self.root:
                 return
@@ -273,15 +390,10 @@ class _LocalFolder:
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
 
-    def open_input(self, key: str) -> BinaryIO:
-        return self._path(key).open("rb")
-
     def _path(self, key: str) -> Path:
-        path = self.root / key
-        return path if path.exists() else self.root / key.translate(_ODD_BYTES_BACK)
-
-    def _written(self, key: str, data: bytes) -> _TemporaryFile:
-        return _TemporaryFile(self._path(key).parent, data)
+        if {"", ".", ".."} & set(key.split("/")):
+            raise ValueError(f"{key!r} is no place in a folder")
+        return self.root / key.translate(_ODD_BYTES_BACK)
 
 
 class _TemporaryFile:
@@ -292,17 +404,20 @@ class _TemporaryFile:
         self._data = data
 
     def __enter__(self) -> Path:
-        while True:
+        for _ in range(100):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with self._path.open("xb") as file:
                     file.write(self._data)
-                return self._path
+                    file.flush()
+                    os.fsync(file.fileno())  # a commit mark must not outlive a power cut that its bytes do not
             except FileNotFoundError:
                 continue  # another thread removed the folder as empty between the two calls
             except BaseException:
                 self._path.unlink(missing_ok=True)
                 raise
+            return self._path
+        raise StoreUnavailable(f"the folder {self._path.parent} disappears as often as it is made")
 
     def __exit__(self, *_: object) -> None:
         self._path.unlink(missing_ok=True)
@@ -314,20 +429,28 @@ class _S3Bucket:
     def __init__(self, path: str, storage: StorageSettings) -> None:
         self.bucket, _, prefix = path.partition("/")
         self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        endpoint_url = storage.endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
         region = {"region_name": storage.region} if storage.region else {}
+        config: dict[str, object] = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 1}}
+        if endpoint_url:  # older servers other than Amazon's refuse the checksums that botocore now adds unasked
+            config |= {
+                "request_checksum_calculation": "when_required",
+                "response_checksum_validation": "when_required",
+            }
         self.fs = fsspec.filesystem(
             "s3",
             key=_secret(storage.access_key_id),
             secret=_secret(storage.secret_access_key),
             token=_secret(storage.session_token),
-            endpoint_url=storage.endpoint_url or os.environ.get("AWS_ENDPOINT_URL"),
+            endpoint_url=endpoint_url,
             client_kwargs=region,
-            config_kwargs={"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 1}},
+            config_kwargs=config,
             use_listings_cache=False,
             skip_instance_cache=True,
         )
+        self.fs.retries = 1  # Store tries again by itself
 
-    def list_objects(self, prefix: str, tried: Tried) -> Iterator[StoredObject]:
+    def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:  # noqa: ARG002
         more: dict[str, str] = {}
         while True:
             answer = tried(partial(self._call, "list_objects_v2", Prefix=self.prefix + prefix, **more))
@@ -353,9 +476,14 @@ class _S3Bucket:
         try:
             self._call("put_object", Key=self.prefix + key, Body=data, IfNoneMatch="*")
         except OSError as error:
-            if _fault_of(error) in ("PreconditionFailed", "ConditionalRequestConflict", "412"):
+            fault = _fault_of(error)
+            if fault in ("PreconditionFailed", "ConditionalRequestConflict", "412"):
                 return False
-            raise
+            if fault not in ("NotImplemented", "501"):
+                raise
+            if self.exists(key):  # a server that knows no conditions: the best that can be done there
+                return False
+            self.write(key, data)
         return True
 
     def delete(self, key: str) -> None:
@@ -374,10 +502,15 @@ class _S3Bucket:
     def _call(self, method: str, **arguments: object) -> Any:
         try:
             return self.fs.call_s3(method, Bucket=self.bucket, **arguments)
+        except ValueError as error:
+            raise ConfigError(f"s3://{self.bucket}: {error}") from error  # e.g. an endpoint that is no URL
         except FileNotFoundError as error:
             if _fault_of(error) == "NoSuchBucket":
                 raise ConfigError(f"s3://{self.bucket}: the bucket does not exist (NoSuchBucket)") from error
             raise
+
+
+_VERSION_NAMES = ("ETag", "etag", "md5Hash", "content_md5", "last_modified", "LastModified", "mtime", "created")
 
 
 class _AnyFileSystem:
@@ -386,14 +519,15 @@ class _AnyFileSystem:
     def __init__(self, fs: Any, path: str) -> None:
         self.fs, self.root = fs, path.rstrip("/")
 
-    def list_objects(self, prefix: str, tried: Tried) -> Iterator[StoredObject]:
+    def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:  # noqa: ARG002
         start = len(self.root.lstrip("/")) + 1 if self.root.strip("/") else 0
         found = tried(lambda: self.fs.find(self.root, detail=True) if self.fs.exists(self.root) else {})
         keys = {name.lstrip("/")[start:]: entry for name, entry in found.items()}
         for key in sorted(keys, key=str.encode):
             if key.startswith(prefix):
-                version = str(keys[key].get("ETag") or keys[key].get("created") or keys[key].get("mtime") or "")
-                yield StoredObject(key, int(keys[key]["size"]), f"{keys[key]['size']}-{version}")
+                entry = keys[key]
+                version = next((str(entry[name]) for name in _VERSION_NAMES if entry.get(name)), "")
+                yield StoredObject(key, int(entry["size"] or 0), f"{entry['size']}-{version}")
 
     def read(self, key: str) -> bytes:
         data: bytes = self.fs.cat_file(f"{self.root}/{key}")
@@ -426,6 +560,23 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        status = folder.stat()
+    except OSError:
+        return (-1, -1)
+    return (status.st_dev, status.st_ino)
+
+
+def _shown(url: str) -> str:
+    """Return a URL without the user and password it may hold, for messages.
+
+    >>> _shown("sftp://me:secret@host/scans"), _shown("s3://bucket/a@b")
+    ('sftp://host/scans', 's3://bucket/a@b')
+    """
+    return re.sub(r"(?<=://)[^/]*@", "", url)
 
 
 def _secret(value: SecretStr | None) -> str | None:

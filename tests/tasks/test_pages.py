@@ -3,16 +3,17 @@
 import io
 import pickle
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from configs.settings import LimitSettings
 from tasks.errors import PageError
-from tasks.pages import missing_decoders, plausible_dpi, read_header, read_page
+from tasks.pages import missing_decoders, plausible_dpi, read_header, read_page, to_srgb
 
 LIMITS = LimitSettings()
 
@@ -100,6 +101,19 @@ def test_what_cannot_be_carried_over_is_kept_with_a_reason():
     for reason, data in cases.items():
         error = problem(data, 0)
         assert (error.reason, error.failed) == (reason, False)
+
+
+def test_a_page_with_a_profile_is_converted_to_srgb_and_one_with_a_broken_profile_is_left_alone():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"????", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"????", b"gXYZ", 1)
+    page = read_page(saved(Image.new("RGB", (9, 9), (250, 10, 10)), "PNG", icc_profile=swapped), 0, LIMITS)
+    converted = to_srgb(page)
+    assert page.icc == swapped and converted.icc is None
+    assert np.abs(converted.pixels[0, 0].astype(int) - (10, 250, 10)).max() <= 3  # red by its numbers, green to look at
+    broken = replace(page, icc=b"no profile")
+    assert to_srgb(broken) is broken
+    plain = replace(page, icc=None)
+    assert to_srgb(plain) is plain
 
 
 def test_a_pdf_an_animation_and_a_page_too_large_are_kept_with_a_reason():

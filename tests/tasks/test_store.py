@@ -1,174 +1,474 @@
-"""Store: the same behaviour on a disk, on an S3 server and in memory; faults with clear words."""
+"""Store: the same behaviour on a disk, on S3 and in memory; faults that pass are waited out, others say what to do."""
 
+import errno
 import os
 import pickle
 import uuid
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from configs.settings import StorageSettings
 from tasks import store as store_module
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.store import Store
+from tests.servers import free_port
 
-SETTINGS = StorageSettings(retries=2)
+PLAIN = StorageSettings()
+HASTY = StorageSettings(retries=2)
 
 
 @pytest.fixture(params=["disk", "s3", "memory"])
 def store(request, tmp_path):
     if request.param == "disk":
-        return Store(str(tmp_path), SETTINGS)
-    if request.param == "memory":
-        return Store(f"memory://{uuid.uuid4().hex}", SETTINGS)
-    return Store(request.getfixturevalue("s3_url") + "/deep/root", SETTINGS)
+        return Store(str(tmp_path / "root"), PLAIN)
+    if request.param == "s3":
+        return Store(request.getfixturevalue("s3_url") + "/some/where", PLAIN)
+    return Store(f"memory://{uuid.uuid4().hex}", PLAIN)
 
 
-def listed(store, prefix=""):
+@pytest.fixture
+def no_pauses(monkeypatch):
+    pauses = []
+    monkeypatch.setattr(store_module.time, "sleep", pauses.append)
+    return pauses
+
+
+def keys_of(store, prefix=""):
     return [found.key for found in store.list_objects(prefix)]
 
 
-def test_what_is_written_is_read_found_listed_and_deleted(store):
-    store.write_bytes("pages/a/b.avif", b"first")
-    store.write_bytes("pages/a/b.avif", b"second")
-    assert store.read_bytes("pages/a/b.avif") == b"second"
-    assert store.exists("pages/a/b.avif") and not store.exists("pages/a")
-    found = list(store.list_objects())
-    assert [(item.key, item.size_bytes) for item in found] == [("pages/a/b.avif", 6)]
-    store.delete("pages/a/b.avif")
-    store.delete("pages/a/b.avif")
-    assert not store.exists("pages/a/b.avif")
+def test_what_is_written_is_read_back_and_an_older_object_is_replaced(store):
+    store.write_bytes("pages/a.jpg.avif", b"first")
+    store.write_bytes("pages/a.jpg.avif", b"second, longer")
+    store.write_bytes("pages/empty", b"")
+    assert store.read_bytes("pages/a.jpg.avif") == b"second, longer"
+    assert store.read_bytes("pages/empty") == b""
+    assert store.exists("pages/empty") and not store.exists("pages/b") and not store.exists("pages")
+
+
+def test_an_object_that_is_not_there_is_a_file_not_found(store):
+    store.write_bytes("there", b"1")
     with pytest.raises(FileNotFoundError):
-        store.read_bytes("pages/a/b.avif")
-
-
-def test_keys_are_listed_in_the_order_of_their_bytes_and_by_prefix(store):
-    keys = ["a/b.jpg", "a-1.jpg", "a.jpg", "a0.jpg", "b/a/c.jpg", "b/a.jpg", "é.jpg", "z.jpg", "b/ä ö.jpg"]
-    for key in keys:
-        store.write_bytes(key, b"x")
-    assert listed(store) == sorted(keys, key=str.encode)
-    assert listed(store, "b/") == ["b/a.jpg", "b/a/c.jpg", "b/ä ö.jpg"]
-    assert listed(store, "b/a") == ["b/a.jpg", "b/a/c.jpg"]
+        store.read_bytes("not/there")
+    with pytest.raises(FileNotFoundError):
+        store.read_bytes("there/below")
+    store.delete("not/there")
+    store.delete("there/below")
+    assert keys_of(store) == ["there"]
 
 
 def test_an_object_is_created_only_once(store):
     assert store.create_bytes("runs/lease.json", b"mine")
     assert not store.create_bytes("runs/lease.json", b"yours")
     assert store.read_bytes("runs/lease.json") == b"mine"
+    store.delete("runs/lease.json")
+    assert store.create_bytes("runs/lease.json", b"yours")
 
 
-def test_a_version_changes_with_the_bytes(store):
-    store.write_bytes("a.jpg", b"first")
-    first = next(iter(store.list_objects())).version
-    store.write_bytes("a.jpg", b"other, longer")
-    assert next(iter(store.list_objects())).version != first
+def test_a_listing_is_in_the_order_of_whole_keys_and_leaves_nothing_out(store):
+    # '-' and '.' come before '/', '0' after it: the folder `a` stands between `a.b` and `a0`
+    keys = ["Z", "a-b/c", "a.b", "a/b", "a/c/d", "a0", "b", "e\u0301", "ä", "é", "\uffee", "\U0001f600"]
+    for key in reversed(keys):
+        store.write_bytes(key, key.encode())
+    found = list(store.list_objects())
+    assert [item.key for item in found] == sorted(keys, key=str.encode)
+    assert [item.size_bytes for item in found] == [len(item.key.encode()) for item in found]
+    assert keys_of(store, "a/") == ["a/b", "a/c/d"]
+    assert keys_of(store, "a") == ["a-b/c", "a.b", "a/b", "a/c/d", "a0"]
+    assert keys_of(store, "none") == []
 
 
-def test_a_store_travels_between_processes_and_shows_no_secret(store):
-    secret = Store(store.url, StorageSettings(secret_access_key="canary-secret"))  # noqa: S106
-    assert "canary" not in repr(secret) + str(secret.__dict__)
-    store.write_bytes("k", b"v")
-    assert pickle.loads(pickle.dumps(store)).read_bytes("k") == b"v"
-    with store.open_input("k") as file:
-        file.seek(0, os.SEEK_END)
-        assert file.tell() == 1
+def test_a_version_changes_with_the_bytes_and_stays_without(store):
+    store.write_bytes("a", b"one")
+    [before] = store.list_objects()
+    [again] = store.list_objects()
+    store.write_bytes("a", b"two")
+    [after] = store.list_objects()
+    assert before == again and before.version != after.version
 
 
-def test_a_writable_root_is_left_as_it_was(store):
-    store.write_bytes("a.jpg", b"x")
-    store.check_readable()
+def test_keys_with_odd_letters_are_kept_as_they_are(store):
+    keys = ["a b/c+d.jpg", "50%.jpg", "50%25.jpg", "a?b#c&d.jpg", "pages/%2E%2E/x", "quote'\".jpg", "a\\b.jpg", "~x"]
+    for key in keys:
+        store.write_bytes(key, key.encode())
+    assert keys_of(store) == sorted(keys)
+    assert all(store.read_bytes(key) == key.encode() for key in keys)
+
+
+def test_a_store_travels_to_another_process_and_its_secrets_stay_out_of_sight(store):
+    store.write_bytes("a", b"1")
+    copy = pickle.loads(pickle.dumps(store))
+    assert copy.read_bytes("a") == b"1"
+    secretive = Store(store.url, StorageSettings(secret_access_key="hush-hush", access_key_id="whoami"))
+    assert "hush" not in repr(secretive) and "whoami" not in repr(secretive)
+
+
+def test_a_file_for_parquet_can_be_read_from_any_place(store):
+    store.write_bytes("stats/x.parquet", b"0123456789")
+    with store.open_input("stats/x.parquet") as file:
+        assert file.seek(-3, 2) == 7 and file.read() == b"789"
+        assert file.seek(2) == 2 and file.read(2) == b"23"
+    with pytest.raises(FileNotFoundError):
+        store.open_input("stats/y.parquet")
+
+
+def test_a_store_in_order_passes_its_checks_and_keeps_no_trace(store):
     store.check_writable()
-    assert listed(store) == ["a.jpg"]
+    store.check_readable()
+    assert keys_of(store) == []
 
 
-def test_a_listing_of_more_than_one_answer_is_complete_though_an_answer_is_lost(s3_url, monkeypatch):
-    store = Store(s3_url, SETTINGS)
-    for number in range(25):
-        store.write_bytes(f"{number:03d}.jpg", b"")
-    real, calls = store_module._S3Bucket._call, []
-
-    def shaky(self, method, **arguments):
-        calls.append(method)
-        if len(calls) == 2:
-            raise ConnectionResetError("cut")
-        return real(self, method, MaxKeys=10, **arguments)
-
-    monkeypatch.setattr(store_module._S3Bucket, "_call", shaky)
-    monkeypatch.setattr(store_module.time, "sleep", lambda _: None)
-    assert len(listed(store)) == 25
-    assert len(calls) == 4
+# On a disk
 
 
-@pytest.mark.parametrize(("faults", "survives"), [(2, True), (3, False)])
-def test_a_fault_is_tried_again_and_then_said_with_operation_and_key(tmp_path, monkeypatch, faults, survives):
-    store, calls = Store(str(tmp_path), SETTINGS), []
-
-    def write(self, key, data):
-        calls.append(key)
-        if len(calls) <= faults:
-            raise TimeoutError("no answer")
-
-    monkeypatch.setattr(store_module._LocalFolder, "write", write)
-    monkeypatch.setattr(store_module.time, "sleep", lambda _: None)
-    if survives:
-        store.write_bytes("a.jpg", b"")
-    else:
-        with pytest.raises(StoreUnavailable, match=r"cannot write 'a.jpg'.*tried 3 times"):
-            store.write_bytes("a.jpg", b"")
-    assert len(calls) == 3
+def test_a_missing_folder_is_a_wrong_setting(tmp_path):
+    with pytest.raises(ConfigError, match="nowhere"):
+        Store(str(tmp_path / "nowhere"), PLAIN).check_readable()
+    with pytest.raises(ConfigError, match="nowhere"):
+        list(Store(str(tmp_path / "nowhere"), PLAIN).list_objects())
 
 
-def test_a_missing_bucket_and_a_missing_folder_stop_the_run(s3_server, tmp_path):
-    with pytest.raises(ConfigError, match="bucket does not exist"):
-        Store("s3://no-such-bucket-here", SETTINGS).check_readable()
-    with pytest.raises(ConfigError, match="there is no folder"):
-        Store(str(tmp_path / "nowhere"), SETTINGS).check_readable()
-    with pytest.raises(ConfigError, match="fsspec cannot open"):
-        Store("no-such-protocol://x", SETTINGS).check_readable()
+def test_a_protocol_that_nobody_knows_is_a_wrong_setting_and_a_password_in_a_url_is_not_shown():
+    with pytest.raises(ConfigError, match="fsspec cannot open") as caught:
+        Store("no-such-protocol://me:hush@host/x", PLAIN).check_readable()
+    assert "hush" not in f"{caught.value}{Store('sftp://me:hush@host/x', PLAIN)!r}"
 
 
-def test_missing_credentials_stop_the_run_with_advice(s3_server, monkeypatch):
-    for name in s3_server.environment:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    settings = StorageSettings(endpoint_url=s3_server.endpoint_url, region="us-east-1")
-    with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID"):
-        Store("s3://some-bucket", settings).check_readable()
+def test_a_file_url_is_the_folder_itself(tmp_path):
+    (tmp_path / "100% ä").mkdir()
+    (tmp_path / "100% ä" / "a").write_bytes(b"1")
+    assert keys_of(Store(f"file://{tmp_path}/100% ä", PLAIN)) == ["a"]
 
 
-def test_a_write_that_breaks_off_leaves_nothing_behind(tmp_path, monkeypatch):
-    store = Store(str(tmp_path), SETTINGS)
-    store.write_bytes("pages/a.avif", b"old")
+def test_links_that_loop_pipes_and_links_to_nowhere_do_not_stop_a_listing(tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "a.jpg").write_bytes(b"1")
+    (tmp_path / "deep" / "er" / "up").symlink_to(tmp_path)
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "nowhere.jpg").symlink_to("gone")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    outside.mkdir()
+    (outside / "b.jpg").write_bytes(b"22")
+    (tmp_path / "linked").symlink_to(outside)
+    (tmp_path / "link.jpg").symlink_to(outside / "b.jpg")
+    store = Store(str(tmp_path), PLAIN)
+    found = {item.key: item.size_bytes for item in store.list_objects()}
+    assert found == {"deep/er/a.jpg": 1, "link.jpg": 2, "linked/b.jpg": 2, "nowhere.jpg": 0, "self": 0}
+    assert list(found) == sorted(found)
+    for key in ("nowhere.jpg", "self", "pipe.jpg"):
+        with pytest.raises(OSError, match=r"."):
+            store.read_bytes(key)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_must_not_be_read_is_named_and_its_neighbours_are_listed(tmp_path):
+    for folder in ("a", "b", "c"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x").write_bytes(b"1")
+    (tmp_path / "b").chmod(0)
+    named = []
+    found = [item.key for item in Store(str(tmp_path), PLAIN).list_objects(on_unreadable=named.append)]
+    (tmp_path / "b").chmod(0o700)
+    assert found == ["a/x", "c/x"] and named == ["b/"]
+
+
+def test_a_folder_that_cannot_be_opened_is_named_and_its_neighbours_are_listed(tmp_path, monkeypatch):
+    for folder in ("a", "b", "c"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x").write_bytes(b"1")
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("/b"):
+            raise PermissionError(errno.EACCES, "denied")
+        return real(path)
+
+    monkeypatch.setattr(store_module.os, "scandir", scandir)
+    named = []
+    found = [item.key for item in Store(str(tmp_path), PLAIN).list_objects(on_unreadable=named.append)]
+    assert found == ["a/x", "c/x"] and named == ["b/"]
+
+
+def test_a_file_that_cannot_be_read_is_this_documents_trouble_only(tmp_path, monkeypatch, no_pauses):
+    store = Store(str(tmp_path), HASTY)
+    store.write_bytes("a", b"1")
+    for number, kind in ((errno.EACCES, PermissionError), (errno.EIO, OSError)):
+
+        def broken(*_, number=number):
+            raise OSError(number, os.strerror(number))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store_module.os, "open", broken)
+            with pytest.raises(kind):
+                store.read_bytes("a")
+
+
+@pytest.fixture
+def deep_root(tmp_path):
+    """A file 1,200 folders down, taken away again by hand: pytest's own cleaning recurses too."""
+    here = os.getcwd()
+    os.chdir(tmp_path)
+    for _ in range(1200):
+        os.mkdir("d")
+        os.chdir("d")
+    with open("a.jpg", "wb") as file:
+        file.write(b"1")
+    os.chdir(here)
+    yield tmp_path
+    os.chdir(tmp_path)
+    for _ in range(1200):
+        os.chdir("d")
+    os.remove("a.jpg")
+    for _ in range(1200):
+        os.chdir("..")
+        os.rmdir("d")
+    os.chdir(here)
+
+
+def test_a_tree_deeper_than_python_may_recurse_is_listed(deep_root):
+    assert keys_of(Store(str(deep_root), PLAIN)) == ["d/" * 1200 + "a.jpg"]
+
+
+def test_file_names_that_are_no_text_get_keys_of_their_own(tmp_path):
+    names = [b"caf\xe9.jpg", b"caf\xc3\xa9.jpg", "\uf7e9.jpg".encode(), b"\xe9.jpg", b"\xff\xfe"]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).write_bytes(name)
+    store = Store(str(tmp_path), PLAIN)
+    keys = keys_of(store)
+    assert len(set(keys)) == len(names)
+    assert keys == sorted(keys, key=str.encode)  # so each can be written as UTF-8
+    assert {store.read_bytes(key) for key in keys} == set(names)
+
+
+def test_a_key_that_leads_out_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "secret").write_bytes(b"1")
+    (tmp_path / "root").mkdir()
+    store = Store(str(tmp_path / "root"), PLAIN)
+    for key in ("../secret", str(tmp_path / "secret"), "a/../../secret", ""):
+        with pytest.raises((ValueError, FileNotFoundError)):
+            store.read_bytes(key)
+        with pytest.raises((ValueError, ConfigError, StoreUnavailable)):
+            store.write_bytes(key, b"2")
+    assert (tmp_path / "secret").read_bytes() == b"1"
+
+
+def test_nothing_half_written_is_ever_seen(tmp_path, monkeypatch):
+    store = Store(str(tmp_path), StorageSettings(retries=0))
+    store.write_bytes("a", b"old")
 
     def full(*_):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(store_module.os, "replace", full)
     with pytest.raises(StoreUnavailable, match="No space left"):
-        store.write_bytes("pages/a.avif", b"new")
-    assert store.read_bytes("pages/a.avif") == b"old"
-    assert [path.name for path in (tmp_path / "pages").iterdir()] == ["a.avif"]
+        store.write_bytes("a", b"new")
+    assert store.read_bytes("a") == b"old"
+    assert os.listdir(tmp_path) == ["a"]
 
 
-def test_links_back_pipes_and_odd_names_do_not_stop_a_listing(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "1.jpg").write_bytes(b"x")
-    (tmp_path / "a" / "back").symlink_to(tmp_path, target_is_directory=True)
-    (tmp_path / "self").symlink_to(tmp_path / "self")
-    os.mkfifo(tmp_path / "pipe.jpg")
-    (tmp_path / os.fsdecode(b"odd\xff.jpg")).write_bytes(b"odd")
-    store = Store(str(tmp_path), SETTINGS)
-    keys = listed(store)
-    assert keys[0] == "a/1.jpg"
-    assert len(keys) == 2
-    keys[1].encode()  # what Parquet and S3 need
-    assert store.read_bytes(keys[1]) == b"odd"
+def test_a_file_that_a_killed_run_left_half_written_is_no_object(tmp_path):
+    (tmp_path / f"{store_module._TEMPORARY}0123").write_bytes(b"half")
+    assert keys_of(Store(str(tmp_path), PLAIN)) == []
 
 
-def test_a_documents_page_folder_takes_the_place_of_its_kept_file_and_the_other_way_round(tmp_path):
-    store = Store(str(tmp_path), SETTINGS)
+def test_deleting_the_last_object_of_a_folder_removes_the_folder(tmp_path):
+    store = Store(str(tmp_path), PLAIN)
+    store.write_bytes("pages/b.tif/0001.avif", b"1")
+    store.write_bytes("pages/b.tif/0002.avif", b"1")
+    store.delete("pages/b.tif/0001.avif")
+    store.write_bytes("pages/b.tif/0003.avif", b"1")
+    store.delete("pages/b.tif/0002.avif")
+    store.delete("pages/b.tif/0003.avif")
+    store.write_bytes("pages/b.tif", b"now a file")
+    assert keys_of(store) == ["pages/b.tif"]
+
+
+def test_a_documents_new_output_takes_the_place_of_its_old_page_folder_and_back(tmp_path):
+    store = Store(str(tmp_path), PLAIN)
+    store.write_bytes("pages/b.tif/0001.avif", b"1")
+    store.write_bytes("pages/b.tif/0002.avif", b"1")
     store.write_bytes("pages/b.tif", b"kept")
-    store.write_bytes("pages/b.tif/0001.avif", b"page")
-    assert listed(store) == ["pages/b.tif/0001.avif"]
-    store.write_bytes("pages/b.tif", b"kept")
-    assert listed(store) == ["pages/b.tif"]
+    assert keys_of(store) == ["pages/b.tif"]
+    store.delete("pages/b.tif/0001.avif")
+    store.write_bytes("pages/b.tif/0001.avif", b"pages again")
+    store.delete("pages/b.tif")
+    assert keys_of(store) == ["pages/b.tif/0001.avif"]
+
+
+def test_a_folder_of_someone_elses_files_is_never_cleared_away(tmp_path):
+    (tmp_path / "pages" / "b.tif" / "notes").mkdir(parents=True)
+    (tmp_path / "pages" / "b.tif" / "notes" / "mine.txt").write_bytes(b"dear")
+    store = Store(str(tmp_path), PLAIN)
+    with pytest.raises(ConfigError, match=r"b\.tif"):
+        store.write_bytes("pages/b.tif", b"kept")
+    assert keys_of(store) == ["pages/b.tif/notes/mine.txt"]
+
+
+def test_a_file_system_without_hard_links_still_creates_only_once(tmp_path, monkeypatch):
+    def no_links(*_, **__):
+        raise PermissionError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(store_module.os, "link", no_links)
+    store = Store(str(tmp_path), PLAIN)
+    assert store.create_bytes("lease", b"mine")
+    assert not store.create_bytes("lease", b"yours")
+    assert store.read_bytes("lease") == b"mine"
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), max_size=6), min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_key_that_a_disk_can_hold_comes_back_from_its_listing(tmp_path, parts):
+    key = "/".join(part if part not in ("", ".", "..") else "x" for part in parts)
+    store = Store(str(tmp_path / uuid.uuid4().hex), PLAIN)
+    store.write_bytes(key, b"1")
+    assert keys_of(store) == [key]
+    assert store.read_bytes(key) == b"1"
+
+
+# On S3
+
+
+def test_a_listing_of_many_objects_comes_page_by_page(s3_server, s3_url, monkeypatch):
+    bucket = s3_url.removeprefix("s3://")
+    client = s3_server.client()
+    for number in range(25):
+        client.put_object(Bucket=bucket, Key=f"in/{number:03d}", Body=b"1")
+    store = Store(f"{s3_url}/in", PLAIN)
+    calls = counted_calls(store, monkeypatch, MaxKeys=10)
+    found = store.list_objects()
+    assert next(found).key == "000" and calls == ["list_objects_v2"]
+    assert [item.key for item in found] == [f"{number:03d}" for number in range(1, 25)]
+    assert calls == ["list_objects_v2"] * 3
+
+
+def test_a_listing_that_is_interrupted_goes_on_where_it_was(s3_server, s3_url, monkeypatch, no_pauses):
+    bucket = s3_url.removeprefix("s3://")
+    for number in range(25):
+        s3_server.client().put_object(Bucket=bucket, Key=f"{number:03d}", Body=b"1")
+    store = Store(s3_url, HASTY)
+    calls = counted_calls(store, monkeypatch, faults={2: ConnectionError("reset"), 3: TimeoutError()}, MaxKeys=10)
+    assert keys_of(store) == [f"{number:03d}" for number in range(25)]
+    assert len(calls) == 5 and len(no_pauses) == 2
+
+
+def test_what_other_programs_show_as_folders_is_no_object(s3_server, s3_url):
+    bucket = s3_url.removeprefix("s3://")
+    for key in ("in/", "in/sub/", "in/sub/a.jpg", "in2/b.jpg"):
+        s3_server.client().put_object(Bucket=bucket, Key=key, Body=b"" if key.endswith("/") else b"1")
+    assert keys_of(Store(f"{s3_url}/in/", PLAIN)) == ["sub/a.jpg"]
+
+
+def test_s3_keys_that_no_disk_could_hold_are_read_as_they_are(s3_server, s3_url):
+    bucket = s3_url.removeprefix("s3://")
+    keys = ["a//b.jpg", "a/./c.jpg", "tab\there.jpg"]
+    for key in keys:
+        s3_server.client().put_object(Bucket=bucket, Key=key, Body=key.encode())
+    store = Store(s3_url, PLAIN)
+    assert keys_of(store) == sorted(keys)
+    assert [store.read_bytes(key) for key in keys] == [key.encode() for key in keys]
+
+
+def test_a_large_object_is_one_put(s3_url, monkeypatch):
+    store = Store(s3_url, PLAIN)
+    calls = counted_calls(store, monkeypatch)
+    data = os.urandom(1_000_000) * 12
+    store.write_bytes("large", data)
+    assert calls == ["put_object"]
+    assert store.read_bytes("large") == data
+
+
+def test_a_missing_bucket_is_a_wrong_setting(s3_server):
+    store = Store(f"s3://no-bucket-{uuid.uuid4().hex[:8]}", PLAIN)
+    for call in (store.check_readable, store.check_writable, lambda: store.read_bytes("a"), lambda: keys_of(store)):
+        with pytest.raises(ConfigError, match="bucket"):
+            call()
+
+
+def test_an_impossible_bucket_name_is_a_wrong_setting(s3_server, no_pauses):
+    with pytest.raises(ConfigError, match="Not_A"):
+        Store("s3://Not_A Bucket!", PLAIN).check_readable()
+    assert no_pauses == []
+
+
+def test_missing_credentials_are_a_wrong_setting_and_say_what_to_set(s3_url, monkeypatch, tmp_path, no_pauses):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID"):
+        Store(s3_url, PLAIN).check_readable()
+    assert no_pauses == []
+
+
+def test_credentials_may_come_from_the_settings_and_never_show_in_messages(s3_server, s3_url, monkeypatch):
+    for name in s3_server.environment:
+        monkeypatch.delenv(name)
+    storage = StorageSettings(
+        endpoint_url=s3_server.endpoint_url, region="us-east-1", access_key_id="whoami", secret_access_key="hush-hush"
+    )
+    Store(s3_url, storage).write_bytes("a", b"1")
+    assert keys_of(Store(s3_url, storage)) == ["a"]
+    with pytest.raises(ConfigError) as caught:
+        Store("s3://no-such-bucket-here", storage).check_readable()
+    shown = f"{caught.value} {caught.value.__cause__!r}"
+    assert "hush" not in shown and "whoami" not in shown
+
+
+def test_a_server_that_is_not_there_is_waited_for_and_then_named(monkeypatch, no_pauses):
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(name, value)
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    store = Store(f"s3://bucket-{uuid.uuid4().hex[:8]}", StorageSettings(endpoint_url=endpoint, retries=2))
+    with pytest.raises(StoreUnavailable, match=r"read 'a\.jpg'"):
+        store.read_bytes("a.jpg")
+    assert len(no_pauses) == 2
+    with pytest.raises((ConfigError, StoreUnavailable)):
+        store.check_readable()
+
+
+def test_a_fault_that_stays_is_said_with_operation_and_key(tmp_path, monkeypatch, no_pauses):
+    def no_answer(*_):
+        raise TimeoutError("no answer")
+
+    monkeypatch.setattr(store_module.os, "replace", no_answer)
+    with pytest.raises(StoreUnavailable, match=r"cannot write 'a\.jpg'.*TimeoutError, tried 3 times"):
+        Store(str(tmp_path), HASTY).write_bytes("a.jpg", b"")
+    assert len(no_pauses) == 2
+
+
+def test_pauses_grow_and_a_fault_that_passes_is_forgotten(s3_url, monkeypatch, no_pauses):
+    store = Store(s3_url, PLAIN)
+    faults = {number: ConnectionResetError("reset") for number in range(1, 6)}
+    calls = counted_calls(store, monkeypatch, faults=faults)
+    store.write_bytes("a", b"1")
+    assert len(calls) == 6 and len(no_pauses) == 5
+    assert all(0 < pause < 15 for pause in no_pauses) and no_pauses[-1] > no_pauses[0]
+    assert store.read_bytes("a") == b"1"
+
+
+def test_a_mistake_in_the_program_is_not_tried_again(store, monkeypatch, no_pauses):
+    def broken(*_):
+        raise TypeError("a mistake")
+
+    monkeypatch.setattr(type(store._backend), "read", broken)
+    with pytest.raises(TypeError, match="a mistake"):
+        store.read_bytes("a")
+    assert no_pauses == []
+
+
+def counted_calls(store, monkeypatch, faults=None, **more):
+    """Return the calls to S3 as they come; those numbered in `faults` (from 1) fail, `more` is added to listings."""
+    calls = []
+    backend = store._backend
+    real = backend.fs.call_s3
+
+    def call(method, **arguments):
+        calls.append(method)
+        if faults and len(calls) in faults:
+            raise faults[len(calls)]
+        return real(method, **arguments, **(more if method == "list_objects_v2" else {}))
+
+    monkeypatch.setattr(backend.fs, "call_s3", call)
+    return calls

@@ -1,0 +1,154 @@
+"""Settings from profiles, files and the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs.errors import ConfigError
+from configs.loading import all_keys, load_settings, profile_names, public_settings, settings_digest
+
+
+def test_every_shipped_profile_loads_and_knows_its_name() -> None:
+    assert profile_names() == ("access", "compatible", "preservation", "smallest")
+    assert [load_settings(name).profile for name in profile_names()] == list(profile_names())
+
+
+def test_overrides_change_a_profile_and_options_have_the_last_word() -> None:
+    settings = load_settings("smallest", ["encode.quality=35", "cluster.workers=3"], {"cluster.workers": 2})
+    assert (settings.encode.quality, settings.cluster.workers) == (35, 2)
+    assert settings.importance.threshold == 0.1  # the profile's own
+
+
+def test_an_option_that_was_not_given_changes_nothing() -> None:
+    assert load_settings("access", [], {"scan.include": None}) == load_settings("access")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("encode.qualty=35", ["encode.qualty", "no such setting", "did you mean encode.quality"]),
+        ("quality=35", ["quality", "did you mean encode.quality"]),
+        ("nonsense=1", ["nonsense", "no such setting", "encode"]),
+        ("encode.quality=300", ["encode.quality", "300", "less than or equal to 100"]),
+        ("encode.quality=high", ["encode.quality", "'high'", "integer"]),
+        ("encode.codec=gif", ["encode.codec", "'gif'", "'avif', 'webp' or 'jpeg'"]),
+        ("resolution.harshest_level=3", ["resolution.harshest_level", "3", "1, 2, 4 or 8"]),
+        ("ocr.timeout_s=.inf", ["ocr.timeout_s", "inf"]),
+        ("encode=avif", ["encode", "no such setting"]),
+        ("encode.quality", ["encode.quality", "key=value"]),
+    ],
+)
+def test_a_wrong_override_is_told_with_its_key_what_came_and_what_is_allowed(override: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings("access", [override])
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_all_wrong_values_are_told_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"(?s)(encode.speed.*encode.quality|encode.quality.*encode.speed)"):
+        load_settings("access", ["encode.quality=0", "encode.speed=99"])
+
+
+@pytest.mark.parametrize("word", ["off", "enforce", "measure"])
+def test_yaml_does_not_turn_a_mode_into_a_truth_value(word: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"legibility: {{mode: {word}}}\n")
+    assert load_settings(str(file)).legibility.mode == word
+    assert load_settings("access", [f"legibility.mode={word}"]).legibility.mode == word
+
+
+def test_a_profile_of_ones_own_has_the_name_of_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "court.yaml"
+    file.write_text("encode:\n  codec: webp\nlimits:\n")
+    settings = load_settings(str(file))
+    assert (settings.profile, settings.encode.codec) == ("court", "webp")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("encode: {qualty: 3}", "encode.qualty: no such setting"),
+        ("encode: [1, 2]", "encode: "),
+        ("- a\n- b", "expected sections"),
+        ("encode: {codec: webp\n", "not valid YAML"),
+        ("encode: {quality: 3, quality: 4}", "quality: stands twice"),
+        ("encode: !!python/object/apply:os.system ['true']", "not valid YAML"),
+    ],
+)
+def test_a_broken_profile_file_is_told_in_words(text: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(str(file))
+    assert words in str(caught.value)
+
+
+def test_an_unknown_profile_is_told_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="did you mean access.*smallest"):
+        load_settings("acess")
+    with pytest.raises(ConfigError, match=r"gone\.yaml"):
+        load_settings("gone.yaml")
+
+
+def test_secrets_are_in_no_error_no_public_settings_and_no_repr() -> None:
+    overrides = [
+        "storage.access_key_id=AKIA007",
+        "storage.secret_access_key=12345678",
+        "storage.session_token=t0ken",
+        "storage.endpoint_url=http://user:passw0rd@host:9000",
+    ]
+    settings = load_settings("access", overrides)
+    written = yaml.safe_dump(public_settings(settings)) + json.dumps(public_settings(settings)) + repr(settings)
+    assert not [word for word in ("AKIA007", "12345678", "t0ken") if word in written]
+    assert "passw0rd" not in yaml.safe_dump(public_settings(settings))
+    assert "http://host:9000" in yaml.safe_dump(public_settings(settings))
+    with pytest.raises(ConfigError) as caught:
+        load_settings("access", [], {"storage.secret_access_key": {"oops": "s3cret"}})
+    assert "storage.secret_access_key" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_public_settings_are_a_profile_that_gives_the_same_settings(tmp_path: Path) -> None:
+    settings = load_settings("preservation", ["encode.quality=77", "scan.include=['a*', 'b*']", "legibility.mode=off"])
+    file = tmp_path / "again.yaml"
+    file.write_text(yaml.safe_dump(public_settings(settings)))
+    assert load_settings(str(file)) == settings
+
+
+def test_the_digest_changes_with_what_changes_output_and_with_nothing_else() -> None:
+    digest = settings_digest(load_settings("access"))
+    same = ["cluster.workers=7", "storage.retries=1", "scan.include=['*.tif']", "importance.model=/elsewhere"]
+    other = [
+        "encode.quality=41",
+        "shard.max_documents=4",
+        "ocr.language=deu",
+        "stats.words=off",
+        "limits.max_page_pixels=9",
+    ]
+    assert len(digest) == 16
+    assert {settings_digest(load_settings("access", [override])) for override in same} == {digest}
+    assert len({settings_digest(load_settings("access", [override])) for override in other} | {digest}) == 1 + len(
+        other
+    )
+
+
+@given(st.sampled_from(all_keys()), st.text(max_size=20))
+def test_whatever_the_value_settings_load_or_a_config_error_names_the_key(key: str, text: str) -> None:
+    try:
+        load_settings("access", [f"{key}={text}"])
+    except ConfigError as error:
+        assert key in str(error)
+
+
+@given(st.text(max_size=30))
+def test_whatever_the_override_no_other_error_comes_out(override: str) -> None:
+    try:
+        load_settings("access", [override])
+    except ConfigError as error:
+        assert str(error)

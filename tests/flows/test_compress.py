@@ -1,0 +1,270 @@
+"""The main job as a flow, under Prefect's test harness, with the real steps on small pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from distributed import LocalCluster
+from PIL import Image
+from prefect import State
+from prefect.client.orchestration import get_client
+from prefect.utilities.annotations import quote
+
+from configs.loading import load_settings
+from flows import run as run_module
+from flows.compress import ShardsFailed, compress_archive
+from flows.run import check_places
+from flows.summary import RunSummary
+from tasks.errors import ConfigError, StoreUnavailable
+from tasks.statistics import live_rows
+from tasks.store import Store
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+Archive = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """The address of a running Dask cluster, as a user would name one."""
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture
+def compress(scheduler: str, tmp_path: Path) -> Callable[..., RunSummary]:
+    def run(source: object, dest: object = None, *overrides: str, **options: object) -> RunSummary:
+        settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=4", *overrides])
+        return compress_archive(str(source), str(dest or tmp_path / "out"), quote(settings), **options)
+
+    return run
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("pages/**/*") if path.is_file()}
+
+
+def rows_of(dest: object) -> list[dict[str, object]]:
+    return sorted(
+        live_rows(Store(str(dest), load_settings().storage)), key=lambda row: (row["document_key"], row["page_index"])
+    )
+
+
+def test_an_archive_is_compressed_and_every_page_accounted_for(
+    archive: Archive, compress: Callable[..., RunSummary], draw_page, tmp_path: Path
+) -> None:
+    source = archive("letters/a.jpg", "letters/b.jpg", "c.png")
+    book = [draw_page(f"Leaf {number}").convert("L") for number in range(3)]
+    book[0].save(source / "book.tif", save_all=True, append_images=book[1:], dpi=(100, 100))
+    (source / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    (source / "act.pdf").write_bytes(b"%PDF-1.7\n")
+    (source / ".hidden.jpg").write_bytes(b"x")
+    (source / "notes.txt").write_text("no scan")
+
+    summary = compress(source)
+
+    rows = rows_of(tmp_path / "out")
+    told = {(row["document_key"], row["page_index"]): (row["status"], row["reason"]) for row in rows}
+    assert told == {
+        ("act.pdf", 0): ("kept", "unsupported_format"),
+        ("book.tif", 0): ("compressed", None),
+        ("book.tif", 1): ("compressed", None),
+        ("book.tif", 2): ("compressed", None),
+        ("broken.jpg", 0): ("failed", "damaged"),
+        ("c.png", 0): ("compressed", None),
+        ("letters/a.jpg", 0): ("compressed", None),
+        ("letters/b.jpg", 0): ("compressed", None),
+    }
+    assert set(outputs(tmp_path / "out")) == {
+        "pages/act.pdf",
+        "pages/book.tif/0001.avif",
+        "pages/book.tif/0002.avif",
+        "pages/book.tif/0003.avif",
+        "pages/broken.jpg",
+        "pages/c.png.avif",
+        "pages/letters/a.jpg.avif",
+        "pages/letters/b.jpg.avif",
+    }
+    assert all((tmp_path / "out" / str(row["output_key"])).exists() for row in rows)
+    assert summary.exit_code == 3
+    assert (summary.whole.pages, summary.whole.compressed, summary.whole.kept, summary.whole.failed) == (8, 6, 1, 1)
+    assert (summary.scan.documents, summary.scan.hidden, summary.scan.not_documents) == (6, 1, 1)
+    assert summary.whole.source_bytes == sum((source / key).stat().st_size for key, page in told if page == 0)
+    record = json.loads((tmp_path / "out" / "runs" / summary.run_id / "run.json").read_text())
+    assert (record["exit_code"], record["run"]["pages"], record["dest_totals"]["failed"]) == (3, 8, 1)
+    assert record["versions"]["tesseract"][0].isdigit()
+    assert not (tmp_path / "out" / "runs" / "lease.json").exists()
+
+
+def test_a_rerun_passes_over_what_is_done_and_a_new_first_file_redoes_one_shard(
+    archive: Archive, compress: Callable[..., RunSummary], tmp_path: Path
+) -> None:
+    source = archive(*[f"p{number}.jpg" for number in range(8)])
+    first = compress(source)
+    assert (first.exit_code, first.shards_passed_over, first.whole.pages) == (0, 0, 8)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "stats").glob("**/*.parquet")}
+
+    again = compress(source)
+    assert (again.shards_done, again.shards_passed_over, again.run.pages) == (0, first.shards_done, 0)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "stats").glob("**/*.parquet")} == before
+
+    archive("a-new.jpg")
+    grown = compress(source)
+    assert (grown.shards_done, grown.whole.pages) == (1, 9)
+    assert [row["document_key"] for row in rows_of(tmp_path / "out")] == ["a-new.jpg", *[f"p{n}.jpg" for n in range(8)]]
+
+    archive("p3.jpg")  # written anew: the same bytes, another time
+    changed = compress(source)
+    assert (changed.shards_done, changed.whole.pages) == (1, 9)
+
+
+def test_failed_pages_are_passed_over_until_they_are_to_be_tried_again(
+    archive: Archive, compress: Callable[..., RunSummary], tmp_path: Path
+) -> None:
+    source = archive("a.jpg")
+    (source / "b.jpg").write_bytes(b"broken")
+    assert compress(source).exit_code == 3
+    again = compress(source)
+    assert (again.shards_done, again.exit_code) == (0, 3)  # the exit code speaks of the whole DEST
+    assert compress(source, retry_failed=True).shards_done >= 1
+
+
+def test_other_settings_in_the_same_dest_are_refused_unless_it_may_be_overwritten(
+    archive: Archive, compress: Callable[..., RunSummary], tmp_path: Path
+) -> None:
+    source = archive("a.jpg", "b.jpg")
+    compress(source)
+    with pytest.raises(ConfigError, match=r"encode\.codec: avif there, jpeg now.*--overwrite"):
+        compress(source, None, "encode.codec=jpeg")
+    summary = compress(source, None, "encode.codec=jpeg", overwrite=True)
+    assert (summary.shards_passed_over, summary.whole.pages) == (0, 2)
+    assert set(outputs(tmp_path / "out")) == {"pages/a.jpg.jpg", "pages/b.jpg.jpg"}
+    assert compress(source, None, "encode.codec=jpeg").shards_done == 0
+
+
+def test_no_secret_is_written_anywhere(
+    archive: Archive, scheduler: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = archive("a.jpg")
+    secrets = ["AKIA0SECRET1", "s3cr3tk3y", "t0k3n"]
+    names = ["access_key_id", "secret_access_key", "session_token"]
+    overrides = [f"storage.{name}={secret}" for name, secret in zip(names, secrets, strict=True)]
+    settings = load_settings("access", [f"cluster.scheduler={scheduler}", *overrides])
+    state = compress_archive(str(source), str(tmp_path / "out"), quote(settings), return_state=True)
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_run(state.state_details.flow_run_id)
+    written = [path.read_bytes() for path in (tmp_path / "out").glob("**/*") if path.is_file()]
+    assert yaml.safe_load(next((tmp_path / "out").glob("runs/*/settings.yaml")).read_text())["storage"]["retries"] == 5
+    told = flow_run.model_dump_json().encode() + caplog.text.encode() + b"".join(written)
+    assert not [secret for secret in secrets if secret.encode() in told]
+
+
+def test_the_run_stands_in_prefect_with_its_name_its_progress_and_its_tables(
+    archive: Archive, scheduler: str, tmp_path: Path
+) -> None:
+    source = archive("a.jpg", "b.jpg")
+    settings = load_settings("access", [f"cluster.scheduler={scheduler}"])
+    state: State[RunSummary] = compress_archive(str(source), str(tmp_path / "out"), quote(settings), return_state=True)
+    assert state.is_completed()
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_run(state.state_details.flow_run_id)
+        task_runs = client.read_task_runs()
+        artifacts = [artifact for artifact in client.read_artifacts() if artifact.flow_run_id == flow_run.id]
+    assert flow_run.name == f"{source} with access"
+    assert {task.name for task in task_runs if task.flow_run_id == flow_run.id} <= {
+        "a.jpg to b.jpg",
+        "a.jpg to a.jpg",
+        "b.jpg to b.jpg",
+    }
+    by_type = {artifact.type: artifact for artifact in artifacts}
+    assert float(str(by_type["progress"].data)) == 100.0
+    assert "| whole DEST | 2 | 2 | 0 | 0 |" in str(by_type["markdown"].data)
+    assert len(json.loads(str(by_type["table"].data))) == 2
+
+
+def test_a_store_that_gives_no_answer_fails_the_shard_and_the_run_and_a_rerun_mends_it(
+    archive: Archive, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = archive("a.jpg", "b.jpg")
+    commit = run_module.Ledger.commit
+
+    def down(*_: object) -> None:
+        raise StoreUnavailable("no answer")
+
+    settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=1"])
+    monkeypatch.setattr(run_module.Ledger, "commit", down)
+    monkeypatch.setattr("flows.compress.compress_shard.retries", 0)
+    with pytest.raises(ShardsFailed, match="2 of 2 shards") as caught:
+        compress_archive(str(source), str(tmp_path / "out"), quote(settings))
+    assert caught.value.summary.exit_code == 1
+    assert caught.value.summary.as_dict()["status"] == "broken"
+    monkeypatch.setattr(run_module.Ledger, "commit", commit)
+    assert compress_archive(str(source), str(tmp_path / "out"), quote(settings)).exit_code == 0
+
+
+def test_dest_on_s3_holds_the_same_bytes_and_rows_as_a_local_one(
+    archive: Archive, s3_url: str, tmp_path: Path, draw_page
+) -> None:
+    source = archive("letters/a.jpg", "b.jpg", "ü%/c d.png")
+    draw_page("one bit").convert("1").save(source / "bit.tif", compression="tiff_lzw")
+    (source / "broken.png").write_bytes(b"\x89PNG")
+    settings = load_settings("access", ["cluster.workers=2", "shard.max_documents=3"])
+    compress_archive(str(source), str(tmp_path / "out"), quote(settings))
+    compress_archive(str(source), f"{s3_url}/deep/out", quote(settings))
+    bucket = Store(f"{s3_url}/deep/out", settings.storage)
+    there = {found.key: bucket.read_bytes(found.key) for found in bucket.list_objects("pages/")}
+    assert there == outputs(tmp_path / "out")
+    varying = ("run_id", *(f"seconds_{step}" for step in ("read", "ocr", "score", "encode", "check", "store")))
+
+    def lasting(dest: str) -> list[dict[str, object]]:
+        return [{name: row[name] for name in row if name not in varying} for row in rows_of(dest)]
+
+    assert lasting(f"{s3_url}/deep/out") == lasting(str(tmp_path / "out"))
+    for table in ("words", "tiles"):
+        local, remote = Store(str(tmp_path / "out"), settings.storage), bucket
+        assert list(live_rows(local, table)) == list(live_rows(remote, table))
+
+
+def test_s3_to_s3_the_source_stays_as_it_was(
+    archive: Archive, s3_url: str, compress, scheduler, tmp_path: Path
+) -> None:
+    folder = archive("a.jpg", "b.jpg")
+    settings = load_settings("access", ["cluster.workers=1"])
+    source = Store(f"{s3_url}/in", settings.storage)
+    for path in folder.iterdir():
+        source.write_bytes(path.name, path.read_bytes())
+    before = list(source.list_objects())
+    summary = compress_archive(f"{s3_url}/in", f"{s3_url}/out", quote(settings))
+    assert (summary.exit_code, summary.whole.compressed) == (0, 2)
+    assert list(source.list_objects()) == before
+
+
+@pytest.mark.parametrize(
+    ("source", "dest"),
+    [("scans", "scans"), ("scans", "scans/out"), ("scans/a", "scans"), ("scans", "file://{}/scans/../scans/x")],
+)
+def test_source_and_dest_must_not_lie_in_one_another(source: str, dest: str, tmp_path: Path) -> None:
+    (tmp_path / "scans" / "a").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="lie one in the other"):
+        check_places(
+            str(tmp_path / source), dest.format(tmp_path) if "{}" in dest else str(tmp_path / dest), load_settings()
+        )
+
+
+def test_places_whose_names_only_begin_alike_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    check_places(str(tmp_path / "scans"), str(tmp_path / "scans-out"), load_settings())
+
+
+def test_parquet_of_a_run_reads_like_a_plain_table(archive: Archive, compress, tmp_path: Path) -> None:
+    compress(archive("a.jpg", "b.jpg"))
+    table = pq.read_table(tmp_path / "out" / "stats" / "pages")
+    assert table.num_rows == 2
+    assert set(table.column("status").to_pylist()) == {"compressed"}
+    with Image.open(tmp_path / "out" / table.column("output_key")[0].as_py()) as image:
+        assert image.size == (480, 360)

@@ -1,0 +1,155 @@
+"""The lease: who may write to a DEST."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from configs.settings import StorageSettings
+from flows import lease as lease_module
+from flows.lease import LEASE_KEY, LENGTH_S, Lease, LeaseLost
+from tasks.store import Store
+
+
+class Clock:
+    """Time that passes only where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def dest(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "dest"), StorageSettings())
+
+
+def held_by(dest: Store, **changes: object) -> dict[str, object]:
+    """Put a lease into DEST as another run would have."""
+    holder: dict[str, object] = {
+        "run_id": "other",
+        "host": lease_module._host(),
+        "pid": psutil.Process().pid,
+        "process_started_at": psutil.Process().create_time(),
+        "expires_at": 1_000_000.0 + LENGTH_S,
+    } | changes
+    dest.write_bytes(LEASE_KEY, json.dumps(holder).encode())
+    return holder
+
+
+def test_a_lease_is_there_while_the_run_lasts_and_names_its_holder(dest: Store) -> None:
+    with Lease(dest, "mine"):
+        holder = json.loads(dest.read_bytes(LEASE_KEY))
+        assert (holder["run_id"], holder["pid"]) == ("mine", psutil.Process().pid)
+    assert not dest.exists(LEASE_KEY)
+
+
+def test_the_lease_of_a_dead_process_of_this_host_is_taken_over_at_once(dest: Store) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    held_by(dest, pid=ended.pid, process_started_at=1.0)
+    clock, said = Clock(), []
+    with Lease(dest, "mine", said.append, clock, clock.sleep):
+        assert json.loads(dest.read_bytes(LEASE_KEY))["run_id"] == "mine"
+    assert clock.now < 1_000_000.0 + 2
+    assert said == []
+
+
+def test_a_process_number_that_was_given_out_again_is_not_the_holder(dest: Store) -> None:
+    held_by(dest, process_started_at=psutil.Process().create_time() - 1000)
+    clock = Clock()
+    with Lease(dest, "mine", print, clock, clock.sleep):
+        assert clock.now < 1_000_000.0 + 2
+
+
+@pytest.mark.parametrize("host", [None, "another host"])
+def test_a_lease_that_may_be_alive_is_waited_for_until_it_expires_and_that_is_said(
+    dest: Store, host: str | None
+) -> None:
+    held_by(dest, **({"host": host} if host else {}))
+    clock, said = Clock(), []
+    with Lease(dest, "mine", said.append, clock, clock.sleep):
+        assert 1_000_000.0 + LENGTH_S < clock.now < 1_000_000.0 + LENGTH_S + 5
+    assert "in use by run other" in said[0]
+    assert 2 <= len(said) <= 6
+
+
+def test_a_lease_that_is_renewed_is_waited_for_until_its_run_ends(dest: Store) -> None:
+    held_by(dest)
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        if clock.now < 1_000_300.0:
+            held_by(dest, expires_at=clock.now + LENGTH_S)
+        elif clock.now < 1_000_302.0:
+            dest.delete(LEASE_KEY)
+
+    with Lease(dest, "mine", lambda line: None, clock, sleep):
+        assert 1_000_300.0 <= clock.now < 1_000_305.0
+
+
+def test_a_lease_file_that_nobody_can_read_is_no_lease(dest: Store) -> None:
+    dest.write_bytes(LEASE_KEY, b"\x00garbage")
+    clock = Clock()
+    with Lease(dest, "mine", print, clock, clock.sleep):
+        assert json.loads(dest.read_bytes(LEASE_KEY))["run_id"] == "mine"
+
+
+def test_of_many_runs_that_begin_at_once_one_at_a_time_holds_the_lease(dest: Store) -> None:
+    held_by(dest, expires_at=0.0, host="another host")
+    holders, most = 0, 0
+    lock = threading.Lock()
+
+    def hold(number: int) -> None:
+        nonlocal holders, most
+        with Lease(dest, f"run {number}", lambda line: None):
+            with lock:
+                holders += 1
+                most = max(most, holders)
+            threading.Event().wait(0.05)
+            with lock:
+                holders -= 1
+
+    threads = [threading.Thread(target=hold, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert (holders, most) == (0, 1)
+
+
+def test_a_run_that_lost_its_lease_is_told_and_leaves_the_new_one_alone(
+    dest: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "RENEW_S", 0.05)
+    with Lease(dest, "mine") as lease:
+        lease.check()
+        held_by(dest)
+        deadline = threading.Event()
+        with pytest.raises(LeaseLost, match="run other"):
+            for _ in range(100):
+                deadline.wait(0.05)
+                lease.check()
+    assert json.loads(dest.read_bytes(LEASE_KEY))["run_id"] == "other"
+
+
+def test_a_lease_is_renewed_long_before_it_ends(dest: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "RENEW_S", 0.05)
+    with Lease(dest, "mine") as lease:
+        first = json.loads(dest.read_bytes(LEASE_KEY))["expires_at"]
+        threading.Event().wait(0.5)
+        assert json.loads(dest.read_bytes(LEASE_KEY))["expires_at"] > first
+        lease.check()
+    assert lease_module.LENGTH_S >= 3 * 15

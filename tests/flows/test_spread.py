@@ -1,0 +1,261 @@
+"""The documents of a shard on a Dask cluster, with page functions made up for the purpose."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import cloudpickle
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs.settings import ClusterSettings
+from flows.cluster import ClusterShape, open_cluster
+from flows.pages import DocumentResult, DocumentShape
+from flows.spread import PageGate, Spread
+from tasks.errors import ConfigError, StoreUnavailable
+from tasks.scan import Document
+
+# A document's key is its script: `name:pages:what happens`. The job is a folder in which workers leave traces.
+
+
+def script(key: str) -> tuple[str, int, str]:
+    name, pages, what = key.split(":")
+    return name, int(pages), what
+
+
+def leave_trace(folder: str, name: str) -> int:
+    """Note that something happened; return how often it has."""
+    path = Path(folder) / name.replace(":", "_")
+    with path.open("a") as file:
+        file.write("x")
+    return path.stat().st_size
+
+
+def fetch_document(document: Document, job: str) -> Document:
+    what = script(document.key)[2]
+    if what == "store down":
+        raise StoreUnavailable("the store gave no answer")
+    if what == "no tesseract":
+        raise ConfigError("Tesseract is not installed")
+    return document
+
+
+def describe(source: Document) -> DocumentShape:
+    _, pages, what = script(source.key)
+    n_pages = 0 if what == "unreadable" else pages
+    return DocumentShape(n_pages, (1_000_000,) * n_pages, None)
+
+
+def prepare_page(source: Document, page_index: int, job: str) -> tuple[str, int]:
+    what = script(source.key)[2]
+    if what == "dies" and page_index == 0:
+        leave_trace(job, "deaths")
+        os._exit(9)
+    if what == "dies twice" and leave_trace(job, source.key) <= 2:
+        os._exit(9)
+    if what == "breaks":
+        raise ValueError("a bug in a step")
+    time.sleep(0.02)
+    return source.key, page_index
+
+
+def scoring_input(prepared: tuple[str, int]) -> tuple[str, int]:
+    return prepared
+
+
+def score_pages(inputs: list[tuple[str, int]], job: str) -> list[str]:
+    leave_trace(job, f"batch-{len(inputs)}")
+    if any(script(key)[2] == "unscorable" for key, _ in inputs):
+        raise RuntimeError("the network choked")
+    return [f"scores of {key} {page_index}" for key, page_index in inputs]
+
+
+def finish_page(prepared: tuple[str, int], scores: str, source: Document, job: str) -> tuple[int, str]:
+    assert prepared[0] == source.key
+    return prepared[1], scores
+
+
+def store_document(source: Document, finished: list[tuple[int, str]], job: str) -> DocumentResult:
+    return DocumentResult(
+        [{"document_key": source.key, "page_index": number, "scores": scores} for number, scores in finished]
+        or [{"document_key": source.key, "page_index": 0, "status": "failed", "reason": "unreadable"}],
+        [],
+        [],
+    )
+
+
+def score_on_gpu_worker(inputs: list[tuple[str, int]], job: str) -> list[str]:
+    from distributed import get_worker
+
+    return [str(get_worker().state.total_resources) for _ in inputs]
+
+
+def fail_document(document: Document, job: str, reason: str, message: str) -> DocumentResult:
+    return DocumentResult([{"document_key": document.key, "reason": reason, "message": message}], [], [])
+
+
+STEPS = SimpleNamespace(
+    fetch_document=fetch_document,
+    describe=describe,
+    prepare_page=prepare_page,
+    scoring_input=scoring_input,
+    score_pages=score_pages,
+    finish_page=finish_page,
+    store_document=store_document,
+    fail_document=fail_document,
+)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[object]:
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
+    with open_cluster(ClusterSettings(workers=2), None) as client:
+        yield client
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def compress(client, keys: list[str], folder: Path, **options) -> dict[str, list[dict[str, object]]]:
+    shape = ClusterShape(client)
+    gate = options.pop("gate", None) or PageGate(lambda: shape.n_workers, 2, 150_000_000)
+    spread = Spread(client, shape, gate, options.pop("batch", 4), steps=STEPS, **options)
+    documents = [Document(key, 1000, "1") for key in keys]
+    found = [result.pages for result in spread.compress(documents, str(folder))]
+    assert (gate._pages, gate._pixels, gate._alone) == (0, 0, None)
+    rows = {str(pages[0]["document_key"]): pages for pages in found}
+    assert len(rows) == len(found) == len(keys)
+    return rows
+
+
+def test_every_page_of_every_document_comes_back_once_with_its_own_scores(client, tmp_path: Path) -> None:
+    keys = [f"doc{number}:{number % 4 + 1}:fine" for number in range(12)] + ["none:1:unreadable"]
+    done = []
+    rows = compress(client, keys, tmp_path, page_done=lambda: done.append(1))
+    for key in keys[:-1]:
+        expected = [
+            {"document_key": key, "page_index": n, "scores": f"scores of {key} {n}"} for n in range(script(key)[1])
+        ]
+        assert rows[key] == expected
+    assert rows["none:1:unreadable"][0]["reason"] == "unreadable"
+    assert len(done) == sum(script(key)[1] for key in keys[:-1]) + 1
+
+
+def test_pages_are_scored_together_but_never_more_than_allowed(client, tmp_path: Path) -> None:
+    compress(client, ["book:12:fine"], tmp_path, batch=3, gate=PageGate(lambda: 2, 6, 10**9))
+    sizes = {int(path.name.partition("-")[2]): path.stat().st_size for path in tmp_path.glob("batch-*")}
+    assert max(sizes) <= 3
+    assert sum(size * count for size, count in sizes.items()) == 12
+
+
+def test_a_document_that_kills_its_worker_fails_alone_and_its_neighbours_are_unharmed(client, tmp_path: Path) -> None:
+    keys = [f"good{number}:2:fine" for number in range(6)]
+    rows = compress(client, [*keys[:3], "bad:2:dies", *keys[3:]], tmp_path)
+    assert rows["bad:2:dies"][0]["reason"] == "worker_killed"
+    assert all([row["scores"] for row in rows[key]] for key in keys)
+    assert (tmp_path / "deaths").stat().st_size <= 6  # twice among others, twice in each of two tries alone
+
+
+def test_a_document_whose_worker_was_killed_by_something_else_is_done_after_all(client, tmp_path: Path) -> None:
+    rows = compress(client, ["unlucky:1:dies twice", "good:1:fine"], tmp_path)
+    assert rows["unlucky:1:dies twice"][0]["scores"] == "scores of unlucky:1:dies twice 0"
+
+
+def test_a_bug_in_a_step_fails_its_document_and_no_other(client, tmp_path: Path) -> None:
+    rows = compress(client, ["good:2:fine", "bad:3:breaks", "other:1:fine"], tmp_path)
+    assert (rows["bad:3:breaks"][0]["reason"], rows["bad:3:breaks"][0]["message"]) == (
+        "internal_error",
+        "ValueError: a bug in a step",
+    )
+    assert rows["good:2:fine"][1]["scores"] and rows["other:1:fine"][0]["scores"]
+
+
+def test_a_page_that_cannot_be_scored_does_not_take_its_batch_along(client, tmp_path: Path) -> None:
+    keys = [f"good{number}:1:fine" for number in range(3)]
+    rows = compress(client, [*keys, "bad:1:unscorable"], tmp_path, gate=PageGate(lambda: 2, 8, 10**9))
+    assert rows["bad:1:unscorable"][0]["reason"] == "internal_error"
+    assert all(rows[key][0]["scores"] for key in keys)
+
+
+@pytest.mark.parametrize(("what", "error"), [("store down", StoreUnavailable), ("no tesseract", ConfigError)])
+def test_what_no_page_can_help_ends_the_shard_and_leaves_the_gate_open(client, what, error, tmp_path: Path) -> None:
+    gate = PageGate(lambda: 2, 2, 10**9)
+    with pytest.raises(error):
+        compress(client, ["good:3:fine", f"bad:1:{what}", "other:3:fine"], tmp_path, gate=gate)
+    assert (gate._pages, gate._pixels) == (0, 0)
+
+
+def test_a_shard_that_is_told_to_stop_stops_and_leaves_the_gate_open(client, tmp_path: Path) -> None:
+    gate = PageGate(lambda: 2, 2, 10**9)
+    finished: list[int] = []
+
+    def stop_after_three() -> None:
+        if len(finished) >= 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compress(
+            client, ["book:50:fine"], tmp_path, gate=gate, check=stop_after_three, page_done=lambda: finished.append(1)
+        )
+    assert (gate._pages, gate._pixels) == (0, 0)
+    assert len(finished) < 10
+
+
+def test_pages_are_scored_where_a_gpu_is_offered_and_prepared_everywhere(client, tmp_path: Path) -> None:
+    from distributed import Client, Nanny, Scheduler, SpecCluster
+
+    def worker(**resources: float) -> dict[str, object]:
+        return {"cls": Nanny, "options": {"nthreads": 1, "host": "127.0.0.1", "resources": resources}}
+
+    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}}
+    with (
+        SpecCluster(workers={0: worker(GPU=1), 1: worker()}, scheduler=scheduler) as cluster,
+        Client(cluster, set_as_default=False) as gpu_client,
+    ):
+        shape = ClusterShape(gpu_client)
+        assert (shape.n_workers, shape.n_scorers, shape.scoring_resources) == (2, 1, {"GPU": 1})
+        steps = SimpleNamespace(**{**vars(STEPS), "score_pages": score_on_gpu_worker})
+        spread = Spread(gpu_client, shape, PageGate(lambda: 2, 4, 10**9), 4, steps=steps)
+        documents = [Document(f"doc{number}:2:fine", 10, "1") for number in range(6)]
+        rows = [row for result in spread.compress(documents, str(tmp_path)) for row in result.pages]
+    assert len(rows) == 12
+    assert {row["scores"] for row in rows} == {"{'GPU': 1}"}
+
+
+def test_a_page_larger_than_all_room_is_let_in_when_nothing_else_is() -> None:
+    gate = PageGate(lambda: 1, 4, 100)
+    assert gate.try_enter(60)
+    assert not gate.try_enter(1000)
+    gate.leave(60)
+    assert gate.try_enter(1000)
+    assert not gate.try_enter(1)
+
+
+def test_who_wants_to_be_alone_waits_for_others_and_keeps_them_out() -> None:
+    gate, who = PageGate(lambda: 4, 4, 10**6), object()
+    assert gate.try_enter(10)
+    assert not gate.try_enter(10, who)
+    assert not gate.try_enter(10)  # from now on nobody else
+    gate.leave(10)
+    assert gate.try_enter(10, who)
+    assert not gate.try_enter(10, who)  # one page at a time
+    gate.leave(10)
+    gate.end_alone(who)
+    assert gate.try_enter(10)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 200)), max_size=60), st.integers(1, 4))
+def test_the_gate_never_lets_in_more_than_there_is_room_for(events: list[tuple[bool, int]], n_workers: int) -> None:
+    gate = PageGate(lambda: n_workers, 2, 100)
+    inside: list[int] = []
+    for enters, pixels in events:
+        if enters and gate.try_enter(pixels):
+            inside.append(pixels)
+        elif not enters and inside:
+            gate.leave(inside.pop())
+        assert len(inside) <= 2 * n_workers
+        assert sum(inside) <= 100 * n_workers or len(inside) == 1

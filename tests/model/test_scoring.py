@@ -1,0 +1,122 @@
+"""The shipped model scores the same alone and in company, in LiteRT and in Keras."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.scoring import BATCH, KERAS_FILE, LITERT_FILE, SHIPPED, compiled_network, load_scorer, score_planes
+from tasks.errors import ConfigError
+from tasks.tiles import cut_windows, tile_grid, work_plane
+
+
+def page_like(height_px: int, width_px: int, seed: int) -> np.ndarray:
+    """Paper with grain and rows of dark marks on it."""
+    rng = np.random.default_rng(seed)
+    page = rng.normal(235, 3, (height_px, width_px))
+    for row in range(10, height_px // 2, 22):
+        page[row : row + 9, 12 : width_px - 12 : 5] = rng.uniform(10, 90)
+    return np.clip(page, 0, 255).astype(np.uint8)
+
+
+def planes(sizes: list[tuple[int, int]]) -> list:
+    found = []
+    for seed, (height_px, width_px) in enumerate(sizes):
+        grid = tile_grid(height_px, width_px, 150)
+        pixels = page_like(height_px, width_px, seed)
+        found.append((work_plane(pixels, np.zeros(pixels.shape, bool), grid), grid))
+    return found
+
+
+def test_a_tiles_score_does_not_depend_on_the_batch_it_is_in() -> None:
+    scorer = load_scorer(kind="litert-cpu")
+    windows = cut_windows(planes([(400, 330)])[0][0])
+    assert len(windows) == 13 * 11
+    together = scorer.score(windows)
+    assert together.shape == (143,)
+    assert together.dtype == np.float32
+    assert np.array_equal(scorer.score(windows[::-1])[::-1], together)
+    parts = [scorer.score(windows[:1]), scorer.score(windows[1:70]), scorer.score(windows[70:])]
+    assert np.array_equal(np.concatenate(parts), together)
+
+
+def test_pages_are_scored_together_as_they_are_alone() -> None:
+    scorer = load_scorer(kind="litert-cpu")
+    pages = planes([(64, 64), (400, 330), (31, 200), (32 * 8, 32 * 8)])
+    together = score_planes(scorer, pages)
+    assert [len(scores) for scores in together] == [grid.n_tiles for _, grid in pages]
+    for page, scores in zip(pages, together, strict=True):
+        assert np.array_equal(scores, scorer.score(cut_windows(page[0])))
+    assert score_planes(scorer, []) == []
+
+
+def test_the_network_is_called_with_full_batches_across_pages() -> None:
+    class Counting:
+        name, digest = "litert-cpu", ""
+
+        def __init__(self) -> None:
+            self.sizes: list[int] = []
+
+        def score(self, windows: np.ndarray) -> np.ndarray:
+            self.sizes.append(len(windows))
+            return np.zeros(len(windows), np.float32)
+
+    counting = Counting()
+    score_planes(counting, planes([(32 * 5, 32 * 9), (32 * 5, 32 * 9), (32 * 2, 32)]))  # type: ignore[arg-type]
+    assert counting.sizes == [BATCH, 45 + 45 + 2 - BATCH]
+
+
+def test_litert_and_keras_agree() -> None:
+    windows = cut_windows(planes([(330, 300)])[0][0])[:BATCH]
+    windows[::2, ..., 3] = 255
+    by_keras = np.asarray(compiled_network(SHIPPED / KERAS_FILE)(windows)).ravel()
+    assert np.abs(load_scorer(kind="litert-cpu").score(windows) - by_keras).max() < 1e-3
+
+
+def test_no_windows_are_no_scores_and_other_arrays_are_refused() -> None:
+    scorer = load_scorer(kind="litert-cpu")
+    assert scorer.score(np.zeros((0, 96, 96, 4), np.uint8)).shape == (0,)
+    with pytest.raises(ValueError, match="float32"):
+        scorer.score(np.zeros((1, 96, 96, 4), np.float32))
+    with pytest.raises(ValueError, match=r"\(1, 96, 96, 3\)"):
+        scorer.score(np.zeros((1, 96, 96, 3), np.uint8))
+
+
+def test_text_is_more_important_than_paper() -> None:
+    plane, grid = planes([(640, 640)])[0]
+    scores = score_planes(load_scorer(kind="litert-cpu"), [(plane, grid)])[0].reshape(grid.n_rows, grid.n_cols)
+    assert (scores[2:8, 2:-2] >= 0.05).mean() > 0.95
+    assert (scores[12:-1, 1:-1] < 0.05).mean() > 0.95
+
+
+def test_the_scorer_is_loaded_once_and_says_which_weights_it_has() -> None:
+    scorer = load_scorer(kind="litert-cpu")
+    assert load_scorer(str(SHIPPED), "litert-cpu") is scorer
+    assert scorer.name == "litert-cpu"
+    assert scorer.digest == hashlib.sha256((SHIPPED / LITERT_FILE).read_bytes()).hexdigest()
+
+
+def test_the_shipped_files_are_small() -> None:
+    assert sum((SHIPPED / name).stat().st_size for name in (KERAS_FILE, LITERT_FILE)) <= 6_000_000
+
+
+def test_a_missing_or_damaged_model_is_a_settings_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model\.tflite"):
+        load_scorer(str(tmp_path), "litert-cpu")
+    (tmp_path / LITERT_FILE).write_bytes(b"nothing of the kind")
+    with pytest.raises(ConfigError, match="LiteRT"):
+        load_scorer(str(tmp_path), "litert-cpu")
+
+
+def test_scoring_on_the_cpu_does_not_import_tensorflow() -> None:
+    code = (
+        "import sys, numpy as np; from model.scoring import load_scorer; "
+        "load_scorer(kind='litert-cpu').score(np.zeros((3, 96, 96, 4), np.uint8)); "
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=SHIPPED.parents[1])
