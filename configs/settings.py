@@ -66,9 +66,11 @@ class ResolutionSettings(Closed):
     """Largest luma error (grey levels, averaged over 1/64 inch, then root mean square over 1/16 inch) of a tile that is
     not important at all."""
     margin_inch: float = Field(0.02, ge=0, le=0.5)
-    """Length on paper round a full-resolution tile within which nothing is changed."""
-    feather_inch: float = Field(0.05, ge=0, le=0.5)
+    """Length on paper round a full-resolution stroke within which nothing is changed."""
+    feather_inch: float = Field(0.03, ge=0, le=0.5)
     """Length on paper over which two levels are blended, outside the margin."""
+    paper_level: Literal[1, 2, 4] = 4
+    """Level of the paper between the strokes of a full-resolution tile; 1 keeps its grain."""
 
 
 class EncodeSettings(Closed):

@@ -47,7 +47,7 @@ _SHARES = {"printed": 0.30, "handwritten": 0.12, "written": 0.16, "beside": 0.25
 # The same page again, cut elsewhere and as if it had been scanned at another resolution.
 _VIEW_SCALES = (1.0, 0.8, 1.3)
 _HEAD_RATE, _FINE_RATE, _LAST_RATE = 2e-3, 7e-4, 1e-5
-_PATIENCE = 4
+_PATIENCE = 6  # the rate falls along a cosine: the last epochs are the calm ones
 _LEAST_VALIDATION_RECALL = 0.995
 """Share of important validation tiles, half of them without their mask, that must reach the operating point."""
 _LARGEST_SHIFT = 2.5
@@ -70,7 +70,7 @@ def train_model(
         out: Folder to write to.
         cache: Folder where OCR words are kept from one training to the next.
         seed: Of all chance; the same seed draws the same tiles.
-        epochs: Most epochs of fine-tuning; it stops early when validation has not improved for four.
+        epochs: Most epochs of fine-tuning; it stops early when validation has not improved for six.
         tiles_per_epoch: Windows drawn for each epoch.
 
     Returns:
@@ -277,9 +277,7 @@ def labelled_views(
     return views
 
 
-def fixed_windows(
-    pages: Sequence[LabelledTiles], most: int, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def fixed_windows(pages: Sequence[LabelledTiles], most: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (windows, labels, weights) for validation, as they are; half of them lose their mask.
 
     Each class keeps up to half of `most`; weights give both the same total.

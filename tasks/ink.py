@@ -9,6 +9,8 @@ WINDOW_INCH = 0.25
 """Side of the neighbourhood that a stroke must differ from: about one line of print with its spacing."""
 LEAST_CONTRAST = 8.0
 """Grey levels from its surroundings below which nothing counts as ink."""
+_SMOOTHING_INCH = 1 / 250
+_MOST_CONTRAST = 24.0  # grain of whatever strength must not hide plain ink
 
 
 def luma_of(pixels: np.ndarray) -> np.ndarray:
@@ -33,3 +35,26 @@ def ink_mask(luma: np.ndarray, dpi: float, least_contrast: float = LEAST_CONTRAS
     deviation = cv2.sqrt(np.maximum(cv2.blur(plane * plane, (window, window)) - mean * mean, 0.0))
     difference: np.ndarray = np.abs(plane - mean) > np.maximum(0.8 * deviation, least_contrast)
     return difference
+
+
+def stroke_mask(luma: np.ndarray, dpi: float, grain_factor: float) -> np.ndarray:
+    """Return (height, width) bool: strokes that stand out from the page's own grain, faint ones on clean paper too.
+
+    The page is smoothed by a little less than a stroke's width first, so that grain, which is finer, goes and
+    strokes stay.
+
+    Args:
+        luma: (height, width) uint8.
+        dpi: Resolution of the page.
+        grain_factor: By how many standard deviations of the grain ink must stand out.
+    """
+    smooth = cv2.GaussianBlur(luma, (0, 0), max(0.5, _SMOOTHING_INCH * dpi))
+    contrast = float(np.clip(grain_factor * grain(smooth, dpi), LEAST_CONTRAST, _MOST_CONTRAST))
+    return ink_mask(smooth, dpi, contrast)
+
+
+def grain(luma: np.ndarray, dpi: float) -> float:
+    """Return the standard deviation of paper grain, in grey levels: a robust one of what a blur takes away."""
+    plane = luma.astype(np.float32)
+    rest = np.abs(plane - cv2.GaussianBlur(plane, (0, 0), max(0.8, 0.02 * dpi)))
+    return float(np.median(rest[::3, ::3])) / 0.6745

@@ -9,16 +9,14 @@ import cv2
 import numpy as np
 
 from configs.settings import LegibilitySettings
-from tasks.ink import ink_mask, luma_of
+from tasks.ink import luma_of, stroke_mask
 from tasks.ocr import Word, text_mask
 
 BLOCK_INCH = (0.25, 0.5)
 """Height and width of a block on paper: a piece of a line of print. The worst one decides."""
 LEAST_INK_FRACTION = 0.02
 """Blocks with less ink are specks, and are judged with what surrounds them, not alone."""
-_SMOOTHING_INCH = 1 / 250
-_GRAIN_FACTOR = 5.0  # ink must stand out from paper grain by this many of its standard deviations
-_CONTRAST_RANGE = (8.0, 24.0)
+_GRAIN_FACTOR = 5.0  # what is judged must stand out from paper grain by this many of its standard deviations
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def judge(
     if source.shape[:2] != decoded.shape[:2]:
         raise ValueError(f"the decoded page has {decoded.shape[:2]} pixels, its source {source.shape[:2]}")
     luma = luma_of(source)
-    ink = page_ink(luma, dpi)
+    ink = stroke_mask(luma, dpi, _GRAIN_FACTOR)
     similarity = ssim_map(luma, luma_of(decoded))
     text = ink & text_mask(words, *luma.shape)
     blocks = block_means(similarity, ink, dpi)
@@ -71,24 +69,6 @@ def judge(
         chroma_error=error,
         failing=np.concatenate([np.stack([rows * height_px, cols * width_px], axis=1), sizes], axis=1),
     )
-
-
-def page_ink(luma: np.ndarray, dpi: float) -> np.ndarray:
-    """Return (height, width) bool: strokes that stand out from the page's own grain, faint ones on clean paper too.
-
-    The page is smoothed by a little less than a stroke's width first, so that grain, which is finer, goes and
-    strokes stay.
-    """
-    smooth = cv2.GaussianBlur(luma, (0, 0), max(0.5, _SMOOTHING_INCH * dpi))
-    contrast = float(np.clip(_GRAIN_FACTOR * grain(smooth, dpi), *_CONTRAST_RANGE))
-    return ink_mask(smooth, dpi, contrast)
-
-
-def grain(luma: np.ndarray, dpi: float) -> float:
-    """Return the standard deviation of paper grain, in grey levels: a robust one of what a blur takes away."""
-    plane = luma.astype(np.float32)
-    rest = np.abs(plane - cv2.GaussianBlur(plane, (0, 0), max(0.8, 0.02 * dpi)))
-    return float(np.median(rest[::3, ::3])) / 0.6745
 
 
 def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -6,13 +6,16 @@ import cv2
 import numpy as np
 
 from configs.settings import ResolutionSettings
-from tasks.tiles import TileGrid
+from tasks.ink import luma_of, stroke_mask
+from tasks.tiles import TileGrid, masked_fraction
 
 LEVELS = (1, 2, 4, 8)
 """A tile at level n keeps every n-th pixel each way."""
 
 _CELL_INCH = 1 / 64  # a stroke of print; finer differences are not seen at reading distance
 _CELLS_PER_BLOCK = 4  # errors are pooled over 1/16 inch, so that grain averages out and a stroke does not
+_GRAIN_FACTOR = 3.0  # fainter than what the check calls ink, so that it finds nothing that was not kept
+_LEAST_STROKE_FRACTION = 0.002
 _UPSCALING = {2: cv2.INTER_CUBIC, 4: cv2.INTER_LINEAR, 8: cv2.INTER_LINEAR}
 
 
@@ -104,7 +107,7 @@ def tile_errors(luma: np.ndarray, small: np.ndarray, level: int, grid: TileGrid,
     side = min(_CELLS_PER_BLOCK, cells_per_tile)
     pooled = cv2.blur(cells * cells, (side, side))
     worst = pooled.reshape(grid.n_rows, cells_per_tile, grid.n_cols, cells_per_tile).max(axis=(1, 3))
-    return np.sqrt(worst).astype(np.float32)
+    return np.asarray(np.sqrt(worst), np.float32)
 
 
 def rescale(
@@ -112,43 +115,64 @@ def rescale(
 ) -> np.ndarray:
     """Return the page with each tile at its level's resolution, the levels blended into one another.
 
-    Tiles of level 1 and a margin round them are the source's own pixels. A coarser tile fades in outside the margin
-    of any finer one, so no border shows.
+    In tiles of level 1 every stroke and the margin round it are the source's own pixels; the paper between them comes
+    at `settings.paper_level`. Such a tile without a stroke that stands out stays whole, for it was held important all
+    the same. A coarser tile fades in outside the margin of any finer one, so no border shows.
 
     Args:
         pixels: uint8, (height, width) or (height, width, 3).
         levels: (n_rows, n_cols) int8 from `choose_levels`.
         grid: The page's tiles.
         dpi: Resolution of the page.
-        settings: Lengths of margin and feather.
+        settings: Level of the paper, lengths of margin and feather.
 
     Returns:
         uint8, the shape of `pixels`.
     """
-    height_px, width_px = pixels.shape[:2]
-    coarsest = int(levels.max())
-    if coarsest == 1:
+    kept = kept_area(luma_of(pixels), levels, grid, dpi, settings)
+    if kept.all():
         return pixels.copy()
-    result = restored(reduced(pixels, coarsest), coarsest, height_px, width_px)
-    result = np.ascontiguousarray(result)
-    for level in (4, 2, 1):
-        if level >= coarsest or not (levels <= level).any():
-            continue
+    coarse = np.where(levels == 1, settings.paper_level, levels)
+    present = [level for level in reversed(LEVELS) if (coarse == level).any() and level > 1] or [LEVELS[1]]
+    height_px, width_px = pixels.shape[:2]
+    result = np.ascontiguousarray(restored(reduced(pixels, present[0]), present[0], height_px, width_px))
+    for level in present[1:]:
         finer = np.ascontiguousarray(restored(reduced(pixels, level), level, height_px, width_px))
-        weight = _weight(levels <= level, grid, settings.margin_inch * dpi, settings.feather_inch * dpi)
-        blended = cv2.blendLinear(finer, result, weight, 1.0 - weight)
-        result = cv2.copyTo(finer, (weight == 1.0).astype(np.uint8), blended)  # to the bit, whatever blending rounds
-    return result
+        result = _blended(finer, result, _area(coarse <= level, grid), dpi, settings)
+    return _blended(pixels, result, kept, dpi, settings)
 
 
-def _weight(tiles: np.ndarray, grid: TileGrid, margin_px: float, feather_px: float) -> np.ndarray:
-    """Return (height, width) float32: 1 on the tiles and their margin, falling to 0 over the feather."""
-    if tiles.all():
-        return np.ones((grid.height_px, grid.width_px), np.float32)
-    area = np.kron(tiles, np.ones((grid.tile_px, grid.tile_px), np.uint8))[: grid.height_px, : grid.width_px]
+def kept_area(
+    luma: np.ndarray, levels: np.ndarray, grid: TileGrid, dpi: float, settings: ResolutionSettings
+) -> np.ndarray:
+    """Return (height, width) uint8, 1 where a page of these levels keeps the source's own pixels, margins apart."""
+    whole = _area(levels == 1, grid)
+    if settings.paper_level == 1 or not whole.any():
+        return whole
+    strokes = stroke_mask(luma, dpi, _GRAIN_FACTOR)
+    with_strokes = masked_fraction(strokes, grid) >= _LEAST_STROKE_FRACTION
+    return whole & (strokes | (_area(~with_strokes, grid) > 0)).astype(np.uint8)
+
+
+def _blended(
+    finer: np.ndarray, coarser: np.ndarray, area: np.ndarray, dpi: float, settings: ResolutionSettings
+) -> np.ndarray:
+    """Return `finer` on the area and its margin, fading into `coarser` over the feather."""
+    if not area.any():
+        return coarser
     distance = cv2.distanceTransform(1 - area, cv2.DIST_L2, 3)
-    weight = 1.0 - np.clip((distance - margin_px - 1.0) / max(feather_px, 1.0), 0.0, 1.0)
-    return np.asarray(weight, np.float32)
+    margin_px, feather_px = settings.margin_inch * dpi, max(settings.feather_inch * dpi, 1.0)
+    weight = np.asarray(1.0 - np.clip((distance - margin_px - 1.0) / feather_px, 0.0, 1.0), np.float32)
+    mixed = cv2.blendLinear(finer, coarser, weight, 1.0 - weight)
+    # to the bit, whatever blending rounds
+    exact: np.ndarray = cv2.copyTo(finer, (weight == 1.0).astype(np.uint8), mixed)
+    return exact
+
+
+def _area(tiles: np.ndarray, grid: TileGrid) -> np.ndarray:
+    """Return (height, width) uint8, 1 on the tiles marked in (n_rows, n_cols) bool."""
+    area = np.kron(tiles, np.ones((grid.tile_px, grid.tile_px), np.uint8))
+    return np.ascontiguousarray(area[: grid.height_px, : grid.width_px], np.uint8)
 
 
 def count_levels(levels: np.ndarray) -> dict[int, int]:

@@ -14,6 +14,14 @@ os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # Tesseract with several threads
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")  # nobody answers there, and looking takes seconds
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_power_cuts() -> Iterator[None]:
+    """No test outlives a power cut, and waiting for the disk would cost minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def s3_process() -> Iterator[S3Server]:
     """One S3 server process for the whole session, without touching the environment."""

@@ -41,6 +41,17 @@ def test_help_imports_nothing_heavy() -> None:
     assert found.stdout == "set()\n"
 
 
+def test_prefect_sends_no_analytics_home(tmp_path: Path) -> None:
+    check = (
+        "import flows.compress; from prefect._internal.analytics.enabled import is_telemetry_enabled as on; print(on())"
+    )
+    clean = {name: value for name, value in os.environ.items() if name not in ("CI", "DO_NOT_TRACK")}
+    found = subprocess.run(
+        [sys.executable, "-c", check], cwd=ROOT, env=clean, capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "False\n"
+
+
 def test_help_names_every_option_of_the_main_job(tmp_path: Path) -> None:
     told = foliopress("compress", "--help", folder=tmp_path, COLUMNS="200").stdout
     options = (
@@ -112,9 +123,7 @@ def test_json_is_all_that_stands_on_stdout(archive: Archive, tmp_path: Path) -> 
     assert "Traceback" not in ended.stderr
 
 
-def test_a_run_that_is_killed_leaves_no_process_and_the_same_command_finishes_it(
-    archive: Archive, tmp_path: Path
-) -> None:
+def test_a_run_that_is_killed_leaves_no_process_and_a_rerun_finishes_it(archive: Archive, tmp_path: Path) -> None:
     names = [f"p{number:02d}.jpg" for number in range(12)]
     source, dest = archive(*names), tmp_path / "out"
     command = ("compress", source, dest, "--set", "shard.max_documents=4", "--workers", 2)

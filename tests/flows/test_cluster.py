@@ -16,14 +16,12 @@ from tasks.errors import ConfigError
 def test_a_scheduler_that_does_not_answer_is_a_wrong_setting(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_module, "_CONNECT_WAIT_S", 1)
     with pytest.raises(ConfigError, match=r"cluster\.scheduler: no Dask scheduler answers at"):
-        with open_cluster(ClusterSettings(scheduler=address), None):
-            pass
+        open_cluster(ClusterSettings(scheduler=address), None).__enter__()
 
 
 def test_a_memory_limit_that_is_none_is_a_wrong_setting() -> None:
     with pytest.raises(ConfigError, match=r"cluster\.memory_per_worker: 'lots' is not possible"):
-        with open_cluster(ClusterSettings(memory_per_worker="lots"), None):
-            pass
+        open_cluster(ClusterSettings(memory_per_worker="lots"), None).__enter__()
 
 
 def test_local_workers_are_processes_of_one_thread_each() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.settings import StorageSettings
+from configs.settings import ShardSettings, StorageSettings
 from flows.ledger import Ledger, ShardRows
 from flows.pages import DocumentResult
 from flows.shards import Shard, cut_shards
@@ -218,8 +218,6 @@ def test_however_an_archive_changes_each_document_ever_seen_has_its_rows_in_one_
 ) -> None:
     dest = Store(str(tmp_path_factory.mktemp("dest")), StorageSettings())
     ever: set[str] = set()
-    from configs.settings import ShardSettings
-
     for archive in archives:
         ever |= archive
         ledger = Ledger(dest)

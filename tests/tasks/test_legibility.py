@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from configs.settings import LegibilitySettings
-from tasks.ink import ink_mask
-from tasks.legibility import block_means, chroma_error, grain, judge, page_ink, ssim_map
+from tasks.ink import grain, ink_mask, stroke_mask
+from tasks.legibility import block_means, chroma_error, judge, ssim_map
 from tasks.ocr import Word
 
 DPI = 150.0
@@ -72,7 +72,7 @@ def test_grain_is_told_from_ink():
     rng = np.random.default_rng(4)
     paper = np.clip(rng.normal(220, 4, (400, 400)), 0, 255).astype(np.uint8)
     assert 3 < grain(paper, DPI) < 5
-    assert page_ink(paper, DPI).mean() < 0.001
+    assert stroke_mask(paper, DPI, 5.0).mean() < 0.001
     assert ink_mask(paper, DPI).mean() > 0.01  # with the least contrast alone, grain would pass for ink
 
 

@@ -1,11 +1,13 @@
 """Plan and rescale: levels within a budget of error, blended without touching what must stay."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.settings import ResolutionSettings
+from tasks.ink import stroke_mask
 from tasks.resolution import LEVELS, choose_levels, count_levels, reduced, rescale, restored
 from tasks.tiles import TileGrid, tile_grid
 
@@ -67,7 +69,7 @@ def test_a_larger_budget_never_gives_a_finer_level_and_none_is_harsher_than_allo
     margin=st.floats(0, 0.1),
 )
 @settings(max_examples=60, deadline=None)
-def test_rescaling_keeps_the_shape_and_leaves_level_1_tiles_and_their_margin_untouched(
+def test_rescaling_keeps_the_shape_and_leaves_whole_tiles_and_their_margin_untouched(
     height, width, colour, seed, margin
 ):
     rng = np.random.default_rng(seed)
@@ -75,7 +77,7 @@ def test_rescaling_keeps_the_shape_and_leaves_level_1_tiles_and_their_margin_unt
     before = pixels.copy()
     grid = tile_grid(height, width, DPI)
     levels = rng.choice(np.array(LEVELS, np.int8), (grid.n_rows, grid.n_cols))
-    mixed = rescale(pixels, levels, grid, DPI, ResolutionSettings(margin_inch=margin))
+    mixed = rescale(pixels, levels, grid, DPI, ResolutionSettings(margin_inch=margin, paper_level=1))
     assert mixed.shape == pixels.shape
     assert mixed.dtype == np.uint8
     assert np.array_equal(pixels, before)
@@ -84,6 +86,42 @@ def test_rescaling_keeps_the_shape_and_leaves_level_1_tiles_and_their_margin_unt
         rows = slice(max(0, row * grid.tile_px - px), (row + 1) * grid.tile_px + px)
         cols = slice(col * grid.tile_px, (col + 1) * grid.tile_px)
         assert np.array_equal(mixed[rows, cols], pixels[rows, cols])
+
+
+@given(
+    strokes=st.lists(st.tuples(*[st.integers(0, 219)] * 4, st.integers(1, 4)), max_size=8),
+    contrast=st.integers(30, 180),
+    inverted=st.booleans(),
+    seed=st.integers(0, 999),
+)
+@settings(max_examples=60, deadline=None)
+def test_strokes_of_level_1_tiles_and_their_margin_are_the_sources_own_pixels(strokes, contrast, inverted, seed):
+    rng = np.random.default_rng(seed)
+    ink = np.zeros((220, 220), np.uint8)
+    for row, col, to_row, to_col, width in strokes:
+        cv2.line(ink, (col, row), (to_col, to_row), 1, width)
+    pixels = 220 - rng.integers(0, 6, ink.shape) - contrast * ink
+    pixels = (255 - pixels if inverted else pixels).astype(np.uint8)
+    grid = tile_grid(220, 220, DPI)
+    levels = rng.choice(np.array(LEVELS, np.int8), (grid.n_rows, grid.n_cols))
+    options = ResolutionSettings()
+    mixed = rescale(pixels, levels, grid, DPI, options)
+    whole = np.kron(levels == 1, np.ones((grid.tile_px, grid.tile_px), bool))[:220, :220]
+    found = stroke_mask(pixels, DPI, 5.0) & whole  # what the check calls ink
+    near = cv2.distanceTransform(1 - found.astype(np.uint8), cv2.DIST_L2, 3) <= options.margin_inch * DPI
+    near &= found.any()
+    assert np.array_equal(mixed[near], pixels[near])
+
+
+def test_paper_between_strokes_is_smoothed_and_an_important_tile_without_strokes_stays_whole():
+    rng = np.random.default_rng(9)
+    pixels = (220 - rng.integers(0, 9, (64, 64))).astype(np.uint8)
+    pixels[10:13, 4:28] = 40  # one rule, in the first tile
+    levels = np.array([[1, 1], [8, 8]], np.int8)
+    mixed = rescale(pixels, levels, TileGrid(64, 64, 32), DPI, ResolutionSettings())
+    assert np.array_equal(mixed[10:13, 4:28], pixels[10:13, 4:28])
+    assert mixed[24:30, 4:20].std() < pixels[24:30, 4:20].std() / 2
+    assert np.array_equal(mixed[:32, 40:], pixels[:32, 40:])
 
 
 @pytest.mark.parametrize("value", [0, 7, 128, 255])

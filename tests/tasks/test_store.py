@@ -6,6 +6,7 @@ import pickle
 import uuid
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -346,8 +347,9 @@ def test_a_listing_of_many_objects_comes_page_by_page(s3_server, s3_url, monkeyp
 
 def test_a_listing_that_is_interrupted_goes_on_where_it_was(s3_server, s3_url, monkeypatch, no_pauses):
     bucket = s3_url.removeprefix("s3://")
+    client = s3_server.client()
     for number in range(25):
-        s3_server.client().put_object(Bucket=bucket, Key=f"{number:03d}", Body=b"1")
+        client.put_object(Bucket=bucket, Key=f"{number:03d}", Body=b"1")
     store = Store(s3_url, HASTY)
     calls = counted_calls(store, monkeypatch, faults={2: ConnectionError("reset"), 3: TimeoutError()}, MaxKeys=10)
     assert keys_of(store) == [f"{number:03d}" for number in range(25)]
@@ -356,19 +358,70 @@ def test_a_listing_that_is_interrupted_goes_on_where_it_was(s3_server, s3_url, m
 
 def test_what_other_programs_show_as_folders_is_no_object(s3_server, s3_url):
     bucket = s3_url.removeprefix("s3://")
+    client = s3_server.client()
     for key in ("in/", "in/sub/", "in/sub/a.jpg", "in2/b.jpg"):
-        s3_server.client().put_object(Bucket=bucket, Key=key, Body=b"" if key.endswith("/") else b"1")
+        client.put_object(Bucket=bucket, Key=key, Body=b"" if key.endswith("/") else b"1")
     assert keys_of(Store(f"{s3_url}/in/", PLAIN)) == ["sub/a.jpg"]
 
 
 def test_s3_keys_that_no_disk_could_hold_are_read_as_they_are(s3_server, s3_url):
     bucket = s3_url.removeprefix("s3://")
     keys = ["a//b.jpg", "a/./c.jpg", "tab\there.jpg"]
+    client = s3_server.client()
     for key in keys:
-        s3_server.client().put_object(Bucket=bucket, Key=key, Body=key.encode())
+        client.put_object(Bucket=bucket, Key=key, Body=key.encode())
     store = Store(s3_url, PLAIN)
     assert keys_of(store) == sorted(keys)
     assert [store.read_bytes(key) for key in keys] == [key.encode() for key in keys]
+
+
+def refused(code, kind=OSError):
+    """Return an error as s3fs raises it for an answer of this code."""
+    error = kind(errno.EINVAL, "refused")
+    error.__cause__ = ClientError({"Error": {"Code": code, "Message": "no"}}, "AnyCall")
+    return error
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "412"])  # Ceph's comes as an OSError that says no more
+def test_an_object_that_is_there_is_told_from_the_servers_code(s3_url, monkeypatch, no_pauses, code):
+    store = Store(s3_url, PLAIN)
+    counted_calls(store, monkeypatch, faults={1: refused(code)})
+    assert store.create_bytes("lease", b"mine") is False and no_pauses == []
+
+
+def test_a_server_without_conditions_is_asked_first(s3_url, monkeypatch, no_pauses):
+    store = Store(s3_url, PLAIN)
+    calls = counted_calls(store, monkeypatch, faults={1: refused("NotImplemented"), 4: refused("NotImplemented")})
+    assert store.create_bytes("lease", b"mine") is True
+    assert store.create_bytes("lease", b"yours") is False
+    assert calls == ["put_object", "head_object", "put_object", "put_object", "head_object"] and no_pauses == []
+
+
+def test_one_object_that_must_not_be_read_does_not_stop_the_run_but_wrong_credentials_do(
+    s3_url, monkeypatch, no_pauses
+):
+    store = Store(s3_url, PLAIN)
+    for code in ("AccessDenied", "InvalidObjectState"):
+        with monkeypatch.context() as patch:
+            counted_calls(store, patch, faults={1: refused(code, PermissionError)})
+            with pytest.raises(PermissionError):
+                store.read_bytes("a")
+    for code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"):
+        with monkeypatch.context() as patch:
+            counted_calls(store, patch, faults={1: refused(code, PermissionError)})
+            with pytest.raises(ConfigError, match=code):
+                store.read_bytes("a")
+    counted_calls(store, monkeypatch, faults={1: refused("AccessDenied", PermissionError)})
+    with pytest.raises(ConfigError, match="access is denied"):
+        store.write_bytes("a", b"1")
+    assert no_pauses == []
+
+
+def test_a_server_that_asks_to_slow_down_is_obeyed(s3_url, monkeypatch, no_pauses):
+    store = Store(s3_url, PLAIN)
+    counted_calls(store, monkeypatch, faults={1: refused("SlowDown"), 2: refused("InternalError"), 3: refused("503")})
+    store.write_bytes("a", b"1")
+    assert len(no_pauses) == 3 and store.read_bytes("a") == b"1"
 
 
 def test_a_large_object_is_one_put(s3_url, monkeypatch):
