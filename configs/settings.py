@@ -20,7 +20,7 @@ class ScanSettings(Closed):
     """Globs on the document key; when any is given, a key must match one of them."""
     exclude: tuple[str, ...] = ()
     """Globs on the document key; a key that matches one is skipped and counted."""
-    keys: str | None = None
+    keys_file: str | None = None
     """A text file (path or URL) of document keys, one a line; only these are worked on."""
 
 
@@ -65,7 +65,7 @@ class ResolutionSettings(Closed):
     error_budget: float = Field(6.0, ge=0, le=64)
     """Largest luma error (grey levels, averaged over 1/64 inch, then root mean square over 1/16 inch) of a tile that is
     not important at all."""
-    margin_inch: float = Field(0.02, ge=0, le=0.5)
+    margin_inch: float = Field(0.03, ge=0, le=0.5)
     """Length on paper round a full-resolution stroke within which nothing is changed."""
     feather_inch: float = Field(0.03, ge=0, le=0.5)
     """Length on paper over which two levels are blended, outside the margin."""
@@ -78,7 +78,7 @@ class EncodeSettings(Closed):
 
     codec: Literal["avif", "webp", "jpeg"] = "avif"
     """Format of grey and colour pages; bitonal and two-tone pages become CCITT G4 TIFF."""
-    quality: int = Field(40, ge=1, le=100)
+    quality: int = Field(44, ge=1, le=100)
     """Pillow's quality for the first try."""
     retry_quality_step: int = Field(20, ge=1, le=99)
     """Added to the quality when ink fails the legibility check although it has its full resolution."""

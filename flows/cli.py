@@ -89,7 +89,7 @@ def compress(
     options: dict[str, object] = {
         "scan.include": include or None,
         "scan.exclude": exclude or None,
-        "scan.keys": keys,
+        "scan.keys_file": keys,
         "cluster.scheduler": scheduler,
         "cluster.workers": workers,
     }

@@ -20,7 +20,7 @@ find_python() {
             return
         fi
     done
-    say "Foliopress needs Python 3.11 or newer; found: $(python3 --version 2>&1 || true)"
+    say "Foliopress needs Python 3.11 or newer; found: $(python3 --version 2>/dev/null || echo none)"
     say "Install it, or name it: make $(make_goal) PYTHON=/path/to/python3.11"
     return 1
 }

@@ -14,7 +14,7 @@ LEVELS = (1, 2, 4, 8)
 
 _CELL_INCH = 1 / 64  # a stroke of print; finer differences are not seen at reading distance
 _CELLS_PER_BLOCK = 4  # errors are pooled over 1/16 inch, so that grain averages out and a stroke does not
-_GRAIN_FACTOR = 3.0  # fainter than what the check calls ink, so that it finds nothing that was not kept
+_GRAIN_FACTOR = 4.0  # fainter than what the check calls ink, so that it finds nothing that was not kept
 _LEAST_STROKE_FRACTION = 0.002
 _UPSCALING = {2: cv2.INTER_CUBIC, 4: cv2.INTER_LINEAR, 8: cv2.INTER_LINEAR}
 

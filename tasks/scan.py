@@ -41,7 +41,7 @@ class ScanCounts:
     unreadable_folders: int = 0
     """Folders that must not be read; what lies in them is not worked on."""
     keys_not_found: int = 0
-    """Keys of `scan.keys` that the source does not hold; known at the end of the listing."""
+    """Keys of `scan.keys_file` that the source does not hold; known at the end of the listing."""
 
 
 def list_documents(source: Store, scan: ScanSettings, counts: ScanCounts) -> Iterator[Document]:
@@ -55,7 +55,7 @@ def list_documents(source: Store, scan: ScanSettings, counts: ScanCounts) -> Ite
     Raises:
         ConfigError: If the source or the file of keys cannot be read.
     """
-    wanted = _wanted_keys(scan.keys, source.storage) if scan.keys else None
+    wanted = _wanted_keys(scan.keys_file, source.storage) if scan.keys_file else None
     n_wanted_found = 0
 
     def count_unreadable(_: str) -> None:
@@ -74,7 +74,7 @@ def list_documents(source: Store, scan: ScanSettings, counts: ScanCounts) -> Ite
             yield Document(found.key, found.size_bytes, found.version)
     counts.keys_not_found = len(wanted) - n_wanted_found if wanted is not None else 0
     if counts.keys_not_found:
-        log.warning("%d of %d keys in %s are not in the source", counts.keys_not_found, len(wanted or ()), scan.keys)
+        log.warning("%d of %d keys in %s are not in the source", counts.keys_not_found, len(wanted or ()), scan.keys_file)
 
 
 def matches(key: str, glob: str) -> bool:
@@ -99,6 +99,6 @@ def _wanted_keys(path: str, storage: StorageSettings) -> frozenset[str]:
     try:
         text = Store(folder or slash or ".", storage).read_bytes(name).decode("utf-8-sig")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"scan.keys: {path} cannot be read as a text file of keys ({error})") from error
+        raise ConfigError(f"scan.keys_file: {path} cannot be read as a text file of keys ({error})") from error
     # str.splitlines would also cut at letters that a key may hold
     return frozenset(line.removesuffix("\r") for line in text.split("\n") if line.strip())

@@ -235,6 +235,7 @@ def test_from_s3_to_s3_the_source_stays_as_it_was(archive: Archive, s3_url: str)
         source.write_bytes(path.name, path.read_bytes())
     before = list(source.list_objects())
     summary = compress_archive(f"{s3_url}/in", f"{s3_url}/out", quote(settings))
+    assert (summary.failed_pages, summary.whole.reasons) == ([], {})
     assert (summary.exit_code, summary.whole.compressed) == (0, 2)
     assert list(source.list_objects()) == before
 

@@ -71,7 +71,7 @@ def test_a_file_of_keys_names_what_is_worked_on_and_what_is_not_there(source, tm
     fill(source, "a.jpg", "b c.jpg", "d\u2028e.jpg", "f.jpg")
     listed = tmp_path / "keys.txt"
     listed.write_bytes("\ufeffa.jpg\r\nb c.jpg\n\nd\u2028e.jpg\ngone.jpg\n".encode())
-    keys, counts = scanned(source, keys=str(listed))
+    keys, counts = scanned(source, keys_file=str(listed))
     assert keys == ["a.jpg", "b c.jpg", "d\u2028e.jpg"]
     assert counts == ScanCounts(documents=3, excluded=1, keys_not_found=1)
 
@@ -79,7 +79,7 @@ def test_a_file_of_keys_names_what_is_worked_on_and_what_is_not_there(source, tm
 def test_a_file_of_keys_may_lie_where_the_source_lies(source):
     fill(source, "a.jpg", "b.jpg", "wanted.txt")
     source.write_bytes("wanted.txt", b"b.jpg")
-    assert scanned(source, keys=f"{source.url}/wanted.txt")[0] == ["b.jpg"]
+    assert scanned(source, keys_file=f"{source.url}/wanted.txt")[0] == ["b.jpg"]
 
 
 def test_a_file_of_keys_in_the_working_folder_needs_no_path(tmp_path, monkeypatch):
@@ -87,7 +87,7 @@ def test_a_file_of_keys_in_the_working_folder_needs_no_path(tmp_path, monkeypatc
     (tmp_path / "keys.txt").write_text("b.jpg")
     source = Store(str(tmp_path), PLAIN)
     fill(source, "a.jpg", "b.jpg")
-    assert scanned(source, keys="keys.txt")[0] == ["b.jpg"]
+    assert scanned(source, keys_file="keys.txt")[0] == ["b.jpg"]
 
 
 @pytest.mark.parametrize("data", [None, b"\xff\xfe\x00"])
@@ -96,7 +96,7 @@ def test_a_file_of_keys_that_cannot_be_read_stops_the_run(tmp_path, data):
     if data is not None:
         path.write_bytes(data)
     with pytest.raises(ConfigError, match=r"scan\.keys.*keys\.txt"):
-        scanned(Store(str(tmp_path), PLAIN), keys=str(path))
+        scanned(Store(str(tmp_path), PLAIN), keys_file=str(path))
 
 
 def test_a_listing_is_a_stream(monkeypatch):
