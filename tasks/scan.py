@@ -74,7 +74,9 @@ def list_documents(source: Store, scan: ScanSettings, counts: ScanCounts) -> Ite
             yield Document(found.key, found.size_bytes, found.version)
     counts.keys_not_found = len(wanted) - n_wanted_found if wanted is not None else 0
     if counts.keys_not_found:
-        log.warning("%d of %d keys in %s are not in the source", counts.keys_not_found, len(wanted or ()), scan.keys_file)
+        log.warning(
+            "%d of %d keys in %s are not in the source", counts.keys_not_found, len(wanted or ()), scan.keys_file
+        )
 
 
 def matches(key: str, glob: str) -> bool:
