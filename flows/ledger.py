@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import threading
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 
 from flows.pages import DocumentResult
 from flows.shards import Shard
-from tasks.statistics import PREFIX, SCHEMA_VERSION, SCHEMAS, ShardFooter, iter_footers, shard_key
+from tasks.statistics import PREFIX, SCHEMAS, ShardFooter, iter_footers, shard_key, table_bytes
 from tasks.store import Store
 
 _TABLES = ("words", "tiles", "pages")
@@ -167,10 +166,7 @@ class Ledger:
         self._footers[shard_id] = ShardFooter.from_metadata(metadata)
 
     def _put(self, table: str, shard_id: str, rows: pa.Table, metadata: Mapping[str, str]) -> None:
-        entries = {PREFIX + "schema_version": SCHEMA_VERSION, **metadata}
-        buffer = io.BytesIO()
-        pq.write_table(rows.cast(SCHEMAS[table]).replace_schema_metadata(entries), buffer, compression="zstd")
-        self._dest.write_bytes(shard_key(table, shard_id), buffer.getvalue())
+        self._dest.write_bytes(shard_key(table, shard_id), table_bytes(rows, SCHEMAS[table], metadata))
 
     def _read(self, table: str, shard_id: str, columns: list[str] | None = None) -> pa.Table:
         with self._dest.open_input(shard_key(table, shard_id)) as file:

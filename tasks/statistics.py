@@ -172,16 +172,23 @@ def shard_key(table: str, shard_id: str) -> str:
     return f"stats/{table}/{shard_id}.parquet"
 
 
-def table_bytes(rows: Sequence[Mapping[str, object]], schema: pa.Schema, metadata: Mapping[str, str]) -> bytes:
+def table_bytes(
+    rows: Sequence[Mapping[str, object]] | pa.Table, schema: pa.Schema, metadata: Mapping[str, str]
+) -> bytes:
     """Return rows as one Parquet file (zstd), the schema's version and `metadata` in its footer.
+
+    Args:
+        rows: One mapping a row, or a table of them.
+        schema: Their columns.
+        metadata: Entries for the footer, their names with the prefix.
 
     Raises:
         pa.ArrowInvalid: If a value does not fit its column.
     """
     entries = {PREFIX + "schema_version": SCHEMA_VERSION, **metadata}
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema.with_metadata(entries))
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    pq.write_table(table.cast(schema).replace_schema_metadata(entries), buffer, compression="zstd")
     return buffer.getvalue()
 
 
