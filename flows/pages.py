@@ -283,8 +283,11 @@ def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job
     )
 
 
-def fail_document(document: Document, job: PageJob, reason: str, message: str) -> DocumentResult:
-    """Return the one `failed` row of a document that could not be worked on; its source is copied if it can be read."""
+def fail_document(document: Document, job: PageJob, reason: str, message: str, n_pages: int = 1) -> DocumentResult:
+    """Return a `failed` row for each page of a document that could not be worked on; its source is copied if it can be.
+
+    `n_pages` is what was known before it failed; a document that was never opened is one row.
+    """
     start = perf_counter()
     problem = PageError(reason, message, failed=True)
     data, digest = None, None
@@ -294,7 +297,7 @@ def fail_document(document: Document, job: PageJob, reason: str, message: str) -
     except PageError:
         pass  # the row says why it failed; without bytes there is nothing to copy
     source = SourceDocument(document, data, digest, None, problem, perf_counter() - start)
-    return _keep_document(source, [], problem, job)
+    return _keep_document(source, [], problem, job, n_pages)
 
 
 def _source_bytes(document: Document, job: PageJob) -> bytes:
@@ -406,7 +409,7 @@ def _legibility_problem(verdict: legibility.Verdict, settings: Settings) -> Page
 
 
 def _keep_document(
-    source: SourceDocument, finished: Sequence[FinishedPage], problem: PageError, job: PageJob
+    source: SourceDocument, finished: Sequence[FinishedPage], problem: PageError, job: PageJob, n_pages: int = 1
 ) -> DocumentResult:
     """Copy the source byte for byte and say, page by page, why it was not compressed."""
     start = perf_counter()
@@ -416,14 +419,15 @@ def _keep_document(
         out_key, digest = output_key(key), source.sha256
         Store(job.dest_url, job.settings.storage).write_bytes(out_key, source.data)
     seconds_store = perf_counter() - start
-    n_pages = max(1, len(finished))
+    n_pages = max(1, len(finished) or n_pages)
     size_bytes = len(source.data) if source.data is not None else source.document.size_bytes
-    shares = _shares(size_bytes, [_pixels_of(page) for page in finished] or [1])
+    shares = _shares(size_bytes, [_pixels_of(page) for page in finished] or [1] * n_pages)
+    one_is_to_blame = any(page.problem for page in finished)
+    shared = PageError("document_kept", "another page kept the document whole") if one_is_to_blame else problem
     rows = []
     for number in range(n_pages):
         page = finished[number] if finished else None
-        own = page.problem if page else problem
-        reason = own or (PageError("document_kept", "another page kept the document whole") if n_pages > 1 else problem)
+        reason = (page.problem if page else None) or shared
         figures = dict(page.figures) if page else {}
         # what was tried is not what was stored: a kept page has its full resolution and no codec of ours
         figures |= {"codec": None, "quality": None} | _kept_levels(figures)
@@ -437,7 +441,7 @@ def _keep_document(
             "output_sha256": digest,
             "seconds_store": seconds_store / n_pages,
         }
-        rows.append(_row(source, page.page_index if page else 0, figures, job))
+        rows.append(_row(source, page.page_index if page else number, figures, job))
     tile_rows = [_at_full_resolution(page.tiles) for page in finished if page.tiles]
     return DocumentResult(rows, [word for page in finished for word in page.words], tile_rows)
 

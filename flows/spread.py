@@ -172,6 +172,7 @@ class Spread:
         self._watched: set[Future] = set()
         self._suspects: deque[Document] = deque()
         self._tries_alone: dict[Document, int] = {}
+        self._n_pages: dict[Document, int] = {}
         self._results: deque[DocumentResult] = deque()
 
     def compress(self, documents: Sequence[Document], job: PageJob) -> Iterator[DocumentResult]:
@@ -314,10 +315,10 @@ class Spread:
         self._give_up(opened)
         self._results.append(rows)
 
-    def _fail(self, document: Document, reason: str, message: str) -> None:
+    def _fail(self, document: Document, reason: str, message: str, n_pages: int) -> None:
         opened = _Open(document, alone=False)
         self._open.add(opened)
-        result = self._submit(self._steps.fail_document, document, self._job, reason, message, priority=_STORE)
+        result = self._submit(self._steps.fail_document, document, self._job, reason, message, n_pages, priority=_STORE)
 
         def failed(future: Future) -> None:
             if future.status != "finished":
@@ -334,15 +335,17 @@ class Spread:
         if isinstance(error, StoreUnavailable | ConfigError):
             raise error
         document = opened.document
+        n_pages = self._n_pages[document] = max(len(opened.pages), self._n_pages.get(document, 1))
         self._give_up(opened)
         if not _is_lost(future, error):
             log.error("document %r: %s", document.key, error, exc_info=error)
-            self._fail(document, "internal_error", f"{type(error).__name__}: {error}"[:500])
+            self._fail(document, "internal_error", f"{type(error).__name__}: {error}"[:500], n_pages)
             return
         tries = self._tries_alone.get(document, 0)
         log.warning("document %r: its worker died (%s); tried alone %d times", document.key, error, tries)
         if tries >= _TRIES_ALONE:
-            self._fail(document, "worker_killed", f"the worker process died {1 + tries} times over this document")
+            message = f"the worker process died {1 + tries} times over this document"
+            self._fail(document, "worker_killed", message, n_pages)
         else:
             self._tries_alone[document] = tries + 1
             self._suspects.append(document)

@@ -199,6 +199,21 @@ def test_what_does_not_get_smaller_is_kept(archive):
     assert (row["status"], row["reason"], row["output_bytes"]) == ("kept", "no_gain", len(tiny))
 
 
+def test_a_many_page_document_that_does_not_get_smaller_says_so_on_every_page(archive):
+    first, second = Image.fromarray(scan()), Image.fromarray(scan()[::-1])
+    buffer = io.BytesIO()
+    first.save(buffer, "TIFF", save_all=True, append_images=[second], compression="jpeg", quality=60)
+    # each page is smaller than the document, both together are not
+    settings = Settings.model_validate(
+        {"encode": {"quality": 86}, "resolution": {"harshest_level": 1, "paper_level": 1}}
+    )
+    result = archive.run("b.tif", buffer.getvalue(), settings)
+    rows = result.pages
+    assert len(rows) == 2
+    assert {(row["status"], row["reason"]) for row in rows} == {("kept", "no_gain")}
+    assert archive.stored() == ["pages/b.tif"]
+
+
 def strict(mode, **encode):
     return Settings.model_validate(
         {
@@ -257,6 +272,8 @@ def test_a_document_given_up_is_copied_and_says_why(archive):
     job = steps.PageJob(
         str(archive.folder / "source"), str(archive.folder / "dest"), Settings(), "run", "shard", "s", "m", "litert-cpu"
     )
-    result = steps.fail_document(Document("a.jpg", 1, "v1"), job, "worker_killed", "its worker was killed twice")
+    result = steps.fail_document(Document("a.jpg", 1, "v1"), job, "worker_killed", "its worker was killed twice", 3)
+    assert [row["page_index"] for row in result.pages] == [0, 1, 2]
+    assert sum(row["output_bytes"] for row in result.pages) == len(saved(scan()))
     assert (result.pages[0]["status"], result.pages[0]["reason"]) == ("failed", "worker_killed")
     assert archive.dest.read_bytes("pages/a.jpg") == saved(scan())

@@ -96,7 +96,7 @@ def score_on_gpu_worker(inputs: list[tuple[str, int]], job: str) -> list[str]:
     return [str(get_worker().state.total_resources) for _ in inputs]
 
 
-def fail_document(document: Document, job: str, reason: str, message: str) -> DocumentResult:
+def fail_document(document: Document, job: str, reason: str, message: str, n_pages: int) -> DocumentResult:
     return DocumentResult([{"document_key": document.key, "reason": reason, "message": message}], [], [])
 
 
