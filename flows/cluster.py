@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Cl
 
     if settings.scheduler is not None:
         try:
+            _look_for(settings.scheduler)
             client = Client(settings.scheduler, timeout=_CONNECT_WAIT_S, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise ConfigError(
@@ -60,6 +62,21 @@ def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Cl
         if log_file is not None:
             client.register_plugin(_worker_log(log_file), name="foliopress-log")
         yield client
+
+
+def _look_for(address: str) -> None:
+    """Raise OSError or ValueError if nothing listens at a scheduler's address.
+
+    A Client that fails to connect is left half-made, and its clean-up, which comes whenever the garbage collector
+    runs, can wait for ever for a lock that a later Client holds. So none is made in vain.
+    """
+    from distributed.comm import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    scheme, place = parse_address(address)
+    get_backend(scheme)
+    if scheme in ("tcp", "tls", "ws", "wss"):
+        socket.create_connection(parse_host_port(place, 8786), timeout=_CONNECT_WAIT_S).close()
 
 
 class ClusterShape:
