@@ -7,8 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import S3Server, s3_server_process
+
+# The same examples in every run of CI; at a desk each run tries new ones.
+settings.register_profile("ci", derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # Tesseract with several threads is several times slower
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")  # nobody answers there, and looking takes seconds
