@@ -383,7 +383,9 @@ def _adaptive(prepared: PreparedPage, importance: np.ndarray, most_bytes: int, s
 def _pixels_to_code(page: pages.Page, kind: kinds.PageKind | None) -> np.ndarray:
     """Return the page without its chroma where it has none to speak of; an RGB colour profile needs three channels."""
     has_rgb_profile = page.icc is not None and page.icc[16:20] == b"RGB "
-    is_coloured = kind is kinds.PageKind.COLOUR or kinds.has_colour(page.pixels)  # a blank page may be red
+    is_coloured = kind is kinds.PageKind.COLOUR or (
+        kind is kinds.PageKind.BLANK and kinds.has_colour(page.pixels)  # a blank page may be red
+    )
     return page.pixels if is_coloured or has_rgb_profile else luma_of(page.pixels)
 
 
@@ -474,11 +476,11 @@ def _page_figures(prepared: PreparedPage, scored: tuple[np.ndarray, float] | Non
             "width_px": width_px,
             "output_height_px": height_px,
             "output_width_px": width_px,
+            "output_dpi": prepared.page.dpi,  # what the file says; `dpi` is what the page was judged at
         }
     if prepared.grid is not None:
         figures |= {
             "dpi": prepared.dpi,
-            "output_dpi": prepared.dpi,
             "ocr_words": len(prepared.words),
             "n_tiles": prepared.grid.n_tiles,
         }

@@ -6,7 +6,7 @@ import dataclasses
 import heapq
 import json
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -20,7 +20,7 @@ from flows.progress import megabytes
 from model.scoring import ScorerName
 from tasks.errors import ConfigError
 from tasks.scan import ScanCounts
-from tasks.statistics import Totals, live_rows, totals
+from tasks.statistics import Totals, live_rows
 from tasks.store import Store
 
 _PACKAGES = (
@@ -125,23 +125,22 @@ class DestFigures:
 
 def read_figures(dest: Store, run_id: str) -> DestFigures:
     """Add up the rows of a DEST, and those of one run in it."""
+    whole, own = Totals(), Totals()
     failed: list[str] = []
     worst: list[tuple[float, int, dict[str, object]]] = []
-
-    def look(rows: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
-        for number, row in enumerate(rows):
-            if row["status"] == "failed" and len(failed) < _WORST_PAGES:
-                failed.append(
-                    f"{row['document_key']} page {int(str(row['page_index'])) + 1}: {row['reason']} ({row['message']})"
-                )
-            if row["status"] == "compressed" and row["worst_block_ssim"] is not None:
-                heapq.heappush(worst, (-float(str(row["worst_block_ssim"])), number, row))
-                if len(worst) > _WORST_PAGES:
-                    heapq.heappop(worst)
-            yield row
-
-    whole = totals(look(live_rows(dest, "pages", _COLUMNS)))
-    own = totals(row for row in live_rows(dest, "pages", _COLUMNS) if row["run_id"] == run_id)
+    last: object = None
+    for number, row in enumerate(live_rows(dest, "pages", _COLUMNS)):
+        is_new_document, last = row["document_key"] != last, row["document_key"]
+        whole.add(row, is_new_document=is_new_document)
+        if row["run_id"] == run_id:  # a document's rows are all of one run
+            own.add(row, is_new_document=is_new_document)
+        if row["status"] == "failed" and len(failed) < _WORST_PAGES:
+            page = int(str(row["page_index"])) + 1
+            failed.append(f"{row['document_key']} page {page}: {row['reason']} ({row['message']})")
+        if row["status"] == "compressed" and row["worst_block_ssim"] is not None:
+            heapq.heappush(worst, (-float(str(row["worst_block_ssim"])), number, row))
+            if len(worst) > _WORST_PAGES:
+                heapq.heappop(worst)
     ranked = sorted(worst, key=lambda entry: -entry[0])
     return DestFigures(own, whole, failed, [row for _, _, row in ranked])
 
@@ -216,6 +215,12 @@ def as_text(summary: RunSummary) -> str:
             f"passed by: {summary.scan.hidden} hidden files, {summary.scan.not_documents} that are no scans, "
             f"{summary.scan.excluded} excluded"
         )
+    if summary.scan.unreadable_folders:
+        lines.append(
+            f"NOT LOOKED AT: {summary.scan.unreadable_folders} folders that must not be read; the log names them"
+        )
+    if summary.scan.keys_not_found:
+        lines.append(f"not found: {summary.scan.keys_not_found} of the keys asked for")
     lines += [f"failed: {page}" for page in summary.failed_pages]
     if whole.failed > len(summary.failed_pages):
         lines.append(f"failed: {whole.failed - len(summary.failed_pages)} more, see stats/pages")

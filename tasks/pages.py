@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, ImageSequence, TiffImagePlugin, UnidentifiedImageError, features
+from PIL import Image, ImageCms, ImageOps, ImageSequence, TiffImagePlugin, UnidentifiedImageError
 
 from configs.settings import LimitSettings
 from tasks.errors import PageError
@@ -188,10 +188,19 @@ def _dpi_tag(image: Image.Image) -> float | None:
     if not dpi and "resolution" in image.info and getattr(image, "tag_v2", {}).get(296) == 1:
         return None  # TIFF ResolutionUnit 1: an aspect ratio, no length
     try:
-        axes = [float(axis) for axis in dpi] if dpi else []
-    except (TypeError, ValueError, ZeroDivisionError):
+        axes = [float(axis) for axis in dpi or _exif_dpi(image)]
+    except Exception:  # a broken tag is no tag
         return None
     return min(axes) if axes and min(axes) > 0 else None
+
+
+def _exif_dpi(image: Image.Image) -> list[float]:
+    """Return both axes' dots per inch from the EXIF, the only place that AVIF and WebP have for them; else nothing."""
+    exif = image.getexif()
+    if 0x011A not in exif or 0x011B not in exif:
+        return []
+    per_inch = 2.54 if exif.get(0x0128) == 3 else 1.0  # unit 3: centimetres (EXIF 2.32, 4.6.4)
+    return [float(exif[tag]) * per_inch for tag in (0x011A, 0x011B)]
 
 
 def _exif_block(image: Image.Image) -> bytes | None:
@@ -249,9 +258,3 @@ def _grey_if_grey(rgb: np.ndarray) -> np.ndarray:
     if np.array_equal(red, rgb[..., 1]) and np.array_equal(red, rgb[..., 2]):
         return np.ascontiguousarray(red)
     return np.ascontiguousarray(rgb)
-
-
-def missing_decoders() -> tuple[str, ...]:
-    """Return the names of formats that this Pillow was built without."""
-    needed = {"avif": "AVIF", "webp": "WebP", "jpg_2000": "JPEG 2000", "libtiff": "TIFF"}
-    return tuple(name for feature, name in needed.items() if not features.check(feature))

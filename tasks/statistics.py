@@ -156,6 +156,20 @@ class Totals:
     """Bytes of sources that could not be read, so that the output lacks them; part of `source_bytes`."""
     reasons: dict[str, int] = field(default_factory=dict)
 
+    def add(self, row: Mapping[str, object], *, is_new_document: bool) -> None:
+        """Add one page row; `is_new_document` is False for the further pages of a document."""
+        source_bytes, output_bytes = int(str(row["source_bytes"])), int(str(row["output_bytes"]))
+        self.pages += 1
+        self.documents += is_new_document
+        status = str(row["status"])
+        setattr(self, status, getattr(self, status) + 1)
+        self.source_bytes += source_bytes
+        self.output_bytes += output_bytes
+        if not output_bytes:  # no output is empty, not even a kept empty file's: its source_bytes are 0 as well
+            self.unread_bytes += source_bytes
+        if reason := row.get("reason"):
+            self.reasons[str(reason)] = self.reasons.get(str(reason), 0) + 1
+
     @property
     def saved_fraction(self) -> float:
         """Share of the read sources' bytes that the output does not need; 0 for an empty archive."""
@@ -255,17 +269,8 @@ def totals(rows: Iterable[Mapping[str, object]]) -> Totals:
     result = Totals()
     last: object = None
     for row in rows:
-        result.pages += 1
-        result.documents += row["document_key"] != last
+        result.add(row, is_new_document=row["document_key"] != last)
         last = row["document_key"]
-        status = str(row["status"])
-        setattr(result, status, getattr(result, status) + 1)
-        result.source_bytes += int(str(row["source_bytes"]))
-        result.output_bytes += int(str(row["output_bytes"]))
-        if not row["output_bytes"]:  # no output is empty, not even a kept empty file's: its source_bytes are 0 as well
-            result.unread_bytes += int(str(row["source_bytes"]))
-        if reason := row.get("reason"):
-            result.reasons[str(reason)] = result.reasons.get(str(reason), 0) + 1
     return result
 
 

@@ -92,6 +92,7 @@ def test_a_page_is_compressed_and_its_row_tells_what_was_done(archive):
     assert (row["source_bytes"], row["output_bytes"]) == (len(data), len(output))
     assert len(output) < len(data) / 2
     assert (row["height_px"], row["width_px"], row["dpi"]) == (700, 900, pytest.approx(150))
+    assert row["output_dpi"] == pytest.approx(150) == read_page(output, 0, Settings().limits).dpi
     assert sum(row[f"tiles_at_level_{level}"] for level in (1, 2, 4, 8)) == row["n_tiles"] == 22 * 29
     assert row["tiles_at_level_8"] > row["tiles_at_level_1"] > 0
     assert row["worst_block_ssim"] >= Settings().legibility.min_block_ssim
