@@ -116,7 +116,12 @@ def estimate_dpi(height_px: int, width_px: int, words: Sequence[Word], tagged: f
         words: What OCR read; below 20 confident words the text is not believed.
         tagged: The file's own tag, None where it has no plausible one.
     """
-    heights = [word.height_px for word in words if word.confidence >= 60 and sum(map(str.isalpha, word.text)) >= 3]
+    # of a page that lies on its side Tesseract returns standing boxes: a word's letters are as high as its short side
+    heights = [
+        min(word.height_px, word.width_px)
+        for word in words
+        if word.confidence >= 60 and sum(map(str.isalpha, word.text)) >= 3
+    ]
     if len(heights) < _WORDS_TO_TRUST:
         return guess_dpi(height_px, width_px, tagged)
     by_text = float(np.clip(np.median(heights) / _LETTER_HEIGHT_INCH, 60.0, 1200.0))

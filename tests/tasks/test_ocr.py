@@ -108,6 +108,12 @@ def test_resolution_comes_from_the_tag_unless_the_text_contradicts_it():
     assert estimate_dpi(3508, 2480, tall[:5], 1200.0) == 1200.0  # too few words to believe
 
 
+def test_print_that_lies_on_its_side_is_as_high_as_its_boxes_are_wide():
+    sideways = [Word(0, 0, 0, 120, 33, "written", 95.0)] * 30
+    assert estimate_dpi(2480, 3508, sideways, 300.0) == 300.0
+    assert estimate_dpi(2480, 3508, sideways, None) == pytest.approx(297)
+
+
 def test_without_tag_or_text_a_page_is_taken_for_a4():
     assert guess_dpi(3508, 2480, None) == pytest.approx(300, rel=0.01)
     assert estimate_dpi(3508, 2480, [], None) == pytest.approx(300, rel=0.01)
