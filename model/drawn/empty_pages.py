@@ -1,0 +1,62 @@
+"""Empty pages: with nothing at all, with one mark, or with a cover's title."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from model.drawn.chance import Rng, pick
+from model.drawn.marks import MARKS
+from model.drawn.printing import print_text, some_type
+from model.drawn.sheet import TracedSheet
+from model.drawn.show_through import any_text, shining_through
+from model.drawn.stationery import CLOTHS, MIDDLE, SMALL, empty_sheet, rule_paper, woven
+from model.drawn.wording import phrase
+from tasks.paper import BLACK, CREAM_PAPER
+
+
+def nearly_blank(rng: Rng) -> TracedSheet:
+    """An empty page but for one signature, stamp, number or note."""
+    sheet = empty_sheet(rng, [*MIDDLE, *SMALL])
+    if rng.random() < 0.25:
+        rule_paper(sheet, rng, rng.uniform(6, 10), 15)
+    pick(rng, MARKS)(sheet, rng)
+    return sheet
+
+
+def blank_back(rng: Rng) -> TracedSheet:
+    """The empty back of a leaf, through which its front shines."""
+    front = any_text(rng)
+    back = TracedSheet(front.height_mm, front.width_mm, front.dpi, front.paper)
+    back.light = shining_through(back.light, front.light, float(rng.uniform(0.05, 0.3)), front.dpi)
+    return back
+
+
+def empty_page(rng: Rng) -> TracedSheet:
+    """An empty page, plain, ruled or the cloth of a cover."""
+    chance = rng.random()
+    if chance > 0.6:
+        sheet = empty_sheet(rng, MIDDLE, pick(rng, CLOTHS))
+        return woven(sheet, rng)
+    sheet = empty_sheet(rng, [*MIDDLE, *SMALL])
+    if chance < 0.25:
+        rule_paper(sheet, rng, rng.uniform(5, 10), 15, is_graph=rng.random() < 0.5)
+    return sheet
+
+
+def cover(rng: Rng) -> TracedSheet:
+    """A cloth cover with its title in gold or black, and perhaps a label."""
+    sheet = empty_sheet(rng, MIDDLE, pick(rng, CLOTHS))
+    colour = pick(rng, ((0.83, 0.68, 0.36), (0.9, 0.88, 0.8), (0.02, 0.02, 0.02)))
+    height, middle = sheet.height_mm, sheet.width_mm / 2
+    if rng.random() < 0.5:
+        sheet.paint(np.ones((sheet.px(46), sheet.px(76)), np.float32), height * 0.2, middle - 38, CREAM_PAPER)
+        sheet.ink[:] = 0
+        colour = BLACK
+    top = height * 0.2 + 4
+    for _ in range(int(rng.integers(1, 4))):
+        style = replace(some_type(rng, rng.uniform(12, 26)), colour=colour, strength=1.0, wear=0.2)
+        title = phrase(rng, 1 if style.points > 17 else 2).upper()[:14]
+        top = print_text(sheet, title, top, middle, style, rng, 0.5) + 2
+    return woven(sheet, rng)

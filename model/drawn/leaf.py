@@ -1,0 +1,33 @@
+"""Leaf: a sheet that is drawn, on its way through the years and under the scanner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.lettering import Mask
+from tasks.paper import Colour, Light
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """A sheet on its way to the scanner; `light` as in `Sheet`, `ink` as in `TracedSheet`, both of one size.
+
+    backing: What shows beside the sheet and through its holes.
+    """
+
+    light: Light
+    ink: Mask
+    dpi: float
+    backing: Colour
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.light.shape[0], self.light.shape[1]
+
+    def changed(self, light: npt.NDArray[np.floating], ink: Mask | None = None) -> Leaf:
+        """Return the leaf with other light, and with other ink if there is any."""
+        return replace(self, light=np.asarray(light, np.float32), ink=self.ink if ink is None else ink)

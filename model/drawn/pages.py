@@ -1,0 +1,57 @@
+"""Pages: every kind of page in turn, drawn, aged, mounted and scanned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from model.drawn.account_pages import ledger, receipt, table
+from model.drawn.ageing import aged
+from model.drawn.chance import Rng, pick
+from model.drawn.empty_pages import blank_back, cover, empty_page, nearly_blank
+from model.drawn.leaf import Leaf
+from model.drawn.mounting import BACKINGS, mounted
+from model.drawn.office_pages import carbon_copy, form, index_card, letter, typescript
+from model.drawn.picture_pages import drawing, map_page, photo_page
+from model.drawn.printed_pages import book_page, newspaper, title_page
+from model.drawn.scanning import DrawnPage, scanned, turned_page
+from model.drawn.sheet import TracedSheet
+from model.drawn.written_pages import handwritten_letter, notes
+
+PAGES: tuple[Callable[[Rng], TracedSheet], ...] = (
+    letter,
+    handwritten_letter,
+    book_page,
+    nearly_blank,
+    typescript,
+    ledger,
+    photo_page,
+    blank_back,
+    newspaper,
+    notes,
+    table,
+    title_page,
+    carbon_copy,
+    form,
+    map_page,
+    index_card,
+    receipt,
+    handwritten_letter,
+    empty_page,
+    drawing,
+    typescript,
+    nearly_blank,
+    cover,
+    book_page,
+)
+"""What is drawn, in turn; what matters most comes twice."""
+
+
+def draw_page(number: int, seed: int) -> DrawnPage:
+    """Draw one page, let it age and scan it: all chance comes from the seed and the number."""
+    rng = np.random.default_rng((seed, number))
+    sheet = PAGES[number % len(PAGES)](rng)
+    leaf = mounted(aged(Leaf(sheet.light, sheet.ink, sheet.dpi, pick(rng, BACKINGS)), rng), rng)
+    page = scanned(leaf, rng)
+    return turned_page(page, int(rng.integers(1, 4))) if rng.random() < 0.5 else page

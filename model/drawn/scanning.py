@@ -1,0 +1,110 @@
+"""Scanning: the page that some scanner makes of a leaf, and how its tones and its side up may be changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from model.drawn.chance import Rng
+from model.drawn.ink import TRACE_CONTRAST, VISIBLE_CONTRAST, Layer, weakened
+from model.drawn.leaf import Leaf
+from tasks.ink import luma_of
+from tasks.lettering import Mask
+from tasks.paper import ScanLook, scan, skew
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnPage:
+    """A scanned page with its truth.
+
+    pixels: uint8, (height, width) or (height, width, 3) RGB. ink: (height, width, 4) float32, for each `Layer` the grey
+    levels by which its ink stands out on `pixels`. dpi: the resolution that the file gives, right or wrong.
+    """
+
+    pixels: Pixels
+    ink: Mask
+    dpi: float
+
+
+def scanned(leaf: Leaf, rng: Rng) -> DrawnPage:
+    """Return the page that some scanner makes of the leaf: colour, grey, hard or two-tone, often through JPEG."""
+    chance = rng.random()
+    look = ScanLook(
+        skew_degrees=float(rng.uniform(-4, 4) if chance < 0.15 else rng.normal(0, 0.8) if chance < 0.75 else 0.0),
+        blur_px=float(rng.uniform(0.25, 1.3) * leaf.dpi / 200),
+        noise=float(rng.choice([0.003, 0.006, 0.012, 0.012, 0.02, 0.03])),
+        grain=float(rng.uniform(0.003, 0.03)),
+        yellowing=float(rng.choice([0.0, 0.03, 0.08, 0.14])),
+        stains=int(rng.choice([0, 0, 0, 1, 3])),
+        dust=int(rng.choice([0, 8, 20, 60, 250])),
+        backing=leaf.backing,
+    )
+    pixels = scan(leaf.light, rng, look)
+    # Blur without skew or skew without blur: the ink goes the way that `scan` sends the light.
+    ink = skew(leaf.ink, look.skew_degrees, (0.0, 0.0, 0.0)) if look.skew_degrees else leaf.ink
+    ink = np.asarray(cv2.GaussianBlur(ink, (0, 0), look.blur_px), np.float32)
+    # A wrong tag is believed within a factor of two: see `tasks.ocr.estimate_dpi`.
+    page = DrawnPage(pixels, ink, leaf.dpi * (1.0 if rng.random() < 0.75 else float(rng.uniform(0.65, 1.5))))
+    page = _developed(page, rng)
+    return _as_jpeg(page, int(rng.integers(25, 91))) if rng.random() < 0.85 else page
+
+
+def turned_page(page: DrawnPage, quarters: int) -> DrawnPage:
+    """Return the page turned anticlockwise by a number of right angles."""
+    pixels = np.ascontiguousarray(np.rot90(page.pixels, quarters))
+    return replace(page, pixels=pixels, ink=np.ascontiguousarray(np.rot90(page.ink, quarters)))
+
+
+def retoned(page: DrawnPage, curve: Pixels) -> DrawnPage:
+    """Return the page with every channel sent through a tone curve of 256 levels, and what is left of its ink.
+
+    The curve is asked for the page's own levels and for those that it would have without the ink; so the page must be
+    dark on light.
+    """
+    pixels = np.asarray(cv2.LUT(page.pixels, curve), np.uint8)
+    left = np.empty_like(page.ink)
+    for layer in Layer:
+        ink = page.ink[..., layer] if page.pixels.ndim == 2 else page.ink[..., layer, None]
+        bare = np.clip(page.pixels + ink, 0, 255).astype(np.uint8)
+        difference = cv2.absdiff(luma_of(np.asarray(cv2.LUT(bare, curve), np.uint8)), luma_of(pixels))
+        left[..., layer] = np.where(page.ink[..., layer] >= TRACE_CONTRAST, difference, 0)
+    return replace(page, pixels=pixels, ink=weakened(page.ink, left))
+
+
+def _developed(page: DrawnPage, rng: Rng) -> DrawnPage:
+    """Leave the page in colour, or make it grey, hard or two-tone; no tone curve may wipe most of its ink away."""
+    chance = rng.random()
+    grey = replace(page, pixels=luma_of(page.pixels))
+    paper = float(np.percentile(grey.pixels[::4, ::4], 70))
+    if chance > 0.45:
+        return page
+    if chance > 0.3 or paper < 130:
+        return grey
+    levels = np.arange(256, dtype=np.float32)
+    if chance > 0.16:
+        dark, light = rng.uniform(0, 0.3) * paper, rng.uniform(0.85, 1.1) * paper
+        curve = np.clip((levels - dark) / (light - dark) * 255, 0, 255)
+    else:
+        curve = np.where(levels > paper * rng.uniform(0.6, 0.85), 255, 0)
+    is_grey = chance <= 0.16 or rng.random() < 0.5
+    hard = retoned(grey if is_grey else page, np.asarray(curve, np.uint8))
+    return hard if _readable(hard) > 0.7 * _readable(page) else page
+
+
+def _readable(page: DrawnPage) -> int:
+    """Return how many pixels hold ink that can be read."""
+    return int((page.ink >= VISIBLE_CONTRAST).sum())
+
+
+def _as_jpeg(page: DrawnPage, quality: int) -> DrawnPage:
+    """Return the page as JPEG keeps it; quality 0 to 100."""
+    # OpenCV takes the channels for blue, green, red; turned round twice, they come back as they were.
+    pixels = page.pixels[..., ::-1] if page.pixels.ndim == 3 else page.pixels
+    coded = cv2.imencode(".jpg", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    pixels = np.asarray(cv2.imdecode(coded, cv2.IMREAD_UNCHANGED), np.uint8)
+    return replace(page, pixels=np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels)

@@ -1,0 +1,32 @@
+"""Show-through: the text on the back of a leaf, and how it shines through to the front."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from model.drawn.account_pages import table
+from model.drawn.chance import Rng, pick
+from model.drawn.office_pages import typescript
+from model.drawn.printed_pages import book_page
+from model.drawn.sheet import TracedSheet
+from model.drawn.written_pages import handwritten_letter
+from tasks.paper import Light
+
+
+def any_text(rng: Rng) -> TracedSheet:
+    """Return a page of text of some kind."""
+    return pick(rng, (book_page, typescript, handwritten_letter, table))(rng)
+
+
+def shining_through(front: Light, back: Light, strength: float, dpi: float) -> Light:
+    """Return the front of a leaf with its back, mirrored and a little blurred, shining through.
+
+    Args:
+        front: (height, width, 3) float32, 0 to 1.
+        back: As large as the front.
+        strength: 0 to 1; how much darker the front is where the back is black.
+        dpi: Resolution of both.
+    """
+    ghost = cv2.GaussianBlur(back[:, ::-1], (0, 0), 0.006 * dpi)
+    return np.asarray(front * (1 - strength * (1 - ghost / ghost.max())), np.float32)
