@@ -53,6 +53,8 @@ class ImportanceSettings(Closed):
 
     threshold: float = Field(0.05, ge=0, le=1)
     """A tile whose score reaches this keeps its full resolution."""
+    doubt: float = Field(0.3, ge=0, le=1)
+    """Share of the threshold from which a tile is in doubt: it keeps at least half of its resolution."""
     model: str | None = None
     """Folder of another trained model than the one shipped; it must hold the same files."""
 

@@ -348,9 +348,8 @@ def _adaptive(prepared: PreparedPage, importance: np.ndarray, most_bytes: int, s
         message = f"{codec} holds at most {encode.LARGEST_SIDE_PX[codec]} pixels a side"
         return Outcome(PageError("too_long", message), None, None, np.ones(importance.shape, np.int8), {})
     start = perf_counter()
-    threshold = settings.importance.threshold
     levels = resolution.choose_levels(
-        luma_of(pixels), importance, prepared.masked, grid, threshold, dpi, settings.resolution
+        luma_of(pixels), importance, prepared.masked, grid, dpi, settings.importance, settings.resolution
     )
     quality, seconds_encode, seconds_check = settings.encode.quality, perf_counter() - start, 0.0
     for attempt in range(1, settings.legibility.max_attempts + 1):

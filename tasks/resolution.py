@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from configs.settings import ResolutionSettings
+from configs.settings import ImportanceSettings, ResolutionSettings
 from tasks.ink import luma_of, stroke_mask
 from tasks.tiles import TileGrid, masked_fraction
 
@@ -24,29 +24,32 @@ def choose_levels(
     importance: np.ndarray,
     must_keep: np.ndarray,
     grid: TileGrid,
-    threshold: float,
     dpi: float,
+    what_counts: ImportanceSettings,
     settings: ResolutionSettings,
 ) -> np.ndarray:
     """Return the level of every tile: the coarsest whose reconstruction error stays within the tile's budget.
 
-    A tile whose importance reaches the threshold, or that must be kept, stays at level 1. Below the threshold the
-    budget grows from half of `settings.error_budget` to the whole of it as the importance falls to 0.
+    A tile whose importance reaches the threshold, or that must be kept, stays at level 1. One in doubt, whose
+    importance comes near the threshold, falls to level 2 at most. Below the threshold the budget grows from half of
+    `settings.error_budget` to the whole of it as the importance falls to 0.
 
     Args:
         luma: (height, width) uint8.
         importance: (n_rows, n_cols) float32 in [0, 1].
         must_keep: (n_rows, n_cols) bool, tiles that hold words which OCR did read.
         grid: The page's tiles.
-        threshold: Importance from which a tile keeps its full resolution.
         dpi: Resolution of the page.
+        what_counts: From which importance a tile keeps its full resolution, and from which it is in doubt.
         settings: Error budget and harshest level.
 
     Returns:
         (n_rows, n_cols) int8, each 1, 2, 4 or 8.
     """
     levels = np.ones((grid.n_rows, grid.n_cols), np.int8)
+    threshold = what_counts.threshold
     free = ~((importance >= threshold) | must_keep)
+    in_doubt = importance >= what_counts.doubt * threshold
     if not free.any():
         return levels
     budget = settings.error_budget * (1.0 - 0.5 * np.clip(importance / max(threshold, 1e-6), 0.0, 1.0))
@@ -54,7 +57,7 @@ def choose_levels(
         if level <= settings.harshest_level:
             error = tile_errors(luma, reduced(luma, level), level, grid, dpi)
             # a finer level that failed rules out the coarser ones: levels stay monotone in the budget
-            free = free & (error <= budget)
+            free = free & (error <= budget) & ((level == LEVELS[1]) | ~in_doubt)
             levels[free] = level
     return levels
 

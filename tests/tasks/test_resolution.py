@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.settings import ResolutionSettings
+from configs.settings import ImportanceSettings, ResolutionSettings
 from tasks.ink import stroke_mask
 from tasks.resolution import LEVELS, choose_levels, count_levels, reduced, rescale, restored
 from tasks.tiles import TileGrid, tile_grid
@@ -14,10 +14,11 @@ from tasks.tiles import TileGrid, tile_grid
 DPI = 150.0
 
 
-def plan(luma, importance, *, keep=None, threshold=0.5, **options):
+def plan(luma, importance, *, keep=None, threshold=0.5, doubt=1.0, **options):
     grid = tile_grid(*luma.shape, DPI)
     kept = np.zeros(importance.shape, bool) if keep is None else keep
-    return choose_levels(luma, importance, kept, grid, threshold, DPI, ResolutionSettings(**options))
+    what_counts = ImportanceSettings(threshold=threshold, doubt=doubt)
+    return choose_levels(luma, importance, kept, grid, DPI, what_counts, ResolutionSettings(**options))
 
 
 def test_blank_paper_reaches_an_eighth_and_important_tiles_stay_whole():
@@ -30,6 +31,14 @@ def test_a_tile_with_words_stays_whole_whatever_the_network_says():
     luma = np.full((64, 64), 240, np.uint8)
     keep = np.array([[False, True], [False, False]])
     assert plan(luma, np.zeros((2, 2), np.float32), keep=keep).tolist() == [[8, 1], [8, 8]]
+
+
+def test_a_tile_in_doubt_keeps_half_its_resolution_though_it_looks_blank():
+    luma = np.full((32, 128), 240, np.uint8)
+    importance = np.array([[0.1, 0.24, 0.26, 0.5]], np.float32)
+    assert plan(luma, importance, doubt=0.5).tolist() == [[8, 8, 2, 1]]
+    assert plan(luma, importance, doubt=0.0).tolist() == [[2, 2, 2, 1]]
+    assert plan(luma, importance, doubt=0.5, harshest_level=1).tolist() == [[1, 1, 1, 1]]
 
 
 def test_a_thin_drawn_line_keeps_more_resolution_than_paper():
