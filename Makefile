@@ -13,7 +13,7 @@ export OMP_THREAD_LIMIT := 1
 export TF_CPP_MIN_LOG_LEVEL := 2
 
 BIN := .venv/bin
-CODE := configs tasks model flows scripts tests
+CODE := configs tasks model flows scripts benchmarks tests
 
 .PHONY: help compress sample test lint format setup clean distclean
 

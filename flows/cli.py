@@ -120,13 +120,30 @@ def train(
     ] = None,
     cache: Annotated[Path, typer.Option(help="Folder for what is worked out once.")] = Path(".cache"),
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pages, at most.")] = 12,
+    epochs: Annotated[int, typer.Option(min=1, help="Most epochs; it stops early when nothing improves.")] = 10,
+    batches: Annotated[int, typer.Option(min=1, help="Batches of 16 patches in an epoch.")] = 120,
+    rendered: Annotated[int, typer.Option(min=0, help="Pages to draw, beside the scans.")] = 160,
+    log_file: Annotated[
+        Path | None, typer.Option(help="Where the log goes; a temporary file without it.", metavar="FILE")
+    ] = None,
 ) -> None:
-    """Train the importance network."""
-    with _no_traceback(None):
-        from model.training import train_model
+    """Train the importance network; the same command goes on where a stopped training was.
 
-        _print_json(train_model(data, weights, out, cache, seed, epochs))
+    Progress is in the log, in the Prefect UI if there is a server, and for TensorBoard in OUT/checkpoints.
+    """
+    with _no_traceback(log_file) as (run_id, log_path):
+        from flows.temporary_api import PrefectApi
+        from flows.train import train_importance
+
+        _say(f"training {run_id} starts; log: {log_path}")
+        with PrefectApi(log_path) as api, api.connected():
+            from flows.logs import log_to_file
+
+            log_to_file(log_path)  # once more: Prefect brings its own
+            metrics = train_importance(
+                out, data, weights, cache, seed=seed, epochs=epochs, batches_per_epoch=batches, rendered=rendered
+            )
+        _print_json(metrics)
 
 
 @app.command()
@@ -136,12 +153,18 @@ def evaluate(
     cache: Annotated[Path, typer.Option(help="Folder for what is worked out once.")] = Path(".cache"),
     split: Annotated[str, typer.Option(help="Which scans: test or train.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Folder for the figures and the model card.")] = None,
+    plots: Annotated[
+        Path | None, typer.Option(help="Folder for plots and for heatmaps of the worst pages.", metavar="FOLDER")
+    ] = None,
+    rotated: Annotated[
+        bool, typer.Option(help="Also turn every page by 90, 180 and 270 degrees; takes minutes the first time.")
+    ] = True,
 ) -> None:
     """Measure the importance network against the ground truth, beside the OCR mask alone."""
     with _no_traceback(None):
         from model.evaluation import evaluate_model
 
-        _print_json(evaluate_model(data, model, cache, split, out))
+        _print_json(evaluate_model(data, model, cache, split, out, plots=plots, rotated=rotated))
 
 
 def _compress(

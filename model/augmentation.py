@@ -1,16 +1,18 @@
-"""Augmentation: a window as another scanner, another sheet or another hand would have given it."""
+"""Augmentation: a patch as another scanner, another sheet or another hand would have given it."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from tasks.tiles import CORE_PX, WINDOW_PX
+from tasks.tiles import CORE_PX
 
 MASK_DROPOUT = 0.5
-"""Share of windows that lose their OCR mask, so that the network does not lean on it."""
-LEAST_STROKE_PX = 6.0
+"""Share of patches that lose their OCR mask, so that the network does not lean on it."""
+LEAST_STROKE_PX = 8.0
 """Full-ink pixels of a drawn stroke in a tile from which the tile is one of writing."""
+LEAST_STROKE_CONTRAST = 25.0
+"""Grey levels by which such a stroke must change the tile somewhere."""
 
 _INKS = ((20, 20, 25), (25, 30, 90), (60, 50, 45), (150, 30, 40), (20, 80, 60), (90, 90, 95), (60, 40, 120))
 _SCRIPTS = (
@@ -22,41 +24,16 @@ _SCRIPTS = (
 _LETTERS = list("aabcdeeefghiiklmnnooprrssttuvwxyzABCDEFGHJKLMNPRSTW0123456789.,-&$ ")
 
 
-def vary_place(plane: np.ndarray, row: int, col: int, rng: np.random.Generator) -> np.ndarray:
-    """Cut the window of a tile turned by 0, 90, 180 or 270 degrees, half of the time also skewed and scaled a little.
+def vary_scan(patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a patch with other tone, ink, sharpness, noise and compression, and often without its mask.
 
     Args:
-        plane: (h, w, 4) uint8 page with one window's width drawn out on all sides.
-        row: Tile's row.
-        col: Tile's column.
-        rng: Source of chance.
-
-    Returns:
-        (96, 96, 4) uint8, the tile in the middle as in `tasks.tiles.cut_windows`.
-    """
-    top, left = WINDOW_PX + row * CORE_PX - WINDOW_PX // 2, WINDOW_PX + col * CORE_PX - WINDOW_PX // 2
-    reach = WINDOW_PX + CORE_PX  # holds a window turned by a few degrees
-    region = plane[top : top + reach, left : left + reach]
-    region = np.rot90(region, int(rng.integers(4)))
-    margin = (reach - WINDOW_PX) // 2
-    if rng.random() < 0.5:
-        return np.ascontiguousarray(region[margin:-margin, margin:-margin])
-    middle = (reach - 1) / 2
-    matrix = cv2.getRotationMatrix2D((middle, middle), float(rng.normal(0, 2.0)), float(rng.uniform(0.95, 1.05)))
-    matrix[:, 2] = matrix[:, 2] + rng.uniform(-1.0, 1.0, 2) - margin
-    # The region is larger than the window by more than such a turn needs: nothing is drawn out here.
-    return cv2.warpAffine(np.ascontiguousarray(region), matrix, (WINDOW_PX, WINDOW_PX), flags=cv2.INTER_LINEAR)
-
-
-def vary_scan(window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a window with other tone, ink, sharpness, noise and compression, and often without its mask.
-
-    Args:
-        window: (96, 96, 4) uint8.
+        patch: (side, side, 4) uint8.
         rng: Source of chance.
     """
-    colours: np.ndarray = window[..., :3].astype(np.float32)
-    paper = np.percentile(colours[::4, ::4].reshape(-1, 3), 80, axis=0).astype(np.float32)
+    side = patch.shape[0]
+    colours: np.ndarray = patch[..., :3].astype(np.float32)
+    paper = np.percentile(colours[::8, ::8].reshape(-1, 3), 80, axis=0).astype(np.float32)
     if rng.random() < 0.3:
         colours = paper + (colours - paper) * np.float32(rng.uniform(0.4, 1.0))  # faded ink
     if rng.random() < 0.5:
@@ -64,14 +41,14 @@ def vary_scan(window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         colours = colours * gain.astype(np.float32) + np.float32(rng.uniform(-12, 12))
     if rng.random() < 0.2:
         colours = np.repeat(colours.mean(axis=2, keepdims=True), 3, axis=2)
-    if rng.random() < 0.2:  # a shadow or a fold across the window
-        slope = rng.normal(0, 12, 2) / WINDOW_PX
-        rows, cols = np.mgrid[:WINDOW_PX, :WINDOW_PX].astype(np.float32) - WINDOW_PX / 2
+    if rng.random() < 0.2:  # a shadow across the patch
+        slope = rng.normal(0, 0.06, 2)  # grey levels a pixel
+        rows, cols = np.mgrid[:side, :side].astype(np.float32) - side / 2
         colours += (slope[0] * rows + slope[1] * cols)[..., np.newaxis].astype(np.float32)
     if rng.random() < 0.3:
         colours = cv2.GaussianBlur(colours, (0, 0), float(rng.uniform(0.3, 1.1)))
     if rng.random() < 0.4:
-        grain: np.ndarray = rng.standard_normal((WINDOW_PX, WINDOW_PX), np.float32) * np.float32(rng.uniform(0.5, 6.0))
+        grain: np.ndarray = rng.standard_normal((side, side), np.float32) * np.float32(rng.uniform(0.5, 6.0))
         if rng.random() < 0.4:
             grain = cv2.GaussianBlur(grain, (0, 0), 1.0) * np.float32(2.0)
         colours += grain[..., np.newaxis]
@@ -81,41 +58,75 @@ def vary_scan(window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.3:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))]
         pixels = np.asarray(cv2.imdecode(cv2.imencode(".jpg", pixels, quality)[1], cv2.IMREAD_COLOR))
-    varied = np.empty_like(window)
+    varied = np.empty_like(patch)
     varied[..., :3] = pixels
-    varied[..., 3] = 0 if rng.random() < MASK_DROPOUT else np.where(window[..., 3] > 127, 255, 0)
+    varied[..., 3] = 0 if rng.random() < MASK_DROPOUT else patch[..., 3]
     return varied
 
 
-def write_on(window: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float | None]:
-    """Write on a window of blank paper, by hand or with a stamp.
+def write_on(
+    patch: np.ndarray, label: np.ndarray, weight: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Write on a patch, by hand or with a stamp, wherever chance will have it; the mask knows nothing of it.
 
     Args:
-        window: (96, 96, 4) uint8 without ink.
+        patch: (side, side, 4) uint8.
+        label: (n, n) float32, of the tiles in the patch's middle.
+        weight: (n, n) float32.
         rng: Source of chance.
 
     Returns:
-        The written window without a mask, and its label: 1 if the tile in the middle holds strokes, 0 if only its
-        surroundings do, None if it is too little to say.
+        The written patch, label and weight: tiles with visible strokes become important, those with a trace of them
+        are not judged.
     """
-    zoom = 4
-    canvas = np.zeros((WINDOW_PX * zoom, WINDOW_PX * zoom), np.uint8)
-    thickness = int(np.clip(rng.normal(2.2, 1.0), 0.7, 5.0) * zoom)
-    draw = (_draw_cursive, _draw_cursive, _draw_script, _draw_stamp)[int(rng.integers(4))]
-    for _ in range(int(rng.integers(1, 4))):
-        draw(canvas, thickness, rng)
-    alpha = cv2.resize(canvas, (WINDOW_PX, WINDOW_PX), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    core = slice((WINDOW_PX - CORE_PX) // 2, (WINDOW_PX + CORE_PX) // 2)
-    amount = float(alpha[core, core].sum())
-    label = 1.0 if amount >= LEAST_STROKE_PX else 0.0 if amount == 0 else None
+    side, n_tiles = patch.shape[0], label.shape[0]
+    strokes = np.zeros((side, side), np.float32)
+    for _ in range(int(rng.integers(1, 5))):
+        _lay(_drawn(rng), strokes, rng)
     ink = np.array(_INKS[int(rng.integers(len(_INKS)))], np.float32) + rng.normal(0, 10, 3)
-    strength = float(rng.uniform(0.3, 1.0))
-    texture = 1 + rng.normal(0, 0.12, alpha.shape)  # pencil and dry pens skip
-    alpha = np.clip(alpha * texture * strength, 0, 1)[..., np.newaxis]
-    written = window.copy()
-    written[..., :3] = np.clip(window[..., :3] * (1 - alpha) + ink * alpha, 0, 255)
-    written[..., 3] = 0
-    return written, label
+    texture = 1 + rng.normal(0, 0.12, strokes.shape)  # pencil and dry pens skip
+    cover = np.clip(strokes * texture * rng.uniform(0.3, 1.0), 0, 1)[..., np.newaxis]
+    before = patch[..., :3].astype(np.float32)
+    after = np.clip(before * (1 - cover) + ink * cover, 0, 255)
+    written = patch.copy()
+    written[..., :3] = after
+    margin = (side - n_tiles * CORE_PX) // 2
+    middle = np.s_[margin : side - margin, margin : side - margin]
+
+    def tiles(plane: np.ndarray) -> np.ndarray:
+        return np.asarray(plane[middle].reshape(n_tiles, CORE_PX, n_tiles, CORE_PX))
+
+    amount = tiles(strokes).sum(axis=(1, 3))
+    contrast = tiles(np.abs((after - before).mean(axis=2))).max(axis=(1, 3))
+    has_strokes = (amount >= LEAST_STROKE_PX) & (contrast > LEAST_STROKE_CONTRAST)
+    has_trace = (amount > 0) & ~has_strokes & (label == 0)
+    return (
+        written,
+        np.where(has_strokes, np.float32(1), label),
+        np.where(has_trace, np.float32(0), np.where(has_strokes & (label == 0), np.float32(1), weight)),
+    )
+
+
+def _drawn(rng: np.random.Generator) -> np.ndarray:
+    """Return (side, side) float32 of one piece of writing or more, 0 to 1; the side is 96, 160 or 224 px."""
+    side = int(rng.choice([96, 160, 224]))
+    zoom = 4 if side == 96 else 2
+    canvas = np.zeros((side * zoom, side * zoom), np.uint8)
+    thickness = int(np.clip(rng.normal(2.2, 1.0), 0.7, 5.0) * zoom)
+    for _ in range(1 if side == 96 else int(rng.integers(1, 4))):
+        draw = (_draw_cursive, _draw_cursive, _draw_script, _draw_stamp)[int(rng.integers(4))]
+        draw(canvas, thickness, rng)
+    small = cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32) / 255
+
+
+def _lay(piece: np.ndarray, strokes: np.ndarray, rng: np.random.Generator) -> None:
+    """Lay a piece of writing somewhere on the plane of strokes; some of it may lie outside."""
+    side, reach = piece.shape[0], strokes.shape[0]
+    row, col = (int(place) for place in rng.integers(-side // 2, reach - side // 2, 2))
+    top, left, bottom, right = max(row, 0), max(col, 0), min(row + side, reach), min(col + side, reach)
+    part = strokes[top:bottom, left:right]
+    np.maximum(part, piece[top - row : bottom - row, left - col : right - col], out=part)
 
 
 def _draw_cursive(canvas: np.ndarray, thickness: int, rng: np.random.Generator) -> None:

@@ -1,4 +1,4 @@
-"""Dataset: marked scans become tiles with labels, cut and masked as the pipeline would do it."""
+"""Dataset: scans with their words and their truth, and which of them train and which validate."""
 
 from __future__ import annotations
 
@@ -9,37 +9,23 @@ import multiprocessing
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from configs.settings import LimitSettings, OcrSettings
-from model.truth import PageTruth, Scan, TruthLine, TruthRegion, read_truth
-from tasks import kinds, ocr, pages, tiles
+from model.truth import PageTruth, Scan, read_truth
+from tasks import kinds, ocr, pages
 from tasks.errors import PageError
-from tasks.ink import luma_of
+from tasks.tiles import CORE_PX
 
 logger = logging.getLogger(__name__)
 
-INK_STD = 8.0
-"""Luma standard deviation of a patch above which it holds ink."""
-LITTLE_INK_STD = 16.0
-"""Luma standard deviation below which a patch holds little ink: grain, show-through, the edge of a stroke."""
-EMPTY_STD = 4.0
-"""Luma standard deviation below which a patch inside a line's outline is taken for bare paper."""
-WRITING_STD = 24.0
-"""Luma standard deviation above which a tile of an unmarked, hand-written page is taken for writing."""
-TEXT_FRACTION = 0.04
-"""Share of a tile that text must cover for the tile to be one of text."""
-SURE_CONFIDENCE = 80.0
-"""Tesseract's confidence from which an unmarked word is taken for text."""
+RENDERED = "rendered"
+"""Collection of the pages that the program draws for its training."""
 LARGEST_TRAINING_PIXELS = 40_000_000
 """Unmarked pages of more pixels are not worth their OCR here."""
-
-# Written by hand throughout, and not marked: whatever has strong ink there is writing (or the line it stands on).
-HANDWRITTEN_COLLECTIONS = frozenset({"noteshrink-notes"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,25 +41,10 @@ class MarkedPage:
 
 
 @dataclass(frozen=True, eq=False)
-class TileTruth:
-    """What the truth says of each tile of a page, row by row; every array is (n_tiles,) bool.
-
-    printed, handwritten: at least 4 % of the tile lies in such lines and there is ink in that part.
-    marked: any pixel of the tile lies in a line.
-    blank, little_ink: no ink, or little, in the whole tile (whether marked or not).
-    """
-
-    printed: np.ndarray
-    handwritten: np.ndarray
-    marked: np.ndarray
-    blank: np.ndarray
-    little_ink: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
 class LabelledTiles:
     """A page's plane with the label and weight of each tile, row by row.
 
+    plane: (n_rows * 32, n_cols * 32, 4) uint8 as `tasks.tiles.work_plane` gives it.
     label: (n_tiles,) float32, 1 important, 0 not. weight: (n_tiles,) float32, 0 where nobody knows.
     handwritten: (n_tiles,) bool. masked: (n_tiles,) float32, the share that the OCR mask covers.
     """
@@ -84,6 +55,11 @@ class LabelledTiles:
     weight: np.ndarray
     handwritten: np.ndarray
     masked: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_rows, n_cols) of the tiles."""
+        return self.plane.shape[0] // CORE_PX, self.plane.shape[1] // CORE_PX
 
 
 def read_words_cached(scans: Sequence[Scan], cache: Path, settings: OcrSettings, processes: int = 2) -> None:
@@ -119,91 +95,6 @@ def read_marked_page(scan: Scan, cache: Path, settings: OcrSettings) -> MarkedPa
     if truth is not None and not (truth.lines or truth.regions):
         truth = None
     return MarkedPage(scan, page.pixels, kinds.page_kind(page), dpi, words, truth)
-
-
-def tile_truth(luma: np.ndarray, lines: Sequence[TruthLine], grid: tiles.TileGrid) -> TileTruth:
-    """Say of each tile whether it holds marked text, judged on the page's own pixels.
-
-    Args:
-        luma: (height, width) uint8.
-        lines: Marked lines of the page.
-        grid: The page's tiles; those at the edge count only what lies on the page.
-    """
-    whole = np.ones(luma.shape, bool)
-    area = _tile_sums(whole, grid)
-    has_text: dict[str, np.ndarray] = {}
-    marked = np.zeros(grid.n_tiles, bool)
-    for kind in ("printed", "handwritten"):
-        region = fill_polygons([line.polygon for line in lines if line.kind == kind], luma.shape)
-        share = _tile_sums(region, grid) / area
-        has_text[kind] = (share >= TEXT_FRACTION) & (_tile_std(luma, region, grid) > INK_STD)
-        marked |= share > 0
-    std = _tile_std(luma, whole, grid)
-    return TileTruth(has_text["printed"], has_text["handwritten"], marked, std < INK_STD, std < LITTLE_INK_STD)
-
-
-def label_tiles(page: MarkedPage, dpi: float | None = None) -> LabelledTiles:
-    """Cut a page into tiles and label them; a tile that the truth is silent about gets weight 0.
-
-    Important: tiles of marked text with ink in it, tiles of regions marked as text with much ink, and tiles of words
-    that Tesseract read with confidence. Unimportant: tiles without a mark and without ink, on marked pages also those
-    with little ink. Not judged: ink without a mark (stamps, letterheads and notes are often not marked), pictures.
-
-    Args:
-        page: The page with its words and truth.
-        dpi: Resolution to cut by instead of the page's own, to see it as if it were scanned larger or smaller.
-    """
-    height_px, width_px = page.pixels.shape[:2]
-    grid = tiles.tile_grid(height_px, width_px, dpi or page.dpi)
-    mask = ocr.text_mask(page.words, height_px, width_px)
-    luma = luma_of(page.pixels)
-    found = tile_truth(luma, page.truth.lines if page.truth else (), grid)
-    std = _tile_std(luma, np.ones(luma.shape, bool), grid)
-    has_text, handwritten = found.printed | found.handwritten, found.handwritten
-    weight = np.zeros(grid.n_tiles, np.float32)
-    weight[found.blank & ~found.marked] = 1.0
-    if page.truth is not None:
-        weight[found.little_ink & ~found.blank & ~found.marked] = 0.7
-        weight[(std < EMPTY_STD) & found.marked] = 0.5
-        for region in page.truth.regions:
-            inside = _tile_sums(fill_polygons([region.polygon], luma.shape), grid) > 0
-            weight[inside] = 0.0
-            if region.kind == "text":
-                has_text = has_text | (inside & (std > LITTLE_INK_STD))
-                weight[inside & (std < EMPTY_STD)] = 0.5
-    elif page.scan.collection in HANDWRITTEN_COLLECTIONS:
-        handwritten = std > WRITING_STD
-        has_text = has_text | handwritten
-    sure = [word for word in page.words if word.confidence >= SURE_CONFIDENCE and len(word.text) >= 3]
-    read = tiles.masked_fraction(ocr.text_mask(sure, height_px, width_px), grid).ravel() >= 2 * TEXT_FRACTION
-    has_text = has_text | (read & (std > LITTLE_INK_STD))
-    weight[has_text] = 1.0
-    return LabelledTiles(
-        scan=page.scan,
-        plane=tiles.work_plane(page.pixels, mask, grid),
-        label=has_text.astype(np.float32),
-        weight=weight,
-        handwritten=handwritten,
-        masked=tiles.masked_fraction(mask, grid).ravel(),
-    )
-
-
-def shifted_page(page: MarkedPage, row_px: int, col_px: int) -> MarkedPage:
-    """Return a page without its first rows and columns, so that the tiles' borders fall elsewhere on the text."""
-    offset = np.array([row_px, col_px], np.float64)
-    truth = page.truth and PageTruth(
-        tuple(TruthLine(line.polygon - offset, line.text, line.kind) for line in page.truth.lines),
-        tuple(TruthRegion(region.polygon - offset, region.kind) for region in page.truth.regions),
-    )
-    words = []
-    for word in page.words:
-        top, left = max(0, word.row_px - row_px), max(0, word.col_px - col_px)
-        height = word.row_px + word.height_px - row_px - top
-        width = word.col_px + word.width_px - col_px - left
-        if height > 0 and width > 0:
-            words.append(replace(word, row_px=top, col_px=left, height_px=height, width_px=width))
-    pixels = np.ascontiguousarray(page.pixels[row_px:, col_px:])
-    return replace(page, pixels=pixels, words=tuple(words), truth=truth)
 
 
 def training_scans(scans: Sequence[Scan]) -> tuple[Scan, ...]:
@@ -265,14 +156,6 @@ def split_documents(
     return training, tuple(scan for scan in scans if scan.document in validation)
 
 
-def fill_polygons(polygons: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    """Return (height, width) bool, True inside any of the polygons, each (n, 2) of (row_px, col_px)."""
-    inside = np.zeros(shape[:2], np.uint8)
-    for polygon in polygons:
-        cv2.fillPoly(inside, [np.round(polygon[:, ::-1]).astype(np.int32)], 1)
-    return inside > 0
-
-
 def _words_path(scan: Scan, cache: Path, settings: OcrSettings) -> Path:
     digest = hashlib.sha256(scan.path.read_bytes())
     digest.update(settings.model_dump_json().encode())
@@ -294,20 +177,3 @@ def _cache_words(scan: Scan, cache: Path, settings: OcrSettings) -> None:
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.write_text(json.dumps({"problem": problem, "words": [asdict(word) for word in words]}), encoding="utf-8")
     draft.replace(path)
-
-
-def _tile_sums(values: np.ndarray, grid: tiles.TileGrid) -> np.ndarray:
-    """Return (n_tiles,) float64: the sum over each tile of a (height, width) plane."""
-    starts = np.arange(max(grid.n_rows, grid.n_cols)) * grid.tile_px
-    rows = np.add.reduceat(values, starts[: grid.n_rows], axis=0, dtype=np.float64)
-    sums: np.ndarray = np.add.reduceat(rows, starts[: grid.n_cols], axis=1)
-    return sums.ravel()
-
-
-def _tile_std(luma: np.ndarray, region: np.ndarray, grid: tiles.TileGrid) -> np.ndarray:
-    """Return (n_tiles,) float64: the standard deviation of the luma in each tile's part of `region`, 0 without any."""
-    count = np.maximum(_tile_sums(region, grid), 1)
-    plane = np.where(region, luma, 0).astype(np.float64)
-    mean = _tile_sums(plane, grid) / count
-    std: np.ndarray = np.sqrt(np.maximum(_tile_sums(plane * plane, grid) / count - mean * mean, 0))
-    return std

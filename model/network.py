@@ -1,4 +1,4 @@
-"""Network: MobileNetV2 with a fourth input channel for the OCR mask, one sigmoid at its end."""
+"""Network: MobileNetV2 with a fourth input channel for the OCR mask, one sigmoid for each tile at its end."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ import keras
 import numpy as np
 
 from tasks.errors import ConfigError
-from tasks.tiles import WINDOW_PX
+from tasks.tiles import CORE_PX, PATCH_MARGIN_PX
 
 ALPHA = 0.35
 BACKBONE = "mobilenetv2_0.35"
+_IMAGENET_PX = 224
+# Layers of the backbone with their stride, the channels that are made of them first, and what each tile takes of them.
+_FINE_LAYERS = (
+    ("block_13_expand_relu", 16, 48, 64),
+    ("block_6_expand_relu", 8, 24, 48),
+    ("block_3_expand_relu", 4, 12, 32),
+)
+_COARSE_WIDTH, _HEAD_WIDTH = 64, 32
 WEIGHTS_FILE = "mobilenet_v2_0.35_224_no_top.weights.h5"
 WEIGHTS_VARIABLE = "FOLIOPRESS_WEIGHTS"
 DEFAULT_WEIGHTS = Path(__file__).resolve().parents[2] / "shared" / "weights"
@@ -34,31 +42,66 @@ def weights_file(given: Path | None = None) -> Path:
 
 
 def build_network(weights: Path | None = None) -> keras.Model:
-    """Build the network: (n, 96, 96, 4) uint8 windows in, (n, 1) float32 importance in [0, 1] out.
+    """Build the network: (n, h, w, 4) uint8 patches in, (n, h / 32 - 3, w / 32 - 3, 1) float32 importance out.
 
-    Batch norm is held: `hold_batch_norm` says why.
+    It is fully convolutional: one number for each tile of a patch, from what lies within the tile and round it. The
+    backbone's last layer, a cell for every 32 px, knows what is there; finer layers know where it ends, which decides
+    whether the foot of a line still reaches into a tile. From each of them a square of cells that spans the tile is
+    taken, and all are weighed together.
+
+    Every halving moves the middles of the cells right and down by half a pixel of its scale, so that in a layer of
+    stride s cell j looks at pixel s * j + s - 1. A patch therefore begins a tile and a half before its first tile, and
+    the cells that do not belong to a tile are cropped; `_tile_cells` does that sum.
+
+    With ImageNet weights batch norm is held: `hold_batch_norm` says why.
 
     Args:
         weights: ImageNet weights of the three-channel backbone; random ones without it.
     """
-    windows = keras.Input((WINDOW_PX, WINDOW_PX, 4), dtype="uint8", name="windows")
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(windows)
+    patches = keras.Input((None, None, 4), dtype="uint8", name="patches")
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(patches)
+    coarse, *fine = _backbone(weights)(scaled)
+    coarse = keras.layers.Dropout(0.2, name="dropout")(coarse)
+    branches = [_relu(_COARSE_WIDTH, 1, name="tile_32")(keras.layers.Cropping2D(((1, 2), (1, 2)))(coarse))]
+    for cells, (_, stride, narrow, width) in zip(fine, _FINE_LAYERS, strict=True):
+        branches.append(_tile_cells(cells, stride, narrow, width))
+    features = _relu(_HEAD_WIDTH, 1, name="tile")(keras.layers.Concatenate()(branches))
+    features = keras.layers.Dropout(0.1, name="tile_dropout")(features)
+    importance = keras.layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name="importance")(features)
+    return keras.Model(patches, importance, name="foliopress_importance")
+
+
+def _backbone(weights: Path | None) -> keras.Model:
+    """Return MobileNetV2 without its top: its last layer and the finer ones that the tiles are read from."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras wonders about four channels
-        backbone = keras.applications.MobileNetV2(
-            input_shape=(WINDOW_PX, WINDOW_PX, 4),
-            alpha=ALPHA,
-            include_top=False,
-            weights=None,
-            pooling="avg",
-            name=BACKBONE,
+        whole = keras.applications.MobileNetV2(
+            input_shape=(None, None, 4), alpha=ALPHA, include_top=False, weights=None
         )
     if weights is not None:
-        load_three_channels(backbone, weights)
-    hold_batch_norm(backbone)
-    features = keras.layers.Dropout(0.2, name="dropout")(backbone(scaled))
-    importance = keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="importance")(features)
-    return keras.Model(windows, importance, name="foliopress_importance")
+        load_three_channels(whole, weights)
+        hold_batch_norm(whole)
+    fine = [whole.get_layer(name).output for name, *_ in _FINE_LAYERS]
+    return keras.Model(whole.input, [whole.output, *fine], name=BACKBONE)
+
+
+def _tile_cells(cells: Any, stride: int, narrow: int, width: int) -> Any:
+    """Read each tile from the square of cells that spans it: 32 / stride + 1 each way, both its edges included.
+
+    Args:
+        cells: (n, h / stride, w / stride, channels).
+        stride: Pixels from one cell to the next.
+        narrow: Channels that are made of the cells first.
+        width: Features of each tile.
+    """
+    per_tile = CORE_PX // stride
+    first = PATCH_MARGIN_PX // stride - 1
+    cells = keras.layers.Cropping2D(((first, first + 1), (first, first + 1)))(_relu(narrow, 1)(cells))
+    return _relu(width, per_tile + 1, strides=per_tile, name=f"tile_{stride}")(cells)
+
+
+def _relu(filters: int, size: int, **options: Any) -> keras.layers.Layer:
+    return keras.layers.Conv2D(filters, size, activation="relu", padding="valid", **options)
 
 
 def hold_batch_norm(backbone: keras.Model) -> None:
@@ -79,7 +122,7 @@ def load_three_channels(backbone: Any, weights: Path) -> None:
         ConfigError: If the file does not fit the network.
     """
     original = keras.applications.MobileNetV2(
-        input_shape=(WINDOW_PX, WINDOW_PX, 3), alpha=ALPHA, include_top=False, weights=None, pooling="avg"
+        input_shape=(_IMAGENET_PX, _IMAGENET_PX, 3), alpha=ALPHA, include_top=False, weights=None
     )
     try:
         original.load_weights(str(weights))
@@ -103,8 +146,8 @@ def load_network(path: Path) -> keras.Model:
         network = keras.saving.load_model(str(path), compile=False, safe_mode=True)
     except Exception as error:  # Keras raises what its readers do: ValueError, KeyError, OSError, TypeError …
         raise ConfigError(f"{path} cannot be loaded as a network: {type(error).__name__}: {error}") from error
-    if network.input_shape != (None, WINDOW_PX, WINDOW_PX, 4) or network.output_shape != (None, 1):
+    if network.input_shape != (None, None, None, 4) or network.output_shape != (None, None, None, 1):
         raise ConfigError(
-            f"{path}: takes {network.input_shape} and gives {network.output_shape}, not windows and scores"
+            f"{path}: takes {network.input_shape} and gives {network.output_shape}, not patches and scores"
         )
     return network

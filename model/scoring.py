@@ -1,11 +1,11 @@
-"""Score: windows in, importance out, in fixed batches, so that a tile's score does not depend on its neighbours."""
+"""Score: patches of a page in, importance of its tiles out; fixed shapes keep a score independent of other pages."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -13,14 +13,17 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from tasks.errors import ConfigError
-from tasks.tiles import CORE_PX, WINDOW_PX, TileGrid, cut_windows
+from tasks.tiles import CORE_PX, PATCH_PX, PATCH_TILES, TileGrid, count_patches, cut_patches, join_patches
 
 SHIPPED = Path(__file__).resolve().parent / "weights"
 """Folder of the trained model that comes with the program."""
 LITERT_FILE = "model.tflite"
 KERAS_FILE = "model.keras"
-BATCH = 64
-"""Windows in each call of the network; the last batch is filled up, so that every call has the same shape."""
+PATCHES_AT_ONCE = 16
+"""Patches of one page or several that are handed to a scorer together."""
+GPU_BATCH = 16
+CPU_BATCH = 1
+"""Patches in each call of the network: one patch's activations fill a core's cache. The last batch is filled up."""
 
 ScorerName = Literal["litert-cpu", "tf-gpu"]
 
@@ -36,8 +39,8 @@ class Scorer(Protocol):
     def digest(self) -> str:
         """SHA-256 of the weights file."""
 
-    def score(self, windows: np.ndarray) -> np.ndarray:
-        """Return (n,) float32 in [0, 1] for (n, 96, 96, 4) uint8 windows; n may be 0."""
+    def score(self, patches: np.ndarray) -> np.ndarray:
+        """Return (n, 16, 16) float32 in [0, 1] for (n, 608, 608, 4) uint8 patches; n may be 0."""
 
 
 def load_scorer(folder: str | None = None, kind: Literal["auto", "litert-cpu", "tf-gpu"] = "auto") -> Scorer:
@@ -57,7 +60,7 @@ def load_scorer(folder: str | None = None, kind: Literal["auto", "litert-cpu", "
 
 
 def score_planes(scorer: Scorer, planes: Sequence[tuple[np.ndarray, TileGrid]]) -> list[np.ndarray]:
-    """Score the tiles of several pages in common batches; windows are cut batch by batch.
+    """Score the tiles of several pages in common batches; patches are cut batch by batch.
 
     Args:
         scorer: From `load_scorer`.
@@ -66,36 +69,36 @@ def score_planes(scorer: Scorer, planes: Sequence[tuple[np.ndarray, TileGrid]]) 
     Returns:
         For each page (n_tiles,) float32, row by row.
     """
-    found = [np.zeros(grid.n_tiles, np.float32) for _, grid in planes]
-    for places, windows in _batches(planes):
-        scores = scorer.score(windows)
+    found = [np.zeros((count_patches(grid), PATCH_TILES, PATCH_TILES), np.float32) for _, grid in planes]
+    for places, patches in _batches(planes):
+        scores = scorer.score(patches)
         start = 0
         for number, first, end in places:
             found[number][first:end] = scores[start : start + end - first]
             start += end - first
-    return found
+    return [join_patches(scores, grid) for scores, (_, grid) in zip(found, planes, strict=True)]
 
 
 def _batches(
     planes: Sequence[tuple[np.ndarray, TileGrid]],
 ) -> Iterator[tuple[list[tuple[int, int, int]], np.ndarray]]:
-    """Yield up to `BATCH` windows with the (page, first tile, end tile) that they came from."""
+    """Yield up to `PATCHES_AT_ONCE` patches with the (page, first patch, end patch) that they came from."""
     places: list[tuple[int, int, int]] = []
     parts: list[np.ndarray] = []
-    room = BATCH
+    room = PATCHES_AT_ONCE
     for number, (plane, grid) in enumerate(planes):
         if plane.shape != (grid.n_rows * CORE_PX, grid.n_cols * CORE_PX, 4):
             raise ValueError(f"a plane of shape {plane.shape} does not hold {grid.n_rows} x {grid.n_cols} tiles")
-        first = 0
-        while first < grid.n_tiles:
-            end = min(grid.n_tiles, first + room)
+        first, n_patches = 0, count_patches(grid)
+        while first < n_patches:
+            end = min(n_patches, first + room)
             places.append((number, first, end))
-            parts.append(cut_windows(plane, first, end))
+            parts.append(cut_patches(plane, first, end))
             room -= end - first
             first = end
             if room == 0:
                 yield places, np.concatenate(parts)
-                places, parts, room = [], [], BATCH
+                places, parts, room = [], [], PATCHES_AT_ONCE
     if parts:
         yield places, np.concatenate(parts)
 
@@ -119,20 +122,20 @@ class _LiteRtScorer:
             self._interpreter: Any = Interpreter(model_content=data, num_threads=1)
             self._input = self._interpreter.get_input_details()[0]["index"]
             self._output = self._interpreter.get_output_details()[0]["index"]
-            self._interpreter.resize_tensor_input(self._input, (BATCH, WINDOW_PX, WINDOW_PX, 4))
+            self._interpreter.resize_tensor_input(self._input, (CPU_BATCH, PATCH_PX, PATCH_PX, 4))
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ConfigError(f"{path} cannot be loaded by LiteRT: {error}") from error
 
-    def score(self, windows: np.ndarray) -> np.ndarray:
-        """Return (n,) float32 in [0, 1] for (n, 96, 96, 4) uint8 windows."""
+    def score(self, patches: np.ndarray) -> np.ndarray:
+        """Return (n, 16, 16) float32 in [0, 1] for (n, 608, 608, 4) uint8 patches."""
 
         def call(batch: np.ndarray) -> np.ndarray:
             self._interpreter.set_tensor(self._input, batch)
             self._interpreter.invoke()
             return np.asarray(self._interpreter.get_tensor(self._output))
 
-        return _in_batches(windows, call)
+        return in_batches(patches, CPU_BATCH, call)
 
 
 class _GpuScorer:
@@ -145,37 +148,48 @@ class _GpuScorer:
         self.digest = hashlib.sha256(data).hexdigest()
         if not _has_gpu():
             raise ConfigError("scorer tf-gpu: TensorFlow sees no GPU on this worker")
-        self._predict: Any = compiled_network(path)
+        import tensorflow as tf
 
-    def score(self, windows: np.ndarray) -> np.ndarray:
-        """Return (n,) float32 in [0, 1] for (n, 96, 96, 4) uint8 windows."""
-        return _in_batches(windows, lambda batch: np.asarray(self._predict(batch)))
+        # its 10 bits of mantissa would take scores further from the CPU's than the 1e-3 that we promise
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        self._predict: Any = compiled_network(path, GPU_BATCH)
+
+    def score(self, patches: np.ndarray) -> np.ndarray:
+        """Return (n, 16, 16) float32 in [0, 1] for (n, 608, 608, 4) uint8 patches."""
+        return in_batches(patches, GPU_BATCH, lambda batch: np.asarray(self._predict(batch)))
 
 
-def compiled_network(path: Path) -> Any:
-    """Return a trained network as a `tf.function` of (64, 96, 96, 4) uint8 windows; the oracle of the LiteRT file."""
+def compiled_network(path: Path, batch: int) -> Any:
+    """Return a trained network as a `tf.function` of (batch, 608, 608, 4) uint8; the oracle of the LiteRT file."""
     import tensorflow as tf
 
     from model.network import load_network
 
     network = load_network(path)
     return tf.function(
-        lambda batch: network(batch, training=False),
-        input_signature=[tf.TensorSpec((BATCH, WINDOW_PX, WINDOW_PX, 4), tf.uint8)],
+        lambda patches: network(patches, training=False),
+        input_signature=[tf.TensorSpec((batch, PATCH_PX, PATCH_PX, 4), tf.uint8)],
     )
 
 
-def _in_batches(windows: np.ndarray, call: Any) -> np.ndarray:
-    if windows.dtype != np.uint8 or windows.shape[1:] != (WINDOW_PX, WINDOW_PX, 4):
-        raise ValueError(f"windows of shape {windows.shape} and type {windows.dtype}; wanted are uint8 (n, 96, 96, 4)")
-    scores = np.zeros(len(windows), np.float32)
-    for first in range(0, len(windows), BATCH):
-        part = windows[first : first + BATCH]
-        batch = part
-        if len(part) < BATCH:
-            batch = np.zeros((BATCH, *windows.shape[1:]), np.uint8)
+def in_batches(patches: np.ndarray, size: int, call: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return (n, 16, 16) float32: what `call` gives for (n, 608, 608, 4) uint8 patches, `size` of them at a time.
+
+    The last batch is filled up with zeros, so that every call has the same shape.
+
+    Raises:
+        ValueError: If the patches have another shape or type.
+    """
+    if patches.dtype != np.uint8 or patches.shape[1:] != (PATCH_PX, PATCH_PX, 4):
+        raise ValueError(f"patches are {patches.dtype} {patches.shape}, not uint8 (n, {PATCH_PX}, {PATCH_PX}, 4)")
+    scores = np.zeros((len(patches), PATCH_TILES, PATCH_TILES), np.float32)
+    for first in range(0, len(patches), size):
+        part = patches[first : first + size]
+        batch = np.ascontiguousarray(part)
+        if len(part) < size:
+            batch = np.zeros((size, *patches.shape[1:]), np.uint8)
             batch[: len(part)] = part
-        scores[first : first + len(part)] = call(np.ascontiguousarray(batch)).reshape(-1)[: len(part)]
+        scores[first : first + len(part)] = call(batch).reshape(size, PATCH_TILES, PATCH_TILES)[: len(part)]
     return scores
 
 

@@ -22,6 +22,7 @@ DATA_VARIABLE = "FOLIOPRESS_DATA"
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 _HANDWRITTEN_LABELS = ("handwrit", "signature")
+_TYPEWRITTEN_LABEL = "typewrit"
 _HANDWRITTEN_MARK = "~~~"  # tapuscorpus writes it for each handwritten word
 _GRAPHIC_LABELS = ("graphic", "illustration", "stamp", "image", "figure", "ornament")
 _GRAPHIC_REGIONS = (
@@ -36,15 +37,22 @@ _TEXT_REGIONS = ("TextRegion", "TableRegion")
 # What follows a document's name in the names of its pages: `_0105`, `.003`, `__4_1345a_default`, `_11082_L-medium`.
 _PAGE_OF_DOCUMENT = re.compile(r"(__.*|[_.\-](page_?|FILE_)?\d+(_L-medium|_B)?(_(IMAGE|PAGE))?)$")
 _LETTERS_APART = ("stanford-letters",)  # one file is one letter, whatever the numbers in its name say
+# What the lines of these collections are where nothing about the line itself says otherwise.
+_TYPEWRITTEN_COLLECTIONS = ("ehri-typed", "tapuscorpus")
+_HANDWRITTEN_COLLECTIONS = ("hooker-handwriting",)
 
 
 @dataclass(frozen=True, eq=False)
 class TruthLine:
-    """One line of text; `polygon` is (n, 2) float64 of (row_px, col_px) in upright source pixels."""
+    """One line of text; `polygon` is (n, 2) float64 of (row_px, col_px) in upright source pixels.
+
+    Typewriting counts as print; `is_typewritten` tells it apart.
+    """
 
     polygon: np.ndarray
     text: str
     kind: LineKind
+    is_typewritten: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,10 +146,14 @@ def document_name(collection: str, stem: str) -> str:
 
 
 def read_truth(path: Path) -> PageTruth:
-    """Read one truth file: ALTO or PAGE (`.xml`), or boxes as SROIE writes them (`.csv`)."""
+    """Read one truth file: ALTO or PAGE (`.xml`), or boxes as SROIE writes them (`.csv`).
+
+    Args:
+        path: `<collection>/truth/<name>`; some collections are of one kind of writing throughout.
+    """
     if path.suffix == ".csv":
         return parse_boxes(path.read_text(encoding="utf-8", errors="replace"))
-    return parse_layout(path.read_bytes())
+    return parse_layout(path.read_bytes(), path.parent.parent.name)
 
 
 def parse_boxes(text: str) -> PageTruth:
@@ -162,10 +174,10 @@ def parse_boxes(text: str) -> PageTruth:
     return PageTruth(tuple(lines), ())
 
 
-def parse_layout(data: bytes) -> PageTruth:
+def parse_layout(data: bytes, collection: str = "") -> PageTruth:
     """Parse ALTO or PAGE XML: text lines, regions of text without lines, and regions of pictures.
 
-    Coordinates are taken as pixels of the page image.
+    Coordinates are taken as pixels of the page image. What a line's label leaves open the collection may say.
 
     Raises:
         xml.etree.ElementTree.ParseError: If the bytes are no XML.
@@ -179,7 +191,7 @@ def parse_layout(data: bytes) -> PageTruth:
         label = " ".join(labels.get(tag, "") for tag in element.get("TAGREFS", "").split())
         if name == "TextLine":
             if (polygon := _polygon(element)) is not None:
-                lines.append(_line(element, polygon, f"{label} {element.get('custom', '')}"))
+                lines.append(_line(element, polygon, f"{label} {element.get('custom', '')}".lower(), collection))
             continue
         is_graphic = name in _GRAPHIC_REGIONS or (
             name == "TextBlock" and any(word in label.lower() for word in _GRAPHIC_LABELS)
@@ -190,14 +202,20 @@ def parse_layout(data: bytes) -> PageTruth:
     return PageTruth(tuple(lines), tuple(regions))
 
 
-def _line(element: ElementTree.Element, polygon: np.ndarray, label: str) -> TruthLine:
+def _line(element: ElementTree.Element, polygon: np.ndarray, label: str, collection: str) -> TruthLine:
     if element.get("HPOS") is not None:
         text = " ".join(inner.get("CONTENT", "") for inner in element.iter() if _name(inner) == "String")
     else:
         own = [inner for inner in element if _name(inner) == "TextEquiv"]
         text = " ".join(part.text or "" for inner in own for part in inner if _name(part) == "Unicode")
-    by_hand = any(word in label.lower() for word in _HANDWRITTEN_LABELS) or text.startswith(_HANDWRITTEN_MARK)
-    return TruthLine(polygon, text, "handwritten" if by_hand else "printed")
+    by_hand = (
+        collection in _HANDWRITTEN_COLLECTIONS
+        or any(word in label for word in _HANDWRITTEN_LABELS)
+        or text.startswith(_HANDWRITTEN_MARK)
+    )
+    if by_hand:
+        return TruthLine(polygon, text, "handwritten")
+    return TruthLine(polygon, text, "printed", _TYPEWRITTEN_LABEL in label or collection in _TYPEWRITTEN_COLLECTIONS)
 
 
 def _polygon(element: ElementTree.Element) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Tile: a page's grid of tiles, and the windows that the network looks at."""
+"""Tile: a page's grid of tiles, and the patches of it that the network looks at."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ WORK_DPI = 150
 """Resolution at which tiles are judged."""
 CORE_PX = 32
 """Side of a tile at `WORK_DPI`: 0.21 inch on paper, about two lines of print."""
-WINDOW_PX = 96
-"""Side of what the network sees: the tile and a margin of one tile round it."""
+PATCH_TILES = 16
+"""Tiles each way that the network scores at once."""
+PATCH_MARGIN_PX = 48
+"""What the network sees round them on every side, a tile and a half."""
+PATCH_PX = PATCH_TILES * CORE_PX + 2 * PATCH_MARGIN_PX
 TILE_INCH = CORE_PX / WORK_DPI
 LEAST_TILE_PX = 8
 
@@ -99,22 +102,39 @@ def masked_fraction(mask: np.ndarray, grid: TileGrid) -> np.ndarray:
     return shares
 
 
-def cut_windows(plane: np.ndarray, first_tile: int = 0, end_tile: int | None = None) -> np.ndarray:
-    """Return the window of each tile, the tile in its middle, row by row; past the page its edge is drawn out.
+def count_patches(grid: TileGrid) -> int:
+    """Return how many patches hold all tiles of a grid; those of the last row and column may reach past it."""
+    return -(-grid.n_rows // PATCH_TILES) * -(-grid.n_cols // PATCH_TILES)
+
+
+def cut_patches(plane: np.ndarray, first: int = 0, end: int | None = None) -> np.ndarray:
+    """Return patches of a page, row by row, each with its margin; past the page its edge is drawn out.
 
     Args:
         plane: (n_rows * 32, n_cols * 32, 4) uint8, from `work_plane`.
-        first_tile: Number of the first tile wanted.
-        end_tile: Number after the last tile wanted; all of them without it.
+        first: Number of the first patch wanted.
+        end: Number after the last patch wanted; all of them without it.
 
     Returns:
-        (n_tiles, 96, 96, 4) uint8.
+        (n_patches, 608, 608, 4) uint8.
     """
-    margin = (WINDOW_PX - CORE_PX) // 2
-    n_cols = plane.shape[1] // CORE_PX
-    n_tiles = plane.shape[0] // CORE_PX * n_cols
-    numbers = np.arange(n_tiles)[first_tile:end_tile]
-    padded = np.pad(plane, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
-    views = np.lib.stride_tricks.sliding_window_view(padded, (WINDOW_PX, WINDOW_PX), axis=(0, 1))
-    cut = views[(numbers // n_cols) * CORE_PX, (numbers % n_cols) * CORE_PX]
-    return np.ascontiguousarray(np.moveaxis(cut, 1, -1))
+    height_px, width_px = plane.shape[:2]
+    step = PATCH_TILES * CORE_PX
+    per_row = -(-width_px // step)
+    numbers = range(-(-height_px // step) * per_row)[first:end]
+    patches = np.empty((len(numbers), PATCH_PX, PATCH_PX, plane.shape[2]), plane.dtype)
+    for slot, number in enumerate(numbers):
+        top, left = (place * step - PATCH_MARGIN_PX for place in divmod(number, per_row))
+        bottom, right = top + PATCH_PX, left + PATCH_PX
+        inside = plane[max(top, 0) : bottom, max(left, 0) : right]
+        past = max(-top, 0), max(bottom - height_px, 0), max(-left, 0), max(right - width_px, 0)
+        cv2.copyMakeBorder(inside, *past, cv2.BORDER_REPLICATE, dst=patches[slot])
+    return patches
+
+
+def join_patches(scores: np.ndarray, grid: TileGrid) -> np.ndarray:
+    """Return (n_tiles,) float32, row by row: the scores of a page's patches, (n_patches, 16, 16), put together."""
+    per_row = -(-grid.n_cols // PATCH_TILES)
+    rows = scores.reshape(-1, per_row, PATCH_TILES, PATCH_TILES).swapaxes(1, 2)
+    joined = rows.reshape(-1, per_row * PATCH_TILES)[: grid.n_rows, : grid.n_cols]
+    return np.ascontiguousarray(joined, np.float32).ravel()

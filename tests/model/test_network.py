@@ -10,14 +10,16 @@ import pytest
 
 from model.network import ALPHA, BACKBONE, build_network, load_network, load_three_channels, weights_file
 from tasks.errors import ConfigError
+from tasks.tiles import CORE_PX, PATCH_MARGIN_PX
 
 
-def windows(count: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (count, 96, 96, 4), np.uint8)
+def patches(count: int, tiles: int = 2, seed: int = 0) -> np.ndarray:
+    side = tiles * CORE_PX + 2 * PATCH_MARGIN_PX
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 4), np.uint8)
 
 
 def three_channels() -> keras.Model:
-    return keras.applications.MobileNetV2((96, 96, 3), alpha=ALPHA, include_top=False, weights=None, pooling="avg")
+    return keras.applications.MobileNetV2((None, None, 3), alpha=ALPHA, include_top=False, weights=None)
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +37,40 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path]:
 def test_the_widened_backbone_equals_the_three_channel_one_whatever_the_mask(start: tuple[keras.Model, Path]) -> None:
     original, path = start
     widened = build_network(path).get_layer(BACKBONE)
-    scaled = windows(3).astype(np.float32) / 127.5 - 1
+    scaled = patches(3).astype(np.float32) / 127.5 - 1
     expected = np.asarray(original(scaled[..., :3], training=False))
-    assert np.allclose(np.asarray(widened(scaled, training=False)), expected, atol=1e-5)
+    assert np.allclose(np.asarray(widened(scaled, training=False)[0]), expected, atol=1e-5)
     scaled[..., 3] = 0
-    assert np.allclose(np.asarray(widened(scaled, training=False)), expected, atol=1e-5)
+    assert np.allclose(np.asarray(widened(scaled, training=False)[0]), expected, atol=1e-5)
 
 
-def test_the_network_scales_bytes_itself_and_answers_one_number_a_window(start: tuple[keras.Model, Path]) -> None:
+def test_the_network_scales_bytes_itself_and_answers_one_number_a_tile(start: tuple[keras.Model, Path]) -> None:
     network = build_network(start[1])
-    scores = np.asarray(network(windows(2), training=False))
-    assert scores.shape == (2, 1)
-    assert ((scores >= 0) & (scores <= 1)).all()
+    for tiles in (1, 4):
+        scores = np.asarray(network(patches(2, tiles), training=False))
+        assert scores.shape == (2, tiles, tiles, 1)
+        assert ((scores >= 0) & (scores <= 1)).all()
     assert network.inputs[0].dtype == "uint8"
+
+
+def test_a_tiles_answer_looks_at_the_tile_from_its_middle() -> None:
+    # a dark bar moves past the tile: how much each branch is moved by it, at each place, has its middle in the tile's
+    keras.utils.set_random_seed(5)
+    network = build_network()
+    for stride in (16, 8, 4):
+        branch = keras.Model(network.input, network.get_layer(f"tile_{stride}").output)
+        side = 4 * CORE_PX + 2 * PATCH_MARGIN_PX
+        blank = np.full((1, side, side, 4), 128, np.uint8)
+        before = np.asarray(branch(blank, training=False))[0, 1, 1]
+        start = PATCH_MARGIN_PX + CORE_PX  # of tile (1, 1)
+        seen = []
+        for offset in range(-CORE_PX, 2 * CORE_PX, 2):
+            marked = blank.copy()
+            marked[0, start + offset : start + offset + 2, start : start + CORE_PX] = 0
+            seen.append(np.abs(np.asarray(branch(marked, training=False))[0, 1, 1] - before).sum())
+        weights = np.array(seen)
+        middle = (np.arange(-CORE_PX, 2 * CORE_PX, 2) + 0.5) @ weights / weights.sum()
+        assert middle == pytest.approx((CORE_PX - 1) / 2, abs=4)
 
 
 def test_batch_norm_does_not_move_while_the_rest_is_trained(start: tuple[keras.Model, Path]) -> None:
@@ -56,7 +79,7 @@ def test_batch_norm_does_not_move_while_the_rest_is_trained(start: tuple[keras.M
     before = [np.asarray(layer.moving_mean) for layer in norms]
     kernel = np.asarray(network.get_layer(BACKBONE).get_layer("Conv1").kernel)
     network.compile("sgd", "binary_crossentropy")
-    network.fit(windows(4), np.array([[0], [1], [0], [1]], np.float32), verbose=0)
+    network.fit(patches(4, 1), np.array([0, 1, 0, 1], np.float32).reshape(4, 1, 1, 1), verbose=0)
     assert len(norms) == 52
     assert all(np.array_equal(old, np.asarray(layer.moving_mean)) for old, layer in zip(before, norms, strict=True))
     assert not np.array_equal(kernel, np.asarray(network.get_layer(BACKBONE).get_layer("Conv1").kernel))

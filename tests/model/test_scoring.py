@@ -10,9 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.scoring import BATCH, KERAS_FILE, LITERT_FILE, SHIPPED, compiled_network, load_scorer, score_planes
+from model.scoring import (
+    KERAS_FILE,
+    LITERT_FILE,
+    PATCHES_AT_ONCE,
+    SHIPPED,
+    compiled_network,
+    in_batches,
+    load_scorer,
+    score_planes,
+)
 from tasks.errors import ConfigError
-from tasks.tiles import cut_windows, tile_grid, work_plane
+from tasks.tiles import PATCH_PX, PATCH_TILES, cut_patches, tile_grid, work_plane
 
 
 def page_like(height_px: int, width_px: int, seed: int) -> np.ndarray:
@@ -33,56 +42,87 @@ def planes(sizes: list[tuple[int, int]]) -> list:
     return found
 
 
-def test_a_tiles_score_does_not_depend_on_the_batch_it_is_in() -> None:
+def test_a_patchs_scores_do_not_depend_on_the_batch_it_is_in() -> None:
     scorer = load_scorer(kind="litert-cpu")
-    windows = cut_windows(planes([(400, 330)])[0][0])
-    assert len(windows) == 13 * 11
-    together = scorer.score(windows)
-    assert together.shape == (143,)
+    patches = cut_patches(planes([(1100, 700)])[0][0])
+    assert len(patches) == 6
+    together = scorer.score(patches)
+    assert together.shape == (6, PATCH_TILES, PATCH_TILES)
     assert together.dtype == np.float32
-    assert np.array_equal(scorer.score(windows[::-1])[::-1], together)
-    parts = [scorer.score(windows[:1]), scorer.score(windows[1:70]), scorer.score(windows[70:])]
+    assert np.array_equal(scorer.score(patches[::-1])[::-1], together)
+    parts = [scorer.score(patches[:1]), scorer.score(patches[1:4]), scorer.score(patches[4:])]
     assert np.array_equal(np.concatenate(parts), together)
 
 
 def test_pages_are_scored_together_as_they_are_alone() -> None:
     scorer = load_scorer(kind="litert-cpu")
-    pages = planes([(64, 64), (400, 330), (31, 200), (32 * 8, 32 * 8)])
+    pages = planes([(64, 64), (700, 330), (31, 200), (32 * 8, 32 * 8)])
     together = score_planes(scorer, pages)
     assert [len(scores) for scores in together] == [grid.n_tiles for _, grid in pages]
     for page, scores in zip(pages, together, strict=True):
-        assert np.array_equal(scores, scorer.score(cut_windows(page[0])))
+        assert np.array_equal(scores, score_planes(scorer, [page])[0])
     assert score_planes(scorer, []) == []
 
 
-def test_the_network_is_called_with_full_batches_across_pages() -> None:
+def test_a_tiles_score_hardly_depends_on_the_patch_that_it_falls_into() -> None:
+    pixels = page_like(1200, 500, 9)
+    scorer = load_scorer(kind="litert-cpu")
+
+    def scored(page: np.ndarray) -> np.ndarray:
+        grid = tile_grid(*page.shape, 150)
+        plane = work_plane(page, np.zeros(page.shape, bool), grid)
+        return score_planes(scorer, [(plane, grid)])[0].reshape(grid.n_rows, grid.n_cols)
+
+    whole, lower = scored(pixels), scored(pixels[5 * 32 :])  # tile row 16 begins a patch, or stands in one's middle
+    apart = np.abs(whole[8:] - lower[3:])
+    assert np.median(apart) < 0.01
+    assert ((whole[8:] >= 0.5) == (lower[3:] >= 0.5)).mean() > 0.97
+
+
+def test_the_scorer_is_handed_full_batches_across_pages() -> None:
     class Counting:
         name, digest = "litert-cpu", ""
 
         def __init__(self) -> None:
             self.sizes: list[int] = []
 
-        def score(self, windows: np.ndarray) -> np.ndarray:
-            self.sizes.append(len(windows))
-            return np.zeros(len(windows), np.float32)
+        def score(self, patches: np.ndarray) -> np.ndarray:
+            self.sizes.append(len(patches))
+            return np.zeros((len(patches), PATCH_TILES, PATCH_TILES), np.float32)
 
     counting = Counting()
-    score_planes(counting, planes([(32 * 5, 32 * 9), (32 * 5, 32 * 9), (32 * 2, 32)]))  # type: ignore[arg-type]
-    assert counting.sizes == [BATCH, 45 + 45 + 2 - BATCH]
+    score_planes(counting, planes([(32 * 40, 32 * 40), (32 * 40, 32 * 17), (32 * 2, 32)]))  # type: ignore[arg-type]
+    assert counting.sizes == [PATCHES_AT_ONCE]  # 9, 6 and 1
 
 
-def test_litert_and_keras_agree() -> None:
-    windows = cut_windows(planes([(330, 300)])[0][0])[:BATCH]
-    windows[::2, ..., 3] = 255
-    by_keras = np.asarray(compiled_network(SHIPPED / KERAS_FILE)(windows)).ravel()
-    assert np.abs(load_scorer(kind="litert-cpu").score(windows) - by_keras).max() < 1e-3
+def test_a_batch_that_is_not_full_is_filled_up_and_cut_off_again() -> None:
+    seen = []
+
+    def call(batch: np.ndarray) -> np.ndarray:
+        seen.append(batch.shape[0])
+        return np.broadcast_to(batch[:, :16, :16, :1] / np.float32(255), (len(batch), 16, 16, 1))
+
+    patches = np.zeros((5, PATCH_PX, PATCH_PX, 4), np.uint8)
+    patches += np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1) * 51
+    assert np.allclose(in_batches(patches, 2, call)[:, 0, 0], [0, 0.2, 0.4, 0.6, 0.8])
+    assert seen == [2, 2, 2]
 
 
-def test_no_windows_are_no_scores_and_other_arrays_are_refused() -> None:
+def test_litert_and_keras_agree_whatever_the_batch() -> None:
+    patches = cut_patches(planes([(1100, 700)])[0][0])
+    patches[::2, ..., 3] = 255
+    scores = load_scorer(kind="litert-cpu").score(patches)
+    for size in (1, 4):
+        predict = compiled_network(SHIPPED / KERAS_FILE, size)
+        by_keras = in_batches(patches, size, lambda batch, predict=predict: np.asarray(predict(batch)))
+        assert np.abs(scores - by_keras).max() < 1e-3
+
+
+def test_no_patches_are_no_scores_and_other_arrays_are_refused() -> None:
     scorer = load_scorer(kind="litert-cpu")
-    assert scorer.score(np.zeros((0, 96, 96, 4), np.uint8)).shape == (0,)
+    assert scorer.score(np.zeros((0, PATCH_PX, PATCH_PX, 4), np.uint8)).shape == (0, PATCH_TILES, PATCH_TILES)
     with pytest.raises(ValueError, match="float32"):
-        scorer.score(np.zeros((1, 96, 96, 4), np.float32))
+        scorer.score(np.zeros((1, PATCH_PX, PATCH_PX, 4), np.float32))
     with pytest.raises(ValueError, match=r"\(1, 96, 96, 3\)"):
         scorer.score(np.zeros((1, 96, 96, 3), np.uint8))
 
@@ -116,7 +156,7 @@ def test_a_missing_or_damaged_model_is_a_settings_error(tmp_path: Path) -> None:
 def test_scoring_on_the_cpu_does_not_import_tensorflow() -> None:
     code = (
         "import sys, numpy as np; from model.scoring import load_scorer; "
-        "load_scorer(kind='litert-cpu').score(np.zeros((3, 96, 96, 4), np.uint8)); "
+        "load_scorer(kind='litert-cpu').score(np.zeros((1, 608, 608, 4), np.uint8)); "
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=SHIPPED.parents[1])

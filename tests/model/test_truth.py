@@ -45,6 +45,30 @@ def test_an_alto_line_without_an_outline_is_its_box() -> None:
     assert printed.polygon.tolist() == [[40, 10], [40, 40], [48, 40], [48, 10]]
 
 
+def test_typewriting_counts_as_print_and_is_known_by_its_label() -> None:
+    typed = parse_layout(ALTO.replace("DefaultLine:Print", "DefaultLine:Typewritten").encode()).lines
+    assert [(line.kind, line.is_typewritten) for line in typed] == [("handwritten", False), ("printed", True)]
+    assert not any(line.is_typewritten for line in parse_layout(ALTO.encode()).lines)
+
+
+@pytest.mark.parametrize(
+    ("collection", "lines"),
+    [
+        ("ehri-typed", [("handwritten", False), ("printed", True)]),
+        ("tapuscorpus", [("handwritten", False), ("printed", True)]),
+        ("hooker-handwriting", [("handwritten", False), ("handwritten", False)]),
+        ("ocrd-gt", [("handwritten", False), ("printed", False)]),
+    ],
+)
+def test_what_a_label_leaves_open_the_collection_may_say(
+    collection: str, lines: list[tuple[str, bool]], tmp_path: Path
+) -> None:
+    path = tmp_path / collection / "truth" / "a.xml"
+    path.parent.mkdir(parents=True)
+    path.write_text(ALTO)
+    assert [(line.kind, line.is_typewritten) for line in read_truth(path).lines] == lines
+
+
 def test_a_block_labelled_as_stamp_is_a_graphic_region_and_one_with_lines_is_none() -> None:
     (region,) = parse_layout(ALTO.encode()).regions
     assert region.kind == "graphic"

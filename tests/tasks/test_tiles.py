@@ -1,11 +1,22 @@
-"""Tiles: a grid on paper, and the windows that the network looks at."""
+"""Tiles: a grid on paper, and the patches that the network looks at."""
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.tiles import CORE_PX, WINDOW_PX, TileGrid, cut_windows, masked_fraction, tile_grid, work_plane
+from tasks.tiles import (
+    CORE_PX,
+    PATCH_PX,
+    PATCH_TILES,
+    TileGrid,
+    count_patches,
+    cut_patches,
+    join_patches,
+    masked_fraction,
+    tile_grid,
+    work_plane,
+)
 
 sides = st.integers(1, 300)
 dpis = st.floats(20, 1200)
@@ -40,22 +51,37 @@ def test_the_work_plane_has_32_pixels_for_every_tile(height, width, dpi, colour)
     assert set(np.unique(plane[..., 3])) <= {0, 255}
 
 
-def test_at_150_dpi_a_tiles_window_has_the_tile_in_its_middle_and_its_neighbours_round_it():
+def test_at_150_dpi_a_patch_is_the_page_itself_with_its_surroundings():
     rng = np.random.default_rng(1)
-    page = rng.integers(0, 256, (96, 128, 3), np.uint8)
-    grid = TileGrid(96, 128, 32)
-    windows = cut_windows(work_plane(page, np.zeros((96, 128), bool), grid))
-    assert windows.shape == (12, WINDOW_PX, WINDOW_PX, 4)
-    assert np.array_equal(windows[5, ..., :3], page[0:96, 0:96])  # tile (1, 1): its window is all inside
-    assert np.array_equal(windows[0, 32:64, 32:64, :3], page[:32, :32])
-    assert (windows[0, :32, 32:64, :3] == page[0, :32]).all()  # above the first row its edge is drawn out
+    page = rng.integers(0, 256, (32 * 20, 32 * 35, 3), np.uint8)
+    grid = TileGrid(*page.shape[:2], 32)
+    assert count_patches(grid) == 2 * 3
+    patches = cut_patches(work_plane(page, np.zeros(page.shape[:2], bool), grid))
+    assert patches.shape == (6, PATCH_PX, PATCH_PX, 4)
+    assert np.array_equal(patches[0, 48:, 48:, :3], page[:560, :560])
+    assert (patches[0, :48, 48:, :3] == page[0, :560]).all()  # above the first row its edge is drawn out
+    assert np.array_equal(patches[1, 48:, :, :3], page[:560, 512 - 48 : 1024 + 48])
+    assert np.array_equal(patches[5, :176, :144, :3], page[512 - 48 :, 1024 - 48 :])
+    assert (patches[5, 176:, 144:, :3] == page[-1, -1]).all()
 
 
-@given(first=st.integers(0, 12), count=st.integers(0, 12))
-def test_windows_cut_in_parts_are_the_windows_cut_at_once(first, count):
+@settings(deadline=None)
+@given(first=st.integers(0, 6), count=st.integers(0, 6))
+def test_patches_cut_in_parts_are_the_patches_cut_at_once(first, count):
     rng = np.random.default_rng(2)
-    plane = rng.integers(0, 256, (96, 128, 4), np.uint8)
-    assert np.array_equal(cut_windows(plane, first, first + count), cut_windows(plane)[first : first + count])
+    plane = rng.integers(0, 256, (96, 32 * 16 * 5, 1), np.uint8).repeat(4, axis=2)
+    assert np.array_equal(cut_patches(plane, first, first + count), cut_patches(plane)[first : first + count])
+
+
+@settings(deadline=None)
+@given(n_rows=st.integers(1, 40), n_cols=st.integers(1, 40))
+def test_joined_patches_give_every_tile_what_its_patch_had_for_it(n_rows, n_cols):
+    grid = TileGrid(n_rows * 32 - 5, n_cols * 32 - 7, 32)
+    numbers = np.arange(grid.n_tiles, dtype=np.float32).reshape(n_rows, n_cols)
+    plane = np.kron(numbers, np.ones((32, 32), np.float32))[..., np.newaxis]
+    middles = cut_patches(plane)[:, 48 + 16 : -48 : 32, 48 + 16 : -48 : 32, 0]
+    assert middles.shape == (count_patches(grid), PATCH_TILES, PATCH_TILES)
+    assert np.array_equal(join_patches(middles, grid), numbers.ravel())
 
 
 def test_the_masked_fraction_counts_only_what_lies_within_the_page():

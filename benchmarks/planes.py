@@ -1,0 +1,30 @@
+"""Planes: pages as the network's patches are cut from them, handed from one process to another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.tiles import TileGrid
+
+Plane = tuple[np.ndarray, TileGrid]
+"""A page at the judging resolution, from `tasks.tiles.work_plane`, with its grid."""
+
+
+def save_planes(path: Path, planes: Sequence[Plane]) -> None:
+    """Write planes and grids to an `.npz` file."""
+    arrays: dict[str, Any] = {f"plane_{number}": plane for number, (plane, _) in enumerate(planes)}
+    arrays["grids"] = np.array([(grid.height_px, grid.width_px, grid.tile_px) for _, grid in planes], np.int64)
+    np.savez(path, **arrays)
+
+
+def load_planes(path: Path) -> list[Plane]:
+    """Read what `save_planes` wrote."""
+    with np.load(path) as stored:
+        return [
+            (stored[f"plane_{number}"], TileGrid(int(height_px), int(width_px), int(tile_px)))
+            for number, (height_px, width_px, tile_px) in enumerate(stored["grids"])
+        ]

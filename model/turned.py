@@ -1,0 +1,153 @@
+"""Turned: marked pages as if they had been scanned on their side or upside down, read by OCR anew."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from configs.settings import LimitSettings, OcrSettings
+from model.dataset import MarkedPage
+from model.truth import PageTruth, Scan
+from tasks import ocr, pages
+from tasks.errors import PageError
+from tasks.tiles import tile_grid
+
+logger = logging.getLogger(__name__)
+
+TURNS = (90, 180, 270)
+"""Degrees, anticlockwise."""
+
+
+def read_turned_cached(
+    scans: Sequence[tuple[Scan, int]], cache: Path, settings: OcrSettings, processes: int = 2
+) -> None:
+    """Run the OCR step on scans drawn out to whole tiles and turned, several at a time, unless `cache` has the words.
+
+    Args:
+        scans: Each with the side of its tiles in pixels.
+        cache: Folder of words.
+        settings: How to read.
+        processes: How many pages are read at a time.
+    """
+    jobs = [(scan, tile_px, degrees, cache, settings) for scan, tile_px in scans for degrees in TURNS]
+    missing = [job for job in jobs if not _words_path(*job).exists()]
+    if not missing:
+        return
+    logger.info("reading the words of %d turned pages; they are kept in %s", len(missing), cache)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(missing)), mp_context=context) as pool:
+        for _ in pool.map(_cache_words, *zip(*missing, strict=True)):
+            pass
+
+
+def turned_words(
+    scan: Scan, tile_px: int, degrees: int, cache: Path, settings: OcrSettings
+) -> tuple[ocr.Word, ...] | None:
+    """Return the words of a turned scan, in its own coordinates; None where OCR ended with a problem.
+
+    They are read if they are not in the cache.
+    """
+    path = _words_path(scan, tile_px, degrees, cache, settings)
+    if not path.exists():
+        _cache_words(scan, tile_px, degrees, cache, settings)
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if stored["problem"]:
+        logger.info("%s turned by %d degrees: %s", scan.key, degrees, stored["problem"])
+        return None
+    return tuple(ocr.Word(**word) for word in stored["words"])
+
+
+def turned_page(page: MarkedPage, degrees: int, words: tuple[ocr.Word, ...]) -> MarkedPage:
+    """Return a page drawn out to whole tiles and turned, with its truth; dpi and kind stay as they are.
+
+    Args:
+        page: The page as it stands upright.
+        degrees: 0, 90, 180 or 270, anticlockwise.
+        words: The words of the turned page.
+    """
+    height_px, width_px = page.pixels.shape[:2]
+    upright = whole_tiles(page.pixels, tile_grid(height_px, width_px, page.dpi).tile_px)
+    height_px, width_px = upright.shape[:2]
+    truth = page.truth and PageTruth(
+        tuple(
+            replace(line, polygon=turned_polygon(line.polygon, height_px, width_px, degrees))
+            for line in page.truth.lines
+        ),
+        tuple(
+            replace(region, polygon=turned_polygon(region.polygon, height_px, width_px, degrees))
+            for region in page.truth.regions
+        ),
+    )
+    return replace(page, pixels=turned_pixels(upright, degrees), words=words, truth=truth)
+
+
+def whole_tiles(pixels: np.ndarray, tile_px: int) -> np.ndarray:
+    """Return a page of whole tiles: its last row and column are repeated as often as needed.
+
+    >>> whole_tiles(np.zeros((5, 8), np.uint8), 4).shape
+    (8, 8)
+    """
+    bottom, right = (-side % tile_px for side in pixels.shape[:2])
+    padded: np.ndarray = cv2.copyMakeBorder(pixels, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+    return padded
+
+
+def turned_pixels(pixels: np.ndarray, degrees: int) -> np.ndarray:
+    """Return a page turned anticlockwise by 0, 90, 180 or 270 degrees."""
+    return np.ascontiguousarray(np.rot90(pixels, degrees // 90))
+
+
+def turned_polygon(polygon: np.ndarray, height_px: int, width_px: int, degrees: int) -> np.ndarray:
+    """Return an outline on the turned page; its points are pixels, so the last row becomes row 0 at 180 degrees.
+
+    Args:
+        polygon: (n, 2) of (row_px, col_px) on the page before it is turned.
+        height_px: Height of that page.
+        width_px: Width of that page.
+        degrees: 0, 90, 180 or 270, anticlockwise.
+
+    >>> turned_polygon(np.array([[0.0, 9.0]]), 5, 10, 90).tolist()
+    [[0.0, 0.0]]
+    """
+    row, col = np.round(polygon).T  # as they are drawn: a half would be rounded the other way after the turn
+    turned = {
+        0: (row, col),
+        90: (width_px - 1 - col, row),
+        180: (height_px - 1 - row, width_px - 1 - col),
+        270: (col, height_px - 1 - row),
+    }
+    return np.stack(turned[degrees], axis=1)
+
+
+def _words_path(scan: Scan, tile_px: int, degrees: int, cache: Path, settings: OcrSettings) -> Path:
+    digest = hashlib.sha256(scan.path.read_bytes())
+    digest.update(f"{settings.model_dump_json()} whole tiles of {tile_px} px, turned by {degrees}".encode())
+    return cache / f"{scan.path.stem[:60]}-{digest.hexdigest()[:16]}.json"
+
+
+def _cache_words(scan: Scan, tile_px: int, degrees: int, cache: Path, settings: OcrSettings) -> None:
+    """Write a turned scan's words, or the reason why there are none, to the cache."""
+    cache.mkdir(parents=True, exist_ok=True)
+    words: tuple[ocr.Word, ...] = ()
+    problem = ""
+    try:
+        page = pages.read_page(scan.path.read_bytes(), 0, LimitSettings())
+        pixels = turned_pixels(whole_tiles(page.pixels, tile_px), degrees)
+        height_px, width_px = pixels.shape[:2]
+        words = ocr.read_words(pixels, ocr.guess_dpi(height_px, width_px, page.dpi), settings)
+    except PageError as error:
+        problem = error.reason
+    path = _words_path(scan, tile_px, degrees, cache, settings)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps({"problem": problem, "words": [asdict(word) for word in words]}), encoding="utf-8")
+    draft.replace(path)

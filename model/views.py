@@ -1,0 +1,174 @@
+"""Views: a marked page as it is, or as if it lay otherwise on another scanner, cut into tiles with labels."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from configs.settings import OcrSettings
+from model.dataset import LabelledTiles, MarkedPage, read_marked_page
+from model.tile_truth import LITTLE_INK_STD, TEXT_FRACTION, fill_polygons, tile_std, tile_sums, tile_truth
+from model.truth import PageTruth, Scan, TruthLine, TruthRegion
+from tasks import ocr, tiles
+from tasks.errors import PageError
+from tasks.ink import luma_of
+
+logger = logging.getLogger(__name__)
+
+EMPTY_STD = 4.0
+"""Luma standard deviation below which a patch inside a line's outline is taken for bare paper."""
+WRITING_STD = 24.0
+"""Luma standard deviation above which a tile of an unmarked, hand-written page is taken for writing."""
+SURE_CONFIDENCE = 80.0
+"""Tesseract's confidence from which an unmarked word is taken for text."""
+
+# Written by hand throughout, and not marked: whatever has strong ink there is writing (or the line it stands on).
+HANDWRITTEN_COLLECTIONS = frozenset({"noteshrink-notes"})
+
+_SMALLEST_SCALE, _LARGEST_SCALE = 0.75, 1.35
+_SKEW_DEGREES = 1.5  # standard deviation
+
+
+@dataclass(frozen=True)
+class View:
+    """How a page is looked at.
+
+    scale: Its dpi is taken for this many times what it is. skew_degrees: turned anticlockwise about its middle.
+    row_px, col_px: What is cut off above and on the left, so that the tiles' borders fall elsewhere on the text.
+    """
+
+    scale: float = 1.0
+    skew_degrees: float = 0.0
+    row_px: int = 0
+    col_px: int = 0
+
+
+UPRIGHT = View()
+
+
+def labelled_views(
+    scans: Sequence[Scan], cache: Path, settings: OcrSettings, seed: int, n_views: int, processes: int = 2
+) -> list[LabelledTiles]:
+    """Read, cut and label pages, each upright and in `n_views - 1` other views; several processes at a time.
+
+    Pages that cannot be used are left out with a line in the log. The same seed gives the same views of a page,
+    whatever other pages there are.
+    """
+    if not scans:
+        return []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(scans)), mp_context=context) as pool:
+        found = pool.map(_views_of, scans, repeat(cache), repeat(settings), repeat(seed), repeat(n_views))
+        return [view for views in found for view in views]
+
+
+def label_tiles(page: MarkedPage, view: View = UPRIGHT) -> LabelledTiles:
+    """Cut a page into tiles and label them; a tile that the truth is silent about gets weight 0.
+
+    Important: tiles of marked text with ink in it, tiles of regions marked as text with much ink, and tiles of words
+    that Tesseract read with confidence. Unimportant: tiles without a mark and without ink, on marked pages also those
+    with little ink. Not judged: ink without a mark (stamps, letterheads and notes are often not marked), pictures.
+
+    Args:
+        page: The page with its words and truth.
+        view: How it is looked at.
+    """
+    height_px, width_px = page.pixels.shape[:2]
+    sure_words = [word for word in page.words if word.confidence >= SURE_CONFIDENCE and len(word.text) >= 3]
+    seen = _Seen(view, height_px, width_px)
+    pixels = seen.image(page.pixels)
+    mask, sure = (seen.mask(ocr.text_mask(words, height_px, width_px)) for words in (page.words, sure_words))
+    truth = seen.truth(page.truth)
+    grid = tiles.tile_grid(pixels.shape[0], pixels.shape[1], page.dpi * view.scale)
+    luma = luma_of(pixels)
+    found = tile_truth(luma, truth.lines if truth else (), grid)
+    std = tile_std(luma, np.ones(luma.shape, bool), grid)
+    has_text, handwritten = found.printed | found.handwritten, found.handwritten
+    weight = np.zeros(grid.n_tiles, np.float32)
+    weight[found.blank & ~found.marked] = 1.0
+    if truth is not None:
+        weight[found.little_ink & ~found.blank & ~found.marked] = 0.7
+        weight[(std < EMPTY_STD) & found.marked] = 0.5
+        for region in truth.regions:
+            inside = tile_sums(fill_polygons([region.polygon], luma.shape), grid) > 0
+            weight[inside] = 0.0
+            if region.kind == "text":
+                has_text = has_text | (inside & (std > LITTLE_INK_STD))
+                weight[inside & (std < EMPTY_STD)] = 0.5
+    elif page.scan.collection in HANDWRITTEN_COLLECTIONS:
+        handwritten = std > WRITING_STD
+        has_text = has_text | handwritten
+    read = tiles.masked_fraction(sure, grid).ravel() >= 2 * TEXT_FRACTION
+    has_text = has_text | (read & (std > LITTLE_INK_STD))
+    weight[has_text] = 1.0
+    return LabelledTiles(
+        scan=page.scan,
+        plane=tiles.work_plane(pixels, mask, grid),
+        label=has_text.astype(np.float32),
+        weight=weight,
+        handwritten=handwritten,
+        masked=tiles.masked_fraction(mask, grid).ravel(),
+    )
+
+
+def random_view(rng: np.random.Generator, tile_px: int) -> View:
+    """Return a view at another scale and place, two times in three also a little skewed."""
+    scale = float(np.exp(rng.uniform(np.log(_SMALLEST_SCALE), np.log(_LARGEST_SCALE))))
+    skew = float(rng.normal(0, _SKEW_DEGREES)) if rng.random() < 2 / 3 else 0.0
+    return View(scale, skew, int(rng.integers(tile_px)), int(rng.integers(tile_px)))
+
+
+class _Seen:
+    """Takes what belongs to a page into a view of it."""
+
+    def __init__(self, view: View, height_px: int, width_px: int) -> None:
+        self._is_as_it_was = view.skew_degrees == 0 and view.row_px == 0 and view.col_px == 0
+        self._matrix = cv2.getRotationMatrix2D(((width_px - 1) / 2, (height_px - 1) / 2), view.skew_degrees, 1.0)
+        self._matrix[:, 2] -= (view.col_px, view.row_px)
+        self._size = width_px - view.col_px, height_px - view.row_px
+
+    def image(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the pixels; past the page its edge is drawn out."""
+        if self._is_as_it_was:
+            return pixels
+        return cv2.warpAffine(pixels, self._matrix, self._size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    def mask(self, mask: np.ndarray) -> np.ndarray:
+        """Return a (height, width) bool mask, False past the page."""
+        if self._is_as_it_was:
+            return mask
+        return cv2.warpAffine(mask.astype(np.uint8), self._matrix, self._size, flags=cv2.INTER_NEAREST) > 0
+
+    def truth(self, truth: PageTruth | None) -> PageTruth | None:
+        """Return what was marked."""
+        return truth and PageTruth(
+            tuple(
+                TruthLine(self._polygon(line.polygon), line.text, line.kind, line.is_typewritten)
+                for line in truth.lines
+            ),
+            tuple(TruthRegion(self._polygon(region.polygon), region.kind) for region in truth.regions),
+        )
+
+    def _polygon(self, polygon: np.ndarray) -> np.ndarray:
+        moved: np.ndarray = polygon[:, ::-1] @ self._matrix[:, :2].T + self._matrix[:, 2]
+        return moved[:, ::-1].copy()
+
+
+def _views_of(scan: Scan, cache: Path, settings: OcrSettings, seed: int, n_views: int) -> list[LabelledTiles]:
+    try:
+        page = read_marked_page(scan, cache, settings)
+    except PageError as error:
+        logger.info("%s is left out: %s", scan.key, error)
+        return []
+    rng = np.random.default_rng([seed, *scan.key.encode()])
+    tile_px = max(1, min(*page.pixels.shape[:2], tiles.tile_grid(1, 1, page.dpi).tile_px))
+    views = [UPRIGHT, *(random_view(rng, tile_px) for _ in range(n_views - 1))]
+    return [label_tiles(page, view) for view in views]
