@@ -64,7 +64,7 @@ class _CallScorer:
         self._batch, self._call = batch, call
 
     def score(self, patches: np.ndarray) -> np.ndarray:
-        """Return (n, 16, 16) float32 in [0, 1] for (n, 608, 608, 4) uint8 patches."""
+        """Return (n, 20, 20) float32 in [0, 1] for (n, 736, 736, 4) uint8 patches."""
         return in_batches(patches, self._batch, self._call)
 
 

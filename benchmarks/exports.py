@@ -19,7 +19,7 @@ def write_variants(model: Path, patches: np.ndarray, out: Path) -> None:
 
     Args:
         model: Folder that holds `model.keras`.
-        patches: (n, 608, 608, 4) uint8, from which `full-int8` takes the ranges of the activations.
+        patches: (n, 736, 736, 4) uint8, from which `full-int8` takes the ranges of the activations.
         out: Folder, created if absent.
     """
     from model.export import as_litert

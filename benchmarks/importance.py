@@ -21,7 +21,7 @@ import typer
 from model.dataset import RENDERED
 from model.evidence import SHIPPED_DECIDER, ScoredPage, summary
 from model.network import weights_file
-from model.operating import NetworkScorer, calibrate, operating_points
+from model.operating import DEFAULT_PROFILE, NetworkScorer, calibrate, operating_points
 from model.recipe import RENDERED_PAGES, Material, find_material_scans, gather, score_scans
 from model.training import Course, fit_network
 from model.truth import Scan, data_folder, find_scans, read_truth
@@ -30,7 +30,6 @@ app = typer.Typer(add_completion=False, help=__doc__)
 
 ABLATIONS_FILE = "ablations.json"
 LEAVE_ONE_OUT_FILE = "leave_one_out.json"
-PROFILE = "access"
 
 Data = Annotated[Path | None, typer.Option(help="Folder of scans with ground truth; else FOLIOPRESS_DATA.")]
 Weights = Annotated[Path | None, typer.Option(help="Folder of the ImageNet backbone; else FOLIOPRESS_WEIGHTS.")]
@@ -133,7 +132,7 @@ def _settled(network: keras.Model, scorer: NetworkScorer, material: Material, ca
     """Calibrate on the validation scans and return the default profile's operating point there."""
     calibrate(network, score_scans(scorer, material.validation_scans, cache))
     points = operating_points(score_scans(scorer, material.validation_scans, cache))
-    return next(point for point in points if point["profile"] == PROFILE)
+    return next(point for point in points if point["profile"] == DEFAULT_PROFILE)
 
 
 def _at(pages: Sequence[ScoredPage], threshold: float, decider: str) -> dict[str, Any]:

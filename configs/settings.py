@@ -51,10 +51,10 @@ class OcrSettings(Closed):
 class ImportanceSettings(Closed):
     """What the network's score means."""
 
-    threshold: float = Field(0.05, ge=0, le=1)
-    """A tile whose score reaches this keeps its full resolution."""
-    doubt: float = Field(0.3, ge=0, le=1)
-    """Share of the threshold from which a tile is in doubt: it keeps at least half of its resolution."""
+    threshold: float = Field(0.044, ge=0, le=1)
+    """A tile whose score reaches this keeps its full resolution if it is sure or lies next to a sure one, else half."""
+    sure: float = Field(0.5, ge=0, le=1)
+    """A tile whose score reaches this is sure to be important; with 0 every tile that reaches the threshold is."""
     model: str | None = None
     """Folder of another trained model than the one shipped; it must hold the same files."""
 

@@ -120,7 +120,7 @@ def train(
     ] = None,
     cache: Annotated[Path, typer.Option(help="Folder for what is worked out once.")] = Path(".cache"),
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
-    epochs: Annotated[int, typer.Option(min=1, help="Most epochs; it stops early when nothing improves.")] = 10,
+    epochs: Annotated[int, typer.Option(min=1, help="Most epochs; it stops early when nothing improves.")] = 5,
     batches: Annotated[int, typer.Option(min=1, help="Batches of 16 patches in an epoch.")] = 120,
     rendered: Annotated[int, typer.Option(min=0, help="Pages to draw, beside the scans.")] = 160,
     log_file: Annotated[

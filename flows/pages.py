@@ -153,6 +153,7 @@ def prepare_page(source: SourceDocument, page_index: int, job: PageJob) -> Prepa
     dpi = ocr.estimate_dpi(height_px, width_px, words, page.dpi)
     grid = tiles.tile_grid(height_px, width_px, dpi)
     mask = ocr.text_mask(words, height_px, width_px)
+    plane = tiles.work_plane(page.pixels, mask, grid)
     return PreparedPage(
         page_index,
         page=page,
@@ -160,8 +161,8 @@ def prepare_page(source: SourceDocument, page_index: int, job: PageJob) -> Prepa
         dpi=dpi,
         words=words,
         grid=grid,
-        plane=tiles.work_plane(page.pixels, mask, grid),
-        masked=tiles.masked_fraction(mask, grid) >= _MASKED_TILE,
+        plane=plane,
+        masked=(tiles.masked_fraction(mask, grid) >= _MASKED_TILE) & resolution.has_strokes(plane),
         seconds_read=read_at - start,
         seconds_ocr=ocr_at - read_at,
     )
@@ -389,13 +390,14 @@ def _pixels_to_code(page: pages.Page, kind: kinds.PageKind | None) -> np.ndarray
 
 
 def _strengthened(levels: np.ndarray, verdict: legibility.Verdict, grid: tiles.TileGrid) -> np.ndarray:
-    """Return the levels with every tile near a failing block at its full resolution."""
-    stronger = levels.copy()
+    """Return the levels with every tile of ink near a failing block at its full resolution; bare paper stays coarse."""
+    near = np.zeros(levels.shape, bool)
     for row_px, col_px, height_px, width_px in verdict.failing.tolist():
         rows = slice(row_px // grid.tile_px, (row_px + height_px) // grid.tile_px + 1)
         cols = slice(col_px // grid.tile_px, (col_px + width_px) // grid.tile_px + 1)
-        stronger[rows, cols] = 1
-    return stronger
+        near[rows, cols] = True
+    has_ink = tiles.masked_fraction(verdict.ink, grid) >= resolution.LEAST_STROKE_FRACTION
+    return np.where(near & has_ink, np.int8(1), levels)
 
 
 def _legibility_problem(verdict: legibility.Verdict, settings: Settings) -> PageError | None:

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from configs.settings import ImportanceSettings
 from model.tile_truth import TileTruth
 from tasks import kinds
+from tasks.resolution import important_tiles
 from tasks.tiles import TileGrid
 
 DECIDERS = ("model", "mask", "model_or_mask")
@@ -76,7 +78,8 @@ class ScoredPage:
 
     def kept(self, threshold: float) -> dict[str, np.ndarray]:
         """Return (n_tiles,) bool for each of `DECIDERS`: the tiles that keep their full resolution."""
-        by_model = self.scores >= threshold
+        scores = self.scores.reshape(self.grid.n_rows, self.grid.n_cols)
+        by_model = important_tiles(scores, ImportanceSettings(threshold=threshold)).ravel()
         return {"model": by_model, "mask": self.by_mask, "model_or_mask": by_model | self.by_mask}
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from model.evidence import SHIPPED_DECIDER, ScoredPage, summary
-from model.scoring import ScorerName, in_batches
+from model.scoring import ScorerName, in_batches, logit
 
 _MOST_STEPS = 50
 _FINEST = 1e-4
@@ -25,13 +25,15 @@ class Target:
     worst_printed: float
 
 
+DEFAULT_PROFILE = "access"
 TARGETS: Mapping[str, Target] = {
     "preservation": Target(0.9998, 0.998, 0.99),
-    "access": Target(0.9990, 0.990, 0.98),
-    "compatible": Target(0.9990, 0.990, 0.98),
-    "smallest": Target(0.9970, 0.980, 0.97),
+    "access": Target(0.9990, 0.985, 0.98),
+    "compatible": Target(0.9990, 0.985, 0.98),
+    "smallest": Target(0.9970, 0.970, 0.97),
 }
-"""For each profile. Validation pages are few, so each asks for more than it promises on other pages."""
+"""For each profile. Of print the default asks for more than the 0.998 that it promises on other pages; of handwriting
+for what it promises, since the validation pages have few tiles of it: four are more than one in a hundred."""
 
 
 class NetworkScorer:
@@ -44,7 +46,7 @@ class NetworkScorer:
         self._network, self._with_mask = network, with_mask
 
     def score(self, patches: np.ndarray) -> np.ndarray:
-        """Return (n, 16, 16) float32 in [0, 1] for (n, 608, 608, 4) uint8 patches."""
+        """Return (n, 20, 20) float32 in [0, 1] for (n, 736, 736, 4) uint8 patches."""
         if not self._with_mask:
             patches = patches.copy()
             patches[..., 3] = 0
@@ -117,13 +119,6 @@ def operating_points(pages: Sequence[ScoredPage], targets: Mapping[str, Target] 
         threshold = next((at for at in _thresholds() if _is_met(target, summary(pages, at, SHIPPED_DECIDER))), _FINEST)
         points.append({"profile": profile, "threshold": threshold, **summary(pages, threshold, SHIPPED_DECIDER)})
     return points
-
-
-def logit(scores: np.ndarray) -> np.ndarray:
-    """Return the logits of scores in [0, 1]; 0 and 1 themselves stay finite."""
-    inside = np.clip(scores, 1e-7, 1 - 1e-7)
-    logits: np.ndarray = np.log(inside / (1 - inside))
-    return logits
 
 
 def _thresholds() -> list[float]:

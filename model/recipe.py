@@ -135,6 +135,7 @@ def write_metrics(
         "pages": len(material.training_scans),
         "rendered_pages": sum(page.scan.collection == RENDERED for page in material.training),
         "validation_pages": len(material.validation_scans),
+        "validation_keys": sorted(scan.key for scan in material.validation_scans),
         "validation_documents": sorted({scan.document for scan in material.validation_scans}),
         "collections": sorted({scan.collection for scan in (*material.training_scans, *material.validation_scans)}),
         "backbone": BACKBONE,

@@ -19,11 +19,13 @@ SHIPPED = Path(__file__).resolve().parent / "weights"
 """Folder of the trained model that comes with the program."""
 LITERT_FILE = "model.tflite"
 KERAS_FILE = "model.keras"
-PATCHES_AT_ONCE = 16
+PATCHES_AT_ONCE = 8
 """Patches of one page or several that are handed to a scorer together."""
-GPU_BATCH = 16
+GPU_BATCH = 8
 CPU_BATCH = 1
 """Patches in each call of the network: one patch's activations fill a core's cache. The last batch is filled up."""
+
+_LEAST_SCORE = 1e-7
 
 ScorerName = Literal["litert-cpu", "tf-gpu"]
 
@@ -40,7 +42,7 @@ class Scorer(Protocol):
         """SHA-256 of the weights file."""
 
     def score(self, patches: np.ndarray) -> np.ndarray:
-        """Return (n, 16, 16) float32 in [0, 1] for (n, 608, 608, 4) uint8 patches; n may be 0."""
+        """Return (n, 20, 20) float32 in [0, 1] for (n, 736, 736, 4) uint8 patches; n may be 0."""
 
 
 def load_scorer(folder: str | None = None, kind: Literal["auto", "litert-cpu", "tf-gpu"] = "auto") -> Scorer:
@@ -62,6 +64,9 @@ def load_scorer(folder: str | None = None, kind: Literal["auto", "litert-cpu", "
 def score_planes(scorer: Scorer, planes: Sequence[tuple[np.ndarray, TileGrid]]) -> list[np.ndarray]:
     """Score the tiles of several pages in common batches; patches are cut batch by batch.
 
+    Every page is looked at twice, as it is and upside down, and the mean of the two logits counts: what the network
+    says of a tile by chance is seldom said twice.
+
     Args:
         scorer: From `load_scorer`.
         planes: Each page's plane from `tasks.tiles.work_plane`, with its grid.
@@ -69,6 +74,23 @@ def score_planes(scorer: Scorer, planes: Sequence[tuple[np.ndarray, TileGrid]]) 
     Returns:
         For each page (n_tiles,) float32, row by row.
     """
+    turned = [(np.ascontiguousarray(plane[::-1, ::-1]), grid) for plane, grid in planes]
+    scores = _score_once(scorer, [*planes, *turned])
+    return [_mean_logit(one, other[::-1]) for one, other in zip(scores, scores[len(planes) :], strict=False)]
+
+
+def logit(scores: np.ndarray) -> np.ndarray:
+    """Return the logits, float64, of scores in [0, 1]; those of 0 and 1 themselves stay finite."""
+    inside = np.clip(scores.astype(np.float64), _LEAST_SCORE, 1 - _LEAST_SCORE)
+    logits: np.ndarray = np.log(inside / (1 - inside))
+    return logits
+
+
+def _mean_logit(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-(logit(one) + logit(other)) / 2)), np.float32)
+
+
+def _score_once(scorer: Scorer, planes: Sequence[tuple[np.ndarray, TileGrid]]) -> list[np.ndarray]:
     found = [np.zeros((count_patches(grid), PATCH_TILES, PATCH_TILES), np.float32) for _, grid in planes]
     for places, patches in _batches(planes):
         scores = scorer.score(patches)
@@ -128,7 +150,7 @@ class _LiteRtScorer:
             raise ConfigError(f"{path} cannot be loaded by LiteRT: {error}") from error
 
     def score(self, patches: np.ndarray) -> np.ndarray:
-        """Return (n, 16, 16) float32 in [0, 1] for (n, 608, 608, 4) uint8 patches."""
+        """Return (n, 20, 20) float32 in [0, 1] for (n, 736, 736, 4) uint8 patches."""
 
         def call(batch: np.ndarray) -> np.ndarray:
             self._interpreter.set_tensor(self._input, batch)
@@ -155,12 +177,12 @@ class _GpuScorer:
         self._predict: Any = compiled_network(path, GPU_BATCH)
 
     def score(self, patches: np.ndarray) -> np.ndarray:
-        """Return (n, 16, 16) float32 in [0, 1] for (n, 608, 608, 4) uint8 patches."""
+        """Return (n, 20, 20) float32 in [0, 1] for (n, 736, 736, 4) uint8 patches."""
         return in_batches(patches, GPU_BATCH, lambda batch: np.asarray(self._predict(batch)))
 
 
 def compiled_network(path: Path, batch: int) -> Any:
-    """Return a trained network as a `tf.function` of (batch, 608, 608, 4) uint8; the oracle of the LiteRT file."""
+    """Return a trained network as a `tf.function` of (batch, 736, 736, 4) uint8; the oracle of the LiteRT file."""
     import tensorflow as tf
 
     from model.network import load_network
@@ -173,7 +195,7 @@ def compiled_network(path: Path, batch: int) -> Any:
 
 
 def in_batches(patches: np.ndarray, size: int, call: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return (n, 16, 16) float32: what `call` gives for (n, 608, 608, 4) uint8 patches, `size` of them at a time.
+    """Return (n, 20, 20) float32: what `call` gives for (n, 736, 736, 4) uint8 patches, `size` of them at a time.
 
     The last batch is filled up with zeros, so that every call has the same shape.
 

@@ -19,13 +19,13 @@ from model.patches import Batch, DrawnPatches, fixed_patches
 
 logger = logging.getLogger(__name__)
 
-EPOCHS, BATCHES_PER_EPOCH = 10, 120
+EPOCHS, BATCHES_PER_EPOCH = 5, 120
 LOG_FOLDER = "tensorboard"
 
 _HEAD_BATCHES = 60
 _HEAD_RATE, _FINE_RATE, _LAST_SHARE, _DECAY = 2e-3, 1e-3, 0.01, 1e-4
 _RECALL_TO_COMPARE_AT = 0.998
-_PATIENCE = 6
+_PATIENCE = 3
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ def fit_network(
     n_batches = _HEAD_BATCHES + course.epochs * course.batches_per_epoch
     drawn = DrawnPatches(training, n_batches, course.seed, with_mask=course.with_mask)
     validation = fixed_patches(held_out, course.seed, with_mask=course.with_mask)
-    state = _State(checkpoints / course_name(course, training) if checkpoints else None)
+    state = _State(checkpoints / course_name(course, training) if checkpoints else None, course.epochs)
     network = state.load()
     if network is None:
         network = _with_trained_head(course, drawn)
-    figures = _EpochFigures(validation, state, course.epochs)
+    figures = _EpochFigures(validation, state)
     callbacks = [figures]
     if checkpoints is not None:
         callbacks.append(keras.callbacks.TensorBoard(str(checkpoints / LOG_FOLDER), write_graph=False))
-    if len(state.rows) < course.epochs and not state.has_stalled(course.epochs):
+    if len(state.rows) < course.epochs and not state.has_stalled:
         network.fit(
             drawn.after(_HEAD_BATCHES + len(state.rows) * course.batches_per_epoch),
             initial_epoch=len(state.rows),
@@ -112,10 +112,15 @@ def _with_trained_head(course: Course, drawn: DrawnPatches) -> keras.Model:
 
 
 class _State:
-    """Where a training stands: the network with its optimiser, the best weights so far, a row for each epoch."""
+    """Where a training stands: the network with its optimiser, the best weights so far, a row for each epoch.
 
-    def __init__(self, folder: Path | None) -> None:
+    While the rate is high validation goes up and down by chance, so epochs of the first half are neither the best nor a
+    reason to stop; until the second half the latest weights count.
+    """
+
+    def __init__(self, folder: Path | None, epochs: int) -> None:
         self._folder = folder
+        self._first_calm = (epochs - 1) // 2
         self.rows: list[dict[str, float]] = []
         self.best: list[np.ndarray] = []
 
@@ -126,14 +131,14 @@ class _State:
         self.rows = json.loads((self._folder / "rows.json").read_text(encoding="utf-8"))
         self.best = load_network(self._folder / "best.keras").get_weights()
         network = keras.saving.load_model(str(self._folder / f"epoch-{len(self.rows)}.keras"), safe_mode=True)
-        hold_batch_norm(network.get_layer(BACKBONE))
         logger.info("the training goes on after epoch %d", len(self.rows))
         return network
 
     def add(self, row: dict[str, float], network: keras.Model) -> None:
         """Keep what an epoch came to; the rows are written last, so that what they tell of is there."""
         self.rows.append(row)
-        is_best = row["val_loss"] <= min(other["val_loss"] for other in self.rows)
+        calm = [other["val_loss"] for other in self.rows[self._first_calm :]]
+        is_best = not calm or row["val_loss"] <= min(calm)
         if is_best:
             self.best = network.get_weights()
         if self._folder is None:
@@ -147,22 +152,18 @@ class _State:
         draft.replace(self._folder / "rows.json")
         (self._folder / f"epoch-{len(self.rows) - 1}.keras").unlink(missing_ok=True)
 
-    def has_stalled(self, epochs: int) -> bool:
-        """Say whether validation has not improved for six epochs, of those in the second half of the course.
-
-        While the rate is high validation goes up and down; what it says then is no reason to stop.
-        """
-        losses = [row["val_loss"] for row in self.rows]
-        since_best = len(losses) - 1 - int(np.argmin(losses)) if losses else 0
-        return min(since_best, len(losses) - epochs // 2) >= _PATIENCE
+    @property
+    def has_stalled(self) -> bool:
+        """Whether validation has not improved for three epochs of the calm half."""
+        losses = [row["val_loss"] for row in self.rows[self._first_calm :]]
+        return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= _PATIENCE
 
 
 class _EpochFigures(keras.callbacks.Callback):  # type: ignore[misc]
     """Writes down, after each epoch, what validation says, and stops a training that no longer improves."""
 
-    def __init__(self, validation: Batch, state: _State, epochs: int) -> None:
+    def __init__(self, validation: Batch, state: _State) -> None:
         super().__init__()
-        self._epochs = epochs
         self._patches, self._labels, self._weights = validation
         self._state = state
         self._start = perf_counter()
@@ -181,5 +182,5 @@ class _EpochFigures(keras.callbacks.Callback):  # type: ignore[misc]
         row = {name: round(float(value), 5) for name, value in logs.items()}
         self._state.add(row | {"seconds": round(perf_counter() - self._start)}, self.model)
         logger.info("epoch %d: %s", epoch + 1, self._state.rows[-1])
-        if self._state.has_stalled(self._epochs):
+        if self._state.has_stalled:
             self.model.stop_training = True

@@ -26,6 +26,7 @@ class Verdict:
     `text_ssim` is the mean SSIM on the strokes of words that OCR read (None without words), `worst_block_ssim` that of
     the block of ink that fared worst (None on a page without ink), `chroma_error` the 95th percentile of the chroma
     difference at 1/8 size. `failing` holds the blocks below the floor, (n, 4) (row_px, col_px, height_px, width_px).
+    `ink` is (height, width) bool, the strokes that were judged.
     """
 
     passed: bool
@@ -33,6 +34,7 @@ class Verdict:
     worst_block_ssim: float | None
     chroma_error: float
     failing: np.ndarray
+    ink: np.ndarray
 
 
 def judge(
@@ -68,6 +70,7 @@ def judge(
         worst_block_ssim=worst if np.isfinite(worst) else None,
         chroma_error=error,
         failing=np.concatenate([np.stack([rows * height_px, cols * width_px], axis=1), sizes], axis=1),
+        ink=ink,
     )
 
 

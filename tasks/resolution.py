@@ -7,15 +7,22 @@ import numpy as np
 
 from configs.settings import ImportanceSettings, ResolutionSettings
 from tasks.ink import luma_of, stroke_mask
-from tasks.tiles import TileGrid, masked_fraction
+from tasks.tiles import CORE_PX, WORK_DPI, TileGrid, masked_fraction
 
 LEVELS = (1, 2, 4, 8)
 """A tile at level n keeps every n-th pixel each way."""
 
+LEAST_STROKE_FRACTION = 0.002
+"""Share of a tile from which strokes in it are more than a speck."""
+
+MUCH_STROKE_FRACTION = 0.05
+"""Share of a tile from which strokes are more than a trace: the edge of the sheet, a drawing, a stain with a rim."""
+STROKE_GRAIN = 5.0
+"""By how many standard deviations of the grain strokes stand out that the check judges."""
+
 _CELL_INCH = 1 / 64  # a stroke of print; finer differences are not seen at reading distance
 _CELLS_PER_BLOCK = 4  # errors are pooled over 1/16 inch, so that grain averages out and a stroke does not
 _GRAIN_FACTOR = 4.0  # fainter than what the check calls ink, so that it finds nothing that was not kept
-_LEAST_STROKE_FRACTION = 0.002
 _UPSCALING = {2: cv2.INTER_CUBIC, 4: cv2.INTER_LINEAR, 8: cv2.INTER_LINEAR}
 
 
@@ -30,9 +37,9 @@ def choose_levels(
 ) -> np.ndarray:
     """Return the level of every tile: the coarsest whose reconstruction error stays within the tile's budget.
 
-    A tile whose importance reaches the threshold, or that must be kept, stays at level 1. One in doubt, whose
-    importance comes near the threshold, falls to level 2 at most. Below the threshold the budget grows from half of
-    `settings.error_budget` to the whole of it as the importance falls to 0.
+    A tile that is important, or must be kept, stays at level 1. One in doubt, which reaches the threshold alone, and
+    one that has strokes which stand out of the grain, fall to level 2 at most. The budget is half of
+    `settings.error_budget` at the threshold and grows to the whole of it as the importance falls to 0.
 
     Args:
         luma: (height, width) uint8.
@@ -40,7 +47,7 @@ def choose_levels(
         must_keep: (n_rows, n_cols) bool, tiles that hold words which OCR did read.
         grid: The page's tiles.
         dpi: Resolution of the page.
-        what_counts: From which importance a tile keeps its full resolution, and from which it is in doubt.
+        what_counts: From which importance a tile counts.
         settings: Error budget and harshest level.
 
     Returns:
@@ -48,8 +55,9 @@ def choose_levels(
     """
     levels = np.ones((grid.n_rows, grid.n_cols), np.int8)
     threshold = what_counts.threshold
-    free = ~((importance >= threshold) | must_keep)
-    in_doubt = importance >= what_counts.doubt * threshold
+    free = ~(important_tiles(importance, what_counts) | must_keep)
+    strokes = stroke_mask(luma, dpi, STROKE_GRAIN)
+    at_least_half = (importance >= threshold) | (masked_fraction(strokes, grid) >= MUCH_STROKE_FRACTION)
     if not free.any():
         return levels
     budget = settings.error_budget * (1.0 - 0.5 * np.clip(importance / max(threshold, 1e-6), 0.0, 1.0))
@@ -57,9 +65,37 @@ def choose_levels(
         if level <= settings.harshest_level:
             error = tile_errors(luma, reduced(luma, level), level, grid, dpi)
             # a finer level that failed rules out the coarser ones: levels stay monotone in the budget
-            free = free & (error <= budget) & ((level == LEVELS[1]) | ~in_doubt)
+            free = free & (error <= budget) & ((level == LEVELS[1]) | ~at_least_half)
             levels[free] = level
     return levels
+
+
+def important_tiles(importance: np.ndarray, what_counts: ImportanceSettings) -> np.ndarray:
+    """Return (n_rows, n_cols) bool: tiles that are surely important, and those next to them that reach the threshold.
+
+    Text comes in lines: a tile that is only just like text, with nothing like it on any of its eight sides, is most
+    often a fold, a stain or grain. It is in doubt.
+
+    Args:
+        importance: (n_rows, n_cols) float32 in [0, 1].
+        what_counts: `sure` and `threshold`.
+    """
+    sure = importance >= max(what_counts.sure, what_counts.threshold)
+    beside = cv2.dilate(sure.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return np.asarray(sure | ((importance >= what_counts.threshold) & beside))
+
+
+def has_strokes(plane: np.ndarray) -> np.ndarray:
+    """Return (n_rows, n_cols) bool: tiles with any stroke, a faint one too.
+
+    The box of a word may reach into a tile that has none.
+
+    Args:
+        plane: (n_rows * 32, n_cols * 32, 4) uint8, from `tasks.tiles.work_plane`.
+    """
+    strokes = stroke_mask(luma_of(np.ascontiguousarray(plane[..., :3])), WORK_DPI, _GRAIN_FACTOR)
+    n_rows, n_cols = plane.shape[0] // CORE_PX, plane.shape[1] // CORE_PX
+    return np.asarray(strokes.reshape(n_rows, CORE_PX, n_cols, CORE_PX).any(axis=(1, 3)))
 
 
 def reduced(pixels: np.ndarray, level: int) -> np.ndarray:
@@ -153,7 +189,7 @@ def kept_area(
     if settings.paper_level == 1 or not whole.any():
         return whole
     strokes = stroke_mask(luma, dpi, _GRAIN_FACTOR)
-    with_strokes = masked_fraction(strokes, grid) >= _LEAST_STROKE_FRACTION
+    with_strokes = masked_fraction(strokes, grid) >= LEAST_STROKE_FRACTION
     return whole & (strokes | (_area(~with_strokes, grid) > 0)).astype(np.uint8)
 
 

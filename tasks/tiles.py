@@ -11,7 +11,7 @@ WORK_DPI = 150
 """Resolution at which tiles are judged."""
 CORE_PX = 32
 """Side of a tile at `WORK_DPI`: 0.21 inch on paper, about two lines of print."""
-PATCH_TILES = 16
+PATCH_TILES = 20
 """Tiles each way that the network scores at once."""
 PATCH_MARGIN_PX = 48
 """What the network sees round them on every side, a tile and a half."""
@@ -116,7 +116,7 @@ def cut_patches(plane: np.ndarray, first: int = 0, end: int | None = None) -> np
         end: Number after the last patch wanted; all of them without it.
 
     Returns:
-        (n_patches, 608, 608, 4) uint8.
+        (n_patches, 736, 736, 4) uint8.
     """
     height_px, width_px = plane.shape[:2]
     step = PATCH_TILES * CORE_PX
@@ -133,7 +133,7 @@ def cut_patches(plane: np.ndarray, first: int = 0, end: int | None = None) -> np
 
 
 def join_patches(scores: np.ndarray, grid: TileGrid) -> np.ndarray:
-    """Return (n_tiles,) float32, row by row: the scores of a page's patches, (n_patches, 16, 16), put together."""
+    """Return (n_tiles,) float32, row by row: the scores of a page's patches, (n_patches, 20, 20), put together."""
     per_row = -(-grid.n_cols // PATCH_TILES)
     rows = scores.reshape(-1, per_row, PATCH_TILES, PATCH_TILES).swapaxes(1, 2)
     joined = rows.reshape(-1, per_row * PATCH_TILES)[: grid.n_rows, : grid.n_cols]

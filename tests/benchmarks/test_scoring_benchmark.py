@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+import model.evidence
 import model.scoring
 from benchmarks import comparison, recall, worker
 from benchmarks.comparison import Measured, measure_engines, rows_of
@@ -24,10 +26,11 @@ from benchmarks.drawn import A4_PX, drawn_planes
 from benchmarks.engines import ENGINES, Lacking
 from benchmarks.planes import Plane, load_planes, save_planes
 from benchmarks.scoring import absences, app, measure, show
+from configs.settings import ImportanceSettings
 from model.export import export_network
 from model.scoring import GPU_BATCH
 from tasks import ocr
-from tasks.tiles import tile_grid, work_plane
+from tasks.tiles import PATCH_TILES, tile_grid, work_plane
 
 ON_CPU = ["litert", "tf-function", "predict", "litert-float16", "litert-dynamic-int8", "litert-full-int8"]
 ON_GPU = ["tf-function-gpu", "keras-torch-gpu", "keras-jax-gpu"]
@@ -67,7 +70,7 @@ def report(tiny: Path) -> dict[str, Any]:
 def test_every_engine_of_the_cpu_is_measured(report: dict[str, Any]) -> None:
     assert [row["engine"] for row in report["engines"]] == ON_CPU
     assert report["failed"] == []
-    assert (report["pages"], report["tiles"], report["tiles_with_padding"]) == (2, 3 * 5 + 2 * 2, 2 * 256)
+    assert (report["pages"], report["tiles"], report["tiles_with_padding"]) == (2, 3 * 5 + 2 * 2, 2 * PATCH_TILES**2)
     for row in report["engines"]:
         assert row["tiles_per_s"]["median"] == pytest.approx(row["pages_per_s"]["median"] * 19 / 2, rel=1e-3)
         assert row["ready_s"]["min"] > 0
@@ -196,6 +199,7 @@ def test_every_litert_file_is_held_against_the_marked_scans(
     monkeypatch.setattr(recall, "read_words_cached", lambda *_: None)  # it starts processes
     monkeypatch.setattr(ocr, "read_words", lambda *_: ())
     monkeypatch.setattr(ocr, "estimate_dpi", lambda *_: 150.0)
+    monkeypatch.setattr(model.evidence, "ImportanceSettings", partial(ImportanceSettings, sure=0.0))
     for threshold, share in ((0.0, 1.0), (1.0, 0.0)):
         found = recall.recall_figures({"one": tiny, "other": tiny}, tmp_path / "cache", threshold, tmp_path)
         assert found["one"] == found["other"]

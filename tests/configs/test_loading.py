@@ -22,7 +22,7 @@ def test_every_shipped_profile_loads_and_knows_its_name() -> None:
 def test_overrides_change_a_profile_and_options_have_the_last_word() -> None:
     settings = load_settings("smallest", ["encode.quality=35", "cluster.workers=3"], {"cluster.workers": 2})
     assert (settings.encode.quality, settings.cluster.workers) == (35, 2)
-    assert settings.importance.threshold == 0.1  # the profile's own
+    assert settings.importance.threshold == 0.078  # the profile's own
 
 
 def test_an_option_that_was_not_given_changes_nothing() -> None:

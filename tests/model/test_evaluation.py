@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from configs.settings import OcrSettings
+from configs.settings import ImportanceSettings, OcrSettings
 from model import evaluation
 from model.evaluation import evaluate_model
 from model.evidence import CURVE_THRESHOLDS
@@ -70,7 +70,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_folder_is_evaluated_to_figures_and_a_card(data: Path, tmp_path: Path) -> None:
     metrics = evaluate_model(data, None, tmp_path / "cache", "test", tmp_path / "out")
     found = metrics["evaluation"]
-    assert (found["pages"], found["split"], found["threshold"]) == (1, "test", 0.05)
+    assert (found["pages"], found["split"], found["threshold"]) == (1, "test", ImportanceSettings().threshold)
     assert found["model"] == {
         "recall_printed": 1.0,
         "n_printed": 4,
@@ -84,7 +84,8 @@ def test_a_folder_is_evaluated_to_figures_and_a_card(data: Path, tmp_path: Path)
     }
     assert found["mask"]["recall_printed"] == 0.0
     assert found["kinds"]["printed"] == {"count": 4, "model": 1.0, "mask": 0.0, "model_or_mask": 1.0}
-    assert [row["threshold"] for row in found["curve"]] == list(CURVE_THRESHOLDS)
+    thresholds = {*CURVE_THRESHOLDS, found["threshold"]}
+    assert [row["threshold"] for row in found["curve"]] == sorted(thresholds)
     assert found["calibration"]["tiles"] == 59
     assert found["worst"] == []
     assert [(row["degrees"], row["n_text"], row["model"]["fall"]) for row in found["rotated"]] == [

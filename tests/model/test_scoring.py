@@ -21,7 +21,7 @@ from model.scoring import (
     score_planes,
 )
 from tasks.errors import ConfigError
-from tasks.tiles import PATCH_PX, PATCH_TILES, cut_patches, tile_grid, work_plane
+from tasks.tiles import PATCH_PX, PATCH_TILES, TileGrid, cut_patches, tile_grid, work_plane
 
 
 def page_like(height_px: int, width_px: int, seed: int) -> np.ndarray:
@@ -44,7 +44,7 @@ def planes(sizes: list[tuple[int, int]]) -> list:
 
 def test_a_patchs_scores_do_not_depend_on_the_batch_it_is_in() -> None:
     scorer = load_scorer(kind="litert-cpu")
-    patches = cut_patches(planes([(1100, 700)])[0][0])
+    patches = cut_patches(planes([(1400, 700)])[0][0])
     assert len(patches) == 6
     together = scorer.score(patches)
     assert together.shape == (6, PATCH_TILES, PATCH_TILES)
@@ -73,7 +73,7 @@ def test_a_tiles_score_hardly_depends_on_the_patch_that_it_falls_into() -> None:
         plane = work_plane(page, np.zeros(page.shape, bool), grid)
         return score_planes(scorer, [(plane, grid)])[0].reshape(grid.n_rows, grid.n_cols)
 
-    whole, lower = scored(pixels), scored(pixels[5 * 32 :])  # tile row 16 begins a patch, or stands in one's middle
+    whole, lower = scored(pixels), scored(pixels[5 * 32 :])  # tile row 20 begins a patch, or stands in one's middle
     apart = np.abs(whole[8:] - lower[3:])
     assert np.median(apart) < 0.01
     assert ((whole[8:] >= 0.5) == (lower[3:] >= 0.5)).mean() > 0.97
@@ -92,7 +92,7 @@ def test_the_scorer_is_handed_full_batches_across_pages() -> None:
 
     counting = Counting()
     score_planes(counting, planes([(32 * 40, 32 * 40), (32 * 40, 32 * 17), (32 * 2, 32)]))  # type: ignore[arg-type]
-    assert counting.sizes == [PATCHES_AT_ONCE]  # 9, 6 and 1
+    assert counting.sizes == [PATCHES_AT_ONCE, 14 - PATCHES_AT_ONCE]  # 4, 2 and 1, as they are and upside down
 
 
 def test_a_batch_that_is_not_full_is_filled_up_and_cut_off_again() -> None:
@@ -100,12 +100,36 @@ def test_a_batch_that_is_not_full_is_filled_up_and_cut_off_again() -> None:
 
     def call(batch: np.ndarray) -> np.ndarray:
         seen.append(batch.shape[0])
-        return np.broadcast_to(batch[:, :16, :16, :1] / np.float32(255), (len(batch), 16, 16, 1))
+        return batch[:, :PATCH_TILES, :PATCH_TILES, :1] / np.float32(255)
 
     patches = np.zeros((5, PATCH_PX, PATCH_PX, 4), np.uint8)
     patches += np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1) * 51
     assert np.allclose(in_batches(patches, 2, call)[:, 0, 0], [0, 0.2, 0.4, 0.6, 0.8])
     assert seen == [2, 2, 2]
+
+
+def test_a_page_upside_down_has_its_scores_upside_down() -> None:
+    (plane, grid), scorer = planes([(700, 330)])[0], load_scorer(kind="litert-cpu")
+    upright = score_planes(scorer, [(plane, grid)])[0]
+    turned = score_planes(scorer, [(np.ascontiguousarray(plane[::-1, ::-1]), grid)])[0]
+    assert np.allclose(turned[::-1], upright, atol=1e-6)
+
+
+def test_a_tiles_score_is_the_mean_of_what_is_said_of_it_upright_and_upside_down() -> None:
+    class Light:
+        """Says 0.9 of a tile whose first pixel is light, 0.1 of others."""
+
+        name, digest = "litert-cpu", ""
+
+        def score(self, patches: np.ndarray) -> np.ndarray:
+            first = patches[:, 48:-48:32, 48:-48:32, 0]
+            return np.where(first > 127, np.float32(0.9), np.float32(0.1))
+
+    plane = np.zeros((32, 96, 4), np.uint8)
+    plane[0, 0] = plane[-1, 63] = 255  # first pixel of tile 0, last pixel of tile 1
+    plane[0, 64] = plane[-1, 95] = 255  # both of tile 2
+    scores = score_planes(Light(), [(plane, TileGrid(32, 96, 32))])[0]  # type: ignore[arg-type]
+    assert scores.tolist() == pytest.approx([0.5, 0.5, 0.9])
 
 
 def test_litert_and_keras_agree_whatever_the_batch() -> None:
@@ -156,7 +180,7 @@ def test_a_missing_or_damaged_model_is_a_settings_error(tmp_path: Path) -> None:
 def test_scoring_on_the_cpu_does_not_import_tensorflow() -> None:
     code = (
         "import sys, numpy as np; from model.scoring import load_scorer; "
-        "load_scorer(kind='litert-cpu').score(np.zeros((1, 608, 608, 4), np.uint8)); "
+        "load_scorer(kind='litert-cpu').score(np.zeros((1, 736, 736, 4), np.uint8)); "
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=SHIPPED.parents[1])

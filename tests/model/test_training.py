@@ -85,11 +85,27 @@ def test_another_seed_is_another_training(trained: Trained) -> None:
     assert not (trained[2] / other).exists()
 
 
-def test_a_training_that_no_longer_improves_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model.training, "_PATIENCE", 1)
-    monkeypatch.setattr(model.training, "_FINE_RATE", 3.0)  # nothing can be learnt at such a rate
-    _, history = fit_network(PAGES, HELD_OUT, replace(COURSE, epochs=8, batches_per_epoch=1), None)
-    assert 4 < len(history) < 8
+class Numbered:
+    """Stands for a network after an epoch."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def get_weights(self) -> list[np.ndarray]:
+        return [np.array(self.number)]
+
+
+def test_the_best_epoch_of_the_calm_half_counts_and_a_training_stops_three_epochs_after_it() -> None:
+    state = model.training._State(None, epochs=10)
+    losses = [0.1, 0.5, 0.4, 0.6, 0.9, 0.3, 0.35, 0.2, 0.25, 0.21]
+    seen = []
+    for number, loss in enumerate(losses):
+        state.add({"val_loss": loss}, Numbered(number))  # type: ignore[arg-type]
+        seen.append((int(state.best[0]), state.has_stalled))
+    assert [best for best, _ in seen] == [0, 1, 2, 3, 4, 5, 5, 7, 7, 7]
+    assert not any(stalled for _, stalled in seen)
+    state.add({"val_loss": 0.22}, Numbered(10))  # type: ignore[arg-type]
+    assert state.has_stalled
 
 
 def test_validation_has_as_many_figures_as_patches() -> None:

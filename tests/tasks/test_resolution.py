@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from configs.settings import ImportanceSettings, ResolutionSettings
 from tasks.ink import stroke_mask
-from tasks.resolution import LEVELS, choose_levels, count_levels, reduced, rescale, restored
+from tasks.resolution import LEVELS, choose_levels, count_levels, important_tiles, reduced, rescale, restored
 from tasks.tiles import TileGrid, tile_grid
 
 DPI = 150.0
 
 
-def plan(luma, importance, *, keep=None, threshold=0.5, doubt=1.0, **options):
+def plan(luma, importance, *, keep=None, threshold=0.5, sure=0.0, **options):
     grid = tile_grid(*luma.shape, DPI)
     kept = np.zeros(importance.shape, bool) if keep is None else keep
-    what_counts = ImportanceSettings(threshold=threshold, doubt=doubt)
+    what_counts = ImportanceSettings(threshold=threshold, sure=sure)
     return choose_levels(luma, importance, kept, grid, DPI, what_counts, ResolutionSettings(**options))
 
 
@@ -33,12 +33,27 @@ def test_a_tile_with_words_stays_whole_whatever_the_network_says():
     assert plan(luma, np.zeros((2, 2), np.float32), keep=keep).tolist() == [[8, 1], [8, 8]]
 
 
+def test_a_tile_just_above_the_threshold_is_important_only_beside_a_sure_one():
+    importance = np.array(
+        [
+            [0.2, 0.0, 0.0, 0.2, 0.2],
+            [0.0, 0.9, 0.0, 0.0, 0.0],
+            [0.0, 0.0, 0.2, 0.0, 0.0],
+            [0.2, 0.0, 0.0, 0.2, 0.05],
+        ],
+        np.float32,
+    )
+    found = important_tiles(importance, ImportanceSettings(threshold=0.1, sure=0.5))
+    assert np.argwhere(found).tolist() == [[0, 0], [1, 1], [2, 2]]
+    every = important_tiles(importance, ImportanceSettings(threshold=0.1, sure=0.0))
+    assert np.array_equal(every, importance >= 0.1)
+
+
 def test_a_tile_in_doubt_keeps_half_its_resolution_though_it_looks_blank():
-    luma = np.full((32, 128), 240, np.uint8)
-    importance = np.array([[0.1, 0.24, 0.26, 0.5]], np.float32)
-    assert plan(luma, importance, doubt=0.5).tolist() == [[8, 8, 2, 1]]
-    assert plan(luma, importance, doubt=0.0).tolist() == [[2, 2, 2, 1]]
-    assert plan(luma, importance, doubt=0.5, harshest_level=1).tolist() == [[1, 1, 1, 1]]
+    luma = np.full((32, 160), 240, np.uint8)
+    importance = np.array([[0.1, 0.3, 0.2, 0.3, 0.9]], np.float32)
+    assert plan(luma, importance, threshold=0.25, sure=0.8).tolist() == [[8, 2, 8, 1, 1]]
+    assert plan(luma, importance, threshold=0.25, sure=0.8, harshest_level=1).tolist() == [[1, 1, 1, 1, 1]]
 
 
 def test_a_thin_drawn_line_keeps_more_resolution_than_paper():
@@ -51,10 +66,16 @@ def test_a_thin_drawn_line_keeps_more_resolution_than_paper():
 
 def test_the_budget_shrinks_as_importance_nears_the_threshold():
     rng = np.random.default_rng(3)
-    luma = np.clip(rng.normal(200, 40, (64, 64)), 0, 255).astype(np.uint8)
-    least, most = (plan(luma, np.full((2, 2), score, np.float32), error_budget=25) for score in (0.0, 0.49))
+    luma = np.clip(rng.normal(200, 8, (64, 64)), 0, 255).astype(np.uint8)  # grain, no stroke stands out of it
+    least, most = (plan(luma, np.full((2, 2), score, np.float32), error_budget=5) for score in (0.0, 0.49))
     assert (most <= least).all()
     assert (most < least).any()
+
+
+def test_strokes_that_stand_out_keep_half_their_resolution_whatever_the_budget():
+    luma = np.full((32, 64), 200, np.uint8)
+    luma[8:12, 4:28] = 120
+    assert plan(luma, np.zeros((1, 2), np.float32), error_budget=64).tolist() == [[2, 8]]
 
 
 @given(harshest=st.sampled_from(LEVELS), budget=st.floats(0, 64), seed=st.integers(0, 99))

@@ -53,28 +53,28 @@ def test_the_work_plane_has_32_pixels_for_every_tile(height, width, dpi, colour)
 
 def test_at_150_dpi_a_patch_is_the_page_itself_with_its_surroundings():
     rng = np.random.default_rng(1)
-    page = rng.integers(0, 256, (32 * 20, 32 * 35, 3), np.uint8)
+    page = rng.integers(0, 256, (32 * 24, 32 * 45, 3), np.uint8)
     grid = TileGrid(*page.shape[:2], 32)
     assert count_patches(grid) == 2 * 3
     patches = cut_patches(work_plane(page, np.zeros(page.shape[:2], bool), grid))
     assert patches.shape == (6, PATCH_PX, PATCH_PX, 4)
-    assert np.array_equal(patches[0, 48:, 48:, :3], page[:560, :560])
-    assert (patches[0, :48, 48:, :3] == page[0, :560]).all()  # above the first row its edge is drawn out
-    assert np.array_equal(patches[1, 48:, :, :3], page[:560, 512 - 48 : 1024 + 48])
-    assert np.array_equal(patches[5, :176, :144, :3], page[512 - 48 :, 1024 - 48 :])
-    assert (patches[5, 176:, 144:, :3] == page[-1, -1]).all()
+    assert np.array_equal(patches[0, 48:, 48:, :3], page[:688, :688])
+    assert (patches[0, :48, 48:, :3] == page[0, :688]).all()  # above the first row its edge is drawn out
+    assert np.array_equal(patches[1, 48:, :, :3], page[:688, 640 - 48 : 1280 + 48])
+    assert np.array_equal(patches[5, :176, :208, :3], page[640 - 48 :, 1280 - 48 :])
+    assert (patches[5, 176:, 208:, :3] == page[-1, -1]).all()
 
 
 @settings(deadline=None)
 @given(first=st.integers(0, 6), count=st.integers(0, 6))
 def test_patches_cut_in_parts_are_the_patches_cut_at_once(first, count):
     rng = np.random.default_rng(2)
-    plane = rng.integers(0, 256, (96, 32 * 16 * 5, 1), np.uint8).repeat(4, axis=2)
+    plane = rng.integers(0, 256, (96, 32 * 20 * 5, 1), np.uint8).repeat(4, axis=2)
     assert np.array_equal(cut_patches(plane, first, first + count), cut_patches(plane)[first : first + count])
 
 
 @settings(deadline=None)
-@given(n_rows=st.integers(1, 40), n_cols=st.integers(1, 40))
+@given(n_rows=st.integers(1, 45), n_cols=st.integers(1, 45))
 def test_joined_patches_give_every_tile_what_its_patch_had_for_it(n_rows, n_cols):
     grid = TileGrid(n_rows * 32 - 5, n_cols * 32 - 7, 32)
     numbers = np.arange(grid.n_tiles, dtype=np.float32).reshape(n_rows, n_cols)
