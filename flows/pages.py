@@ -352,10 +352,11 @@ def _adaptive(prepared: PreparedPage, importance: np.ndarray, most_bytes: int, s
     levels = resolution.choose_levels(
         luma_of(pixels), importance, prepared.masked, grid, dpi, settings.importance, settings.resolution
     )
+    sure = importance >= settings.importance.sure
     quality, seconds_encode, seconds_check = settings.encode.quality, perf_counter() - start, 0.0
     for attempt in range(1, settings.legibility.max_attempts + 1):
         start = perf_counter()
-        mixed = resolution.rescale(pixels, levels, grid, dpi, settings.resolution)
+        mixed = resolution.rescale(pixels, levels, grid, dpi, settings.resolution, sure)
         data = encode.encode(mixed, codec, quality, carried, settings.encode)
         encoded_at = perf_counter()
         seconds_encode += encoded_at - start

@@ -15,7 +15,7 @@ LEVELS = (1, 2, 4, 8)
 LEAST_STROKE_FRACTION = 0.002
 """Share of a tile from which strokes in it are more than a speck."""
 
-MUCH_STROKE_FRACTION = 0.05
+MUCH_STROKE_FRACTION = 0.03
 """Share of a tile from which strokes are more than a trace: the edge of the sheet, a drawing, a stain with a rim."""
 STROKE_GRAIN = 5.0
 """By how many standard deviations of the grain strokes stand out that the check judges."""
@@ -150,13 +150,18 @@ def tile_errors(luma: np.ndarray, small: np.ndarray, level: int, grid: TileGrid,
 
 
 def rescale(
-    pixels: np.ndarray, levels: np.ndarray, grid: TileGrid, dpi: float, settings: ResolutionSettings
+    pixels: np.ndarray,
+    levels: np.ndarray,
+    grid: TileGrid,
+    dpi: float,
+    settings: ResolutionSettings,
+    sure: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the page with each tile at its level's resolution, the levels blended into one another.
 
     In tiles of level 1 every stroke and the margin round it are the source's own pixels; the paper between them comes
-    at `settings.paper_level`. Such a tile without a stroke that stands out stays whole, for it was held important all
-    the same. A coarser tile fades in outside the margin of any finer one, so no border shows.
+    at `settings.paper_level`. Such a tile without a stroke that stands out stays whole where it is surely important,
+    and comes at 1/2 elsewhere. A coarser tile fades in outside the margin of any finer one, so no border shows.
 
     Args:
         pixels: uint8, (height, width) or (height, width, 3).
@@ -164,14 +169,21 @@ def rescale(
         grid: The page's tiles.
         dpi: Resolution of the page.
         settings: Level of the paper, lengths of margin and feather.
+        sure: (n_rows, n_cols) bool, tiles that are surely important; all of them without it.
 
     Returns:
         uint8, the shape of `pixels`.
     """
-    kept = kept_area(luma_of(pixels), levels, grid, dpi, settings)
+    whole = levels == 1
+    kept, coarse = _area(whole, grid), levels
+    if settings.paper_level > 1 and whole.any():
+        strokes = stroke_mask(luma_of(pixels), dpi, _GRAIN_FACTOR)
+        without = whole & (masked_fraction(strokes, grid) < LEAST_STROKE_FRACTION)
+        stays = without if sure is None else without & sure
+        kept &= (strokes | (_area(stays, grid) > 0)).astype(np.uint8)
+        coarse = np.where(whole, np.where(without & ~stays, LEVELS[1], settings.paper_level), levels)
     if kept.all():
         return pixels.copy()
-    coarse = np.where(levels == 1, settings.paper_level, levels)
     present = [level for level in reversed(LEVELS) if (coarse == level).any() and level > 1] or [LEVELS[1]]
     height_px, width_px = pixels.shape[:2]
     result = np.ascontiguousarray(restored(reduced(pixels, present[0]), present[0], height_px, width_px))
@@ -179,18 +191,6 @@ def rescale(
         finer = np.ascontiguousarray(restored(reduced(pixels, level), level, height_px, width_px))
         result = _blended(finer, result, _area(coarse <= level, grid), dpi, settings)
     return _blended(pixels, result, kept, dpi, settings)
-
-
-def kept_area(
-    luma: np.ndarray, levels: np.ndarray, grid: TileGrid, dpi: float, settings: ResolutionSettings
-) -> np.ndarray:
-    """Return (height, width) uint8, 1 where a page of these levels keeps the source's own pixels, margins apart."""
-    whole = _area(levels == 1, grid)
-    if settings.paper_level == 1 or not whole.any():
-        return whole
-    strokes = stroke_mask(luma, dpi, _GRAIN_FACTOR)
-    with_strokes = masked_fraction(strokes, grid) >= LEAST_STROKE_FRACTION
-    return whole & (strokes | (_area(~with_strokes, grid) > 0)).astype(np.uint8)
 
 
 def _blended(

@@ -243,7 +243,7 @@ def test_measure_writes_the_figures_and_keeps_nothing_and_off_writes_none(archiv
 def test_ink_that_a_coarse_level_harms_gets_its_resolution_back_before_the_quality_rises(archive):
     page = scan(lines=())
     page[300:302, 100:800] -= 30  # a faint rule that no OCR reads and the made-up network does not see
-    settings = Settings.model_validate({"resolution": {"error_budget": 64}, "legibility": {"min_block_ssim": 0.6}})
+    settings = Settings.model_validate({"resolution": {"error_budget": 64}, "legibility": {"min_block_ssim": 0.9}})
     result = archive.run("a.jpg", saved(page), settings)
     row = result.pages[0]
     assert row["status"] == "compressed"

@@ -178,3 +178,16 @@ def test_reduced_averages_squares_and_restored_gives_the_size_back():
 
 def test_levels_are_counted_each():
     assert count_levels(np.array([[1, 1, 8], [2, 8, 8]])) == {1: 2, 2: 1, 4: 0, 8: 3}
+
+
+def test_a_whole_tile_without_a_stroke_keeps_its_grain_only_where_it_is_surely_important():
+    rng = np.random.default_rng(4)
+    pixels = np.clip(rng.normal(200, 3, (64, 192)), 0, 255).astype(np.uint8)
+    levels = np.array([[1, 8, 8, 8, 8, 1], [8, 8, 8, 8, 8, 8]], np.int8)
+    sure = np.zeros(levels.shape, bool)
+    sure[0, 0] = True
+    mixed = rescale(pixels, levels, TileGrid(64, 192, 32), DPI, ResolutionSettings(margin_inch=0), sure)
+    assert np.array_equal(mixed[:32, :32], pixels[:32, :32])
+    assert 0.2 < mixed[4:28, 164:].std() / pixels[4:28, 164:].std() < 0.8
+    every = rescale(pixels, levels, TileGrid(64, 192, 32), DPI, ResolutionSettings(margin_inch=0))
+    assert np.array_equal(every[:32, 160:], pixels[:32, 160:])
