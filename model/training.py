@@ -66,8 +66,7 @@ def fit_network(
     network = state.load()
     if network is None:
         network = _with_trained_head(course, drawn)
-    figures = _EpochFigures(validation, state)
-    callbacks = [figures]
+    callbacks = [_DropoutByPlace(course), _EpochFigures(validation, state)]
     if checkpoints is not None:
         callbacks.append(keras.callbacks.TensorBoard(str(checkpoints / LOG_FOLDER), write_graph=False))
     if len(state.rows) < course.epochs and not state.has_stalled:
@@ -157,6 +156,25 @@ class _State:
         """Whether validation has not improved for three epochs of the calm half."""
         losses = [row["val_loss"] for row in self.rows[self._first_calm :]]
         return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= _PATIENCE
+
+
+class _DropoutByPlace(keras.callbacks.Callback):  # type: ignore[misc]
+    """Makes what an epoch drops out depend on the seed and the epoch alone.
+
+    A saved network does not carry the state of its dropout layers (Keras 3.15): a training that is taken up again would
+    go on with other chances.
+    """
+
+    def __init__(self, course: Course) -> None:
+        super().__init__()
+        self._course = course
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002 (Keras passes it)
+        """Set each layer's state: its seed, and how many batches it has seen."""
+        layers = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
+        for number, layer in enumerate(layers):
+            seed = 1000 * self._course.seed + number
+            layer.seed_generator.state.assign([seed, epoch * self._course.batches_per_epoch])
 
 
 class _EpochFigures(keras.callbacks.Callback):  # type: ignore[misc]
