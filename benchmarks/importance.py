@@ -23,7 +23,7 @@ from model.evidence import SHIPPED_DECIDER, ScoredPage, summary
 from model.network import weights_file
 from model.operating import DEFAULT_PROFILE, NetworkScorer, calibrate, operating_points
 from model.recipe import RENDERED_PAGES, Material, find_material_scans, gather, score_scans
-from model.training import Course, fit_network
+from model.training import BATCHES_PER_EPOCH, EPOCHS, Course, fit_network
 from model.truth import Scan, data_folder, find_scans, read_truth
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -46,8 +46,8 @@ def ablations(
     data: Data = None,
     weights: Weights = None,
     cache: Cache = Path(".cache"),
-    epochs: Epochs = 6,
-    batches: Batches = 100,
+    epochs: Epochs = EPOCHS,
+    batches: Batches = BATCHES_PER_EPOCH,
     rendered: Rendered = RENDERED_PAGES,
 ) -> None:
     """Measure on the test split: OCR mask alone, network without mask, without ImageNet, without drawn pages, all."""
@@ -83,8 +83,8 @@ def leave_one_out(
     data: Data = None,
     weights: Weights = None,
     cache: Cache = Path(".cache"),
-    epochs: Epochs = 6,
-    batches: Batches = 100,
+    epochs: Epochs = EPOCHS,
+    batches: Batches = BATCHES_PER_EPOCH,
     rendered: Rendered = RENDERED_PAGES,
 ) -> None:
     """Train without each document that has handwriting, then find its handwriting."""
