@@ -3,15 +3,16 @@
 python -m benchmarks.importance ablations --out model/weights
 python -m benchmarks.importance leave-one-out --out model/weights
 
-Both train networks anew, by the recipe of `foliopress train` but a shorter course, and write a JSON table beside the
-model; `foliopress evaluate` puts it into the card. A table that is there already is added to, so a stopped run goes on.
+Both train networks anew, by the recipe of `foliopress train`, and write a JSON table beside the model; `foliopress
+evaluate` puts it into the card. A table that is there already is added to, so a stopped run goes on.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,10 +20,12 @@ import keras
 import typer
 
 from model.dataset import RENDERED
+from model.evaluation import METRICS_FILE
 from model.evidence import SHIPPED_DECIDER, ScoredPage, summary
 from model.network import weights_file
 from model.operating import DEFAULT_PROFILE, NetworkScorer, calibrate, operating_points
 from model.recipe import RENDERED_PAGES, Material, find_material_scans, gather, score_scans
+from model.scoring import load_scorer
 from model.training import BATCHES_PER_EPOCH, EPOCHS, Course, fit_network
 from model.truth import Scan, data_folder, find_scans, read_truth
 
@@ -30,6 +33,10 @@ app = typer.Typer(add_completion=False, help=__doc__)
 
 ABLATIONS_FILE = "ablations.json"
 LEAVE_ONE_OUT_FILE = "leave_one_out.json"
+
+RECALL_TO_COMPARE_AT = 0.999
+"""Recall of all text, printed and handwritten, at which networks are compared by what they free."""
+_HALVINGS = 16
 
 Data = Annotated[Path | None, typer.Option(help="Folder of scans with ground truth; else FOLIOPRESS_DATA.")]
 Weights = Annotated[Path | None, typer.Option(help="Folder of the ImageNet backbone; else FOLIOPRESS_WEIGHTS.")]
@@ -50,31 +57,34 @@ def ablations(
     batches: Batches = BATCHES_PER_EPOCH,
     rendered: Rendered = RENDERED_PAGES,
 ) -> None:
-    """Measure on the test split: OCR mask alone, network without mask, without ImageNet, without drawn pages, all."""
+    """Measure on the test split: the model in OUT, it and the OCR mask each alone, and networks that lack a part."""
     logging.basicConfig(level=logging.INFO)
     table = _Table(out / ABLATIONS_FILE, "name")
-    material = gather(*find_material_scans(data, cache), cache, 1, rendered)
     test = [scan for scan in find_scans(data_folder(data), "test") if scan.truth and read_truth(scan.truth).lines]
+    if not table.has("OCR mask alone"):
+        scored = score_scans(load_scorer(str(out), "litert-cpu"), test, cache)
+        threshold = _default_threshold(json.loads((out / METRICS_FILE).read_text(encoding="utf-8"))["operating_points"])
+        table.add(
+            {"name": "network and OCR mask (as shipped)", **_with_equal_recall(scored, threshold, SHIPPED_DECIDER)}
+        )
+        table.add({"name": "the same network, alone", **_with_equal_recall(scored, threshold, "model")})
+        table.add({"name": "OCR mask alone", **_at(scored, threshold, "mask")})
+    material = gather(*find_material_scans(data, cache), cache, 1, rendered)
     course = Course(weights_file(weights), epochs=epochs, batches_per_epoch=batches)
     drawn = {page.scan.document for page in material.training if page.scan.collection == RENDERED}
     trials = {
-        "network with mask": (material, course),
-        "network without the mask channel": (material, Course(course.weights, 1, epochs, batches, with_mask=False)),
-        "network without ImageNet": (material, Course(None, 1, epochs, batches)),
-        "network without drawn pages": (material.without(drawn), course),
+        "trained without the mask channel": (material, replace(course, with_mask=False)),
+        "trained without the ImageNet start": (material, replace(course, weights=None)),
+        "trained without drawn pages": (material.without(drawn), course),
     }
     for name, (pages, how) in trials.items():
         if table.has(name):
             continue
         network = _fitted(pages, how)
         scorer = NetworkScorer(network, with_mask=how.with_mask)
-        points = _settled(network, scorer, pages, cache)
+        threshold = _settled(network, scorer, pages, cache)
         scored = score_scans(scorer, test, cache)
-        decider = SHIPPED_DECIDER if how.with_mask else "model"
-        table.add({"name": name, **_at(scored, points["threshold"], decider)})
-        if name == "network with mask":
-            table.add({"name": "the same, network alone", **_at(scored, points["threshold"], "model")})
-            table.add({"name": "OCR mask alone", **_at(scored, 1.0, "mask")})
+        table.add({"name": name, **_with_equal_recall(scored, threshold, "model")})
 
 
 @app.command()
@@ -100,7 +110,7 @@ def leave_one_out(
         pages = material.without({document})
         network = _fitted(pages, course)
         scorer = NetworkScorer(network)
-        threshold = _settled(network, scorer, pages, cache)["threshold"]
+        threshold = _settled(network, scorer, pages, cache)
         table.add({"document": document, **_at(score_scans(scorer, left, cache), threshold, SHIPPED_DECIDER)})
 
 
@@ -128,16 +138,33 @@ def _fitted(material: Material, course: Course) -> keras.Model:
     return fit_network(material.training, material.held_out, course)[0]
 
 
-def _settled(network: keras.Model, scorer: NetworkScorer, material: Material, cache: Path) -> dict[str, Any]:
-    """Calibrate on the validation scans and return the default profile's operating point there."""
+def _settled(network: keras.Model, scorer: NetworkScorer, material: Material, cache: Path) -> float:
+    """Calibrate on the validation scans and return the default profile's threshold there."""
     calibrate(network, score_scans(scorer, material.validation_scans, cache))
-    points = operating_points(score_scans(scorer, material.validation_scans, cache))
-    return next(point for point in points if point["profile"] == DEFAULT_PROFILE)
+    return _default_threshold(operating_points(score_scans(scorer, material.validation_scans, cache)))
+
+
+def _default_threshold(points: Sequence[Mapping[str, Any]]) -> float:
+    return float(next(point["threshold"] for point in points if point["profile"] == DEFAULT_PROFILE))
 
 
 def _at(pages: Sequence[ScoredPage], threshold: float, decider: str) -> dict[str, Any]:
     found = {name: value for name, value in summary(pages, threshold, decider).items() if value is not None}
     return {"threshold": threshold, **found}
+
+
+def _with_equal_recall(pages: Sequence[ScoredPage], threshold: float, decider: str) -> dict[str, Any]:
+    """Return `_at`, and what would be freed by the highest threshold that finds `RECALL_TO_COMPARE_AT` of all text."""
+    lowest, highest = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (lowest + highest) / 2
+        found = sum(int((page.kept(middle)[decider] & page.text).sum()) for page in pages)
+        if found >= RECALL_TO_COMPARE_AT * sum(int(page.text.sum()) for page in pages):
+            lowest = middle
+        else:
+            highest = middle
+    freed = {f"{name}_at_equal_recall": value for name, value in _at(pages, lowest, decider).items() if "freed" in name}
+    return {**_at(pages, threshold, decider), **freed}
 
 
 def _has_handwriting(scan: Scan) -> bool:

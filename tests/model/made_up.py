@@ -1,4 +1,4 @@
-"""A made-up labelled page for the tests of drawing and training."""
+"""Made-up pages for tests: a labelled one to draw patches from, and scored ones of a few tiles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from model.dataset import LabelledTiles
+from model.evidence import ScoredPage
+from model.tile_truth import TileTruth
 from model.truth import Scan
+from tasks.kinds import PageKind
+from tasks.tiles import TileGrid
 
 PLANE_TILES = 8
 
@@ -30,3 +34,42 @@ def labelled(seed: int, document: str = "c/d") -> LabelledTiles:
     scan = Scan("c/a.jpg", Path("a.jpg"), "train", "c", document, Path("a.xml"))
     hand = (np.arange(label.size) % 5 == 0) & (label.ravel() == 1)
     return LabelledTiles(scan, plane, label.ravel(), weight.ravel(), hand, (label.ravel() > 0).astype(np.float32))
+
+
+def flags(text: str) -> np.ndarray:
+    """True for each 1."""
+    return np.array([letter == "1" for letter in text])
+
+
+def truth_of(kinds: str) -> TileTruth:
+    """One letter a tile: p print, t typewriting, h handwriting, g picture, i other ink, l little ink, b blank."""
+    letters = np.array(list(kinds))
+    return TileTruth(
+        printed=np.isin(letters, ["p", "t"]),
+        handwritten=letters == "h",
+        typewritten=letters == "t",
+        graphic=letters == "g",
+        marked=np.isin(letters, ["p", "t", "h"]),
+        blank=letters == "b",
+        little_ink=np.isin(letters, ["l", "b"]),
+    )
+
+
+def scored(
+    kinds: str,
+    scores: list[float],
+    mask: str = "",
+    page_kind: PageKind = PageKind.GREY,
+    key: str = "c/a",
+) -> ScoredPage:
+    """A page of one row of tiles; 1 in `mask` where OCR read a word."""
+    n_tiles = len(kinds)
+    return ScoredPage(
+        key=key,
+        page_kind=page_kind,
+        grid=TileGrid(32, 32 * n_tiles, 32),
+        picture=np.zeros((13, 13 * n_tiles), np.uint8),
+        scores=np.array(scores, np.float32),
+        by_mask=flags(mask or "0" * n_tiles),
+        truth=truth_of(kinds),
+    )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from model.evidence import (
     CALIBRATION_EDGES,
     CURVE_THRESHOLDS,
-    ScoredPage,
     calibration,
     count_tiles,
     curve,
@@ -20,44 +18,7 @@ from model.evidence import (
 )
 from model.tile_truth import TileTruth
 from tasks.kinds import PageKind
-from tasks.tiles import TileGrid
-
-
-def flags(text: str) -> np.ndarray:
-    return np.array([letter == "1" for letter in text])
-
-
-def truth_of(kinds: str) -> TileTruth:
-    """One letter a tile: p print, t typewriting, h handwriting, g picture, i other ink, l little ink, b blank."""
-    letters = np.array(list(kinds))
-    return TileTruth(
-        printed=np.isin(letters, ["p", "t"]),
-        handwritten=letters == "h",
-        typewritten=letters == "t",
-        graphic=letters == "g",
-        marked=np.isin(letters, ["p", "t", "h"]),
-        blank=letters == "b",
-        little_ink=np.isin(letters, ["l", "b"]),
-    )
-
-
-def scored(
-    kinds: str,
-    scores: list[float],
-    mask: str = "",
-    page_kind: PageKind = PageKind.GREY,
-    key: str = "c/a",
-) -> ScoredPage:
-    n_tiles = len(kinds)
-    return ScoredPage(
-        key=key,
-        page_kind=page_kind,
-        grid=TileGrid(32, 32 * n_tiles, 32),
-        picture=np.zeros((13, 13 * n_tiles), np.uint8),
-        scores=np.array(scores, np.float32),
-        by_mask=flags(mask or "0" * n_tiles),
-        truth=truth_of(kinds),
-    )
+from tests.model.made_up import flags, scored
 
 
 def row_at(rows: list[dict[str, float | None]], threshold: float) -> dict[str, float | None]:
