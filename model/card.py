@@ -68,7 +68,12 @@ def card(metrics: Mapping[str, Any], tables: Mapping[str, Rows] | None = None) -
         *_rotation(evaluation),
         *_calibration(evaluation),
         *_operating_points(metrics),
-        *_section("What each part is worth", rows_of.get("ablations")),
+        *_section(
+            "What each part is worth",
+            rows_of.get("ablations"),
+            "On the test split, each at the threshold that its own validation pages ask for; the last columns say what",
+            "would be freed at the highest threshold that finds 99.9 % of all text.",
+        ),
         *_leave_one_out(rows_of.get("leave_one_out")),
         *_section("What was tried", rows_of.get("experiments")),
         *(_training(training) if training else []),
@@ -186,8 +191,10 @@ def _leave_one_out(rows: Rows | None) -> list[str]:
     ]
 
 
-def _section(title: str, rows: Rows | None) -> list[str]:
-    return [f"## {title}", "", *_table_of_rows(rows)] if rows else []
+def _section(title: str, rows: Rows | None, *sentences: str) -> list[str]:
+    if not rows:
+        return []
+    return [f"## {title}", "", *(_paragraph(*sentences) if sentences else ()), *_table_of_rows(rows)]
 
 
 def _training(training: Mapping[str, Any]) -> list[str]:

@@ -23,6 +23,9 @@ _FINE_LAYERS = (
     ("block_3_expand_relu", 4, 12, 32),
 )
 _COARSE_WIDTH, _HEAD_WIDTH = 64, 32
+# Keras gives MobileNetV2 0.999, for which a training of some hundred batches is too short: it would end with statistics
+# that are mostly those of its beginning.
+_MOMENTUM_WITHOUT_START = 0.98
 WEIGHTS_FILE = "mobilenet_v2_0.35_224_no_top.weights.h5"
 WEIGHTS_VARIABLE = "FOLIOPRESS_WEIGHTS"
 DEFAULT_WEIGHTS = Path(__file__).resolve().parents[2] / "shared" / "weights"
@@ -81,6 +84,10 @@ def _backbone(weights: Path | None) -> keras.Model:
     if weights is not None:
         load_three_channels(whole, weights)
         hold_batch_norm(whole)
+    else:
+        for layer in whole.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = _MOMENTUM_WITHOUT_START
     fine = [whole.get_layer(name).output for name, *_ in _FINE_LAYERS]
     return keras.Model(whole.input, [whole.output, *fine], name=BACKBONE)
 
