@@ -80,7 +80,7 @@ class EncodeSettings(Closed):
 
     codec: Literal["avif", "webp", "jpeg"] = "avif"
     """Format of grey and colour pages; bitonal and two-tone pages become CCITT G4 TIFF."""
-    quality: int = Field(44, ge=1, le=100)
+    quality: int = Field(53, ge=1, le=100)
     """Pillow's quality for the first try."""
     retry_quality_step: int = Field(20, ge=1, le=99)
     """Added to the quality when ink fails the legibility check although it has its full resolution."""

@@ -18,6 +18,9 @@ EXTENSIONS: dict[str, str] = {"avif": "avif", "webp": "webp", "jpeg": "jpg", "g4
 LARGEST_SIDE_PX: dict[str, int] = {"avif": 65_535, "webp": 16_383, "jpeg": 65_500, "g4": 1_000_000}
 """Longest side that the format holds (libavif, RFC 9649, libjpeg, libtiff)."""
 
+_AVIF_OPTIONS = {"deltaq-mode": "0"}
+# libaom would give smooth blocks a finer quantiser than busy ones: on a page that is bytes for paper, not for strokes.
+
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _ORIENTATION = 0x011A, 0x011B, 0x0128, 0x0112
 
 
@@ -60,7 +63,7 @@ def encode(pixels: np.ndarray, codec: Codec, quality: int, carried: Carried, set
     if codec == "avif":
         subsampling = "4:0:0" if pixels.ndim == 2 else "4:2:0"
         options |= {"speed": settings.speed, "subsampling": subsampling, "max_threads": 1, "autotiling": False}
-        image.save(buffer, "AVIF", **options)
+        image.save(buffer, "AVIF", advanced=_AVIF_OPTIONS, **options)
     elif codec == "webp":
         image.save(buffer, "WEBP", method=4, **options)
     else:

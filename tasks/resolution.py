@@ -15,7 +15,7 @@ LEVELS = (1, 2, 4, 8)
 LEAST_STROKE_FRACTION = 0.002
 """Share of a tile from which strokes in it are more than a speck."""
 
-MUCH_STROKE_FRACTION = 0.035
+MUCH_STROKE_FRACTION = 0.03
 """Share of a tile from which strokes are more than a trace: the edge of the sheet, a drawing, a stain with a rim."""
 STROKE_GRAIN = 5.0
 """By how many standard deviations of the grain strokes stand out that the check judges."""
