@@ -206,7 +206,7 @@ def test_a_many_page_document_that_does_not_get_smaller_says_so_on_every_page(ar
     first.save(buffer, "TIFF", save_all=True, append_images=[second], compression="jpeg", quality=60)
     # each page is smaller than the document, both together are not
     settings = Settings.model_validate(
-        {"encode": {"quality": 94}, "resolution": {"harshest_level": 1, "paper_level": 1}}
+        {"encode": {"quality": 96}, "resolution": {"harshest_level": 1, "paper_level": 1}}
     )
     result = archive.run("b.tif", buffer.getvalue(), settings)
     rows = result.pages
