@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ from model.dataset import RENDERED
 from model.evaluation import METRICS_FILE
 from model.evidence import SHIPPED_DECIDER, ScoredPage, summary
 from model.network import weights_file
-from model.operating import DEFAULT_PROFILE, NetworkScorer, calibrate, operating_points
+from model.operating import NetworkScorer, calibrate, default_threshold, operating_points
 from model.recipe import RENDERED_PAGES, Material, find_material_scans, gather, score_scans
 from model.scoring import load_scorer
 from model.training import BATCHES_PER_EPOCH, EPOCHS, Course, fit_network
@@ -63,7 +63,7 @@ def ablations(
     test = [scan for scan in find_scans(data_folder(data), "test") if scan.truth and read_truth(scan.truth).lines]
     if not table.has("OCR mask alone"):
         scored = score_scans(load_scorer(str(out), "litert-cpu"), test, cache)
-        threshold = _default_threshold(json.loads((out / METRICS_FILE).read_text(encoding="utf-8"))["operating_points"])
+        threshold = default_threshold(json.loads((out / METRICS_FILE).read_text(encoding="utf-8"))["operating_points"])
         table.add(
             {"name": "network and OCR mask (as shipped)", **_with_equal_recall(scored, threshold, SHIPPED_DECIDER)}
         )
@@ -141,11 +141,7 @@ def _fitted(material: Material, course: Course) -> keras.Model:
 def _settled(network: keras.Model, scorer: NetworkScorer, material: Material, cache: Path) -> float:
     """Calibrate on the validation scans and return the default profile's threshold there."""
     calibrate(network, score_scans(scorer, material.validation_scans, cache))
-    return _default_threshold(operating_points(score_scans(scorer, material.validation_scans, cache)))
-
-
-def _default_threshold(points: Sequence[Mapping[str, Any]]) -> float:
-    return float(next(point["threshold"] for point in points if point["profile"] == DEFAULT_PROFILE))
+    return default_threshold(operating_points(score_scans(scorer, material.validation_scans, cache)))
 
 
 def _at(pages: Sequence[ScoredPage], threshold: float, decider: str) -> dict[str, Any]:

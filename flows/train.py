@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from model.evaluation import evaluate_model
 from model.network import weights_file
-from model.operating import DEFAULT_PROFILE
+from model.operating import default_threshold
 from model.recipe import RENDERED_PAGES, find_material_scans, gather, settle, write_metrics
 from model.training import BATCHES_PER_EPOCH, EPOCHS, Course, fit_network
 
@@ -64,6 +64,6 @@ def train_importance(
     network, history = fit_task(material.training, material.held_out, course, out / "checkpoints")
     settled = settle_task(network, material, cache, out)
     write_metrics(out, material, course, history, settled, perf_counter() - start)
-    threshold = next(point["threshold"] for point in settled["operating_points"] if point["profile"] == DEFAULT_PROFILE)
+    threshold = default_threshold(settled["operating_points"])
     metrics: dict[str, Any] = evaluate_task(data, out, cache, "test", out, threshold=threshold)
     return metrics

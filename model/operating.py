@@ -25,7 +25,7 @@ class Target:
     worst_printed: float
 
 
-DEFAULT_PROFILE = "access"
+_DEFAULT_PROFILE = "access"
 TARGETS: Mapping[str, Target] = {
     "preservation": Target(0.9998, 0.998, 0.99),
     "access": Target(0.9990, 0.985, 0.98),
@@ -34,6 +34,11 @@ TARGETS: Mapping[str, Target] = {
 }
 """For each profile. Of print the default asks for more than the 0.998 that it promises on other pages; of handwriting
 for what it promises, since the validation pages have few tiles of it: four are more than one in a hundred."""
+
+
+def default_threshold(points: Sequence[Mapping[str, Any]]) -> float:
+    """Return the threshold of the default profile among operating points."""
+    return float(next(point["threshold"] for point in points if point["profile"] == _DEFAULT_PROFILE))
 
 
 class NetworkScorer:

@@ -18,8 +18,8 @@ EXTENSIONS: dict[str, str] = {"avif": "avif", "webp": "webp", "jpeg": "jpg", "g4
 LARGEST_SIDE_PX: dict[str, int] = {"avif": 65_535, "webp": 16_383, "jpeg": 65_500, "g4": 1_000_000}
 """Longest side that the format holds (libavif, RFC 9649, libjpeg, libtiff)."""
 
-_AVIF_OPTIONS = {"deltaq-mode": "0"}
 # libaom would give smooth blocks a finer quantiser than busy ones: on a page that is bytes for paper, not for strokes.
+_AVIF_OPTIONS = {"deltaq-mode": "0"}
 
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _ORIENTATION = 0x011A, 0x011B, 0x0128, 0x0112
 

@@ -9,6 +9,8 @@ WINDOW_INCH = 0.25
 """Side of the neighbourhood that a stroke must differ from: about one line of print with its spacing."""
 LEAST_CONTRAST = 8.0
 """Grey levels from its surroundings below which nothing counts as ink."""
+STROKE_GRAIN = 5.0
+"""By how many standard deviations of the grain strokes stand out that the check judges."""
 _SMOOTHING_INCH = 1 / 250
 _MOST_CONTRAST = 24.0  # grain of whatever strength must not hide plain ink
 

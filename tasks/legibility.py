@@ -9,14 +9,13 @@ import cv2
 import numpy as np
 
 from configs.settings import LegibilitySettings
-from tasks.ink import luma_of, stroke_mask
+from tasks.ink import STROKE_GRAIN, luma_of, stroke_mask
 from tasks.ocr import Word, text_mask
 
 BLOCK_INCH = (0.25, 0.5)
 """Height and width of a block on paper: a piece of a line of print. The worst one decides."""
 LEAST_INK_FRACTION = 0.02
 """Blocks with less ink are specks, and are judged with what surrounds them, not alone."""
-_GRAIN_FACTOR = 5.0  # what is judged must stand out from paper grain by this many of its standard deviations
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def judge(
     if source.shape[:2] != decoded.shape[:2]:
         raise ValueError(f"the decoded page has {decoded.shape[:2]} pixels, its source {source.shape[:2]}")
     luma = luma_of(source)
-    ink = stroke_mask(luma, dpi, _GRAIN_FACTOR)
+    ink = stroke_mask(luma, dpi, STROKE_GRAIN)
     similarity = ssim_map(luma, luma_of(decoded))
     text = ink & text_mask(words, *luma.shape)
     blocks = block_means(similarity, ink, dpi)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from configs.settings import ImportanceSettings, ResolutionSettings
-from tasks.ink import luma_of, stroke_mask
+from tasks.ink import STROKE_GRAIN, luma_of, stroke_mask
 from tasks.tiles import CORE_PX, WORK_DPI, TileGrid, masked_fraction
 
 LEVELS = (1, 2, 4, 8)
@@ -17,8 +17,6 @@ LEAST_STROKE_FRACTION = 0.002
 
 MUCH_STROKE_FRACTION = 0.03
 """Share of a tile from which strokes are more than a trace: the edge of the sheet, a drawing, a stain with a rim."""
-STROKE_GRAIN = 5.0
-"""By how many standard deviations of the grain strokes stand out that the check judges."""
 
 _CELL_INCH = 1 / 64  # a stroke of print; finer differences are not seen at reading distance
 _CELLS_PER_BLOCK = 4  # errors are pooled over 1/16 inch, so that grain averages out and a stroke does not
@@ -56,10 +54,10 @@ def choose_levels(
     levels = np.ones((grid.n_rows, grid.n_cols), np.int8)
     threshold = what_counts.threshold
     free = ~(important_tiles(importance, what_counts) | must_keep)
-    strokes = stroke_mask(luma, dpi, STROKE_GRAIN)
-    at_least_half = (importance >= threshold) | (masked_fraction(strokes, grid) >= MUCH_STROKE_FRACTION)
     if not free.any():
         return levels
+    strokes = stroke_mask(luma, dpi, STROKE_GRAIN)
+    at_least_half = (importance >= threshold) | (masked_fraction(strokes, grid) >= MUCH_STROKE_FRACTION)
     budget = settings.error_budget * (1.0 - 0.5 * np.clip(importance / max(threshold, 1e-6), 0.0, 1.0))
     for level in LEVELS[1:]:
         if level <= settings.harshest_level:

@@ -2,6 +2,7 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -79,3 +80,12 @@ def test_grey_levels_are_no_bits():
 
 def test_every_codec_has_an_extension():
     assert set(EXTENSIONS) == set(LARGEST_SIDE_PX) == {*LOSSY, "g4"}
+
+
+def test_an_avif_spends_less_on_paper_than_pillow_would():
+    pixels = np.clip(np.random.default_rng(1).normal(215, 3, (512, 512)), 0, 255)
+    pixels[40:470:24, 40:470] = 30
+    pixels = cv2.GaussianBlur(pixels.astype(np.uint8), (0, 0), 1.2)
+    plain = io.BytesIO()
+    Image.fromarray(pixels).save(plain, "AVIF", quality=50, speed=9, subsampling="4:0:0", max_threads=1)
+    assert len(encode(pixels, "avif", 50, Carried(), EncodeSettings())) < 0.9 * len(plain.getvalue())
