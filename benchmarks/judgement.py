@@ -1,0 +1,103 @@
+"""Judgement: what a page lost, measured on the strokes and words that people marked, the same way for every arm."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks.arms import Arm, ArmFailed, Made
+from benchmarks.marked import MarkedPage, count_words, half_size, read_marked
+from configs.settings import OcrSettings
+from model.truth import Scan
+from tasks import ocr
+from tasks.errors import PageError
+from tasks.ink import luma_of
+from tasks.legibility import chroma_error, ssim_map
+
+_READING_PX, _READING_DPI = 3300, 300.0  # the long side of a letter page; longer ones are brought down to it
+
+Row = dict[str, Any]
+
+
+def judge_arm(scan: Scan, arm: Arm) -> Row:
+    """Return one arm's row of one scan.
+
+    Returns:
+        `key`, `collection`, `arm`, `family`, `digest`, `read` (words were to be counted), and `error` if it failed;
+        else `page_kind`, `source_bytes`, `bytes`, `seconds`, what `Made.more` holds and the figures of `judge_page`;
+        and where the page has words that count, `n_words` and `words_found`.
+    """
+    row: Row = {
+        "key": scan.key,
+        "collection": scan.collection,
+        "arm": arm.name,
+        "family": arm.family,
+        "digest": arm.digest,
+        "read": arm.reads_words,
+    }
+    try:
+        page = _page_of(scan)
+        made = arm.make(page)
+        row |= _figures(page, made, reads_words=arm.reads_words)
+    except (ArmFailed, PageError) as error:
+        row["error"] = str(error)
+    return row
+
+
+def judge_page(page: MarkedPage, decoded: np.ndarray) -> Row:
+    """Return what a page lost.
+
+    Args:
+        page: The source.
+        decoded: uint8, of the source's height and width.
+
+    Returns:
+        `text_ssim`: mean SSIM of luma on the strokes of the marked lines. `other_ssim`: mean SSIM of half-size luma on
+        the other ink. Both None where there is none. `chroma_error`: as `tasks.legibility.chroma_error`.
+    """
+    luma = luma_of(decoded)
+    text = ssim_map(page.luma, luma)[page.strokes] if page.strokes.any() else None
+    other = None if page.other is None else ssim_map(half_size(page.luma), half_size(luma))[page.other]
+    return {
+        "text_ssim": None if text is None else float(text.mean()),
+        "other_ssim": None if other is None else float(other.mean()),
+        "chroma_error": chroma_error(page.pixels, decoded),
+    }
+
+
+def words_found(decoded: np.ndarray, expected: Counter[str]) -> int:
+    """Return how many of the expected words Tesseract reads anywhere on a page; each as often as it is expected.
+
+    Raises:
+        PageError: If Tesseract fails.
+    """
+    luma = luma_of(decoded)
+    scale = _READING_PX / max(luma.shape)
+    if scale < 1:
+        luma = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    words = ocr.read_words(luma, _READING_DPI, OcrSettings())
+    return (expected & count_words(" ".join(word.text for word in words))).total()
+
+
+def _figures(page: MarkedPage, made: Made, *, reads_words: bool) -> Row:
+    figures: Row = {
+        "page_kind": str(page.kind),
+        "source_bytes": page.scan.path.stat().st_size,
+        "bytes": made.size_bytes,
+        "seconds": made.seconds,
+        **made.more,
+        **judge_page(page, made.pixels),
+    }
+    if reads_words and page.words:
+        figures |= {"n_words": page.words.total(), "words_found": words_found(made.pixels, page.words)}
+    return figures
+
+
+@lru_cache(maxsize=1)
+def _page_of(scan: Scan) -> MarkedPage:
+    """Return a scan's page; a process is given all arms of a scan one after another."""
+    return read_marked(scan)

@@ -1,0 +1,188 @@
+"""Report of the quality benchmark: figures of each arm, all scans and by collection, as data and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.arms import SOURCE
+from benchmarks.curves import Measured, summarise
+from benchmarks.others import TOOLS
+from benchmarks.product import PRODUCT
+from benchmarks.strips import Strip
+
+BITONAL = "bitonal"
+TARGETS = {"archive-pdf-tools": 0.8, "archive-pdf-tools --bg-downsample 3": 0.8}
+"""Share of another tool's bytes that Foliopress is to keep to."""
+
+_UNIFORM = "uniform"
+
+
+def figures_of(measured: Measured) -> dict[str, Any]:
+    """Return every figure of the report.
+
+    Returns:
+        `arms`: of each arm, by name, `benchmarks.curves.summarise` of all its pages. `collections`: the same of each
+        collection's pages, by collection and arm. `against_tools`: of each tool, `bytes_against` it. `failed`: key, arm
+        and error of what could not be made.
+    """
+    arms = measured.arms()
+    by_collection: dict[str, dict[str, Any]] = {}
+    for collection in measured.collections():
+        for arm in arms:
+            rows = [row for row in measured.of_arm(arm) if row["collection"] == collection]
+            if rows:
+                by_collection.setdefault(collection, {})[arm] = summarise(rows, measured)
+    return {
+        "arms": {arm: summarise(measured.of_arm(arm), measured) for arm in arms},
+        "collections": by_collection,
+        "against_tools": {tool: found for tool in TOOLS if (found := bytes_against(tool, measured))},
+        "failed": [{name: row[name] for name in ("key", "arm", "error")} for row in measured.failed],
+    }
+
+
+def bytes_against(tool: str, measured: Measured) -> list[dict[str, Any]]:
+    """Return, for each arm that is neither uniform nor another tool, its bytes and a tool's on the pages of both.
+
+    Bitonal scans are left out: both sides store their pixels as they are.
+
+    Returns:
+        `arm`, `pages`, `bytes`, `tool_bytes`, `ratio`, `target` (None where there is none).
+    """
+    theirs = {row["key"]: row["bytes"] for row in measured.of_arm(tool) if row["page_kind"] != BITONAL}
+    found = []
+    for arm in _compared(measured.arms()):
+        ours = {row["key"]: row["bytes"] for row in measured.of_arm(arm)}
+        keys = sorted(ours.keys() & theirs.keys())
+        if not keys or arm in (SOURCE, *TOOLS):
+            continue
+        own, other = sum(ours[key] for key in keys), sum(theirs[key] for key in keys)
+        found.append(
+            {
+                "arm": arm,
+                "pages": len(keys),
+                "bytes": own,
+                "tool_bytes": other,
+                "ratio": own / other,
+                "target": TARGETS.get(tool),
+            }
+        )
+    return found
+
+
+def as_markdown(
+    figures: Mapping[str, Any], about: str, not_measured: Sequence[str], plots: Sequence[str], strips: Sequence[Strip]
+) -> str:
+    """Return the report as Markdown.
+
+    Args:
+        figures: From `figures_of`.
+        about: A line on what was measured and where.
+        not_measured: A line for each tool that was left out.
+        plots: Names of the plots that lie beside the report.
+        strips: The strips that lie beside it.
+    """
+    arms = figures["arms"]
+    uniform = [arm for arm in arms if arm.startswith(_UNIFORM)]
+    uniform = [arm for arm in uniform if arms[arm]["n_words"]] or uniform
+    parts = ["# Size against legibility", about, "## All scans", _ARMS_ARE]
+    parts.append(_table(_HEADINGS, [[arm, *_cells(arms[arm])] for arm in (*_compared(list(arms)), *uniform)]))
+    lines = [line for tool in figures["against_tools"] for line in against_lines(tool, figures["against_tools"][tool])]
+    if lines:
+        parts += ["## Beside other tools", "\n".join(f"- {line}" for line in lines)]
+    parts += [f"![{name}]({name})" for name in plots]
+    parts += ["## By collection", _table(("collection", *_HEADINGS), _collection_rows(figures["collections"]))]
+    if strips:
+        parts += ["## Worst lines", _STRIPS_ARE]
+        parts += [f"![{strip.collection}]({strip.name})" + _attribution(strip) for strip in strips]
+    absent = [*not_measured, *(f"{row['key']}, {row['arm']}: {row['error']}" for row in figures["failed"])]
+    if absent:
+        parts += ["## Not measured", "\n".join(f"- {line}" for line in absent)]
+    return "\n\n".join(parts) + "\n"
+
+
+def against_lines(tool: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each arm that is held against a tool."""
+    lines = []
+    for row in rows:
+        target = "" if row["target"] is None else f" (target: at most {row['target']:g} ×)"
+        lines.append(
+            f"{row['arm']}: {_kilobytes(row['bytes'])} kB on {row['pages']} scans that are not bitonal, "
+            f"{tool} {_kilobytes(row['tool_bytes'])} kB: {row['ratio']:.2f} ×{target}"
+        )
+    return lines
+
+
+_HEADINGS = (
+    *("arm", "scans", "kept", "kB", "saved", "× uniform AVIF", "× own codec", "text SSIM", "worst", "other worst"),
+    *("colour", "words", "of scans", "worst drop", "s a page"),
+)
+_ARMS_ARE = (
+    "× is bytes over those that one uniform quality needs for the same text SSIM, for the middle scan (in brackets all "
+    "scans together). Text SSIM: on the strokes of marked lines, mean over scans, and the worst scan. Other: half-size "
+    "SSIM on ink outside the lines, the worst scan. Colour: the worst scan's chroma error. Words: share of the words "
+    "of the truth that OCR finds, on English scans, beside what it finds on the scans themselves; worst drop: the "
+    "largest loss of a scan of 40 words and more, two words forgiven. Seconds are of one core. The curves of uniform "
+    "quality have more points than the table."
+)
+_STRIPS_ARE = (
+    "Of each collection the block of text that fared worst, at reading size: the scan, uniform AVIF of no fewer bytes, "
+    f"and {PRODUCT}."
+)
+
+
+def _compared(arms: Sequence[str]) -> list[str]:
+    return [arm for arm in arms if not arm.startswith(_UNIFORM)]
+
+
+def _collection_rows(collections: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    return [
+        [collection, arm, *_cells(found)]
+        for collection, arms in collections.items()
+        for arm, found in arms.items()
+        if arm in _compared(list(arms)) and arm != SOURCE
+    ]
+
+
+def _cells(found: Mapping[str, Any]) -> list[str]:
+    return [
+        str(found["pages"]),
+        str(found["kept"]),
+        _kilobytes(found["bytes"]),
+        _share(found["saved"], 1),
+        _ratio(found, "ratio_avif"),
+        _ratio(found, "ratio") if found["ratio"] != found["ratio_avif"] else "",
+        *(_number(found[name], 3) for name in ("text_ssim", "text_ssim_worst", "other_ssim_worst")),
+        _number(found["chroma_error_worst"], 1),
+        *(_share(found[name], 1) for name in ("words_found", "words_source", "worst_drop")),
+        _number(found["seconds"], 2),
+    ]
+
+
+def _ratio(found: Mapping[str, Any], name: str) -> str:
+    if found[name] is None:
+        return ""
+    return f"{found[f'{name}_median']:.2f} ({found[name]:.2f})"
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(cells) + " |" for cells in (headings, *rows)]
+    n_names = 2 if headings[0] == "collection" else 1
+    rule = "|" + " --- |" * n_names + " ---: |" * (len(headings) - n_names)
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _attribution(strip: Strip) -> str:
+    return f"\n\n*{strip.collection}: {strip.attribution}; cropped and compressed.*" if strip.attribution else ""
+
+
+def _kilobytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1000:,.0f}"
+
+
+def _share(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}%}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
