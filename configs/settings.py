@@ -73,21 +73,36 @@ class ResolutionSettings(Closed):
     """Length on paper over which two levels are blended, outside the margin."""
     paper_level: Literal[1, 2, 4] = 4
     """Level of the paper between the strokes of a full-resolution tile; 1 keeps its grain."""
+    max_dpi: float | None = Field(None, ge=72)
+    """Pages of a higher resolution are written at this one; without it every page keeps its own."""
 
 
 class EncodeSettings(Closed):
     """How a page is written."""
 
-    codec: Literal["avif", "webp", "jpeg"] = "avif"
-    """Format of grey and colour pages; bitonal and two-tone pages become CCITT G4 TIFF."""
-    quality: int = Field(53, ge=1, le=100)
-    """Pillow's quality for the first try."""
-    retry_quality_step: int = Field(20, ge=1, le=99)
-    """Added to the quality when ink fails the legibility check although it has its full resolution."""
+    codec: Literal["avif", "webp", "jpeg", "jp2", "jxl"] = "avif"
+    """Format of grey and colour pages (`jp2` is JPEG 2000, `jxl` JPEG XL, which needs the extra `jxl`); bitonal and
+    two-tone pages become CCITT G4 TIFF."""
+    quality: int | None = Field(None, ge=1, le=100)
+    """Quality of the first try: Pillow's for AVIF, WebP and JPEG, `tasks.encode` tells what it means for the others.
+    Without it each page gets the least that reaches `legibility.target_ssim` and `legibility.target_full_ssim`."""
+    least_quality: int = Field(32, ge=1, le=100)
+    """No page gets less, however sharp its strokes would be: below, tints fade and smooth paper shows blocks."""
+    retry_quality_step: int = Field(10, ge=1, le=99)
+    """Added to the quality when ink that has its full resolution, or a word, fails the legibility check; twice as much
+    the next time."""
     speed: int = Field(9, ge=0, le=10)
     """AVIF encoder speed; 10 is fastest."""
     largest_profile_bytes: int = Field(65_536, ge=0)
-    """Pages whose ICC profile is larger are converted to sRGB: a scanner's own profile can outweigh its page."""
+    """A larger ICC profile, which can outweigh its page, gives way to a small one that says nearly the same; a page for
+    which there is none is converted to sRGB."""
+    deep_to_eight_bits: bool = True
+    """Round pages of more than 8 bits a sample to 8; without it they are kept whole with reason `high_bit_depth`."""
+    chroma_budget: float = Field(4.0, ge=0, le=64)
+    """Largest root mean square error (grey levels of Cb and Cr, over 8 x 8 pixels) that chroma coarser than 4:2:0 may
+    cause; with 0 it is left to the codec."""
+    least_gain: float = Field(0.1, ge=0, lt=1)
+    """A source that is lossy already is kept (`no_gain`) unless this share of its bytes is saved."""
     two_tone_to_bitonal: bool = True
     """Write a two-tone page (a bitonal scan saved as grey or colour) back as one bit."""
 
@@ -97,11 +112,23 @@ class LegibilitySettings(Closed):
 
     mode: Literal["enforce", "measure", "off"] = "enforce"
     """`enforce` keeps a page that fails, `measure` only writes the figures, `off` skips the check."""
+    target_ssim: float = Field(0.98, ge=0, lt=1)
+    """Luma SSIM of kept strokes at reading size (150 dpi) that the quality is chosen for."""
+    figures_target_ssim: float = Field(0.992, ge=0, lt=1)
+    """The same, if higher, for a page of figures: at least a third of its lines hold digit strings."""
+    target_full_ssim: float = Field(0.905, ge=0, lt=1)
+    """The same at the page's own resolution."""
     min_block_ssim: float = Field(0.5, ge=0, le=1)
     """Least luma SSIM that the worst block of ink may have."""
-    max_chroma_error: float = Field(12.0, ge=0)
+    max_chroma_error: float = Field(6.0, ge=0)
     """Largest 95th percentile of the chroma difference at 1/8 size, in grey levels."""
-    max_attempts: int = Field(3, ge=1, le=5)
+    min_words_kept: float = Field(0.98, ge=0, le=1)
+    """Least share of the words that OCR was sure of which must read the same; one word may always be lost."""
+    reread_digits_below: float = Field(0.995, ge=0, le=1)
+    """A line with digits is read again when the SSIM of a word in it, at reading size, is lower; 1 for always."""
+    reread_words_below: float = Field(0.95, ge=0, le=1)
+    """The same for a line without digits."""
+    max_attempts: int = Field(4, ge=1, le=5)
     """Encodings tried, each with more kept where the last one failed; then the page is kept whole (`legibility`)."""
 
 

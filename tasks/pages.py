@@ -3,53 +3,69 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, ImageSequence, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageSequence, TiffImagePlugin, UnidentifiedImageError
 
 from configs.settings import LimitSettings
-from tasks.errors import PageError
+from tasks import boxes, deep, ifd, jxl, metadata, profiles
+from tasks.errors import ConfigError, PageError
 
 # The size limit is ours (LimitSettings), checked on the header before a pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "JPEG2000", "AVIF", "BMP")
-"""Pillow's names of the formats that are read; the bytes decide, not the file's extension."""
+"""Pillow's names of the formats that are read; the bytes decide, not the file's extension. JPEG XL is read as far as it
+is our own."""
 
 _REDUCED_IMAGE = 1  # TIFF tag NewSubfileType, bit 0: a smaller copy of another page (TIFF 6.0, section 8)
 _PLAUSIBLE_DPI = (50.0, 2400.0)
 _SCREEN_DPI = 100.0  # tags of 72 or 96 dpi are mostly a default that nobody set
 _LARGEST_SCREEN_DPI_PAGE_INCH = 17.5  # the long side of A3, with some room
+_LARGEST_DPI_RATIO = 4.0  # the coarsest fax has 204 dots an inch across and 98 down
+_LOSSY_TIFF = frozenset({6, 7, 33003, 33005, 34712, 34892, 50001, 50002})  # JPEG, JPEG 2000, WebP, JPEG XL
+_SRGB_GAMMA, _SRGB_RED = 0.45455, (0.64, 0.33)
+_SRGB_PRIMARIES, _SRGB_TRANSFERS = frozenset({1, 2}), frozenset({1, 2, 6, 13, 14, 15})  # ITU-T H.273; 2 is unknown
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
 class PageHeader:
-    """Size and mode of a page, known before its pixels are decoded; sizes are those of the upright page."""
+    """What is known of a page before its pixels are decoded; sizes are those of the upright page.
+
+    `is_lossy` says that its coding has lost something already, as JPEG's does: to code it again loses more.
+    """
 
     page_index: int
     height_px: int
     width_px: int
     mode: str
+    is_lossy: bool = False
 
 
 @dataclass(frozen=True)
 class DocumentHeader:
-    """What a document is, known before any pixel is decoded."""
+    """What a document is, known before any pixel is decoded; `is_ours` says that Foliopress wrote it."""
 
     format: str
     pages: tuple[PageHeader, ...]
+    is_ours: bool = False
 
 
 @dataclass(frozen=True)
 class Page:
     """One upright page.
 
-    `pixels` is uint8, (height, width) grey or (height, width, 3) RGB. `dpi` is the file's tag, or None where there is
-    none or it cannot be true. `icc` and `exif` are the file's own blocks, the orientation already applied.
+    `pixels` is uint8, (height, width) grey or (height, width, 3) RGB. `dpi` is the file's tag, of the coarser axis, or
+    None where there is none or it cannot be true; `dpi_ratio` is dots per inch across by those down. `icc` is the
+    file's profile where it can be used. `exif` and `xmp` hold what the source says about itself, upright.
     """
 
     pixels: np.ndarray
@@ -57,6 +73,8 @@ class Page:
     dpi: float | None
     icc: bytes | None
     exif: bytes | None
+    xmp: bytes | None = None
+    dpi_ratio: float = 1.0
 
 
 def read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
@@ -65,49 +83,22 @@ def read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
     Raises:
         PageError: If the document cannot be opened (`failed`), or is of a kind or size that is kept whole.
     """
-    with _opened(data) as image:
-        if image.format != "TIFF" and getattr(image, "n_frames", 1) > 1:
-            raise PageError("many_frames", f"a {image.format} of {getattr(image, 'n_frames', 0)} frames is kept whole")
-        pages: list[PageHeader] = []
-        for frame in _page_frames(image):
-            height_px, width_px = _upright_size(frame)
-            if height_px * width_px > limits.max_page_pixels:
-                raise PageError(
-                    "too_large",
-                    f"page {len(pages) + 1} has {height_px} x {width_px} pixels; "
-                    f"limits.max_page_pixels allows {limits.max_page_pixels}",
-                )
-            pages.append(PageHeader(len(pages), height_px, width_px, frame.mode))
-            if len(pages) > limits.max_document_pages:
-                raise PageError(
-                    "too_many_pages", f"more than the {limits.max_document_pages} pages of limits.max_document_pages"
-                )
-        if not pages:
-            raise PageError("damaged", "the document holds no page", failed=True)
-        return DocumentHeader(str(image.format), tuple(pages))
+    return _despite_broken_blocks(lambda readable: _read_header(readable, limits), data)
 
 
-def read_page(data: bytes, page_index: int, limits: LimitSettings) -> Page:
+def read_page(data: bytes, page_index: int, limits: LimitSettings, *, keep_deep: bool = False) -> Page:
     """Decode one page, upright.
+
+    Args:
+        data: The document.
+        page_index: 0-based.
+        limits: What a page may cost.
+        keep_deep: Refuse pages of more than 8 bits a sample, which are rounded to 8 otherwise.
 
     Raises:
         PageError: If the page cannot be decoded (`failed`), or holds what cannot be carried over (kept whole).
     """
-    with _opened(data) as image:
-        frames = (frame for number, frame in enumerate(_page_frames(image)) if number == page_index)
-        frame = next(frames, None)
-        if frame is None:
-            raise PageError("damaged", f"the document has no page {page_index + 1}", failed=True)
-        height_px, width_px = _upright_size(frame)
-        if height_px * width_px > limits.max_page_pixels:
-            raise PageError("too_large", f"{height_px} x {width_px} pixels exceed limits.max_page_pixels")
-        _refuse_deep_pixels(data, frame)
-        dpi = plausible_dpi(_dpi_tag(frame), height_px, width_px)
-        icc = frame.info.get("icc_profile") or None
-        frame.load()
-        is_bitonal = frame.mode == "1"
-        pixels = _to_pixels(ImageOps.exif_transpose(frame))
-        return Page(pixels, is_bitonal, dpi, icc, _exif_block(frame))
+    return _despite_broken_blocks(lambda readable: _read_page(readable, page_index, limits, keep_deep), data)
 
 
 def to_srgb(page: Page) -> Page:
@@ -118,14 +109,24 @@ def to_srgb(page: Page) -> Page:
     if page.icc is None:
         return page
     image = Image.fromarray(page.pixels)
-    try:
-        own = ImageCms.ImageCmsProfile(io.BytesIO(page.icc))
-        converted = ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return page
-    if converted is None:
-        return page
-    return replace(page, pixels=_grey_if_grey(np.array(converted)), icc=None)
+    is_grey = page.pixels.ndim == 2 and profiles.space_of(page.icc) == "GRAY"
+    converted = profiles.to_srgb(image if is_grey else image.convert("RGB"), page.icc)
+    return page if converted is None else replace(page, pixels=_grey_if_grey(converted), icc=None)
+
+
+def with_profile_for(page: Page, can_carry: Callable[[bytes], bool], largest_bytes: int) -> Page:
+    """Return the page with a profile that its output can carry, converted to sRGB where there is none.
+
+    Args:
+        page: The page.
+        can_carry: Says whether the output's format has a place for a profile.
+        largest_bytes: A larger profile gives way to a small one that says nearly the same.
+    """
+    if page.icc is not None and len(page.icc) > largest_bytes and (small := profiles.stand_in(page.icc)):
+        page = replace(page, icc=small)
+    if page.icc is not None and (len(page.icc) > largest_bytes or not can_carry(page.icc)):
+        page = replace(to_srgb(page), icc=None)  # one that nothing can be converted by is of no use to a reader
+    return page
 
 
 def plausible_dpi(tagged: float | None, height_px: int, width_px: int) -> float | None:
@@ -141,23 +142,127 @@ def plausible_dpi(tagged: float | None, height_px: int, width_px: int) -> float 
     return tagged
 
 
+def _despite_broken_blocks(read: Callable[[bytes], _Result], data: bytes) -> _Result:
+    """Return what `read` makes of a document; where it fails, of the document without what its pixels do not need."""
+    try:
+        return read(data)
+    except PageError as error:
+        bare = metadata.bare(data) if error.failed else None
+        if bare is None:
+            raise
+        try:
+            return read(bare)
+        except PageError:
+            raise error from None
+
+
+def _read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
+    if _is_jxl(data):
+        height_px, width_px = _jxl_size(data, limits)
+        return DocumentHeader("JXL", (PageHeader(0, height_px, width_px, "RGB", is_lossy=True),), is_ours=True)
+    with _opened(data) as image:
+        if image.format != "TIFF" and getattr(image, "n_frames", 1) > 1:
+            raise PageError("many_frames", f"a {image.format} of {getattr(image, 'n_frames', 0)} frames is kept whole")
+        pages: list[PageHeader] = []
+        is_ours = False
+        starts = _tiff_starts(data, image)
+        for frame in _page_frames(image):
+            told = metadata.told(data, str(image.format), starts.get(frame.tell()), frame.info)
+            height_px, width_px = _upright_size(frame, told)
+            _check_size(height_px, width_px, limits)
+            pages.append(PageHeader(len(pages), height_px, width_px, frame.mode, _is_lossy(data, frame)))
+            is_ours = is_ours or (_has_our_form(frame) and metadata.is_marked(told.exif))
+            if len(pages) > limits.max_document_pages:
+                raise PageError(
+                    "too_many_pages", f"more than the {limits.max_document_pages} pages of limits.max_document_pages"
+                )
+        if not pages:
+            raise PageError("damaged", "the document holds no page", failed=True)
+        return DocumentHeader(str(image.format), tuple(pages), is_ours)
+
+
+def _read_page(data: bytes, page_index: int, limits: LimitSettings, keep_deep: bool) -> Page:
+    if _is_jxl(data):
+        return _read_jxl(data, limits)
+    with _opened(data) as image:
+        frames = (frame for number, frame in enumerate(_page_frames(image)) if number == page_index)
+        frame = next(frames, None)
+        if frame is None:
+            raise PageError("damaged", f"the document has no page {page_index + 1}", failed=True)
+        starts = _tiff_starts(data, image)
+        told = metadata.told(data, str(image.format), starts.get(frame.tell()), frame.info)
+        height_px, width_px = _upright_size(frame, told)
+        _check_size(height_px, width_px, limits)
+        bits = _bits(data, frame)
+        if bits > 8 and keep_deep:
+            raise PageError("high_bit_depth", f"{bits} bits a sample are kept whole (encode.deep_to_eight_bits)")
+        _check_colours(frame, told)
+        dpi, dpi_ratio = _resolution(frame, told, height_px, width_px)
+        frame.load()
+        if bits > 8:
+            pixels, icc = _from_deep(data, frame, bits), told.icc
+        else:
+            pixels, icc = _to_pixels(frame, told.icc)
+        pixels = _grey_if_grey(_turned(pixels, 1 if frame.format in ("TIFF", "JPEG2000") else told.orientation))
+        return Page(
+            pixels,
+            frame.mode == "1",
+            dpi,
+            _fitting(icc, pixels),
+            metadata.carried_exif(told),
+            metadata.carried_xmp(told.xmp),
+            dpi_ratio,
+        )
+
+
+def _is_jxl(data: bytes) -> bool:
+    return data.startswith((jxl.START, boxes.JXL_START))
+
+
+def _jxl_size(data: bytes, limits: LimitSettings) -> tuple[int, int]:
+    """Return (height_px, width_px) of a JPEG XL that is our own; others may hold what is not looked for here."""
+    if not metadata.is_marked(boxes.beside_pixels(data).exif):
+        raise PageError("unsupported_format", "a JPEG XL of others is kept whole; it is hardly made smaller")
+    try:
+        height_px, width_px = jxl.size_of(data)
+    except ValueError as error:
+        raise PageError("damaged", f"cannot be decoded: {error}", failed=True) from error
+    _check_size(height_px, width_px, limits)
+    return height_px, width_px
+
+
+def _read_jxl(data: bytes, limits: LimitSettings) -> Page:
+    height_px, width_px = _jxl_size(data, limits)
+    told = metadata.told(data, "JXL", None, {})
+    try:
+        pixels = _grey_if_grey(jxl.decoded(data))
+    except ConfigError as error:
+        raise PageError("unsupported_format", str(error)) from error
+    except Exception as error:  # the library's own kinds, of which none is public
+        raise PageError("damaged", f"cannot be decoded: {type(error).__name__}: {error}", failed=True) from error
+    dpi, dpi_ratio = _likely_dpi([told.exif_dpi], height_px, width_px)
+    exif = metadata.carried_exif(told)
+    return Page(pixels, False, dpi, None, exif, metadata.carried_xmp(told.xmp), dpi_ratio)
+
+
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
     """Open with Pillow; whatever a decoder throws at damaged bytes comes out as one PageError."""
     if not data:
         raise PageError("empty", "the file has no bytes", failed=True)
-    if b"%PDF-" in data[:1024]:
-        raise PageError("unsupported_format", "PDF is not compressed yet; the document is kept whole")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            readable = metadata.without_chunks(data) if data[:8] == b"\x89PNG\r\n\x1a\n" else data
+            with Image.open(io.BytesIO(readable), formats=FORMATS) as image:
                 yield image
     except PageError:
         raise
     except UnidentifiedImageError as error:
-        readable = "JPEG, PNG, TIFF, WebP, JPEG 2000, AVIF or BMP"
-        raise PageError("unreadable", f"the bytes are no {readable} that can be opened", failed=True) from error
+        if b"%PDF-" in data[:1024]:
+            raise PageError("unsupported_format", "PDF is not compressed yet; the document is kept whole") from error
+        names = "JPEG, PNG, TIFF, WebP, JPEG 2000, AVIF or BMP"
+        raise PageError("unreadable", f"the bytes are no {names} that can be opened", failed=True) from error
     except MemoryError as error:
         raise PageError("too_large", "the page does not fit into this machine's memory") from error
     except Exception as error:  # decoders raise nearly anything: struct.error, KeyError, SyntaxError, OSError …
@@ -170,91 +275,197 @@ def _page_frames(image: Image.Image) -> Iterator[Image.Image]:
         yield image
         return
     for number, frame in enumerate(ImageSequence.Iterator(image)):
-        tags = getattr(frame, "tag_v2", {})
-        if number and int(tags.get(254, 0)) & _REDUCED_IMAGE:
+        if number and int(_tiff_tags(frame).get(254, 0)) & _REDUCED_IMAGE:
             continue
         yield frame
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    """Return (height_px, width_px) after the EXIF orientation; 5 to 8 turn the page on its side."""
+def _tiff_starts(data: bytes, image: Image.Image) -> dict[int, int]:
+    """Return where the directory of each of a TIFF's frames stands."""
+    return dict(enumerate(ifd.starts(data))) if image.format == "TIFF" else {}
+
+
+def _tiff_tags(image: Image.Image) -> dict[int, Any]:
+    tags: dict[int, Any] = getattr(image, "tag_v2", {})
+    return tags
+
+
+def _check_size(height_px: int, width_px: int, limits: LimitSettings) -> None:
+    if height_px * width_px > limits.max_page_pixels:
+        message = f"{height_px} x {width_px} pixels; limits.max_page_pixels allows {limits.max_page_pixels}"
+        raise PageError("too_large", message)
+
+
+def _upright_size(image: Image.Image, told: metadata.Told) -> tuple[int, int]:
+    """Return (height_px, width_px) of the upright page; orientations 5 to 8 turn it on its side."""
     width_px, height_px = image.size
-    return (width_px, height_px) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (height_px, width_px)
+    is_turned = image.format == "JPEG2000" or (image.format == "TIFF" and 0x0112 in _tiff_tags(image))
+    return (width_px, height_px) if told.orientation >= 5 and not is_turned else (height_px, width_px)
 
 
-def _dpi_tag(image: Image.Image) -> float | None:
-    """Return the file's resolution in dots per inch, the smaller of the two axes."""
-    dpi = image.info.get("dpi")
-    if not dpi and "resolution" in image.info and getattr(image, "tag_v2", {}).get(296) == 1:
-        return None  # TIFF ResolutionUnit 1: an aspect ratio, no length
-    try:
-        axes = [float(axis) for axis in dpi or _exif_dpi(image)]
-    except Exception:  # a broken tag is no tag
-        return None
-    return min(axes) if axes and min(axes) > 0 else None
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return the upright page of one stored in an EXIF orientation, 1 to 8 (EXIF 2.32, 4.6.4)."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    flips_rows, flips_cols = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(pixels[:: -1 if flips_rows else 1, :: -1 if flips_cols else 1])
 
 
-def _exif_dpi(image: Image.Image) -> list[float]:
-    """Return both axes' dots per inch from the EXIF, the only place that AVIF and WebP have for them; else nothing."""
-    exif = image.getexif()
-    if 0x011A not in exif or 0x011B not in exif:
-        return []
-    per_inch = 2.54 if exif.get(0x0128) == 3 else 1.0  # unit 3: centimetres (EXIF 2.32, 4.6.4)
-    return [float(exif[tag]) * per_inch for tag in (0x011A, 0x011B)]
+def _has_our_form(image: Image.Image) -> bool:
+    """Return whether a file is of a kind that we write; another program may have carried our mark into its own."""
+    is_ours = {"TIFF": _tiff_tags(image).get(259) == 4, "JPEG": True, "WEBP": True, "AVIF": True, "JPEG2000": True}
+    return is_ours.get(str(image.format), False)
 
 
-def _exif_block(image: Image.Image) -> bytes | None:
-    """Return the EXIF without the orientation, which has been applied; None where there is none that can be read."""
+def _is_lossy(data: bytes, image: Image.Image) -> bool:
     if image.format == "TIFF":
-        return None  # TIFF's own tags: geometry and codec of the source, no camera data
-    try:
-        exif = image.getexif()
-        exif.pop(0x0112, None)
-        return exif.tobytes() if len(exif) else None
-    except Exception:  # a broken EXIF block does not make the pixels unreadable
-        return None
+        return _tiff_tags(image).get(259) in _LOSSY_TIFF
+    if image.format == "WEBP":
+        return b"VP8 " in _riff_chunks(data)
+    if image.format == "JPEG2000":
+        found = boxes.jp2_codestream(data)
+        return found is None or not found[1]
+    return image.format in ("JPEG", "AVIF")
 
 
-def _refuse_deep_pixels(data: bytes, image: Image.Image) -> None:
-    """Raise when samples hold more than 8 bits, which Pillow would cut off without a word."""
-    bits = 8
+def _riff_chunks(data: bytes) -> set[bytes]:
+    """Return the types of a WebP's chunks (RFC 9649, 2.3)."""
+    kinds, at = set(), 12
+    while at + 8 <= len(data):
+        kinds.add(data[at : at + 4])
+        at += 8 + (struct.unpack_from("<I", data, at + 4)[0] + 1) // 2 * 2
+    return kinds
+
+
+def _resolution(image: Image.Image, told: metadata.Told, height_px: int, width_px: int) -> tuple[float | None, float]:
+    """Return dots per inch of the coarser axis and those across by those down, of the upright page."""
+    tagged: tuple[float, float] | None = None
+    is_ratio = _tiff_tags(image).get(296) == 1  # TIFF ResolutionUnit 1: an aspect ratio, no length
+    is_invented = image.format == "JPEG" and not image.info.get("jfif_unit")  # Pillow's 72 for an EXIF without any
+    if not is_ratio and not is_invented:
+        try:
+            across, down = (float(axis) for axis in image.info["dpi"])
+            tagged = down, across
+        except Exception:  # a broken tag is no tag
+            tagged = None
+    axes = [tagged, told.exif_dpi]
+    if told.orientation >= 5:
+        axes = [(pair[1], pair[0]) if pair else None for pair in axes]
+    return _likely_dpi(axes, height_px, width_px)
+
+
+def _likely_dpi(axes: list[tuple[float, float] | None], height_px: int, width_px: int) -> tuple[float | None, float]:
+    """Return the first of several (down, across) that can be true, as the coarser axis and across by down."""
+    for pair in axes:
+        if pair and min(pair) > 0 and (dpi := plausible_dpi(min(pair), height_px, width_px)):
+            ratio = pair[1] / pair[0]
+            return dpi, ratio if 1 / _LARGEST_DPI_RATIO <= ratio <= _LARGEST_DPI_RATIO else 1.0
+    return None, 1.0
+
+
+def _bits(data: bytes, image: Image.Image) -> int:
+    """Return the most bits that a sample has in the file; Pillow cuts those of colours off after 8 without a word."""
     if image.format == "TIFF":
-        bits = max(_numbers(getattr(image, "tag_v2", {}).get(TiffImagePlugin.BITSPERSAMPLE, 8)))
-    elif image.format == "PNG" and len(data) > 24:
-        bits = data[24]
-    elif image.format == "JPEG2000":
-        at = data.find(b"\xff\x51")  # SIZ marker; Ssiz of the first component stands 40 bytes on (ISO 15444-1, A.5.1)
-        bits = (data[at + 40] & 0x7F) + 1 if 0 <= at < len(data) - 40 else 8
-    elif image.format == "AVIF":
+        return max(_numbers(_tiff_tags(image).get(TiffImagePlugin.BITSPERSAMPLE, 8)))
+    if image.format == "PNG" and len(data) > 24:
+        return data[24]
+    if image.format == "JPEG2000":
+        return (boxes.jp2_codestream(data) or (8, False))[0]
+    if image.format == "AVIF":
         at = data.find(b"pixi")  # box: version and flags (4), channels (1), bits of each (ISO 23008-12, 6.5.6)
-        bits = data[at + 9] if 0 <= at < len(data) - 9 else 8
-    if bits > 8:
-        raise PageError("high_bit_depth", f"{bits} bits a sample; only pages of up to 8 bits are compressed")
+        return data[at + 9] if 0 <= at < len(data) - 9 else 8
+    return 8
 
 
 def _numbers(value: object) -> list[int]:
     return [int(number) for number in value] if isinstance(value, tuple) else [int(str(value))]
 
 
-def _to_pixels(image: Image.Image) -> np.ndarray:
-    """Return uint8 (H, W) or (H, W, 3); raise where the mode cannot be shown so without loss."""
+def _check_colours(image: Image.Image, told: metadata.Told) -> None:
+    """Raise where a file says in another way than by a profile that its numbers are not those of sRGB."""
+    if told.icc or image.mode == "1":
+        return
+    gamma, chromaticity = image.info.get("gamma"), image.info.get("chromaticity")
+    is_other = told.cicp is not None and not (told.cicp[0] in _SRGB_PRIMARIES and told.cicp[1] in _SRGB_TRANSFERS)
+    is_other = is_other or (told.jp2_colours is not None and told.jp2_colours not in boxes.PLAIN_COLOURS)
+    if "srgb" not in image.info and image.format == "PNG":
+        is_other = is_other or (gamma is not None and abs(gamma - _SRGB_GAMMA) > 0.02)
+        is_other = is_other or (chromaticity is not None and _far(chromaticity[2:4], _SRGB_RED))
+    if is_other:
+        raise PageError("colour_space", "the colours are neither sRGB's nor told by a profile; the page is kept whole")
+
+
+def _far(found: tuple[float, ...], usual: tuple[float, ...]) -> bool:
+    return any(abs(a - b) > 0.02 for a, b in zip(found, usual, strict=True))
+
+
+def _from_deep(data: bytes, image: Image.Image, bits: int) -> np.ndarray:
+    """Return a loaded page of more than 8 bits a sample, rounded to 8; raise where that would not show it."""
+    if "transparency" in image.info:
+        raise PageError("transparency", "the page is partly transparent and is kept whole")
+    samples: np.ndarray | None = None
+    if image.mode.startswith("I;16"):
+        samples = np.array(image).astype(np.uint16)
+        bits = bits if image.format == "TIFF" else 16  # Pillow brings JPEG 2000's to 16
+        if _tiff_tags(image).get(262) == 0:  # white is zero
+            samples = np.uint16(2**bits - 1) - samples
+    elif image.mode in ("RGB", "RGBA") and image.format != "AVIF":
+        samples = deep.all_bits(data, image.tell() if image.format == "TIFF" else 0)
+        shown = np.array(image)
+        if samples is not None and not deep.agree(samples, shown, bits):
+            samples = None  # two decoders see two pages
+    if samples is None:
+        raise PageError("high_bit_depth", f"{bits} bits a sample in mode {image.mode} are kept whole")
+    if samples.ndim == 3 and samples.shape[2] == 4 and (samples[..., 3] != 2**bits - 1).any():
+        raise PageError("transparency", "the page is partly transparent and is kept whole")
+    samples = samples[..., :3] if samples.ndim == 3 else samples
+    if not deep.uses_its_range(samples, bits):
+        raise PageError("high_bit_depth", f"the values do not fill their {bits} bits; as 8 bits they would be lost")
+    return deep.to_eight_bits(samples, bits)
+
+
+def _to_pixels(image: Image.Image, icc: bytes | None) -> tuple[np.ndarray, bytes | None]:
+    """Return a loaded page as uint8 (H, W) or (H, W, 3) and the profile that is still its own.
+
+    Raises:
+        PageError: Where the mode cannot be shown so without loss.
+    """
     if image.mode in ("1", "L") and "transparency" not in image.info:
-        return np.array(image.convert("L"))
+        return np.array(image.convert("L")), icc
     if image.mode in ("La", "RGBa"):  # colours multiplied by their alpha
         image = image.convert(image.mode.upper())
     if image.mode in ("P", "PA", "LA", "RGBA") or "transparency" in image.info:
         rgba = np.array(image.convert("RGBA"))
         if (rgba[..., 3] != 255).any():
             raise PageError("transparency", "the page is partly transparent and is kept whole")
-        return _grey_if_grey(rgba[..., :3])
+        return rgba[..., :3], icc
     if image.mode == "RGB":
-        return _grey_if_grey(np.array(image))
-    raise PageError("unsupported_mode", f"pixels of mode {image.mode} are kept whole; grey, palette and RGB are read")
+        return np.array(image), icc
+    converted = None
+    if image.mode == "CMYK" and icc and (image.format != "JPEG" or "adobe" in image.info):
+        # a JPEG without Adobe's mark does not say whether its inks are inverted
+        converted = profiles.to_srgb(image, icc)
+    elif image.mode == "LAB" and 318 not in _tiff_tags(image):  # a white point other than the usual
+        converted = profiles.to_srgb(image)
+    if converted is None:
+        message = (
+            f"pixels of mode {image.mode} are kept whole; grey, palette, RGB, Lab and CMYK with a profile are read"
+        )
+        raise PageError("unsupported_mode", message)
+    return converted, None
 
 
-def _grey_if_grey(rgb: np.ndarray) -> np.ndarray:
+def _fitting(icc: bytes | None, pixels: np.ndarray) -> bytes | None:
+    """Return a profile that can be used and is for such pixels; grey ones can be an RGB profile's too."""
+    spaces = ("RGB", "GRAY") if pixels.ndim == 2 else ("RGB",)
+    return icc if icc and profiles.space_of(icc) in spaces else None
+
+
+def _grey_if_grey(pixels: np.ndarray) -> np.ndarray:
     """Return (H, W) when the three channels are equal everywhere."""
-    red = rgb[..., 0]
-    if np.array_equal(red, rgb[..., 1]) and np.array_equal(red, rgb[..., 2]):
+    if pixels.ndim == 2:
+        return np.ascontiguousarray(pixels)
+    red = pixels[..., 0]
+    if np.array_equal(red, pixels[..., 1]) and np.array_equal(red, pixels[..., 2]):
         return np.ascontiguousarray(red)
-    return np.ascontiguousarray(rgb)
+    return np.ascontiguousarray(pixels)

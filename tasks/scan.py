@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 DOCUMENT_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp"}
-    | {".jp2", ".j2k", ".jpx", ".jpf", ".avif", ".bmp", ".pdf"}
+    | {".jp2", ".j2k", ".jpx", ".jpf", ".jxl", ".avif", ".bmp", ".pdf"}
 )
 """What a file's name must end in to be a document; the bytes decide how it is read."""
 

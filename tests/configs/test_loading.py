@@ -37,7 +37,7 @@ def test_an_option_that_was_not_given_changes_nothing() -> None:
         ("nonsense=1", ["nonsense", "no such setting", "encode"]),
         ("encode.quality=300", ["encode.quality", "300", "less than or equal to 100"]),
         ("encode.quality=high", ["encode.quality", "'high'", "integer"]),
-        ("encode.codec=gif", ["encode.codec", "'gif'", "'avif', 'webp' or 'jpeg'"]),
+        ("encode.codec=gif", ["encode.codec", "'gif'", "'avif', 'webp', 'jpeg', 'jp2' or 'jxl'"]),
         ("resolution.harshest_level=3", ["resolution.harshest_level", "3", "1, 2, 4 or 8"]),
         ("ocr.timeout_s=.inf", ["ocr.timeout_s", "inf"]),
         ("encode=avif", ["encode", "no such setting"]),

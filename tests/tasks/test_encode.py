@@ -1,24 +1,41 @@
 """Encode: what is written can be read back with all that it carried."""
 
 import io
+import sys
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageDraw, ImageFont
 
 from configs.settings import EncodeSettings, LimitSettings
-from tasks.encode import EXTENSIONS, LARGEST_SIDE_PX, Carried, encode
+from tasks.encode import CODECS, EXTENSIONS, LARGEST_SIDE_PX, Carried, encode, require
+from tasks.errors import ConfigError
 from tasks.ink import luma_of
 from tasks.pages import read_page
 
-LOSSY = ["avif", "webp", "jpeg"]
+LOSSY = ["avif", "webp", "jpeg", "jp2", "jxl"]
 rng = np.random.default_rng(5)
 
 
 def smooth(height=120, width=160, channels=3):
     ramp = np.add.outer(np.linspace(20, 140, height), np.linspace(0, 90, width))
     return np.stack([ramp + 8 * channel for channel in range(channels)], axis=2).astype(np.uint8)
+
+
+def printed():
+    image = Image.new("L", (500, 400), 225)
+    for row in range(12):
+        ImageDraw.Draw(image).text(
+            (20, 20 + 30 * row), "Minutes of the board, 4 March 1887", fill=40, font=ImageFont.load_default(22)
+        )
+    return np.clip(np.array(image) + np.random.default_rng(2).normal(0, 4, (400, 500)), 0, 255).astype(np.uint8)
+
+
+def paper_with_strokes():
+    pixels = np.clip(np.random.default_rng(1).normal(215, 3, (512, 512)), 0, 255)
+    pixels[40:470:24, 40:470] = 30
+    return cv2.GaussianBlur(pixels.astype(np.uint8), (0, 0), 1.2)
 
 
 @pytest.mark.parametrize("codec", LOSSY)
@@ -37,7 +54,7 @@ def test_one_bit_pages_come_back_exactly():
     assert page.dpi == pytest.approx(300)
 
 
-@pytest.mark.parametrize("codec", LOSSY)
+@pytest.mark.parametrize("codec", ["avif", "webp", "jpeg"])
 def test_dpi_profile_and_exif_travel_with_the_page(codec):
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()
@@ -68,6 +85,60 @@ def test_a_higher_quality_costs_more_bytes(codec):
     assert sizes == sorted(sizes) and sizes[0] < sizes[2]
 
 
+@pytest.mark.parametrize("codec", LOSSY)
+def test_a_higher_quality_is_nearer_to_the_page_and_costs_more(codec):
+    page = printed()
+    sizes, errors = [], []
+    for quality in (5, 25, 45, 65, 85, 100):
+        data = encode(page, codec, quality, Carried(), EncodeSettings())
+        sizes.append(len(data))
+        found = luma_of(read_page(data, 0, LimitSettings()).pixels).astype(float)
+        errors.append(float(((found - page) ** 2).mean()))
+    assert sizes == sorted(sizes) and errors == sorted(errors, reverse=True)
+    assert errors[-1] < 2 < errors[0]
+
+
+@pytest.mark.parametrize("codec", ["jp2", "jxl"])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (33, 31, 3), (300, 5, 3)])
+def test_small_pages_are_written_too(codec, shape):
+    pixels = np.full(shape, (200, 100, 50) if len(shape) == 3 else 200, np.uint8)
+    page = read_page(encode(pixels, codec, 60, Carried(), EncodeSettings()), 0, LimitSettings())
+    assert np.abs(page.pixels.astype(int) - pixels).max() <= 8
+
+
+@pytest.mark.parametrize("codec", ["avif", "jpeg", "jp2", "jxl"])
+def test_a_grey_page_is_coded_grey(codec):
+    grey = paper_with_strokes()
+    as_colour = np.repeat(grey[..., np.newaxis], 3, axis=2)
+    as_colour[0, 0] = (255, 0, 0)
+    sizes = [len(encode(page, codec, 60, Carried(), EncodeSettings())) for page in (grey, as_colour)]
+    assert sizes[0] < sizes[1]
+
+
+def test_jpeg_xl_without_its_library_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(ConfigError, match=r"imagecodecs.*\[jxl\]"):
+        encode(np.zeros((4, 4), np.uint8), "jxl", 50, Carried(), EncodeSettings())
+    with pytest.raises(ConfigError):
+        require("jxl")
+    require("avif")
+
+
+def test_a_page_of_one_bit_is_one_strip_on_white_paper():
+    bits = rng.random((900, 1300)) < 0.97
+    with Image.open(io.BytesIO(encode(bits, "g4", 1, Carried(dpi=300), EncodeSettings()))) as image:
+        assert np.array_equal(np.array(image), bits)
+        assert image.tag_v2[262] == 0 and image.tag_v2[259] == 4
+        assert len(image.tag_v2[273]) == 1
+
+
+def test_a_profile_for_which_a_format_has_no_place_is_refused():
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with pytest.raises(ValueError, match="no place"):
+        encode(smooth(), "jxl", 50, Carried(icc=icc), EncodeSettings())
+    assert not CODECS["jpeg"].can_carry(b"no profile")
+
+
 def test_a_page_longer_than_the_format_is_refused():
     with pytest.raises(ValueError, match="at most 16383"):
         encode(np.zeros((LARGEST_SIDE_PX["webp"] + 1, 2), np.uint8), "webp", 50, Carried(), EncodeSettings())
@@ -83,9 +154,7 @@ def test_every_codec_has_an_extension():
 
 
 def test_an_avif_spends_less_on_paper_than_pillow_would():
-    pixels = np.clip(np.random.default_rng(1).normal(215, 3, (512, 512)), 0, 255)
-    pixels[40:470:24, 40:470] = 30
-    pixels = cv2.GaussianBlur(pixels.astype(np.uint8), (0, 0), 1.2)
+    pixels = paper_with_strokes()
     plain = io.BytesIO()
     Image.fromarray(pixels).save(plain, "AVIF", quality=50, speed=9, subsampling="4:0:0", max_threads=1)
     assert len(encode(pixels, "avif", 50, Carried(), EncodeSettings())) < 0.9 * len(plain.getvalue())

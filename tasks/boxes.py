@@ -1,0 +1,158 @@
+"""Boxes: the parts of a JPEG 2000, JPEG XL or AVIF file, and what stands in them beside the codestream.
+
+A box is 4 bytes of length, 4 of type, then its content (ISO 15444-1, annex I; ISO 18181-2; ISO 14496-12, 4.2).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+JP2_START = b"\0\0\0\x0cjP  \r\n\x87\n"
+JXL_START = b"\0\0\0\x0cJXL \r\n\x87\n"
+_UUID_EXIF = b"JpgTiffExif->JP2"  # as ExifTool and Kakadu's users write it; no standard names one
+_UUID_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # XMP specification, part 3, 1.1.4
+_MOST_BOXES = 1_000
+_SRGB, _GREY, _SYCC, _CMYK = 16, 17, 18, 12
+PLAIN_COLOURS = frozenset({_SRGB, _GREY, _SYCC, _CMYK})
+"""Enumerated colour spaces of JPEG 2000 that are read as what they are (ISO 15444-1, I.5.3.3; 15444-2, M.11.7.3)."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a file of boxes holds beside its pixels; `colours` is JPEG 2000's number of its colour space."""
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    colours: int | None = None
+    codestream_at: int | None = None
+
+
+def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
+    """Yield type, start and end of the content of each box; ends where one reaches past the data."""
+    end = len(data) if end is None else end
+    for _ in range(_MOST_BOXES):
+        if start + 8 > end:
+            return
+        size, kind = struct.unpack_from(">I4s", data, start)
+        head = 8
+        if size == 1 and start + 16 <= end:
+            size, head = struct.unpack_from(">Q", data, start + 8)[0], 16
+        stop = end if size == 0 else start + size
+        if stop > end or stop < start + head:
+            return
+        yield kind, start + head, stop
+        start = stop
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    r"""Return one box.
+
+    >>> box(b"xml ", b"<a/>")
+    b'\x00\x00\x00\x0cxml <a/>'
+    """
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def beside_pixels(data: bytes) -> Beside:
+    """Return what a JPEG 2000 or JPEG XL file holds beside its pixels; a bare codestream holds nothing."""
+    icc = exif = xmp = colours = at = None
+    for kind, start, end in boxes(data):
+        if kind == b"jp2h":
+            for inner, from_, to in boxes(data, start, end):
+                if inner == b"colr" and to - from_ >= 3 and icc is None and colours is None:
+                    method = data[from_]
+                    if method == 1 and to - from_ >= 7:
+                        colours = int.from_bytes(data[from_ + 3 : from_ + 7])
+                    elif method in (2, 3):
+                        icc = data[from_ + 3 : to]
+        elif kind == b"uuid" and data[start : start + 16] == _UUID_EXIF:
+            exif = data[start + 16 : end]
+        elif kind == b"uuid" and data[start : start + 16] == _UUID_XMP:
+            xmp = data[start + 16 : end]
+        elif kind == b"Exif":  # four bytes say where the TIFF starts behind them
+            exif = data[start + 4 + int.from_bytes(data[start : start + 4]) : end]
+        elif kind == b"xml ":
+            xmp = data[start:end]
+        elif kind in (b"jp2c", b"jxlc") and at is None:
+            at = start
+    return Beside(icc, exif, xmp, colours, at)
+
+
+def jp2_with(data: bytes, dpi: tuple[float, float] | None, icc: bytes | None, exif: bytes, xmp: bytes | None) -> bytes:
+    """Return a JP2 file with more beside its pixels.
+
+    Args:
+        data: A JP2 file as Pillow writes it.
+        dpi: Dots per inch down and across (ISO 15444-1, I.5.3.7.1).
+        icc: A profile of matrix and curves, or of grey: the restricted kind, all that a JP2 may hold (I.5.3.3).
+        exif: A TIFF block.
+        xmp: An XMP packet.
+    """
+    out = b""
+    for kind, start, end in boxes(data):
+        content = data[start:end]
+        if kind == b"jp2h":
+            parts = [(inner, data[from_:to]) for inner, from_, to in boxes(data, start, end)]
+            if icc:
+                parts = [(inner, b"\2\0\0" + icc if inner == b"colr" else part) for inner, part in parts]
+            content = b"".join(box(inner, part) for inner, part in parts) + (_resolution(dpi) if dpi else b"")
+        elif kind == b"jp2c":
+            out += box(b"uuid", _UUID_EXIF + exif) + (box(b"uuid", _UUID_XMP + xmp) if xmp else b"")
+        out += box(kind, content)
+    return out
+
+
+def jxl_with(codestream: bytes, exif: bytes, xmp: bytes | None) -> bytes:
+    """Return a JPEG XL file of one codestream, with EXIF and XMP (ISO 18181-2, 3 to 9)."""
+    out = JXL_START + box(b"ftyp", b"jxl \0\0\0\0jxl ") + box(b"Exif", bytes(4) + exif)
+    return out + (box(b"xml ", xmp) if xmp else b"") + box(b"jxlc", codestream)
+
+
+def jp2_codestream(data: bytes) -> tuple[int, bool] | None:
+    """Return a JPEG 2000 codestream's most bits a sample and whether its transform is reversible; None without one.
+
+    The markers are SIZ and COD of ISO 15444-1, A.5.1 and A.6.1.
+    """
+    at = 0 if data[:4] == b"\xff\x4f\xff\x51" else beside_pixels(data).codestream_at
+    if at is None or data[at : at + 4] != b"\xff\x4f\xff\x51" or at + 42 > len(data):
+        return None
+    n_components = int.from_bytes(data[at + 40 : at + 42])
+    depths = data[at + 42 : at + 42 + 3 * n_components : 3]
+    bits = max(((depth & 0x7F) + 1 for depth in depths), default=8)
+    place = at + 2
+    for _ in range(_MOST_BOXES):
+        marker, length = data[place : place + 2], int.from_bytes(data[place + 2 : place + 4])
+        if marker == b"\xff\x52":
+            return bits, data[place + 13 : place + 14] == b"\1"
+        if marker in (b"\xff\x90", b"") or length < 2:
+            break
+        place += 2 + length
+    return bits, False
+
+
+def avif_cicp(data: bytes) -> tuple[int, int] | None:
+    """Return the numbers of an AVIF's colour primaries and transfer (ISO 14496-12, 12.1.5), where it has them."""
+    for kind, start, end in boxes(data):
+        at = data.find(b"colrnclx", start, end) if kind == b"meta" else -1
+        if at >= 0 and at + 12 <= end:
+            return int.from_bytes(data[at + 8 : at + 10]), int.from_bytes(data[at + 10 : at + 12])
+    return None
+
+
+def avif_without_exif(data: bytes) -> bytes:
+    """Return an AVIF whose EXIF item is of a type that no reader knows."""
+    out = bytearray(data)
+    for kind, start, end in boxes(data):
+        if kind == b"meta":
+            out[start:end] = data[start:end].replace(b"Exif", b"exif")
+    return bytes(out)
+
+
+def _resolution(dpi: tuple[float, float]) -> bytes:
+    """Return the box of the resolution: dots a metre as numerator, denominator and power of ten, down then across."""
+    power = 2 if max(dpi) < 655 else 3
+    down, across = (round(axis * 10 ** (4 - power)) for axis in dpi)
+    return box(b"res ", box(b"resc", struct.pack(">HHHHBB", down, 254, across, 254, power, power)))

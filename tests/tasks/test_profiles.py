@@ -1,0 +1,153 @@
+"""Colour profiles: what is known of them, and the small stand-in for a large one."""
+
+import io
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from configs.settings import LimitSettings
+from tasks import profiles
+from tasks.encode import CODECS
+from tasks.pages import Page, read_page, with_profile_for
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+WHITE_POINT = struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
+
+
+def scanner_profile(lab, grid=33, intent=0):
+    """A profile as scanners have them: one large table of 16 bits; `lab` is (grid³, 3), red slowest."""
+    levels = np.clip(np.rint(np.stack([lab[:, 0] * 652.8, *(lab[:, 1:] + 128).T * 256], axis=1)), 0, 65535)
+    table = b"mft2" + bytes(4) + bytes([3, 3, grid, 0]) + struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    table += struct.pack(">HH", 2, 2) + struct.pack(">HH", 0, 65535) * 3 + levels.astype(">u2").tobytes()
+    table += struct.pack(">HH", 0, 65535) * 3
+    described = b"desc" + bytes(4) + struct.pack(">I", 8) + b"Scanner\0" + bytes(80)
+    parts = {
+        b"desc": described,
+        b"cprt": b"text" + bytes(4) + b"Lamp\0\0\0\0",
+        b"wtpt": b"XYZ " + bytes(4) + WHITE_POINT,
+        b"A2B0": table + bytes(-len(table) % 4),
+    }
+    at, entries = 132 + 12 * len(parts), struct.pack(">I", len(parts))
+    for name, part in parts.items():
+        entries += name + struct.pack(">II", at, len(part))
+        at += len(part)
+    header = bytearray(128)
+    header[:4], header[8:24] = struct.pack(">I", at), b"\x02\x40\0\0scnrRGB Lab "
+    header[24:36] = struct.pack(">6H", 2006, 9, 8, 14, 33, 0)
+    header[36:40], header[64:68], header[68:80] = b"acsp", struct.pack(">I", intent), WHITE_POINT
+    return bytes(header) + entries + b"".join(parts.values())
+
+
+def lattice(grid=33):
+    axis = np.linspace(0, 1, grid)
+    return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def scanner_lab(rgb):
+    """A lamp's colours: curves that differ by channel, a tint in the shadows, neutral black and white."""
+    red, green, blue = (rgb ** [1.1, 0.95, 1.0]).T
+    light = 100 * (0.25 * red + 0.6 * green + 0.15 * blue)
+    tint = 6 * np.sin(np.pi * rgb.mean(axis=1)) ** 2
+    return np.stack([light, 110 * (red - green) - tint, 90 * (0.5 * red + 0.5 * green - blue) + tint], axis=1)
+
+
+LARGE = scanner_profile(scanner_lab(lattice()))
+
+
+def lab_of(icc, rgb, intent=0):
+    """(n, 3) float Lab of device colours, as lcms sees them."""
+    lab = ImageCms.createProfile("LAB")
+    image = Image.fromarray(np.asarray(rgb, np.uint8).reshape(1, -1, 3))
+    found = ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(io.BytesIO(icc)), lab, intent, outputMode="LAB")
+    planes = np.frombuffer(found.tobytes(), np.uint8).reshape(-1, 3)
+    return np.concatenate([planes[:, :1] / 2.55, planes[:, 1:].view(np.int8)], axis=1)
+
+
+def test_a_large_profile_gets_a_small_one_that_says_nearly_the_same():
+    small = profiles.stand_in(LARGE)
+    assert small is not None and len(small) < 9_000 < 200_000 < len(LARGE)
+    rgb = np.random.default_rng(3).integers(0, 256, (20_000, 3))
+    error = np.linalg.norm(lab_of(small, rgb) - lab_of(LARGE, rgb), axis=1)
+    assert error.mean() <= profiles.MOST_MEAN_ERROR
+    assert np.percentile(error, 99) <= profiles.MOST_HIGH_ERROR
+    assert np.linalg.norm(lab_of(SRGB, rgb) - lab_of(LARGE, rgb), axis=1).mean() > 10  # so there is something to say
+
+
+def test_black_and_white_stay_exactly_what_they_were():
+    ends = [[0, 0, 0], [255, 255, 255]]
+    assert np.array_equal(lab_of(profiles.stand_in(LARGE), ends), lab_of(LARGE, ends))
+
+
+def test_every_rendering_intent_is_that_of_the_original():
+    small = profiles.stand_in(scanner_profile(scanner_lab(lattice()), intent=1))
+    assert small[64:68] == b"\0\0\0\1"
+    rgb = np.random.default_rng(3).integers(0, 256, (2_000, 3))
+    for intent in range(4):
+        assert np.linalg.norm(lab_of(small, rgb, intent) - lab_of(LARGE, rgb), axis=1).mean() <= 1.5
+
+
+def test_a_stand_in_keeps_to_the_rules_of_the_format():
+    small = profiles.stand_in(LARGE)
+    assert struct.unpack(">I", small[:4])[0] == len(small)
+    assert small[8:24] == b"\x02\x40\0\0scnrRGB Lab " and small[36:40] == b"acsp" and small[68:80] == WHITE_POINT
+    n_tags = struct.unpack(">I", small[128:132])[0]
+    tags = [struct.unpack(">4sII", small[132 + 12 * number : 144 + 12 * number]) for number in range(n_tags)]
+    assert {name for name, _, _ in tags} == {b"desc", b"cprt", b"wtpt", b"A2B0"}  # ICC.1:2010, 8.2 and 8.3.2
+    end = 132 + 12 * n_tags
+    for name, start, size in sorted(tags, key=lambda tag: tag[1]):
+        assert start % 4 == 0 and start == end, name
+        end = start + size + -size % 4
+    assert end == len(small)
+    at = next(start for name, start, _ in tags if name == b"A2B0")
+    grid = small[at + 10]
+    assert small[at : at + 10] == b"mft1" + bytes(4) + b"\3\3"
+    assert next(size for name, _, size in tags if name == b"A2B0") == 48 + 3 * 256 + 3 * grid**3 + 3 * 256
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(small)).profile
+    assert profile.profile_description == "Scanner (stand-in)" and profile.copyright == "Lamp"
+
+
+def test_the_same_profile_gives_the_same_stand_in():
+    again = profiles.stand_in.__wrapped__(LARGE)
+    assert again == profiles.stand_in(LARGE)
+
+
+def test_a_profile_that_no_small_table_can_tell_has_no_stand_in_and_its_page_is_converted():
+    jumps = np.random.default_rng(1).uniform([20, -60, -60], [90, 60, 60], (33**3, 3))
+    wild = scanner_profile(jumps)
+    assert profiles.stand_in(wild) is None
+    page = Page(np.full((8, 9, 3), (200, 100, 50), np.uint8), False, None, wild, None)
+    converted = with_profile_for(page, CODECS["avif"].can_carry, 65_536)
+    assert converted.icc is None and not np.array_equal(converted.pixels, page.pixels)
+
+
+def test_a_page_with_a_large_profile_keeps_its_pixels():
+    page = Page(np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8), False, None, LARGE, None)
+    fitted = with_profile_for(page, CODECS["avif"].can_carry, 65_536)
+    assert fitted.pixels is page.pixels and fitted.icc == profiles.stand_in(LARGE)
+    assert with_profile_for(page, CODECS["avif"].can_carry, 10**6) is page
+    in_srgb = with_profile_for(page, CODECS["jp2"].can_carry, 65_536)  # a JP2 has no place for tables
+    assert in_srgb.icc is None and not np.array_equal(in_srgb.pixels, page.pixels)
+    small = replace(page, icc=SRGB)
+    assert with_profile_for(small, CODECS["jp2"].can_carry, 65_536) is small
+
+
+def test_what_cannot_be_used_has_no_space_and_no_stand_in():
+    for junk in (b"", b"no profile", bytes(5000), LARGE[:3000], b"\0" * 36 + b"acsp" + bytes(4000)):
+        assert profiles.space_of(junk) == "" and profiles.stand_in(junk) is None
+    assert (profiles.space_of(SRGB), profiles.is_table(SRGB)) == ("RGB", False)
+    assert (profiles.space_of(LARGE), profiles.is_table(LARGE)) == ("RGB", True)
+
+
+@pytest.mark.parametrize("page", ["0017", "0020"])
+def test_a_real_scanners_profile_of_669_kb_becomes_8(scans, page):
+    data = (scans / f"ocrd-assets/images/kant_aufklaerung_1784_INPUT_{page}.tif").read_bytes()
+    source = read_page(data, 0, LimitSettings())
+    fitted = with_profile_for(source, CODECS["avif"].can_carry, 65_536)
+    assert len(source.icc) == 669_057 and len(fitted.icc) <= 8_000
+    assert np.array_equal(fitted.pixels, source.pixels)
+    colours = source.pixels[::10, ::10].reshape(-1, 3)
+    error = np.linalg.norm(lab_of(fitted.icc, colours) - lab_of(source.icc, colours), axis=1)
+    assert error.mean() < 1.5 and np.percentile(error, 99) < 6
