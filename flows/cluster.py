@@ -125,8 +125,10 @@ def check_worker(settings: Settings, kind: ScorerName) -> WorkerFacts:
         ConfigError: If the model or Tesseract's languages cannot be used there.
     """
     from model.scoring import load_scorer
+    from tasks.encode import require
     from tasks.ocr import check_tesseract
 
+    require(settings.encode.codec)
     tesseract = check_tesseract(settings.ocr.language)
     scorer = load_scorer(settings.importance.model, kind)
     return WorkerFacts(scorer.name, scorer.digest, tesseract)

@@ -9,15 +9,15 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 
 from configs.settings import Settings
 from model.scoring import ScorerName, load_scorer, score_planes
-from tasks import encode, kinds, legibility, ocr, pages, resolution, tiles
+from tasks import encode, fitting, kinds, ocr, pages, reading, resolution, tiles
 from tasks.errors import PageError
-from tasks.ink import luma_of
 from tasks.keys import output_key
 from tasks.scan import Document
 from tasks.statistics import PageRow
@@ -119,6 +119,8 @@ def fetch_document(document: Document, job: PageJob) -> SourceDocument:
         if len(data) > job.settings.limits.max_document_bytes:
             raise PageError("too_large", f"{len(data)} bytes exceed limits.max_document_bytes")
         header = pages.read_header(data, job.settings.limits)
+        if header.is_ours:
+            raise PageError("already_compressed", "Foliopress wrote this document; it is kept as it is")
     except PageError as error:
         problem = error
     return SourceDocument(document, data, digest, header, problem, perf_counter() - start)
@@ -137,11 +139,12 @@ def prepare_page(source: SourceDocument, page_index: int, job: PageJob) -> Prepa
     start = perf_counter()
     settings = job.settings
     try:
-        page = pages.read_page(source.data or b"", page_index, settings.limits)
+        keep_deep = not settings.encode.deep_to_eight_bits
+        page = pages.read_page(source.data or b"", page_index, settings.limits, keep_deep=keep_deep)
     except PageError as error:
         return PreparedPage(page_index, error, seconds_read=perf_counter() - start)
-    if page.icc is not None and len(page.icc) > settings.encode.largest_profile_bytes:
-        page = pages.to_srgb(page)
+    can_carry = encode.CODECS[settings.encode.codec].can_carry
+    page = pages.with_profile_for(page, can_carry, settings.encode.largest_profile_bytes)
     height_px, width_px = page.pixels.shape[:2]
     kind = kinds.page_kind(page)
     read_at = perf_counter()
@@ -201,9 +204,18 @@ def finish_page(
     if prepared.problem or page is None or grid is None or scored is None:
         problem = prepared.problem or PageError("internal_error", "the page was not scored", failed=True)
         return FinishedPage(prepared.page_index, problem, None, None, figures, [], None)
+    assert prepared.kind is not None and prepared.masked is not None
     importance = scored[0].reshape(grid.n_rows, grid.n_cols)
-    most_bytes = source.document.size_bytes if source.data is None else len(source.data)
-    outcome = compress_page(prepared, importance, most_bytes, job.settings)
+    found = fitting.Findings(page, prepared.kind, prepared.dpi, prepared.words, grid, prepared.masked, importance)
+    height_px, width_px = page.pixels.shape[:2]
+    reader = reading.Reader(
+        partial(ocr.read_words, dpi=ocr.guess_dpi(height_px, width_px, page.dpi), settings=job.settings.ocr),
+        partial(ocr.read_lines, dpi=prepared.dpi, settings=job.settings.ocr),
+    )
+    try:
+        outcome = fitting.fit_page(found, _useful_bytes(source, job.settings), reader, job.settings)
+    except PageError as error:  # reading again gave no answer
+        return FinishedPage(prepared.page_index, error, None, None, figures, [], None)
     figures |= outcome.figures
     return FinishedPage(
         prepared.page_index,
@@ -216,37 +228,6 @@ def finish_page(
     )
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What compressing one page came to; `levels` are (n_rows, n_cols) int8, all 1 unless the page is written so."""
-
-    problem: PageError | None
-    data: bytes | None = field(repr=False)
-    codec: encode.Codec | None
-    levels: np.ndarray = field(repr=False)
-    figures: dict[str, object]
-
-
-def compress_page(prepared: PreparedPage, importance: np.ndarray, most_bytes: int, settings: Settings) -> Outcome:
-    """Return the page's smallest encoding that passes its check, or the problem that keeps it whole.
-
-    Args:
-        prepared: A page without a problem.
-        importance: (n_rows, n_cols) float32 in [0, 1].
-        most_bytes: Size of the source document; an encoding that is not smaller is of no use.
-        settings: The plan's, the encoder's and the check's.
-    """
-    assert prepared.page is not None and prepared.kind is not None and prepared.grid is not None
-    whole = np.ones(importance.shape, np.int8)
-    if prepared.kind is kinds.PageKind.BITONAL or (
-        prepared.kind is kinds.PageKind.TWO_TONE and settings.encode.two_tone_to_bitonal
-    ):
-        outcome = _as_bitonal(prepared, whole, most_bytes, settings)
-        if outcome.problem is None or prepared.kind is kinds.PageKind.BITONAL:
-            return outcome
-    return _adaptive(prepared, importance, most_bytes, settings)
-
-
 def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job: PageJob) -> DocumentResult:
     """Write a document's outputs, all its pages compressed or the source whole, and return its rows."""
     if source.problem is not None:
@@ -255,8 +236,8 @@ def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job
     source_bytes = len(source.data or b"")
     if problem is None:
         size_bytes = sum(len(page.data or b"") for page in finished)
-        if size_bytes >= source_bytes:
-            message = f"compressed it would have {size_bytes} bytes, its source has {source_bytes}"
+        if size_bytes >= (useful := _useful_bytes(source, job.settings)):
+            message = f"compressed it would have {size_bytes} bytes, of use are less than {useful}"
             problem = PageError("no_gain", message)
     if problem is not None:
         return _keep_document(source, finished, problem, job)
@@ -301,6 +282,13 @@ def fail_document(document: Document, job: PageJob, reason: str, message: str, n
     return _keep_document(source, [], problem, job, n_pages)
 
 
+def _useful_bytes(source: SourceDocument, settings: Settings) -> int:
+    """Return the size from which a document's output is of no use."""
+    size_bytes = source.document.size_bytes if source.data is None else len(source.data)
+    is_lossy = source.header is not None and any(page.is_lossy for page in source.header.pages)
+    return fitting.useful_bytes(size_bytes, is_lossy, settings.encode)
+
+
 def _source_bytes(document: Document, job: PageJob) -> bytes:
     try:
         return Store(job.source_url, job.settings.storage).read_bytes(document.key)
@@ -311,105 +299,6 @@ def _source_bytes(document: Document, job: PageJob) -> bytes:
     except OSError as error:
         message = f"the source cannot be read: {error.strerror or type(error).__name__}"
         raise PageError("source_unreadable", message, failed=True) from error
-
-
-def _as_bitonal(prepared: PreparedPage, whole: np.ndarray, most_bytes: int, settings: Settings) -> Outcome:
-    """Write one bit a pixel; a bitonal source loses nothing by it, a two-tone one is judged like any other."""
-    page = prepared.page
-    assert page is not None
-    start = perf_counter()
-    bits = kinds.to_bitonal(luma_of(page.pixels))
-    data = encode.encode(bits, "g4", 100, encode.Carried(dpi=page.dpi), settings.encode)
-    encoded_at = perf_counter()
-    decoded = pages.read_page(data, 0, settings.limits).pixels
-    figures: dict[str, object] = {"codec": "g4", "attempts": 1, "seconds_encode": encoded_at - start}
-    problem: PageError | None = None
-    if prepared.kind is kinds.PageKind.BITONAL:
-        if not np.array_equal(decoded, page.pixels):
-            problem = PageError("not_lossless", "the one-bit encoding does not decode to its source")
-        figures |= {"text_ssim": 1.0 if prepared.words else None, "worst_block_ssim": 1.0, "chroma_error": 0.0}
-    elif settings.legibility.mode != "off":
-        verdict = legibility.judge(page.pixels, decoded, prepared.words, prepared.dpi, settings.legibility)
-        figures |= _verdict_figures(verdict)
-        problem = _legibility_problem(verdict, settings)
-    if problem is None and len(data) >= most_bytes:
-        problem = PageError("no_gain", f"as CCITT G4 it would have {len(data)} bytes, its source has {most_bytes}")
-    figures |= {"seconds_check": perf_counter() - encoded_at} | _plan_figures(whole)
-    return Outcome(problem, data, "g4", whole, figures)
-
-
-def _adaptive(prepared: PreparedPage, importance: np.ndarray, most_bytes: int, settings: Settings) -> Outcome:
-    """Rescale by importance and encode; what the check finds failing gets its resolution back and more quality."""
-    page, grid, dpi = prepared.page, prepared.grid, prepared.dpi
-    assert page is not None and grid is not None and prepared.masked is not None
-    pixels = _pixels_to_code(page, prepared.kind)
-    codec: encode.Codec = settings.encode.codec
-    carried = encode.Carried(page.dpi, page.icc, page.exif)
-    if max(pixels.shape[:2]) > encode.LARGEST_SIDE_PX[codec]:
-        message = f"{codec} holds at most {encode.LARGEST_SIDE_PX[codec]} pixels a side"
-        return Outcome(PageError("too_long", message), None, None, np.ones(importance.shape, np.int8), {})
-    start = perf_counter()
-    levels = resolution.choose_levels(
-        luma_of(pixels), importance, prepared.masked, grid, dpi, settings.importance, settings.resolution
-    )
-    sure = importance >= settings.importance.sure
-    quality, seconds_encode, seconds_check = settings.encode.quality, perf_counter() - start, 0.0
-    for attempt in range(1, settings.legibility.max_attempts + 1):
-        start = perf_counter()
-        mixed = resolution.rescale(pixels, levels, grid, dpi, settings.resolution, sure)
-        data = encode.encode(mixed, codec, quality, carried, settings.encode)
-        encoded_at = perf_counter()
-        seconds_encode += encoded_at - start
-        figures: dict[str, object] = {"codec": codec, "quality": quality, "attempts": attempt}
-        problem: PageError | None = None
-        verdict: legibility.Verdict | None = None
-        if len(data) >= most_bytes:
-            problem = PageError("no_gain", f"as {codec} it would have {len(data)} bytes, its source has {most_bytes}")
-        elif settings.legibility.mode != "off":
-            decoded = pages.read_page(data, 0, settings.limits).pixels
-            verdict = legibility.judge(page.pixels, decoded, prepared.words, dpi, settings.legibility)
-            figures |= _verdict_figures(verdict)
-            problem = _legibility_problem(verdict, settings)
-        seconds_check += perf_counter() - encoded_at
-        if problem is None or verdict is None:
-            break
-        stronger = _strengthened(levels, verdict, grid)
-        if np.array_equal(stronger, levels):  # what fails has all its pixels already: it is the codec's doing
-            quality = min(100, quality + settings.encode.retry_quality_step)
-        levels = stronger
-    figures |= {"seconds_encode": seconds_encode, "seconds_check": seconds_check} | _plan_figures(levels)
-    return Outcome(problem, data, codec, levels, figures)
-
-
-def _pixels_to_code(page: pages.Page, kind: kinds.PageKind | None) -> np.ndarray:
-    """Return the page without its chroma where it has none to speak of; an RGB colour profile needs three channels."""
-    has_rgb_profile = page.icc is not None and page.icc[16:20] == b"RGB "
-    is_coloured = kind is kinds.PageKind.COLOUR or (
-        kind is kinds.PageKind.BLANK and kinds.has_colour(page.pixels)  # a blank page may be red
-    )
-    return page.pixels if is_coloured or has_rgb_profile else luma_of(page.pixels)
-
-
-def _strengthened(levels: np.ndarray, verdict: legibility.Verdict, grid: tiles.TileGrid) -> np.ndarray:
-    """Return the levels with every tile of ink near a failing block at its full resolution; bare paper stays coarse."""
-    near = np.zeros(levels.shape, bool)
-    for row_px, col_px, height_px, width_px in verdict.failing.tolist():
-        rows = slice(row_px // grid.tile_px, (row_px + height_px) // grid.tile_px + 1)
-        cols = slice(col_px // grid.tile_px, (col_px + width_px) // grid.tile_px + 1)
-        near[rows, cols] = True
-    has_ink = tiles.masked_fraction(verdict.ink, grid) >= resolution.LEAST_STROKE_FRACTION
-    return np.where(near & has_ink, np.int8(1), levels)
-
-
-def _legibility_problem(verdict: legibility.Verdict, settings: Settings) -> PageError | None:
-    if verdict.passed or settings.legibility.mode != "enforce":
-        return None
-    worst = "none" if verdict.worst_block_ssim is None else f"{verdict.worst_block_ssim:.3f}"
-    return PageError(
-        "legibility",
-        f"worst block of ink SSIM {worst} (at least {settings.legibility.min_block_ssim:g}), "
-        f"chroma error {verdict.chroma_error:.1f} (at most {settings.legibility.max_chroma_error:g})",
-    )
 
 
 def _keep_document(
@@ -489,18 +378,6 @@ def _page_figures(prepared: PreparedPage, scored: tuple[np.ndarray, float] | Non
     if scored is not None:
         figures |= {"mean_importance": float(scored[0].mean()), "seconds_score": scored[1]}
     return figures
-
-
-def _verdict_figures(verdict: legibility.Verdict) -> dict[str, object]:
-    return {
-        "text_ssim": verdict.text_ssim,
-        "worst_block_ssim": verdict.worst_block_ssim,
-        "chroma_error": verdict.chroma_error,
-    }
-
-
-def _plan_figures(levels: np.ndarray) -> dict[str, object]:
-    return {f"tiles_at_level_{level}": count for level, count in resolution.count_levels(levels).items()}
 
 
 def _kept_levels(figures: dict[str, object]) -> dict[str, object]:

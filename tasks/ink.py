@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -9,8 +11,10 @@ WINDOW_INCH = 0.25
 """Side of the neighbourhood that a stroke must differ from: about one line of print with its spacing."""
 LEAST_CONTRAST = 8.0
 """Grey levels from its surroundings below which nothing counts as ink."""
-STROKE_GRAIN = 5.0
-"""By how many standard deviations of the grain strokes stand out that the check judges."""
+PLAIN_GRAIN = 5.0
+"""By how many standard deviations of the grain plain strokes stand out: those that the check judges."""
+FAINT_GRAIN = 4.0
+"""The same for faint strokes: fainter than what the check judges, so that it finds nothing that was not kept."""
 _SMOOTHING_INCH = 1 / 250
 _MOST_CONTRAST = 24.0  # grain of whatever strength must not hide plain ink
 
@@ -18,6 +22,34 @@ _MOST_CONTRAST = 24.0  # grain of whatever strength must not hide plain ink
 def luma_of(pixels: np.ndarray) -> np.ndarray:
     """Return (height, width) uint8 luma (ITU-R BT.601, as OpenCV computes it); a grey page is returned as it is."""
     return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
+
+
+@dataclass(frozen=True)
+class Ink:
+    """Strokes of a page, each (height, width) bool: `plain` ones, and `faint` ones too."""
+
+    plain: np.ndarray
+    faint: np.ndarray
+
+
+def find_ink(luma: np.ndarray, dpi: float) -> Ink:
+    """Return the strokes that stand out from the page's own grain, faint ones on clean paper too.
+
+    The page is smoothed by a little less than a stroke's width first, so that grain, which is finer, goes and
+    strokes stay.
+
+    Args:
+        luma: (height, width) uint8.
+        dpi: Resolution of the page.
+    """
+    smooth = cv2.GaussianBlur(luma, (0, 0), max(0.5, _SMOOTHING_INCH * dpi))
+    difference, deviation = _local_contrast(smooth, dpi)
+    one = grain(smooth, dpi)
+    plain, faint = (
+        difference > np.maximum(deviation, float(np.clip(factor * one, LEAST_CONTRAST, _MOST_CONTRAST)))
+        for factor in (PLAIN_GRAIN, FAINT_GRAIN)
+    )
+    return Ink(plain, faint)
 
 
 def ink_mask(luma: np.ndarray, dpi: float, least_contrast: float = LEAST_CONTRAST) -> np.ndarray:
@@ -31,28 +63,8 @@ def ink_mask(luma: np.ndarray, dpi: float, least_contrast: float = LEAST_CONTRAS
         dpi: Resolution of `luma`, for the neighbourhood's size.
         least_contrast: Grey levels; raise it to pass over paper grain.
     """
-    window = int(np.clip(WINDOW_INCH * dpi, 9, 201)) | 1
-    plane = luma.astype(np.float32)
-    mean = cv2.blur(plane, (window, window))
-    deviation = cv2.sqrt(np.maximum(cv2.blur(plane * plane, (window, window)) - mean * mean, 0.0))
-    difference: np.ndarray = np.abs(plane - mean) > np.maximum(0.8 * deviation, least_contrast)
-    return difference
-
-
-def stroke_mask(luma: np.ndarray, dpi: float, grain_factor: float) -> np.ndarray:
-    """Return (height, width) bool: strokes that stand out from the page's own grain, faint ones on clean paper too.
-
-    The page is smoothed by a little less than a stroke's width first, so that grain, which is finer, goes and
-    strokes stay.
-
-    Args:
-        luma: (height, width) uint8.
-        dpi: Resolution of the page.
-        grain_factor: By how many standard deviations of the grain ink must stand out.
-    """
-    smooth = cv2.GaussianBlur(luma, (0, 0), max(0.5, _SMOOTHING_INCH * dpi))
-    contrast = float(np.clip(grain_factor * grain(smooth, dpi), LEAST_CONTRAST, _MOST_CONTRAST))
-    return ink_mask(smooth, dpi, contrast)
+    difference, deviation = _local_contrast(luma, dpi)
+    return np.asarray(difference > np.maximum(deviation, least_contrast))
 
 
 def grain(luma: np.ndarray, dpi: float) -> float:
@@ -60,3 +72,12 @@ def grain(luma: np.ndarray, dpi: float) -> float:
     plane = luma.astype(np.float32)
     rest = np.abs(plane - cv2.GaussianBlur(plane, (0, 0), max(0.8, 0.02 * dpi)))
     return float(np.median(rest[::3, ::3])) / 0.6745
+
+
+def _local_contrast(luma: np.ndarray, dpi: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return each pixel's distance from the mean round it, and 0.8 of the standard deviation there, float32."""
+    window = int(np.clip(WINDOW_INCH * dpi, 9, 201)) | 1
+    plane = luma.astype(np.float32)
+    mean = cv2.blur(plane, (window, window))
+    variance = cv2.blur(plane * plane, (window, window)) - mean * mean
+    return cv2.absdiff(plane, mean), cv2.sqrt(np.maximum(variance, 0.0)) * np.float32(0.8)

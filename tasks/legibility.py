@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 
 from configs.settings import LegibilitySettings
-from tasks.ink import STROKE_GRAIN, luma_of, stroke_mask
+from tasks.ink import Ink, luma_of
 from tasks.ocr import Word, text_mask
 
 BLOCK_INCH = (0.25, 0.5)
 """Height and width of a block on paper: a piece of a line of print. The worst one decides."""
+READING_DPI = 150.0
+"""Resolution of a page on a screen: half of what most scans have."""
 LEAST_INK_FRACTION = 0.02
 """Blocks with less ink are specks, and are judged with what surrounds them, not alone."""
 
@@ -25,7 +27,6 @@ class Verdict:
     `text_ssim` is the mean SSIM on the strokes of words that OCR read (None without words), `worst_block_ssim` that of
     the block of ink that fared worst (None on a page without ink), `chroma_error` the 95th percentile of the chroma
     difference at 1/8 size. `failing` holds the blocks below the floor, (n, 4) (row_px, col_px, height_px, width_px).
-    `ink` is (height, width) bool, the strokes that were judged.
     """
 
     passed: bool
@@ -33,11 +34,15 @@ class Verdict:
     worst_block_ssim: float | None
     chroma_error: float
     failing: np.ndarray
-    ink: np.ndarray
 
 
 def judge(
-    source: np.ndarray, decoded: np.ndarray, words: Sequence[Word], dpi: float, settings: LegibilitySettings
+    source: np.ndarray,
+    decoded: np.ndarray,
+    words: Sequence[Word],
+    ink: Ink,
+    dpi: float,
+    settings: LegibilitySettings,
 ) -> Verdict:
     """Compare a decoded result with its source.
 
@@ -45,6 +50,7 @@ def judge(
         source: uint8, (height, width) or (height, width, 3), the upright page.
         decoded: The same page after encoding and decoding, of the same height and width.
         words: What OCR read on the source; the page's other ink is judged all the same.
+        ink: The source's strokes.
         dpi: Resolution of the page.
         settings: The floors.
 
@@ -53,11 +59,9 @@ def judge(
     """
     if source.shape[:2] != decoded.shape[:2]:
         raise ValueError(f"the decoded page has {decoded.shape[:2]} pixels, its source {source.shape[:2]}")
-    luma = luma_of(source)
-    ink = stroke_mask(luma, dpi, STROKE_GRAIN)
-    similarity = ssim_map(luma, luma_of(decoded))
-    text = ink & text_mask(words, *luma.shape)
-    blocks = block_means(similarity, ink, dpi)
+    similarity = ssim_map(luma_of(source), luma_of(decoded))
+    text = ink.plain & text_mask(words, *similarity.shape)
+    blocks = block_means(similarity, ink.plain, dpi)
     worst = float(blocks.min(initial=np.inf))
     error = chroma_error(source, decoded)
     rows, cols = np.nonzero(blocks < settings.min_block_ssim)
@@ -69,8 +73,19 @@ def judge(
         worst_block_ssim=worst if np.isfinite(worst) else None,
         chroma_error=error,
         failing=np.concatenate([np.stack([rows * height_px, cols * width_px], axis=1), sizes], axis=1),
-        ink=ink,
     )
+
+
+def at_reading_size(plane: np.ndarray, dpi: float) -> np.ndarray:
+    """Return a (height, width) plane brought down to `READING_DPI`, averaged; a coarser one is returned as it is.
+
+    There a stroke of print is two pixels wide and the grain of the paper is gone: shapes are left.
+    """
+    if dpi <= READING_DPI:
+        return plane
+    size = [max(1, round(side * READING_DPI / dpi)) for side in plane.shape[::-1]]
+    smaller: np.ndarray = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+    return smaller
 
 
 def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:

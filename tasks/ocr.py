@@ -24,6 +24,7 @@ LEAST_CONFIDENCE = 30.0
 _LETTER_HEIGHT_INCH = 8.0 / 72  # a word's box in 10 to 12 point type
 _LETTER_PAGE_INCH = 11.7  # the long side of A4, for pages that tell nothing else
 _WORDS_TO_TRUST = 20
+_LEAST_SIDE_PX = 3  # Tesseract refuses thinner images, and no letter fits in
 
 
 @dataclass(frozen=True)
@@ -51,35 +52,37 @@ def read_words(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[W
         ConfigError: If Tesseract or the language is not installed.
     """
     height_px, width_px = pixels.shape[:2]
-    scale = reading_scale(dpi, settings)
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
-    if scale != 1.0:
-        size = max(1, round(width_px * scale)), max(1, round(height_px * scale))
-        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    if min(grey.shape) < 3:
-        return ()  # Tesseract refuses images thinner than 3 pixels, and no letter fits in
-    table = _run_tesseract(grey, f"--dpi {round(min(max(dpi * scale, 70), 2400))}", settings)
-    words: list[Word] = []
-    lines: dict[tuple[int, int, int], int] = {}
-    for number, text in enumerate(table["text"]):
-        if not str(text).strip():
-            continue
-        place = (table["block_num"][number], table["par_num"][number], table["line_num"][number])
-        left, top = table["left"][number] / scale, table["top"][number] / scale
-        right, bottom = left + table["width"][number] / scale, top + table["height"][number] / scale
-        row_px, col_px = min(int(top), height_px - 1), min(int(left), width_px - 1)
-        words.append(
-            Word(
-                line_index=lines.setdefault(place, len(lines)),
-                row_px=row_px,
-                col_px=col_px,
-                height_px=max(1, min(round(bottom), height_px) - row_px),
-                width_px=max(1, min(round(right), width_px) - col_px),
-                text=str(text).strip(),
-                confidence=float(table["conf"][number]),
-            )
-        )
-    return tuple(words)
+    grey, scale = _for_reading(pixels, dpi, settings)
+    if min(grey.shape) < _LEAST_SIDE_PX:
+        return ()
+    table = _run_tesseract([grey], f"--dpi {_told_dpi(dpi, scale)}", settings)
+    return _words_of(table, 1, scale, height_px, width_px)
+
+
+def read_lines(lines: Sequence[np.ndarray], dpi: float, settings: OcrSettings) -> list[tuple[Word, ...]]:
+    """Return the words of pictures that hold one line of text each, all read in one call of Tesseract.
+
+    Args:
+        lines: Each uint8, (height, width) or (height, width, 3) RGB.
+        dpi: Resolution of the pictures.
+
+    Returns:
+        For each picture its words, boxes in pixels of the picture.
+
+    Raises:
+        PageError: If Tesseract gives no answer in time (`ocr_timeout`) or ends in an error (`ocr_failed`).
+        ConfigError: If Tesseract or the language is not installed.
+    """
+    planes = [_for_reading(line, dpi, settings) for line in lines]
+    readable = [number for number, (grey, _) in enumerate(planes) if min(grey.shape) >= _LEAST_SIDE_PX]
+    found: list[tuple[Word, ...]] = [()] * len(lines)
+    if not readable:
+        return found
+    config = f"--psm 7 --dpi {_told_dpi(dpi, reading_scale(dpi, settings))}"  # 7: a single line of text
+    table = _run_tesseract([planes[number][0] for number in readable], config, settings)
+    for place, number in enumerate(readable, start=1):
+        found[number] = _words_of(table, place, planes[number][1], *lines[number].shape[:2])
+    return found
 
 
 def reading_scale(dpi: float, settings: OcrSettings) -> float:
@@ -146,11 +149,58 @@ def check_tesseract(language: str) -> str:
     return version
 
 
-def _run_tesseract(grey: np.ndarray, config: str, settings: OcrSettings) -> dict[str, list[int]]:
-    # Handed over as an uncompressed file: pytesseract would write a PNG first, seconds on a large page.
+def _for_reading(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[np.ndarray, float]:
+    """Return (height, width) uint8 grey at the resolution that Tesseract reads well, and the factor it came by."""
+    height_px, width_px = pixels.shape[:2]
+    scale = reading_scale(dpi, settings)
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
+    if scale != 1.0:
+        size = max(1, round(width_px * scale)), max(1, round(height_px * scale))
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return grey, scale
+
+
+def _told_dpi(dpi: float, scale: float) -> int:
+    return round(min(max(dpi * scale, 70), 2400))  # Tesseract takes no other
+
+
+def _words_of(
+    table: dict[str, list[int]], picture: int, scale: float, height_px: int, width_px: int
+) -> tuple[Word, ...]:
+    """Return the words of one picture (1-based) in Tesseract's table, boxes in pixels of what it was made from."""
+    words: list[Word] = []
+    lines: dict[tuple[int, int, int], int] = {}
+    for number, text in enumerate(table["text"]):
+        if table["page_num"][number] != picture or not str(text).strip():
+            continue
+        place = (table["block_num"][number], table["par_num"][number], table["line_num"][number])
+        left, top = table["left"][number] / scale, table["top"][number] / scale
+        right, bottom = left + table["width"][number] / scale, top + table["height"][number] / scale
+        row_px, col_px = min(int(top), height_px - 1), min(int(left), width_px - 1)
+        words.append(
+            Word(
+                line_index=lines.setdefault(place, len(lines)),
+                row_px=row_px,
+                col_px=col_px,
+                height_px=max(1, min(round(bottom), height_px) - row_px),
+                width_px=max(1, min(round(right), width_px) - col_px),
+                text=str(text).strip(),
+                confidence=float(table["conf"][number]),
+            )
+        )
+    return tuple(words)
+
+
+def _run_tesseract(planes: Sequence[np.ndarray], config: str, settings: OcrSettings) -> dict[str, list[int]]:
+    # Handed over as uncompressed files: pytesseract would write a PNG first, seconds on a large page.
     with tempfile.TemporaryDirectory(prefix="foliopress-ocr-") as folder:
-        path = str(Path(folder) / "page.pgm")
-        cv2.imwrite(path, grey)
+        names = [str(Path(folder) / f"{number}.pgm") for number in range(len(planes))]
+        for name, grey in zip(names, planes, strict=True):
+            cv2.imwrite(name, grey)
+        path = names[0]
+        if len(names) > 1:  # a list of files is one call and one start of the program
+            path = str(Path(folder) / "pictures.txt")
+            Path(path).write_text("\n".join(names), encoding="utf-8")
         try:
             table: dict[str, list[int]] = pytesseract.image_to_data(
                 path,

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from configs.settings import ImportanceSettings, ResolutionSettings
-from tasks.ink import STROKE_GRAIN, luma_of, stroke_mask
+from tasks.ink import Ink, find_ink, luma_of
 from tasks.tiles import CORE_PX, WORK_DPI, TileGrid, masked_fraction
 
 LEVELS = (1, 2, 4, 8)
@@ -20,12 +20,12 @@ MUCH_STROKE_FRACTION = 0.03
 
 _CELL_INCH = 1 / 64  # a stroke of print; finer differences are not seen at reading distance
 _CELLS_PER_BLOCK = 4  # errors are pooled over 1/16 inch, so that grain averages out and a stroke does not
-_GRAIN_FACTOR = 4.0  # fainter than what the check calls ink, so that it finds nothing that was not kept
 _UPSCALING = {2: cv2.INTER_CUBIC, 4: cv2.INTER_LINEAR, 8: cv2.INTER_LINEAR}
 
 
 def choose_levels(
     luma: np.ndarray,
+    ink: Ink,
     importance: np.ndarray,
     must_keep: np.ndarray,
     grid: TileGrid,
@@ -41,6 +41,7 @@ def choose_levels(
 
     Args:
         luma: (height, width) uint8.
+        ink: The page's strokes.
         importance: (n_rows, n_cols) float32 in [0, 1].
         must_keep: (n_rows, n_cols) bool, tiles that hold words which OCR did read.
         grid: The page's tiles.
@@ -56,8 +57,7 @@ def choose_levels(
     free = ~(important_tiles(importance, what_counts) | must_keep)
     if not free.any():
         return levels
-    strokes = stroke_mask(luma, dpi, STROKE_GRAIN)
-    at_least_half = (importance >= threshold) | (masked_fraction(strokes, grid) >= MUCH_STROKE_FRACTION)
+    at_least_half = (importance >= threshold) | (masked_fraction(ink.plain, grid) >= MUCH_STROKE_FRACTION)
     budget = settings.error_budget * (1.0 - 0.5 * np.clip(importance / max(threshold, 1e-6), 0.0, 1.0))
     for level in LEVELS[1:]:
         if level <= settings.harshest_level:
@@ -91,7 +91,7 @@ def has_strokes(plane: np.ndarray) -> np.ndarray:
     Args:
         plane: (n_rows * 32, n_cols * 32, 4) uint8, from `tasks.tiles.work_plane`.
     """
-    strokes = stroke_mask(luma_of(np.ascontiguousarray(plane[..., :3])), WORK_DPI, _GRAIN_FACTOR)
+    strokes = find_ink(luma_of(np.ascontiguousarray(plane[..., :3])), WORK_DPI).faint
     n_rows, n_cols = plane.shape[0] // CORE_PX, plane.shape[1] // CORE_PX
     return np.asarray(strokes.reshape(n_rows, CORE_PX, n_cols, CORE_PX).any(axis=(1, 3)))
 
@@ -149,6 +149,7 @@ def tile_errors(luma: np.ndarray, small: np.ndarray, level: int, grid: TileGrid,
 
 def rescale(
     pixels: np.ndarray,
+    ink: Ink,
     levels: np.ndarray,
     grid: TileGrid,
     dpi: float,
@@ -163,6 +164,7 @@ def rescale(
 
     Args:
         pixels: uint8, (height, width) or (height, width, 3).
+        ink: The page's strokes.
         levels: (n_rows, n_cols) int8 from `choose_levels`.
         grid: The page's tiles.
         dpi: Resolution of the page.
@@ -173,22 +175,36 @@ def rescale(
         uint8, the shape of `pixels`.
     """
     whole = levels == 1
-    kept, coarse = _area(whole, grid), levels
+    kept, coarse = tile_area(whole, grid), levels
     if settings.paper_level > 1 and whole.any():
-        strokes = stroke_mask(luma_of(pixels), dpi, _GRAIN_FACTOR)
-        without = whole & (masked_fraction(strokes, grid) < LEAST_STROKE_FRACTION)
+        without = whole & (masked_fraction(ink.faint, grid) < LEAST_STROKE_FRACTION)
         stays = without if sure is None else without & sure
-        kept &= (strokes | (_area(stays, grid) > 0)).astype(np.uint8)
+        kept &= (ink.faint | (tile_area(stays, grid) > 0)).astype(np.uint8)
         coarse = np.where(whole, np.where(without & ~stays, LEVELS[1], settings.paper_level), levels)
     if kept.all():
         return pixels.copy()
-    present = [level for level in reversed(LEVELS) if (coarse == level).any() and level > 1] or [LEVELS[1]]
-    height_px, width_px = pixels.shape[:2]
-    result = np.ascontiguousarray(restored(reduced(pixels, present[0]), present[0], height_px, width_px))
-    for level in present[1:]:
-        finer = np.ascontiguousarray(restored(reduced(pixels, level), level, height_px, width_px))
-        result = _blended(finer, result, _area(coarse <= level, grid), dpi, settings)
-    return _blended(pixels, result, kept, dpi, settings)
+    # nothing but what is kept needs more than half the resolution: the coarser levels meet at that size
+    half = _mixed_half(reduced(pixels, LEVELS[1]), np.maximum(coarse, LEVELS[1]), grid, dpi, settings)
+    background = np.ascontiguousarray(restored(half, LEVELS[1], *pixels.shape[:2]))
+    return _blended(pixels, background, kept, dpi, settings)
+
+
+def _mixed_half(
+    half: np.ndarray, levels: np.ndarray, grid: TileGrid, dpi: float, settings: ResolutionSettings
+) -> np.ndarray:
+    """Return a page of half size with each tile at its level, 2 or coarser, counted from the page's own size."""
+    height_px, width_px = half.shape[:2]
+    present = [level for level in reversed(LEVELS[1:]) if (levels == level).any()]
+    result: np.ndarray | None = None
+    for level in present:
+        step = level // LEVELS[1]
+        finer = np.ascontiguousarray(restored(reduced(half, step), step, height_px, width_px))
+        if result is None:
+            result = finer
+        else:
+            result = _blended(finer, result, tile_area(levels <= level, grid, LEVELS[1]), dpi / LEVELS[1], settings)
+    assert result is not None
+    return result
 
 
 def _blended(
@@ -206,10 +222,11 @@ def _blended(
     return exact
 
 
-def _area(tiles: np.ndarray, grid: TileGrid) -> np.ndarray:
-    """Return (height, width) uint8, 1 on the tiles marked in (n_rows, n_cols) bool."""
-    area = np.kron(tiles, np.ones((grid.tile_px, grid.tile_px), np.uint8))
-    return np.ascontiguousarray(area[: grid.height_px, : grid.width_px], np.uint8)
+def tile_area(tiles: np.ndarray, grid: TileGrid, step: int = 1) -> np.ndarray:
+    """Return uint8, 1 on the tiles marked in (n_rows, n_cols) bool: the page, or every `step`-th pixel of it."""
+    size = grid.n_cols * grid.tile_px, grid.n_rows * grid.tile_px
+    area = cv2.resize(tiles.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    return np.ascontiguousarray(area[: grid.height_px : step, : grid.width_px : step])
 
 
 def count_levels(levels: np.ndarray) -> dict[int, int]:

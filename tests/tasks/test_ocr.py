@@ -11,7 +11,16 @@ from PIL import Image, ImageDraw, ImageFont
 from configs.settings import OcrSettings
 from tasks import ocr
 from tasks.errors import ConfigError, PageError
-from tasks.ocr import Word, check_tesseract, estimate_dpi, guess_dpi, read_words, reading_scale, text_mask
+from tasks.ocr import (
+    Word,
+    check_tesseract,
+    estimate_dpi,
+    guess_dpi,
+    read_lines,
+    read_words,
+    reading_scale,
+    text_mask,
+)
 
 LINES = ["The ledger of the year 1887", "was closed on 31 December", "with a balance of 4,512.60"]
 
@@ -48,6 +57,59 @@ def test_colour_is_read_like_grey(page):
 def test_an_empty_page_and_a_sliver_have_no_words():
     assert read_words(np.full((300, 300), 250, np.uint8), 300, OcrSettings()) == ()
     assert read_words(np.full((1, 600), 250, np.uint8), 300, OcrSettings()) == ()
+
+
+def pictures_of_lines(page, *heights):
+    """One line of the page each, in pictures of several heights."""
+    return [page[60 + 120 * number - 20 :][:height] for number, height in enumerate(heights)]
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize(("dpi", "scale"), [(300, 1.0), (600, 2.0), (150, 0.5)])
+def test_several_lines_are_read_in_one_call_and_answered_in_their_order(page, dpi, scale, colour, monkeypatch):
+    calls = []
+    real = pytesseract.image_to_data
+    monkeypatch.setattr(ocr.pytesseract, "image_to_data", lambda *a, **b: calls.append(a) or real(*a, **b))
+    pictures = []
+    for picture in pictures_of_lines(page, 100, 84, 118):
+        size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
+        resized = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        pictures.append(np.repeat(resized[..., np.newaxis], 3, axis=2) if colour else resized)
+    found = read_lines(pictures, dpi, OcrSettings())
+    assert [" ".join(word.text for word in words) for words in found] == LINES
+    assert len(calls) == 1
+    for picture, words in zip(pictures, found, strict=True):
+        height_px, width_px = picture.shape[:2]
+        assert all(word.row_px + word.height_px <= height_px for word in words)
+        assert all(word.col_px + word.width_px <= width_px for word in words)
+        assert words[0].col_px == pytest.approx(60 * scale, abs=12 * scale)
+        assert [word.col_px for word in words] == sorted(word.col_px for word in words)
+
+
+def test_a_line_that_is_a_sliver_or_empty_has_no_sure_words_and_its_neighbours_keep_their_places(page):
+    first, last = pictures_of_lines(page, 100, 100)
+    sliver, empty = np.full((2, 400), 245, np.uint8), np.full((100, 400), 245, np.uint8)
+    found = read_lines([sliver, first, empty, last, sliver], 300, OcrSettings())
+    sure = [[word for word in words if word.confidence >= 80] for words in found]
+    assert [" ".join(word.text for word in words) for words in sure] == ["", LINES[0], "", LINES[1], ""]
+    assert found[0] == found[4] == ()  # what Tesseract is asked for it guesses at, on bare paper too
+
+
+def test_without_lines_tesseract_is_not_started(monkeypatch):
+    monkeypatch.setattr(ocr.pytesseract, "image_to_data", pytest.fail)
+    assert read_lines([], 300, OcrSettings()) == []
+    assert read_lines([np.full((2, 400), 245, np.uint8)], 300, OcrSettings()) == [()]
+
+
+def test_one_line_alone_is_read_like_one_of_many(page):
+    pictures = pictures_of_lines(page, 100, 100)
+    assert read_lines(pictures[:1], 300, OcrSettings()) == read_lines(pictures, 300, OcrSettings())[:1]
+
+
+def test_lines_without_an_answer_in_time_are_an_error_too(page):
+    with pytest.raises(PageError) as caught:
+        read_lines(pictures_of_lines(page, 100, 100), 300, OcrSettings(timeout_s=0.001))
+    assert (caught.value.reason, caught.value.failed) == ("ocr_timeout", False)
 
 
 def test_no_answer_in_time_is_an_error_and_never_means_no_text(page):

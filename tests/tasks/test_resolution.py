@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.settings import ImportanceSettings, ResolutionSettings
-from tasks.ink import stroke_mask
-from tasks.resolution import LEVELS, choose_levels, count_levels, important_tiles, reduced, rescale, restored
+from tasks import resolution
+from tasks.ink import find_ink, luma_of
+from tasks.resolution import LEVELS, choose_levels, count_levels, has_strokes, important_tiles, reduced, restored
 from tasks.tiles import TileGrid, tile_grid
 
 DPI = 150.0
@@ -18,7 +19,12 @@ def plan(luma, importance, *, keep=None, threshold=0.5, sure=0.0, **options):
     grid = tile_grid(*luma.shape, DPI)
     kept = np.zeros(importance.shape, bool) if keep is None else keep
     what_counts = ImportanceSettings(threshold=threshold, sure=sure)
-    return choose_levels(luma, importance, kept, grid, DPI, what_counts, ResolutionSettings(**options))
+    ink = find_ink(luma, DPI)
+    return choose_levels(luma, ink, importance, kept, grid, DPI, what_counts, ResolutionSettings(**options))
+
+
+def rescale(pixels, levels, grid, options, sure=None):
+    return resolution.rescale(pixels, find_ink(luma_of(pixels), DPI), levels, grid, DPI, options, sure)
 
 
 def test_blank_paper_reaches_an_eighth_and_important_tiles_stay_whole():
@@ -107,7 +113,7 @@ def test_rescaling_keeps_the_shape_and_leaves_whole_tiles_and_their_margin_untou
     before = pixels.copy()
     grid = tile_grid(height, width, DPI)
     levels = rng.choice(np.array(LEVELS, np.int8), (grid.n_rows, grid.n_cols))
-    mixed = rescale(pixels, levels, grid, DPI, ResolutionSettings(margin_inch=margin, paper_level=1))
+    mixed = rescale(pixels, levels, grid, ResolutionSettings(margin_inch=margin, paper_level=1))
     assert mixed.shape == pixels.shape
     assert mixed.dtype == np.uint8
     assert np.array_equal(pixels, before)
@@ -122,22 +128,27 @@ def test_rescaling_keeps_the_shape_and_leaves_whole_tiles_and_their_margin_untou
     strokes=st.lists(st.tuples(*[st.integers(0, 219)] * 4, st.integers(1, 4)), max_size=8),
     contrast=st.integers(30, 180),
     inverted=st.booleans(),
+    colour=st.booleans(),
     seed=st.integers(0, 999),
 )
 @settings(max_examples=60, deadline=None)
-def test_strokes_of_level_1_tiles_and_their_margin_are_the_sources_own_pixels(strokes, contrast, inverted, seed):
+def test_strokes_of_level_1_tiles_and_their_margin_are_the_sources_own_pixels(
+    strokes, contrast, inverted, colour, seed
+):
     rng = np.random.default_rng(seed)
     ink = np.zeros((220, 220), np.uint8)
     for row, col, to_row, to_col, width in strokes:
         cv2.line(ink, (col, row), (to_col, to_row), 1, width)
     pixels = 220 - rng.integers(0, 6, ink.shape) - contrast * ink
+    if colour:
+        pixels = np.stack([pixels, pixels - 5, pixels - 25 + 10 * ink], axis=2)
     pixels = (255 - pixels if inverted else pixels).astype(np.uint8)
     grid = tile_grid(220, 220, DPI)
     levels = rng.choice(np.array(LEVELS, np.int8), (grid.n_rows, grid.n_cols))
     options = ResolutionSettings()
-    mixed = rescale(pixels, levels, grid, DPI, options)
+    mixed = rescale(pixels, levels, grid, options)
     whole = np.kron(levels == 1, np.ones((grid.tile_px, grid.tile_px), bool))[:220, :220]
-    found = stroke_mask(pixels, DPI, 5.0) & whole  # what the check calls ink
+    found = find_ink(luma_of(pixels), DPI).plain & whole  # what the check calls ink
     near = cv2.distanceTransform(1 - found.astype(np.uint8), cv2.DIST_L2, 3) <= options.margin_inch * DPI
     near &= found.any()
     assert np.array_equal(mixed[near], pixels[near])
@@ -148,7 +159,7 @@ def test_paper_between_strokes_is_smoothed_and_an_important_tile_without_strokes
     pixels = (220 - rng.integers(0, 9, (64, 64))).astype(np.uint8)
     pixels[10:13, 4:28] = 40  # one rule, in the first tile
     levels = np.array([[1, 1], [8, 8]], np.int8)
-    mixed = rescale(pixels, levels, TileGrid(64, 64, 32), DPI, ResolutionSettings())
+    mixed = rescale(pixels, levels, TileGrid(64, 64, 32), ResolutionSettings())
     assert np.array_equal(mixed[10:13, 4:28], pixels[10:13, 4:28])
     assert mixed[24:30, 4:20].std() < pixels[24:30, 4:20].std() / 2
     assert np.array_equal(mixed[:32, 40:], pixels[:32, 40:])
@@ -159,14 +170,14 @@ def test_a_flat_page_stays_flat_at_every_level(value):
     pixels = np.full((100, 100, 3), value, np.uint8)
     grid = TileGrid(100, 100, 32)
     levels = np.array(LEVELS * 4, np.int8).reshape(4, 4)
-    assert (rescale(pixels, levels, grid, DPI, ResolutionSettings()) == value).all()
+    assert (rescale(pixels, levels, grid, ResolutionSettings()) == value).all()
 
 
 def test_a_coarse_tile_fades_into_its_fine_neighbour_without_a_step():
     ramp = np.tile(np.linspace(60, 200, 256), (64, 1))
     pixels = np.clip(ramp, 0, 255).astype(np.uint8)
     levels = np.array([[1, 1, 1, 1, 8, 8, 8, 8]] * 2, np.int8)
-    mixed = rescale(pixels, levels, TileGrid(64, 256, 32), DPI, ResolutionSettings()).astype(int)
+    mixed = rescale(pixels, levels, TileGrid(64, 256, 32), ResolutionSettings()).astype(int)
     assert np.abs(np.diff(mixed, axis=1)).max() <= 3
 
 
@@ -186,8 +197,14 @@ def test_a_whole_tile_without_a_stroke_keeps_its_grain_only_where_it_is_surely_i
     levels = np.array([[1, 8, 8, 8, 8, 1], [8, 8, 8, 8, 8, 8]], np.int8)
     sure = np.zeros(levels.shape, bool)
     sure[0, 0] = True
-    mixed = rescale(pixels, levels, TileGrid(64, 192, 32), DPI, ResolutionSettings(margin_inch=0), sure)
+    mixed = rescale(pixels, levels, TileGrid(64, 192, 32), ResolutionSettings(margin_inch=0), sure)
     assert np.array_equal(mixed[:32, :32], pixels[:32, :32])
     assert 0.2 < mixed[4:28, 164:].std() / pixels[4:28, 164:].std() < 0.8
-    every = rescale(pixels, levels, TileGrid(64, 192, 32), DPI, ResolutionSettings(margin_inch=0))
+    every = rescale(pixels, levels, TileGrid(64, 192, 32), ResolutionSettings(margin_inch=0))
     assert np.array_equal(every[:32, 160:], pixels[:32, 160:])
+
+
+def test_tiles_with_a_faint_stroke_have_strokes_and_bare_paper_has_none():
+    plane = np.full((64, 96, 4), 220, np.uint8)
+    plane[40:42, 70:90, :3] = 205
+    assert has_strokes(plane).tolist() == [[False, False, False], [False, False, True]]

@@ -1,0 +1,59 @@
+"""Colour: how much coarser than its luma a page's chroma may be stored, and the page with such chroma."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from tasks.resolution import reduced, restored
+
+CHROMA_LEVELS = (8, 4)
+"""Levels of chroma beyond the codec's own 4:2:0, coarsest first: a pixel of chroma for 8 x 8 or 4 x 4 of luma."""
+
+_BLOCK_PX = 8  # a coloured stroke is seen where it fills some of a block of this side
+
+
+def coarsest_chroma(pixels: np.ndarray, budget: float) -> int:
+    """Return the coarsest level of chroma at which no block of the page loses more colour than the budget; 1 for none.
+
+    Args:
+        pixels: uint8 (height, width, 3) RGB.
+        budget: Root mean square of the error of Cb and Cr over a block of 8 x 8 pixels, in grey levels, that 999 of
+            1,000 blocks must stay below; with 0 chroma is left to the codec.
+    """
+    if not budget:  # a flat colour would pass, and so would a coloured mark in fewer blocks
+        return 1
+    planes = _chroma_of(pixels)
+    for level in CHROMA_LEVELS:
+        error = cv2.absdiff(planes, _coarser(planes, level)).astype(np.float32)
+        size = max(1, pixels.shape[1] // _BLOCK_PX), max(1, pixels.shape[0] // _BLOCK_PX)
+        blocks = cv2.resize(error * error, size, interpolation=cv2.INTER_AREA).max(axis=2)
+        if float(np.percentile(blocks, 99.9)) <= budget * budget:
+            return level
+    return 1
+
+
+def with_coarse_chroma(pixels: np.ndarray, level: int) -> np.ndarray:
+    """Return a page whose chroma is stored at a level, its luma being the source's but for rounding.
+
+    Only where RGB does not hold the new colour, as on white beside saturated ink, luma changes by more.
+
+    Args:
+        pixels: uint8, (height, width) grey, returned as it is, or (height, width, 3) RGB.
+        level: 1 (untouched), 2, 4 or 8.
+    """
+    if pixels.ndim == 2 or level == 1:
+        return pixels
+    ycc = cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb)
+    ycc[..., 1:] = _coarser(np.ascontiguousarray(ycc[..., 1:]), level)
+    rgb: np.ndarray = cv2.cvtColor(ycc, cv2.COLOR_YCrCb2RGB)
+    return rgb
+
+
+def _chroma_of(pixels: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb)[..., 1:])
+
+
+def _coarser(planes: np.ndarray, level: int) -> np.ndarray:
+    """Return (height, width, 2) chroma, averaged over squares of `level` pixels and interpolated back."""
+    return restored(reduced(planes, level), level, *planes.shape[:2])
