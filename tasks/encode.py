@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from configs.settings import EncodeSettings
-from tasks import boxes, ifd, jxl, profiles
+from tasks import boxes, ifd, jpeg_blocks, jxl, profiles
 from tasks.metadata import signed
 from tasks.pages import Page
 
@@ -158,7 +158,8 @@ def _as_jpeg(job: _Job) -> bytes:
     if job.carried.dpi_axes:
         down, across = job.carried.dpi_axes
         options["dpi"] = across, down
-    return _saved(job, "JPEG", optimize=True, progressive=True, **options)
+    del options["quality"]
+    return jpeg_blocks.encode_jpeg(job.pixels, job.quality, options)
 
 
 def _as_jp2(job: _Job) -> bytes:

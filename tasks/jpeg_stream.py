@@ -1,0 +1,199 @@
+"""Write quantised DCT coefficients as a progressive JPEG that any viewer opens (ITU-T T.81)."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+import numpy as np
+
+ZIGZAG = np.array(sorted(range(64), key=lambda i: (i // 8 + i % 8, i // 8 if (i // 8 + i % 8) % 2 else i % 8)))
+"""(64,) row-major place in a block of each coefficient, from the lowest frequency to the highest (T.81, figure 5)."""
+
+LONGEST_SIDE_PX = 65_500
+"""Longest side that libjpeg opens (`JPEG_MAX_DIMENSION`); the format itself ends 35 pixels later."""
+
+_SOI, _SOF2, _DHT, _SOS, _EOI = b"\xff\xd8", 0xC2, 0xC4, 0xDA, b"\xff\xd9"
+_LUMA_BANDS = ((1, 8), (9, 63))  # low and high frequencies have different statistics: a table for each
+_CHROMA_BANDS = ((1, 63),)
+_ZERO_RUN = 0xF0  # sixteen zeros
+_LONGEST_END_RUN = 0x7FFF  # blocks that one end-of-band code can span
+
+
+def write_jpeg(segments: bytes, components: Sequence[np.ndarray], height_px: int, width_px: int) -> bytes:
+    """Return a progressive JPEG of one component (grey) or three (YCbCr, chroma at half size each way).
+
+    One scan holds the DC coefficients of all components, then each component has one or two scans of AC coefficients,
+    every scan with Huffman codes of its own.
+
+    Args:
+        segments: Whole marker segments to stand after SOI: JFIF, EXIF, ICC and so on, and the quantisation tables 0
+            (luma) and 1 (chroma).
+        components: For each (n_block_rows, n_block_cols, 64) int16 in zigzag order. With three components the luma
+            has twice as many rows and columns of blocks as the others.
+        height_px: Height of the page.
+        width_px: Width of the page.
+
+    Raises:
+        ValueError: If a side is longer than `LONGEST_SIDE_PX`, or the numbers of blocks do not fit the size.
+    """
+    if max(height_px, width_px) > LONGEST_SIDE_PX:
+        raise ValueError(f"JPEG holds at most {LONGEST_SIDE_PX} pixels a side, the page has {height_px} x {width_px}")
+    sampling = 2 if len(components) == 3 else 1
+    units = -(-height_px // (8 * sampling)), -(-width_px // (8 * sampling))  # T.81's MCUs
+    factors = [sampling, 1, 1][: len(components)]
+    if [c.shape[:2] for c in components] != [(units[0] * f, units[1] * f) for f in factors]:
+        raise ValueError(f"{[c.shape for c in components]} blocks do not make {height_px} x {width_px} pixels")
+    parts = [_SOI, segments, _frame(height_px, width_px, factors), _dc_scan(components, factors)]
+    for number, (blocks, factor) in enumerate(zip(components, factors, strict=True)):
+        # a scan of one component holds the blocks that the page covers, not those that fill up the last unit
+        covered = -(-height_px * factor // (8 * sampling)), -(-width_px * factor // (8 * sampling))
+        for first, last in _LUMA_BANDS if number == 0 else _CHROMA_BANDS:
+            band = blocks[: covered[0], : covered[1], first : last + 1].reshape(-1, last + 1 - first)
+            parts.append(_ac_scan(band, number, first, last))
+    return b"".join([*parts, _EOI])
+
+
+def _frame(height_px: int, width_px: int, factors: Sequence[int]) -> bytes:
+    body = bytes([8, *height_px.to_bytes(2, "big"), *width_px.to_bytes(2, "big"), len(factors)])
+    body += b"".join(bytes([n + 1, factor << 4 | factor, min(n, 1)]) for n, factor in enumerate(factors))
+    return _segment(_SOF2, body)
+
+
+def _dc_scan(components: Sequence[np.ndarray], factors: Sequence[int]) -> bytes:
+    """Code the DC coefficients of all components, unit by unit, each as its difference from the one before."""
+    differences, tables = [], []
+    for number, (blocks, factor) in enumerate(zip(components, factors, strict=True)):
+        rows, cols = blocks.shape[0] // factor, blocks.shape[1] // factor
+        values = blocks[..., 0].astype(np.int32).reshape(rows, factor, cols, factor).swapaxes(1, 2)
+        differences.append(np.diff(values.ravel(), prepend=0).reshape(rows * cols, factor * factor))
+        tables.append(np.full(factor * factor, min(number, 1)))
+    value = np.concatenate(differences, axis=1)
+    table = np.broadcast_to(np.concatenate(tables), value.shape).ravel()
+    size = _bit_length(np.abs(value)).ravel()
+    code, length = np.zeros(size.shape, np.int64), np.zeros(size.shape, np.int64)
+    definitions = b""
+    for number in range(2 if len(components) > 1 else 1):
+        definition, codes, lengths = _huffman(np.bincount(size[table == number], minlength=256))
+        definitions += bytes([number]) + definition
+        code[table == number] = codes[size[table == number]]
+        length[table == number] = lengths[size[table == number]]
+    which = b"".join(bytes([number + 1, min(number, 1) << 4]) for number in range(len(components)))
+    start = _segment(_DHT, definitions) + _segment(_SOS, bytes([len(components)]) + which + bytes([0, 0, 0]))
+    return start + _packed(code, length, _extra(value.ravel(), size), size)
+
+
+def _ac_scan(band: np.ndarray, component: int, first: int, last: int) -> bytes:
+    """Code one band of frequencies of one component: runs of zeros, values, and ends of band that span blocks."""
+    symbol, extra, size = _ac_symbols(band)
+    definition, codes, lengths = _huffman(np.bincount(symbol, minlength=256))
+    table = min(component, 1)
+    start = _segment(_DHT, bytes([0x10 | table]) + definition)
+    start += _segment(_SOS, bytes([1, component + 1, table, first, last, 0]))
+    return start + _packed(codes[symbol], lengths[symbol], extra, size)
+
+
+def _ac_symbols(band: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (symbol, extra bits, number of extra bits) of (n_blocks, n_frequencies) coefficients, in coding order.
+
+    T.81, G.1.2.2: a value is coded as its run of zeros and size; after a block's last value the band ends, and so it
+    does in all blocks without any value that follow.
+    """
+    n_blocks, n_frequencies = band.shape
+    block, place = np.nonzero(band)
+    value = band[block, place].astype(np.int64)
+    is_first = np.diff(block, prepend=-1) > 0
+    run = place - np.where(is_first, 0, np.roll(place, 1) + 1)
+    size = _bit_length(np.abs(value))
+    long = np.nonzero(run > 15)[0]
+    zero_runs = np.repeat(long, run[long] // 16)
+
+    is_last = np.append(is_first[1:], True)[: len(block)]
+    start = np.append(-1, block[is_last])  # the end before the first value belongs to no block
+    open_end = np.append(0, place[is_last] < n_frequencies - 1)
+    spanned = np.diff(np.append(start, n_blocks)) - 1 + open_end
+    whole, rest = spanned // _LONGEST_END_RUN, spanned % _LONGEST_END_RUN
+    ends = np.repeat(np.arange(len(start)), whole + (rest > 0))
+    spans = np.full(len(ends), _LONGEST_END_RUN)
+    spans[np.cumsum(whole + (rest > 0))[rest > 0] - 1] = rest[rest > 0]
+    end_size = _bit_length(spans) - 1
+    last_value = np.append(-1, np.nonzero(is_last)[0])[ends]
+
+    # in coding order: zero runs, the value itself, the end after a block's last value
+    order = np.concatenate([zero_runs * 3, np.arange(len(value)) * 3 + 1, last_value * 3 + 2])
+    none = np.zeros(len(zero_runs), np.int64)
+    symbol = np.concatenate([none + _ZERO_RUN, (run % 16) << 4 | size, end_size << 4])
+    extra = np.concatenate([none, _extra(value, size), spans - (1 << end_size)])
+    n_extra = np.concatenate([none, size, end_size])
+    sorting = np.argsort(order, kind="stable")
+    return symbol[sorting], extra[sorting], n_extra[sorting]
+
+
+def _bit_length(values: np.ndarray) -> np.ndarray:
+    """Return the number of binary digits of non-negative integers below 2 ** 24; 0 has none."""
+    return np.frexp(values.astype(np.float32))[1].astype(np.int64)
+
+
+def _extra(value: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return the bits that tell a value of known size: itself, or its ones' complement where it is negative."""
+    return np.where(value < 0, value + (1 << size) - 1, value).astype(np.int64)
+
+
+def _huffman(counts: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
+    """Return the best Huffman table for symbols that occur so often (T.81, K.2; at most 16 bits, no code all ones).
+
+    Args:
+        counts: (256,) occurrences of each symbol.
+
+    Returns:
+        The table as DHT writes it, and (256,) int64 code and length of each symbol.
+    """
+    symbols = np.nonzero(counts)[0]
+    # a symbol that never occurs takes the longest code, the one of ones alone
+    heap = [(int(counts[s]), n, [n]) for n, s in enumerate(symbols)] + [(0, len(symbols), [len(symbols)])]
+    depth = np.zeros(len(symbols) + 1, np.int64)
+    heapq.heapify(heap)
+    serial = len(heap)
+    while len(heap) > 1:
+        (a, _, left), (b, _, right) = heapq.heappop(heap), heapq.heappop(heap)
+        depth[left + right] += 1
+        heapq.heappush(heap, (a + b, serial, left + right))
+        serial += 1
+    per_length = np.bincount(depth, minlength=64)
+    for length in range(len(per_length) - 1, 16, -1):
+        while per_length[length] > 0:
+            shorter = length - 2
+            while per_length[shorter] == 0:
+                shorter -= 1
+            np.add.at(per_length, [length, length - 1, shorter + 1, shorter], [-2, 1, 2, -1])  # some may be the same
+    per_length[np.nonzero(per_length)[0][-1]] -= 1
+    per_length = per_length[:17]
+    ranked = symbols[np.argsort(-counts[symbols], kind="stable")]
+    codes, lengths = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    code, position = 0, 0
+    for length in range(1, 17):
+        here = ranked[position : position + per_length[length]]
+        codes[here], lengths[here] = code + np.arange(len(here)), length
+        code, position = (code + len(here)) << 1, position + len(here)
+    return bytes(per_length[1:].tolist()) + bytes(ranked.tolist()), codes, lengths
+
+
+def _packed(code: np.ndarray, length: np.ndarray, extra: np.ndarray, n_extra: np.ndarray) -> bytes:
+    """Return codes and their extra bits one after the other, filled up with ones; a byte of ones is followed by 0."""
+    bits = (code << n_extra | extra).astype(np.uint64)  # at most 16 + 15
+    n_bits = length + n_extra
+    end = np.cumsum(n_bits)
+    start = end - n_bits
+    n_total = int(end[-1])
+    window = bits << (64 - n_bits - start % 32).astype(np.uint64)
+    n_words = n_total // 32 + 2
+    # bits of different codes never meet, so adding is joining; sums stay below 2 ** 32, which float64 holds
+    words = np.bincount(start // 32, (window >> np.uint64(32)).astype(np.float64), n_words)
+    words += np.bincount(start // 32 + 1, (window & np.uint64(0xFFFFFFFF)).astype(np.float64), n_words)
+    data = bytearray(words.astype(">u4").tobytes()[: -(-n_total // 8)])
+    data[-1] |= (1 << -n_total % 8) - 1
+    return bytes(data).replace(b"\xff", b"\xff\x00")
+
+
+def _segment(marker: int, body: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
