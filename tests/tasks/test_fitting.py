@@ -208,6 +208,25 @@ def test_strokes_that_got_their_resolution_back_get_the_quality_that_they_need()
     assert found.figures["quality"] > PROBED_QUALITIES[0]
 
 
+def test_a_word_that_is_misread_gets_its_resolution_back_before_the_quality_rises():
+    pixels, words = printed()
+    wanted = with_settings(
+        encode={"quality": 90},
+        legibility={"min_block_ssim": 0, "reread_digits_below": 1},
+        resolution={"error_budget": 64, "paper_level": 1},
+    )
+    unmasked = replace(findings(pixels, words), masked=np.zeros((10, 15), bool))
+    with stand_in() as codec:
+        reader = reads(words, changed=MISREAD, only_if=lambda: len(codec.qualities) == 1)
+        found = fit_page(unmasked, NO_LIMIT, reader, wanted)
+    assert (found.problem, codec.qualities) == (None, [90, 90])
+    year = next(word for word in words if word.text == "1887")
+    finest = np.argwhere(found.levels == 1) * 32
+    assert len(finest) > 0
+    assert (finest[:, 0] <= year.row_px + year.height_px).all()  # its own tiles, not the lines below
+    assert (finest[:, 1] >= year.col_px - 32).all()
+
+
 def test_a_page_whose_coarse_chroma_shows_gets_the_codecs_own():
     pixels, _ = printed(colour=True)
     pixels[200:, ::16] = (180, 60, 60)
@@ -340,6 +359,17 @@ def test_with_a_real_codec_too_a_higher_target_gives_sharper_text(codec):
     qualities, sharpness = ([figures[name] for figures in found] for name in ("quality", "text_ssim"))
     assert qualities == sorted(qualities) and qualities[0] < qualities[-1]
     assert sharpness == sorted(sharpness)
+
+
+def test_sharpness_at_the_pages_own_resolution_can_ask_for_more_than_at_reading_size():
+    pixels, words = printed(shape=(600, 920), size=48)
+    found = findings(pixels, words, dpi=300.0)
+    qualities = []
+    for full_target in (0.0, 0.97):
+        wanted = with_settings(legibility={"mode": "off", "target_ssim": 0.9, "target_full_ssim": full_target})
+        with stand_in(fading):
+            qualities.append(fit_page(found, NO_LIMIT, UNASKED, wanted).figures["quality"])
+    assert qualities[0] < qualities[1]
 
 
 @pytest.mark.parametrize("quality", [1, 37, 100])
@@ -527,6 +557,21 @@ def test_a_bitonal_page_becomes_g4_without_loss_and_without_a_question():
     assert np.array_equal(decoded(outcome.data).pixels, pixels)
     assert (outcome.levels == 1).all()
     assert fit_page(findings(pixels, words, is_bitonal=True), 10, UNASKED, with_settings()).problem.reason == "no_gain"
+
+
+def test_a_bitonal_page_that_would_come_back_with_another_bit_is_kept():
+    pixels, words = two_tone()
+    traits = encode.CODECS["g4"]
+
+    def one_bit_wrong(job):
+        wrong = job.pixels.copy()
+        wrong[0, 0] ^= True
+        return traits.write(replace(job, pixels=wrong))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(encode.CODECS, "g4", replace(traits, write=one_bit_wrong))
+        outcome = fit_page(findings(pixels, words, is_bitonal=True), NO_LIMIT, UNASKED, with_settings())
+    assert outcome.problem.reason == "not_lossless"
 
 
 def test_a_two_tone_page_becomes_g4_and_is_judged_like_any_other():

@@ -92,6 +92,14 @@ def test_a_page_without_ink_gives_no_sample_and_neither_does_a_speck(shape):
     assert take_sample(page, page, ink) is None
 
 
+def test_patches_at_the_edge_are_moved_inwards():
+    columns = np.tile(np.arange(300) % 251, (300, 1)).astype(np.uint8)
+    found = take_sample(columns.T.copy(), columns, np.ones((300, 300), bool))
+    assert found.ink.shape == (4 * PATCH_PX, PATCH_PX)
+    corners = [(int(found.source[at, 0]), int(found.mixed[at, 0])) for at in range(0, 4 * PATCH_PX, PATCH_PX)]
+    assert corners == [(0, 0), (0, 44), (44, 0), (44, 44)]
+
+
 def test_a_page_of_one_short_word_is_sampled_there_and_not_at_a_speck():
     pixels, ink = np.full((1000, 1000), 200, np.uint8), np.zeros((1000, 1000), bool)
     cv2.putText(pixels, "No. 9", (600, 600), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 40, 1)
@@ -126,16 +134,17 @@ def test_a_higher_target_never_gives_a_lower_quality(sample, strengths, targets,
     assert PROBED_QUALITIES[0] <= found[0] <= found[1] <= PROBED_QUALITIES[-1]
 
 
-def test_the_quality_found_reaches_the_target_and_little_less_would_not(sample):
-    target = 0.9
-    quality = find_quality(sample, Fading(), DPI, target, 0.0)
-
-    def reaches(tried):
-        return find_quality(sample, Fading(strengths=[tried / 100] * 2), DPI, target, 0)
-
-    # a codec of one strength whatever the quality needs the least quality or does not get there
-    assert reaches(quality + 2) == PROBED_QUALITIES[0]
-    assert reaches(quality - 4) == PROBED_QUALITIES[-1]
+@pytest.mark.parametrize("target", [0.5, 0.7, 0.9, 0.96])
+@pytest.mark.parametrize("at_full_size", [False, True])
+def test_the_quality_found_reaches_the_target_and_little_less_would_not(sample, target, at_full_size):
+    targets = (0.0, target) if at_full_size else (target, 0.0)
+    quality = find_quality(sample, Fading(), 300.0, *targets)
+    assert PROBED_QUALITIES[0] < quality < PROBED_QUALITIES[-1]
+    # a codec of one strength whatever the quality needs the least quality, or never gets there
+    reaches = find_quality(sample, Fading(strengths=[(quality + 3) / 100] * 2), 300.0, *targets)
+    assert reaches == PROBED_QUALITIES[0]
+    falls_short = find_quality(sample, Fading(strengths=[(quality - 3) / 100] * 2), 300.0, *targets)
+    assert falls_short == PROBED_QUALITIES[-1]
 
 
 def test_either_target_alone_can_ask_for_more(sample):

@@ -25,9 +25,9 @@ def laid_out(*lines, confidence=96.0):
     """Words in boxes of 20 by 12 pixels a letter, a line every 40 pixels; each line a text."""
     words = []
     for line_index, line in enumerate(lines):
-        col_px = 20
+        col_px = 80
         for text in line.split():
-            words.append(Word(line_index, 20 + 40 * line_index, col_px, 20, 12 * len(text), text, confidence))
+            words.append(Word(line_index, 60 + 40 * line_index, col_px, 20, 12 * len(text), text, confidence))
             col_px += 12 * len(text) + 16
     return words
 
@@ -105,12 +105,14 @@ sure = st.floats(80, 100)
     place=st.integers(0, 11),
     lines_first=st.booleans(),
     source_line_is_read=st.booleans(),
+    unread_by=st.sampled_from(["neither", "page", "line"]),
     repeated=st.booleans(),
 )
 @settings(max_examples=200, deadline=None)
 def test_a_changed_digit_string_never_passes(
-    number, others, confidences, n_lines, place, lines_first, source_line_is_read, repeated
+    number, others, confidences, n_lines, place, lines_first, source_line_is_read, unread_by, repeated
 ):
+    """Page and line read another number, or one of them does and the other nothing."""
     assume(all(plain_text(other) != plain_text(number) for other in others))
     assume(n_lines >= 4 or not lines_first)
     place %= n_lines
@@ -121,8 +123,8 @@ def test_a_changed_digit_string_never_passes(
     scripted = Scripted(
         words,
         touched={place} if lines_first else None,
-        by_page={AFTER + changed: (others[0], confidences[1])},
-        by_line={AFTER + changed: (others[1], confidences[2])}
+        by_page={AFTER + changed: NOTHING if unread_by == "page" else (others[0], confidences[1])},
+        by_line={AFTER + changed: NOTHING if unread_by == "line" else (others[1], confidences[2])}
         | ({} if source_line_is_read else {BEFORE + changed: NOTHING}),
     )
     found = scripted.reread()
@@ -190,6 +192,13 @@ def test_a_digit_string_in_whose_place_nothing_sure_is_read_is_lost_and_not_chan
     assert (found.passed, found.words_kept_fraction, found.digits_changed) == (True, 0.5, 0)
 
 
+def test_a_word_without_digits_that_is_read_otherwise_is_lost_like_any_other():
+    scripted = Scripted(laid_out("in 1887", "and later"))
+    scripted.by_page = scripted.by_line = {AFTER + 2: ("end", 96.0)}
+    found = scripted.reread()
+    assert (found.passed, found.words_kept_fraction, found.digits_changed) == (True, 0.75, 0)
+
+
 def test_a_word_that_is_read_in_two_parts_is_kept():
     word = Word(0, 20, 20, 20, 96, "farewell", 96.0)
     halves = [replace(word, width_px=48, text="fare"), replace(word, col_px=68, width_px=48, text="well")]
@@ -241,7 +250,7 @@ def test_what_ocr_was_not_sure_of_is_no_claim(confidence):
     found = scripted.reread()
     assert (found.passed, found.words_kept_fraction, found.digits_changed) == (True, None, 0)
     assert scripted.calls == []
-    beside_a_sure_one = [*unsure, *(replace(word, line_index=1, row_px=60) for word in laid_out("ever"))]
+    beside_a_sure_one = [*unsure, *(replace(word, line_index=1, row_px=100) for word in laid_out("ever"))]
     lost = dict.fromkeys(range(AFTER, AFTER + 3), ("9", 99.0))
     found = Scripted(beside_a_sure_one, by_page=lost, by_line=lost).reread()
     assert (found.passed, found.words_kept_fraction, found.digits_changed) == (True, 1.0, 0)
