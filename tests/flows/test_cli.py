@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -26,7 +27,15 @@ def foliopress(*arguments: object, folder: Path, start: bool = False, **environm
     clean |= {"PREFECT_HOME": str(folder / "no-prefect"), "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)} | environment
     command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
     if start:
-        return subprocess.Popen(command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            command,
+            env=clean,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # a suite that runs in the background ignores interrupts, and would hand that down
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )
     return subprocess.run(command, env=clean, capture_output=True, text=True, timeout=200, check=False)
 
 
