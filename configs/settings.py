@@ -125,7 +125,8 @@ class LegibilitySettings(Closed):
     min_words_kept: float = Field(0.98, ge=0, le=1)
     """Least share of the words that OCR was sure of which must read the same; one word may always be lost."""
     reread_digits_below: float = Field(0.995, ge=0, le=1)
-    """A line with digits is read again when the SSIM of a word in it, at reading size, is lower; 1 for always."""
+    """A line with digits is read again when the SSIM of a word in it, at reading size, is lower; 1 for wherever
+    it changed at all."""
     reread_words_below: float = Field(0.95, ge=0, le=1)
     """The same for a line without digits."""
     max_attempts: int = Field(4, ge=1, le=5)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from configs.settings import EncodeSettings
-from tasks import boxes, ifd, jpeg_blocks, jxl, profiles
+from tasks import boxes, ifd, jpeg_blocks, jpeg_stream, jxl, profiles
 from tasks.metadata import signed
 from tasks.pages import Page
 
@@ -223,7 +223,7 @@ CODECS: dict[str, CodecTraits] = {
     # A JP2 holds only profiles of matrix and curves (ISO 15444-1, I.5.3.3); imagecodecs takes none for JPEG XL.
     "avif": CodecTraits("avif", 65_535, _ANY, True, _as_avif),
     "webp": CodecTraits("webp", 16_383, _ONLY_RGB, True, _as_webp),
-    "jpeg": CodecTraits("jpg", 65_500, _ANY, True, _as_jpeg),
+    "jpeg": CodecTraits("jpg", jpeg_stream.LONGEST_SIDE_PX, _ANY, True, _as_jpeg),
     "jp2": CodecTraits("jp2", 1_000_000, _ANY, False, _as_jp2),
     "jxl": CodecTraits("jxl", 262_144, _NONE, False, _as_jxl),
     "g4": CodecTraits("tif", 1_000_000, _NONE, False, _as_g4),

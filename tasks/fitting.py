@@ -87,6 +87,8 @@ class _Judgement:
     figures: dict[str, object]
     failing: np.ndarray
     is_discoloured: bool
+    seconds_check: float
+    seconds_reread: float
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,8 @@ class _Check:
             }
             problem = problem or _word_problem(again, self.settings)
             failing = np.concatenate([failing, again.failing]) if not again.passed else failing
-        figures |= {"seconds_check": reread_at - start, "seconds_reread": perf_counter() - reread_at}
-        return _Judgement(problem, figures, failing, verdict.chroma_error > wanted.max_chroma_error)
+        is_discoloured = verdict.chroma_error > wanted.max_chroma_error
+        return _Judgement(problem, figures, failing, is_discoloured, reread_at - start, perf_counter() - reread_at)
 
 
 def _as_bitonal(found: Findings, check: _Check, most_bytes: int, settings: Settings) -> Outcome:
@@ -138,7 +140,8 @@ def _as_bitonal(found: Findings, check: _Check, most_bytes: int, settings: Setti
     decoded = pages.read_page(data, 0, settings.limits).pixels
     whole = np.ones(found.importance.shape, np.int8)
     figures: dict[str, object] = {"codec": "g4", "attempts": 1, "seconds_encode": encoded_at - start}
-    figures |= {"seconds_check": perf_counter() - encoded_at} | plan_figures(whole)
+    figures |= plan_figures(whole)
+    seconds_check = perf_counter() - encoded_at
     problem: PageError | None = None
     if len(data) >= most_bytes:
         problem = _no_gain("CCITT G4", data, most_bytes)
@@ -150,9 +153,10 @@ def _as_bitonal(found: Findings, check: _Check, most_bytes: int, settings: Setti
         figures |= {"digits_changed": 0, "lines_reread": 0}
     elif settings.legibility.mode != "off":
         judgement = check.judge(decoded)
-        figures |= judgement.figures
+        figures |= judgement.figures | {"seconds_reread": judgement.seconds_reread}
+        seconds_check += judgement.seconds_check
         problem = judgement.problem
-    return Outcome(problem, data, "g4", whole, figures)
+    return Outcome(problem, data, "g4", whole, figures | {"seconds_check": seconds_check})
 
 
 def _adaptive(found: Findings, check: _Check, most_bytes: int, settings: Settings) -> Outcome:
@@ -193,8 +197,8 @@ def _adaptive(found: Findings, check: _Check, most_bytes: int, settings: Setting
         judgement = check.judge(decoded)
         problem = judgement.problem
         figures |= judgement.figures
-        for name in ("seconds_check", "seconds_reread"):
-            spent[name] += float(str(judgement.figures[name]))
+        spent["seconds_check"] += judgement.seconds_check
+        spent["seconds_reread"] += judgement.seconds_reread
         if problem is None:
             break
         start = perf_counter()

@@ -76,9 +76,9 @@ def reread(
 
     A word is *kept* when the decoded page reads the same within half a line's height of its place. There are two ways
     to read it: as part of the whole page, as the source was, or as its line cut out, in which case the source's line
-    is cut out and read as well. OCR wavers, so that a word is lost only if neither way gives it back although the
-    source does. A lost word is *changed* if another confident reading stands in its place; a digit string that is
-    changed fails the page.
+    is cut out and read as well. OCR wavers, so that a word is lost only if neither way gives it back, and the two cut
+    lines do not read alike either. A lost word is *changed* if another confident reading stands in its place; a digit
+    string that is changed fails the page.
 
     Args:
         source: uint8, (height, width) or (height, width, 3), the upright page.
