@@ -116,9 +116,7 @@ def regions(luma: np.ndarray, truth: PageTruth) -> tuple[np.ndarray, np.ndarray]
     Returns:
         (height, width) bool, strokes inside the lines with their margin; (height // 2, width // 2) bool, ink outside.
     """
-    inside = np.zeros(luma.shape, np.uint8)
-    for line in truth.lines:
-        cv2.fillPoly(inside, [np.round(line.polygon[:, ::-1]).astype(np.int32)], 1)
+    inside = line_area(truth, *luma.shape).view(np.uint8)
     heights = [float(np.ptp(line.polygon[:, 0])) for line in truth.lines]
     line_px = float(np.median(heights)) if heights else _DEFAULT_LINE_PX
     window_px = int(np.clip(1.5 * line_px, 15, 201)) | 1
@@ -129,6 +127,14 @@ def regions(luma: np.ndarray, truth: PageTruth) -> tuple[np.ndarray, np.ndarray]
     near = cv2.resize(cv2.dilate(inside, np.ones((9, 9), np.uint8)), half.shape[::-1], interpolation=cv2.INTER_NEAREST)
     other = ink_mask(cv2.GaussianBlur(half, (5, 5), 1.2), window_px / WINDOW_INCH, _OTHER_CONTRAST)
     return near_ink & (inside > 0), other & (near == 0)
+
+
+def line_area(truth: PageTruth, height_px: int, width_px: int) -> np.ndarray:
+    """Return (height, width) bool, True inside the marked lines."""
+    inside = np.zeros((height_px, width_px), np.uint8)
+    for line in truth.lines:
+        cv2.fillPoly(inside, [np.round(line.polygon[:, ::-1]).astype(np.int32)], 1)
+    return inside > 0
 
 
 def half_size(luma: np.ndarray) -> np.ndarray:

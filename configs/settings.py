@@ -118,6 +118,11 @@ class LegibilitySettings(Closed):
     """The same, if higher, for a page of figures: at least a third of its lines hold digit strings."""
     target_full_ssim: float = Field(0.905, ge=0, lt=1)
     """The same at the page's own resolution."""
+    min_ssimulacra2: float | None = Field(None, lt=100)
+    """Least SSIMULACRA 2 of the page, which the quality is chosen for as well: 90 cannot be told from the source when
+    the two are flipped, 80 not side by side. Not measured if neither this nor the next is set."""
+    min_text_ssimulacra2: float | None = Field(None, lt=100)
+    """The same of the source with only its lines of text taken from the page."""
     min_block_ssim: float = Field(0.5, ge=0, le=1)
     """Least luma SSIM that the worst block of ink may have."""
     max_chroma_error: float = Field(6.0, ge=0)

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 
 from configs.settings import EncodeSettings, Settings
-from tasks import chroma, encode, kinds, legibility, ocr, pages, probe, reading, resolution, tiles
+from tasks import chroma, encode, kinds, legibility, likeness, ocr, pages, probe, reading, resolution, tiles
 from tasks.errors import PageError
 from tasks.ink import Ink, find_ink, luma_of
 
+_FIRST_FOR_LIKENESS = 4  # quality 76: to look the same takes more than to be read
 _LEAST_CAP = 0.95  # a page that is only just above the cap is not worth resampling
 
 
@@ -107,6 +108,18 @@ class _Check:
     def ink(self) -> Ink:
         return find_ink(self.luma, self.found.dpi)
 
+    @cached_property
+    def text(self) -> np.ndarray:
+        sure = resolution.tile_area(self.found.importance >= self.settings.importance.sure, self.found.grid) > 0
+        return likeness.text_area(self.found.words, self.ink.plain, sure, self.found.dpi)
+
+    @cached_property
+    def least_likeness(self) -> np.ndarray | None:
+        """(2,) float: what the page and its text must score, -inf where they need not; None if neither does."""
+        wanted = self.settings.legibility
+        least = [wanted.min_ssimulacra2, wanted.min_text_ssimulacra2]
+        return np.array([-np.inf if one is None else one for one in least]) if least != [None, None] else None
+
     def judge(self, decoded: np.ndarray) -> _Judgement:
         """Compare a decoded page with its source; words are read again only where its strokes have passed."""
         found, wanted = self.found, self.settings.legibility
@@ -118,8 +131,16 @@ class _Check:
             "chroma_error": verdict.chroma_error,
         }
         problem, failing = _stroke_problem(verdict, self.settings), verdict.failing
+        if self.least_likeness is not None:
+            like = likeness.measure(found.page.pixels, decoded, self.text)
+            if like is not None:
+                figures |= {"ssimulacra2": like.page, "text_ssimulacra2": like.text}
+                unlike = _likeness_problem(like, self.least_likeness, wanted.mode)
+                problem = problem or unlike
+                if unlike:  # wherever it is coarser than its source
+                    failing = np.array([[0, 0, *found.page.pixels.shape[:2]]])
         reread_at = perf_counter()
-        if verdict.passed or wanted.mode == "measure":
+        if problem is None:
             again = reading.reread(self.luma, luma_of(decoded), found.words, found.dpi, self.reader, wanted)
             figures |= {
                 "words_kept_fraction": again.words_kept_fraction,
@@ -262,17 +283,32 @@ class _Writer:
 def _probed_quality(
     pixels: np.ndarray, mixed: np.ndarray, levels: np.ndarray, check: _Check, writer: _Writer, settings: Settings
 ) -> int:
-    """Return the quality that the page's kept strokes need, or the least that a page gets."""
-    least = settings.encode.least_quality
+    """Return the quality that the page's kept strokes need, or its likeness, or the least that a page gets."""
+    quality = settings.encode.least_quality
+    if check.least_likeness is not None:
+        quality = max(quality, _quality_for_likeness(pixels, mixed, check, writer))
     kept = check.ink.plain & (resolution.tile_area(levels == 1, check.found.grid) > 0)
     sample = probe.take_sample(pixels, mixed, kept)
     if sample is None:
-        return least
+        return quality
     wanted, found = settings.legibility, check.found
     target = wanted.figures_target_ssim if reading.bears_figures(found.words) else wanted.target_ssim
     coder = writer.coder(*sample.ink.shape)
     target = max(target, wanted.target_ssim)
-    return max(least, probe.find_quality(sample, coder, found.dpi, target, wanted.target_full_ssim))
+    return max(quality, probe.find_quality(sample, coder, found.dpi, target, wanted.target_full_ssim))
+
+
+def _quality_for_likeness(pixels: np.ndarray, mixed: np.ndarray, check: _Check, writer: _Writer) -> int:
+    """Return the quality at which a sample of the page looks enough like its source."""
+    assert check.least_likeness is not None
+    sample = likeness.take_sample(pixels, mixed, check.text)
+    coder = writer.coder(*sample.text.shape)
+
+    def scores(quality: int) -> np.ndarray:
+        like = likeness.measure(sample.source, coder(sample.mixed, quality), sample.text)
+        return np.array([100.0, 100.0] if like is None else [like.page, like.text])
+
+    return probe.least_quality(scores, check.least_likeness, _FIRST_FOR_LIKENESS)
 
 
 def strengthened(levels: np.ndarray, failing: np.ndarray, ink: Ink, grid: tiles.TileGrid) -> np.ndarray:
@@ -318,6 +354,16 @@ def _stroke_problem(verdict: legibility.Verdict, settings: Settings) -> PageErro
         "legibility",
         f"worst block of ink SSIM {worst} (at least {settings.legibility.min_block_ssim:g}), "
         f"chroma error {verdict.chroma_error:.1f} (at most {settings.legibility.max_chroma_error:g})",
+    )
+
+
+def _likeness_problem(like: likeness.Likeness, least: np.ndarray, mode: str) -> PageError | None:
+    if mode != "enforce" or (np.array([like.page, like.text]) >= least).all():
+        return None
+    return PageError(
+        "legibility",
+        f"SSIMULACRA 2 of the page {like.page:.1f} (at least {least[0]:g}), of its text {like.text:.1f} "
+        f"(at least {least[1]:g})",
     )
 
 

@@ -80,17 +80,28 @@ def find_quality(sample: Sample, code: Coder, dpi: float, target_ssim: float, ta
         target_full_ssim: The same at the page's own resolution.
     """
     targets = np.array([target_ssim, target_full_ssim])
-    at = _FIRST
-    here = _sharpness(sample, code, PROBED_QUALITIES[at], dpi)
+    return least_quality(lambda quality: _sharpness(sample, code, quality, dpi), targets)
+
+
+def least_quality(measure: Callable[[int], np.ndarray], targets: np.ndarray, first: int = _FIRST) -> int:
+    """Return the least quality, 22 to 92, at which all of (n,) figures reach their targets; 92 where none does.
+
+    Args:
+        measure: Returns the figures at a quality.
+        targets: What they should reach.
+        first: Number of the probed quality to begin with; it decides how many are tried, not which one is found.
+    """
+    at = first
+    here = measure(PROBED_QUALITIES[at])
     if (here >= targets).all():
         while at > 0:
-            below = _sharpness(sample, code, PROBED_QUALITIES[at - 1], dpi)
+            below = measure(PROBED_QUALITIES[at - 1])
             if (below < targets).any():
                 return _between(at - 1, below, here, targets)
             at, here = at - 1, below
         return PROBED_QUALITIES[0]
     while at + 1 < len(PROBED_QUALITIES):
-        above = _sharpness(sample, code, PROBED_QUALITIES[at + 1], dpi)
+        above = measure(PROBED_QUALITIES[at + 1])
         if (above >= targets).all():
             return _between(at, here, above, targets)
         at, here = at + 1, above

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from tasks.errors import ConfigError
 from tasks.store import Store
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 PREFIX = "foliopress."
 
 _TEXT, _COUNT, _BYTES, _FIGURE, _SECONDS = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.float32()
@@ -72,6 +72,8 @@ class PageRow:
     document_version: str | None = None
     lines_reread: int | None = None
     seconds_reread: float | None = None
+    ssimulacra2: float | None = None
+    text_ssimulacra2: float | None = None
 
 
 def _page_type(name: str, annotation: str) -> pa.DataType:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from configs.settings import EncodeSettings, Settings
-from tasks import encode, legibility, ocr, tiles
+from tasks import encode, legibility, ocr, ssimulacra2, tiles
 from tasks.fitting import Findings, fit_page, strengthened, useful_bytes
 from tasks.ink import Ink, find_ink, luma_of
 from tasks.kinds import PageKind, page_kind
@@ -370,6 +370,72 @@ def test_sharpness_at_the_pages_own_resolution_can_ask_for_more_than_at_reading_
         with stand_in(fading):
             qualities.append(fit_page(found, NO_LIMIT, UNASKED, wanted).figures["quality"])
     assert qualities[0] < qualities[1]
+
+
+LIKE_ITS_SOURCE = {"min_ssimulacra2": 80, "min_text_ssimulacra2": 90}
+
+
+@pytest.mark.parametrize("codec", ["avif", "jpeg", "webp"])
+def test_a_page_that_must_look_like_its_source_gets_the_quality_for_it(codec):
+    pixels, words = printed(shape=(600, 900), size=30, colour=True)
+    whole = {"harshest_level": 1, "paper_level": 1}
+    qualities = []
+    for wanted_likeness in ({}, LIKE_ITS_SOURCE):
+        wanted = with_settings(
+            encode={"codec": codec, "chroma_budget": 0, "retry_quality_step": 3},
+            legibility=wanted_likeness,
+            resolution=whole,
+        )
+        found = fit_page(findings(pixels, words), NO_LIMIT, reads(words), wanted)
+        assert found.problem is None
+        qualities.append(found.figures["quality"])
+    assert qualities[0] < qualities[1]
+    out = decoded(found.data).pixels
+    lines = np.zeros((*pixels.shape[:2], 1), bool)
+    for line in range(len(LINES)):
+        inside = [word for word in words if word.line_index == line]
+        top, bottom = min(w.row_px for w in inside), max(w.row_px + w.height_px for w in inside)
+        lines[top:bottom, min(w.col_px for w in inside) : max(w.col_px + w.width_px for w in inside)] = True
+    page, text = ssimulacra2.scores(pixels, [out, np.where(lines, out, pixels)])
+    assert page >= 80 and text >= 90
+    assert (found.figures["ssimulacra2"], found.figures["text_ssimulacra2"]) == pytest.approx((page, text))
+
+
+@pytest.mark.parametrize(("bound", "level"), [("min_ssimulacra2", 95), ("min_text_ssimulacra2", 97)])
+def test_a_page_that_cannot_look_like_its_source_is_kept_and_the_message_tells_how_near_it_came(bound, level):
+    pixels, words = printed()
+    wanted = with_settings(legibility={bound: level, "max_attempts": 2})
+    with stand_in(lambda pixels, _: cv2.GaussianBlur(pixels, (0, 0), 0.6)):
+        found = fit_page(findings(pixels, words, importance=1.0), NO_LIMIT, UNASKED, wanted)
+    assert found.problem.reason == "legibility"
+    assert "SSIMULACRA 2" in str(found.problem)
+    assert found.figures["quality"] == 100
+    measured = fit_page(
+        findings(pixels, words), NO_LIMIT, reads(words), with_settings(legibility={bound: level, "mode": "measure"})
+    )
+    assert measured.problem is None
+    assert {"ssimulacra2", "text_ssimulacra2"} < set(measured.figures)
+
+
+def test_a_page_that_its_own_coarse_places_make_unlike_its_source_gets_their_resolution_back():
+    pixels, words = printed()
+    wanted = with_settings(
+        encode={"quality": 95},
+        legibility={"min_text_ssimulacra2": 90, "min_block_ssim": 0},
+        resolution={"error_budget": 64},
+    )
+    unmasked = replace(findings(pixels, words), masked=np.zeros((10, 15), bool))
+    with stand_in() as codec:
+        found = fit_page(unmasked, NO_LIMIT, reads(words), wanted)
+    assert (found.problem, codec.qualities) == (None, [95, 95])
+    assert (found.levels == 1).any()
+    assert found.figures["text_ssimulacra2"] >= 90
+
+
+def test_likeness_is_measured_only_where_it_is_wanted():
+    pixels, words = printed()
+    found = fit_page(findings(pixels, words), NO_LIMIT, reads(words), with_settings())
+    assert not {"ssimulacra2", "text_ssimulacra2"} & set(found.figures)
 
 
 @pytest.mark.parametrize("quality", [1, 37, 100])
