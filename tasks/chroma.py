@@ -11,6 +11,7 @@ CHROMA_LEVELS = (8, 4)
 """Levels of chroma beyond the codec's own 4:2:0, coarsest first: a pixel of chroma for 8 x 8 or 4 x 4 of luma."""
 
 _BLOCK_PX = 8  # a coloured stroke is seen where it fills some of a block of this side
+_WORST_BLOCK = 3.0  # budgets that the worst block may lose: a lone coloured mark on a large page is in very few
 
 
 def coarsest_chroma(pixels: np.ndarray, budget: float) -> int:
@@ -19,7 +20,7 @@ def coarsest_chroma(pixels: np.ndarray, budget: float) -> int:
     Args:
         pixels: uint8 (height, width, 3) RGB.
         budget: Root mean square of the error of Cb and Cr over a block of 8 x 8 pixels, in grey levels, that 999 of
-            1,000 blocks must stay below; with 0 chroma is left to the codec.
+            1,000 blocks must stay below, and three times as much for every one; with 0 chroma is left to the codec.
     """
     if not budget:  # a flat colour would pass, and so would a coloured mark in fewer blocks
         return 1
@@ -28,7 +29,8 @@ def coarsest_chroma(pixels: np.ndarray, budget: float) -> int:
         error = cv2.absdiff(planes, _coarser(planes, level)).astype(np.float32)
         size = max(1, pixels.shape[1] // _BLOCK_PX), max(1, pixels.shape[0] // _BLOCK_PX)
         blocks = cv2.resize(error * error, size, interpolation=cv2.INTER_AREA).max(axis=2)
-        if float(np.percentile(blocks, 99.9)) <= budget * budget:
+        worst = float(blocks.max()) / _WORST_BLOCK**2
+        if max(worst, float(np.percentile(blocks, 99.9))) <= budget * budget:
             return level
     return 1
 

@@ -75,6 +75,16 @@ def test_thin_coloured_lines_keep_the_codecs_chroma(ink):
     assert coarsest_chroma(page, BUDGET) == 1
 
 
+@pytest.mark.parametrize("side_px", [480, 1600])
+def test_a_lone_mark_in_colour_keeps_it_however_large_the_page(side_px):
+    page = np.full((side_px, side_px, 3), (232, 226, 210), np.uint8)
+    assert coarsest_chroma(page, BUDGET) == 8
+    cv2.line(page, (200, 200), (206, 212), (190, 30, 40), 2)  # a red tick in two blocks of 40,000
+    assert coarsest_chroma(page, BUDGET) < 8
+    marked = with_coarse_chroma(page, coarsest_chroma(page, BUDGET))
+    assert np.abs(chroma_of(marked) - chroma_of(page))[196:216, 196:212].mean() < 3
+
+
 def test_softer_colours_may_come_at_a_quarter_where_an_eighth_is_too_coarse():
     rows, cols = np.mgrid[:256, :256]
     waves = (24 * np.sin(rows / 4.0) * np.sin(cols / 4.0)).astype(int)
