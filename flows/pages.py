@@ -18,6 +18,7 @@ from configs.settings import Settings
 from model.scoring import ScorerName, load_scorer, score_planes
 from tasks import encode, fitting, kinds, ocr, pages, reading, resolution, tiles
 from tasks.errors import PageError
+from tasks.findings import Findings
 from tasks.keys import output_key
 from tasks.scan import Document
 from tasks.statistics import PageRow
@@ -206,7 +207,7 @@ def finish_page(
         return FinishedPage(prepared.page_index, problem, None, None, figures, [], None)
     assert prepared.kind is not None and prepared.masked is not None
     importance = scored[0].reshape(grid.n_rows, grid.n_cols)
-    found = fitting.Findings(page, prepared.kind, prepared.dpi, prepared.words, grid, prepared.masked, importance)
+    found = Findings(page, prepared.kind, prepared.dpi, prepared.words, grid, prepared.masked, importance)
     height_px, width_px = page.pixels.shape[:2]
     reader = reading.Reader(
         partial(ocr.read_words, dpi=ocr.guess_dpi(height_px, width_px, page.dpi), settings=job.settings.ocr),

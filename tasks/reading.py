@@ -37,14 +37,15 @@ class Rereading:
     """What reading again found.
 
     `words_kept_fraction` is the share of the confident words that read the same, or stand on lines that the encoding
-    hardly touched (None without such words); `digits_changed` counts words with digits that read otherwise;
-    `lines_reread` the lines that were read at all. `failing` holds the boxes of words that were lost or changed,
-    (n, 4) (row_px, col_px, height_px, width_px).
+    hardly touched (None without such words); `digits_changed` counts digit strings that read otherwise, `digits_lost`
+    those that read in no way sure; `lines_reread` the lines that were read at all. `failing` holds the boxes of words
+    that were lost or changed, (n, 4) (row_px, col_px, height_px, width_px).
     """
 
     passed: bool
     words_kept_fraction: float | None
     digits_changed: int
+    digits_lost: int
     lines_reread: int
     failing: np.ndarray
 
@@ -91,7 +92,7 @@ def reread(
     lines = _confident_lines(words, *source.shape[:2])
     n_words = sum(len(line.words) for line in lines)
     if not n_words:
-        return Rereading(True, None, 0, 0, np.zeros((0, 4), np.int64))
+        return Rereading(True, None, 0, 0, 0, np.zeros((0, 4), np.int64))
     doubtful = _doubtful(lines, source, decoded, dpi, settings)
     ways: list[_Way] = [_ByLine(source, decoded, reader), _ByPage(decoded, reader)]
     if len(doubtful) > _FEW_LINES * len(lines):
@@ -101,7 +102,8 @@ def reread(
     for way in ways:
         missing = way.missing(missing, changed) if missing else missing
     lost = [word for members in missing.values() for word in members]
-    digits_changed = sum(is_digit_string(word.text) and word in changed for word in lost)
+    digits = [word in changed for word in lost if is_digit_string(word.text)]
+    digits_changed = sum(digits)
     # one word of a short page is no hundredth of it
     too_many = len(lost) > max(1.0, (1.0 - settings.min_words_kept) * n_words)
     boxes = [(word.row_px, word.col_px, word.height_px, word.width_px) for word in lost]
@@ -109,6 +111,7 @@ def reread(
         passed=digits_changed == 0 and not too_many,
         words_kept_fraction=1.0 - len(lost) / n_words,
         digits_changed=digits_changed,
+        digits_lost=len(digits) - digits_changed,
         lines_reread=len(doubtful),
         failing=np.array(boxes, np.int64).reshape(-1, 4),
     )

@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from configs.settings import EncodeSettings, Settings
 from tasks import encode, legibility, ocr, ssimulacra2, tiles
-from tasks.fitting import Findings, fit_page, strengthened, useful_bytes
+from tasks.findings import Findings
+from tasks.fitting import fit_page, strengthened, useful_bytes
 from tasks.ink import Ink, find_ink, luma_of
 from tasks.kinds import PageKind, page_kind
 from tasks.ocr import Word
@@ -121,6 +122,50 @@ def test_a_page_whose_digits_read_otherwise_however_it_is_coded_is_kept(max_atte
     assert "1 words with digits read otherwise" in str(found.problem)
     assert (found.figures["digits_changed"], found.figures["attempts"]) == (1, max_attempts)
     assert len(codec.qualities) == max_attempts
+
+
+def unread(words, *, only_if=lambda: True, sure=60.0):
+    """A reader to whom the year is doubtful wherever a condition holds: neither the same nor sure."""
+
+    def page(_):
+        if not only_if():
+            return list(words)
+        return [replace(word, text="I88?", confidence=sure) if word.text == "1887" else word for word in words]
+
+    return Reader(page, lambda pictures: [()] * len(pictures))
+
+
+def test_a_digit_string_that_reads_in_no_way_sure_is_strengthened_once():
+    pixels, words = printed()
+    wanted = with_settings(encode={"quality": 70}, legibility={"reread_digits_below": 1})
+    with stand_in(fading) as codec:
+        reader = unread(words, only_if=lambda: codec.qualities[-1] < 75)
+        found = fit_page(findings(pixels, words, importance=1.0), NO_LIMIT, reader, wanted)
+    assert (found.problem, codec.qualities, found.figures["quality"]) == (None, [70, 80], 80)
+    assert (found.figures["attempts"], found.figures["words_kept_fraction"]) == (2, 1.0)
+
+
+@pytest.mark.parametrize("then", ["as doubtful", "misread", "too large"])
+def test_if_that_does_no_good_the_page_stays_as_it_was(then):
+    """One word of a page may be lost; that it was tried again must not cost the page anything."""
+    pixels, words = printed()
+    wanted = with_settings(encode={"quality": 70}, legibility={"reread_digits_below": 1})
+    most_bytes = NO_LIMIT
+    with stand_in(fading) as codec:
+        first = fit_page(findings(pixels, words, importance=1.0), most_bytes, unread(words), wanted)
+        assert codec.qualities == [70, 80]
+        reader = unread(words)
+        if then == "misread":
+            sure = {70: 60.0, 80: 96.0}
+            reader = Reader(lambda page: unread(words, sure=sure[codec.qualities[-1]]).page(page), reader.lines)
+        if then == "too large":
+            most_bytes = len(first.data) + 1
+        codec.qualities.clear()
+        found = fit_page(findings(pixels, words, importance=1.0), most_bytes, reader, wanted)
+    assert codec.qualities == [70, 80]
+    assert (found.problem, found.figures["quality"], found.figures["digits_changed"]) == (None, 70, 0)
+    assert found.data == first.data
+    assert found.figures["attempts"] == 2
 
 
 def test_in_measure_such_a_page_is_compressed_and_its_figures_tell():
