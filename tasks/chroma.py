@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from tasks.resolution import reduced, restored
+from tasks.resolution import reduced
 
 CHROMA_LEVELS = (8, 4)
 """Levels of chroma beyond the codec's own 4:2:0, coarsest first: a pixel of chroma for 8 x 8 or 4 x 4 of luma."""
@@ -24,9 +24,9 @@ def coarsest_chroma(pixels: np.ndarray, budget: float) -> int:
     """
     if not budget:  # a flat colour would pass, and so would a coloured mark in fewer blocks
         return 1
-    planes = _chroma_of(pixels)
+    planes = _chroma_of(reduced(pixels, 2))  # finer than half the codec's own 4:2:0 does not keep it either
     for level in CHROMA_LEVELS:
-        error = cv2.absdiff(planes, _coarser(planes, level)).astype(np.float32)
+        error = cv2.absdiff(planes, _coarser(planes, level // 2)).astype(np.float32)
         size = max(1, pixels.shape[1] // _BLOCK_PX), max(1, pixels.shape[0] // _BLOCK_PX)
         blocks = cv2.resize(error * error, size, interpolation=cv2.INTER_AREA).max(axis=2)
         worst = float(blocks.max()) / _WORST_BLOCK**2
@@ -57,5 +57,9 @@ def _chroma_of(pixels: np.ndarray) -> np.ndarray:
 
 
 def _coarser(planes: np.ndarray, level: int) -> np.ndarray:
-    """Return (height, width, 2) chroma, averaged over squares of `level` pixels and interpolated back."""
-    return restored(reduced(planes, level), level, *planes.shape[:2])
+    """Return (height, width, 2) chroma, averaged over squares of `level` pixels and linearly interpolated back."""
+    height_px, width_px = planes.shape[:2]
+    small = reduced(planes, level)
+    size = small.shape[1] * level, small.shape[0] * level
+    large: np.ndarray = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
+    return large[:height_px, :width_px]

@@ -128,10 +128,13 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
     sure = found.importance >= settings.importance.sure
     spent: dict[str, float] = {"seconds_encode": 0.0, "seconds_check": 0.0, "seconds_reread": 0.0}
     passed: Outcome | None = None
+    made: tuple[np.ndarray, int] | None = None  # levels and chroma that `mixed` has
     for attempt in range(1, settings.legibility.max_attempts + 1):
         spent["attempts"] = attempt
-        mixed = resolution.rescale(pixels, check.ink, plan.levels, grid, dpi, settings.resolution, sure)
-        mixed = chroma.with_coarse_chroma(mixed, plan.coarse_chroma)
+        if made is None or made[1] != plan.coarse_chroma or not np.array_equal(made[0], plan.levels):
+            mixed = resolution.rescale(pixels, check.ink, plan.levels, grid, dpi, settings.resolution, sure)
+            mixed = chroma.with_coarse_chroma(mixed, plan.coarse_chroma)
+            made = plan.levels, plan.coarse_chroma
         if plan.is_to_be_probed:
             plan.quality = max(plan.quality, _probed_quality(pixels, mixed, plan.levels, check, writer))
             plan.is_to_be_probed = False

@@ -79,5 +79,10 @@ def _local_contrast(luma: np.ndarray, dpi: float) -> tuple[np.ndarray, np.ndarra
     window = int(np.clip(WINDOW_INCH * dpi, 9, 201)) | 1
     plane = luma.astype(np.float32)
     mean = cv2.blur(plane, (window, window))
-    variance = cv2.blur(plane * plane, (window, window)) - mean * mean
-    return cv2.absdiff(plane, mean), cv2.sqrt(np.maximum(variance, 0.0)) * np.float32(0.8)
+    squares = plane * plane
+    deviation = cv2.blur(squares, (window, window))
+    # in place from here on: pages are large
+    deviation -= np.multiply(mean, mean, out=squares)
+    cv2.sqrt(np.maximum(deviation, 0.0, out=deviation), deviation)
+    deviation *= np.float32(0.8)
+    return cv2.absdiff(plane, mean, plane), deviation

@@ -18,6 +18,8 @@ READING_DPI = 150.0
 """Resolution of a page on a screen: half of what most scans have."""
 LEAST_INK_FRACTION = 0.02
 """Blocks with less ink are specks, and are judged with what surrounds them, not alone."""
+_WINDOW_PX = 11
+_STRIP_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,19 @@ def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the SSIM of two (height, width) uint8 planes at every pixel, float32.
 
     Gaussian window of 11 pixels, sigma 1.5, K1 = 0.01, K2 = 0.03 (Wang et al. 2004, "Image quality assessment: from
-    error visibility to structural similarity").
+    error visibility to structural similarity"). Strip by strip, so that what is worked on stays in the cache.
     """
-    x, y = a.astype(np.float32), b.astype(np.float32)
+    height_px = a.shape[0]
+    similarity = np.empty(a.shape, np.float32)
+    for top in range(0, height_px, _STRIP_ROWS):
+        bottom = min(height_px, top + _STRIP_ROWS)
+        rows = slice(max(0, top - _WINDOW_PX // 2), bottom + _WINDOW_PX // 2)
+        strip = _ssim(a[rows].astype(np.float32), b[rows].astype(np.float32))
+        similarity[top:bottom] = strip[top - rows.start : bottom - rows.start]
+    return similarity
+
+
+def _ssim(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     mean_x, mean_y = _window_mean(x), _window_mean(y)
     covariance = _window_mean(x * y) - mean_x * mean_y
     variances = _window_mean(x * x) - mean_x * mean_x + _window_mean(y * y) - mean_y * mean_y
@@ -132,7 +144,7 @@ def _small_chroma(pixels: np.ndarray) -> np.ndarray:
 
 
 def _window_mean(plane: np.ndarray) -> np.ndarray:
-    return cv2.GaussianBlur(plane, (11, 11), 1.5)
+    return cv2.GaussianBlur(plane, (_WINDOW_PX, _WINDOW_PX), 1.5)
 
 
 def block_size(dpi: float) -> tuple[int, int]:

@@ -213,10 +213,12 @@ def _blended(
     """Return `finer` on the area and its margin, fading into `coarser` over the feather."""
     if not area.any():
         return coarser
-    distance = cv2.distanceTransform(1 - area, cv2.DIST_L2, 3)
     margin_px, feather_px = settings.margin_inch * dpi, max(settings.feather_inch * dpi, 1.0)
-    weight = np.asarray(1.0 - np.clip((distance - margin_px - 1.0) / feather_px, 0.0, 1.0), np.float32)
-    mixed = cv2.blendLinear(finer, coarser, weight, 1.0 - weight)
+    other: np.ndarray = cv2.distanceTransform(1 - area, cv2.DIST_L2, 3)  # in place from here on: pages are large
+    other -= np.float32(margin_px + 1.0)
+    other /= np.float32(feather_px)
+    weight = 1.0 - np.clip(other, 0.0, 1.0, out=other)
+    mixed = cv2.blendLinear(finer, coarser, weight, other)
     # to the bit, whatever blending rounds
     exact: np.ndarray = cv2.copyTo(finer, (weight == 1.0).astype(np.uint8), mixed)
     return exact
