@@ -16,6 +16,7 @@ from tasks.findings import Findings
 from tasks.ink import Ink, luma_of
 from tasks.writer import Writer
 
+_NUDGE = 3  # part of a step: where OCR wavers over a digit, a little more mostly decides it
 _FIRST_FOR_LIKENESS = 4  # quality 76: to look the same takes more than to be read
 
 
@@ -105,7 +106,8 @@ class _Plan:
         if judgement.is_discoloured and self.coarse_chroma > 1:
             self.coarse_chroma = 1
         elif np.array_equal(stronger, self.levels):  # what fails has all its pixels already: it is the codec's doing
-            self.quality, self.step = min(100, self.quality + self.step), 2 * self.step
+            step = max(1, self.step // _NUDGE) if judgement.is_ambiguous else self.step
+            self.quality, self.step = min(100, self.quality + step), 2 * step
         else:  # strokes that are kept from now on may need more
             self.is_to_be_probed = is_quality_free
         self.levels = stronger

@@ -84,5 +84,5 @@ def _local_contrast(luma: np.ndarray, dpi: float) -> tuple[np.ndarray, np.ndarra
     # in place from here on: pages are large
     deviation -= np.multiply(mean, mean, out=squares)
     cv2.sqrt(np.maximum(deviation, 0.0, out=deviation), deviation)
-    deviation *= np.float32(0.8)
+    np.multiply(deviation, 0.8, out=deviation)
     return cv2.absdiff(plane, mean, plane), deviation

@@ -119,14 +119,11 @@ def _ssim(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def block_means(similarity: np.ndarray, ink: np.ndarray, dpi: float) -> np.ndarray:
     """Return (n_block_rows, n_block_cols) float32: mean similarity on each block's ink, infinite where it has none."""
     block_px = block_size(dpi)
-    height_px, width_px = ink.shape
-    bottom, right = -height_px % block_px[0], -width_px % block_px[1]
-    weight = cv2.copyMakeBorder(ink.astype(np.float32), 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=0)
-    value = cv2.copyMakeBorder(similarity * ink, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=0)
-    size = weight.shape[1] // block_px[1], weight.shape[0] // block_px[0]
-    share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    total = cv2.resize(value, size, interpolation=cv2.INTER_AREA)
-    return np.where(share >= LEAST_INK_FRACTION, total / np.maximum(share, 1e-9), np.float32(np.inf))
+    starts = [np.arange(0, side, step) for side, step in zip(ink.shape, block_px, strict=True)]
+    n_ink = np.add.reduceat(np.add.reduceat(ink, starts[0], axis=0, dtype=np.float32), starts[1], axis=1)
+    total = np.add.reduceat(np.add.reduceat(similarity * ink, starts[0], axis=0), starts[1], axis=1)
+    is_judged = n_ink >= LEAST_INK_FRACTION * block_px[0] * block_px[1]
+    return np.asarray(np.where(is_judged, total / np.maximum(n_ink, 1.0), np.inf), np.float32)
 
 
 def chroma_error(a: np.ndarray, b: np.ndarray) -> float:
