@@ -65,6 +65,9 @@ def choose_levels(
             # a finer level that failed rules out the coarser ones: levels stay monotone in the budget
             free = free & (error <= budget) & ((level == LEVELS[1]) | ~at_least_half)
             levels[free] = level
+    # paper at 1/2 beside paper at 1/8 would stand out by its grain: it fades through 1/4
+    beside_half = cv2.dilate((levels == LEVELS[1]).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    levels[beside_half & (levels == LEVELS[3])] = LEVELS[2]
     return levels
 
 

@@ -58,8 +58,19 @@ def test_a_tile_just_above_the_threshold_is_important_only_beside_a_sure_one():
 def test_a_tile_in_doubt_keeps_half_its_resolution_though_it_looks_blank():
     luma = np.full((32, 160), 240, np.uint8)
     importance = np.array([[0.1, 0.3, 0.2, 0.3, 0.9]], np.float32)
-    assert plan(luma, importance, threshold=0.25, sure=0.8).tolist() == [[8, 2, 8, 1, 1]]
+    assert plan(luma, importance, threshold=0.25, sure=0.8).tolist() == [[4, 2, 4, 1, 1]]
     assert plan(luma, importance, threshold=0.25, sure=0.8, harshest_level=1).tolist() == [[1, 1, 1, 1, 1]]
+
+
+def test_from_paper_at_a_half_to_paper_at_an_eighth_it_goes_by_a_quarter_on_every_side():
+    luma = np.full((160, 192), 240, np.uint8)
+    importance = np.zeros((5, 6), np.float32)
+    importance[2, 2] = 0.3
+    importance[0, 5] = 0.9  # what is whole has a margin of its own
+    levels = plan(luma, importance, threshold=0.25, sure=0.8)
+    wanted = np.full((5, 6), 8)
+    wanted[1:4, 1:4], wanted[2, 2], wanted[0, 5] = 4, 2, 1
+    assert np.array_equal(levels, wanted)
 
 
 def test_a_thin_drawn_line_keeps_more_resolution_than_paper():
@@ -81,7 +92,7 @@ def test_the_budget_shrinks_as_importance_nears_the_threshold():
 def test_strokes_that_stand_out_keep_half_their_resolution_whatever_the_budget():
     luma = np.full((32, 64), 200, np.uint8)
     luma[8:12, 4:28] = 120
-    assert plan(luma, np.zeros((1, 2), np.float32), error_budget=64).tolist() == [[2, 8]]
+    assert plan(luma, np.zeros((1, 2), np.float32), error_budget=64).tolist() == [[2, 4]]
 
 
 @given(harshest=st.sampled_from(LEVELS), budget=st.floats(0, 64), seed=st.integers(0, 99))
