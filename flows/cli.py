@@ -100,6 +100,61 @@ def compress(
 
 
 @app.command()
+def verify(
+    dest: Annotated[str, typer.Argument(help="Path or URL of the output of earlier runs.")],
+    source: Annotated[
+        str | None, typer.Option(help="The scans: each document there must have rows in DEST.", metavar="SOURCE")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one setting, e.g. storage.retries=2.", metavar="KEY=VALUE")
+    ] = None,
+    include: Annotated[list[str] | None, typer.Option(help="Of SOURCE only what matches.", metavar="GLOB")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Of SOURCE nothing that matches.", metavar="GLOB")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Dask scheduler to work on, e.g. tcp://host:8786.", metavar="ADDRESS")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes of the local cluster.", metavar="N")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that was found as JSON.")] = False,
+    log_file: Annotated[
+        Path | None, typer.Option(help="Where the log goes; a temporary file without it.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Read, hash and decode every output of DEST again and hold it against the statistics.
+
+    Ends with 0 if nothing is damaged, 3 if something is, 2 if a setting is wrong, 1 if it broke.
+    """
+    options: dict[str, object] = {
+        "scan.include": include or None,
+        "scan.exclude": exclude or None,
+        "cluster.scheduler": scheduler,
+        "cluster.workers": workers,
+    }
+    with _no_traceback(log_file) as (run_id, log_path):
+        settings = load_settings("access", overrides or (), options)
+        from flows.temporary_api import PrefectApi
+
+        _say(f"verification {run_id} starts; log: {log_path}")
+        with PrefectApi(log_path) as api, api.connected():
+            from prefect.utilities.annotations import quote
+
+            from flows.logs import log_to_file
+            from flows.verify import verify_archive
+
+            log_to_file(log_path)  # once more: Prefect brings its own
+            found = verify_archive(
+                dest,
+                quote(settings),  # type: ignore[call-overload]
+                source=source,
+                log_file=str(log_path),
+            )
+        if as_json:
+            _print_json(found.as_dict())
+        else:
+            print(found.as_text())
+        raise typer.Exit(0 if found.is_sound else SOME_FAILED)
+
+
+@app.command()
 def sample(
     dest: Annotated[Path, typer.Argument(help="Folder to write the sample archive to.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same pages.")] = 0,

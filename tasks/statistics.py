@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -206,7 +206,9 @@ def table_bytes(
     entries = {PREFIX + "schema_version": SCHEMA_VERSION, **metadata}
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
     buffer = io.BytesIO()
-    pq.write_table(table.cast(schema).replace_schema_metadata(entries), buffer, compression="zstd")
+    pq.write_table(
+        table.cast(schema).replace_schema_metadata(entries), buffer, compression="zstd", write_page_checksum=True
+    )
     return buffer.getvalue()
 
 
@@ -232,12 +234,43 @@ def read_footer(dest: Store, shard_id: str) -> ShardFooter:
     return footer
 
 
-def iter_footers(dest: Store) -> Iterator[ShardFooter]:
-    """Yield the footers of all committed shards, in the order of their ids; some are read ahead."""
+def check_table(dest: Store, key: str) -> str | None:
+    """Read a file of statistics whole, and return what is wrong with it; None if nothing is.
+
+    Raises:
+        StoreUnavailable: If the store gives no answer.
+    """
+    table, _, name = key.removeprefix("stats/").partition("/")
+    try:
+        with dest.open_input(key) as file:
+            rows = pq.read_table(file, page_checksum_verification=True)
+        rows.validate(full=True)
+    except FileNotFoundError:
+        return "it is not there"
+    except (pa.ArrowException, OSError, ValueError) as error:
+        return f"it cannot be read as Parquet: {str(error).splitlines()[0]}"
+    if rows.schema.remove_metadata() != SCHEMAS[table]:
+        return "its columns are not those of this version"
+    try:
+        footer = read_footer(dest, name.removesuffix(".parquet")) if table == "pages" else None
+    except ConfigError as error:
+        return str(error)
+    if footer and f"{footer.shard_id}.parquet" != name:
+        return f"it says that it is shard {footer.shard_id}"
+    return None
+
+
+def iter_footers(dest: Store, passing_over: Collection[str] = ()) -> Iterator[ShardFooter]:
+    """Yield the footers of all committed shards, in the order of their ids; some are read ahead.
+
+    Args:
+        dest: Where the statistics lie.
+        passing_over: Keys of files that are not to be read.
+    """
     ids = (
         found.key.rpartition("/")[2].removesuffix(".parquet")
         for found in dest.list_objects("stats/pages/")
-        if found.key.endswith(".parquet")
+        if found.key.endswith(".parquet") and found.key not in passing_over
     )
     # A footer is one small request, and there may be thousands: eight at a time hide the way to the server.
     with ThreadPoolExecutor(8) as readers:
@@ -245,15 +278,18 @@ def iter_footers(dest: Store) -> Iterator[ShardFooter]:
             yield from (footer for footer in readers.map(partial(_footer_if_there, dest), some) if footer)
 
 
-def live_rows(dest: Store, table: str = "pages", columns: Sequence[str] | None = None) -> Iterator[dict[str, object]]:
+def live_rows(
+    dest: Store, table: str = "pages", columns: Sequence[str] | None = None, passing_over: Collection[str] = ()
+) -> Iterator[dict[str, object]]:
     """Yield the rows of all committed shards, passing over those of documents that a newer shard holds.
 
     Args:
         dest: Where the statistics lie.
         table: `pages`, `words` or `tiles`.
         columns: Columns wanted; all of them without it.
+        passing_over: Keys of files in `stats/pages` that are not to be read: their shards count as not committed.
     """
-    footers = list(iter_footers(dest))
+    footers = list(iter_footers(dest, passing_over))
     taken: dict[str, set[str]] = {}
     for footer in footers:
         for old in footer.supersedes:

@@ -1,0 +1,112 @@
+"""Verify: does an output still hold what its rows say, and does each document have all of its rows?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from configs.settings import LimitSettings
+from tasks.errors import PageError
+from tasks.pages import read_page
+from tasks.store import Store
+
+DamageKind = Literal[
+    "missing",
+    "unreadable",
+    "truncated",
+    "changed",
+    "undecodable",
+    "unlike_row",
+    "row_missing",
+    "row_twice",
+    "extra",
+    "hole",
+    "statistics",
+]
+
+ROW_COLUMNS = (
+    *("document_key", "page_index", "status", "output_key", "output_bytes", "output_sha256", "source_sha256"),
+    *("output_width_px", "output_height_px", "output_dpi"),
+)
+"""Columns of a page's row that its output is held against."""
+
+_DPI_TOLERANCE = 0.01  # formats round: JPEG to whole dots per inch, PNG to whole dots per metre
+_NO_LIMITS = LimitSettings(max_page_pixels=2**40, max_document_bytes=2**50, max_document_pages=2**30)
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, order=True)
+class Damage:
+    """Something that is not as it was written; `key` is that of an output, or of a document (`row_…`, `hole`)."""
+
+    kind: DamageKind
+    key: str
+    message: str
+
+
+def check_output(dest: Store, output_key: str, rows: Sequence[Row]) -> Damage | None:
+    """Read one output again, hash it, decode it and hold it against its rows.
+
+    Args:
+        dest: Where it lies.
+        output_key: Its key.
+        rows: Those rows that name it: one, or for a document that was kept whole all of its pages'.
+
+    Raises:
+        StoreUnavailable: If the store gives no answer.
+    """
+    try:
+        data = dest.read_bytes(output_key)
+    except FileNotFoundError:
+        return Damage("missing", output_key, f"{rows[0]['document_key']} was written here")
+    except OSError as error:
+        return Damage("unreadable", output_key, str(error.strerror or error))
+    size_bytes = sum(int(row["output_bytes"]) for row in rows)
+    if len(data) < size_bytes:
+        return Damage("truncated", output_key, f"{len(data)} of {size_bytes} bytes are left")
+    digest = hashlib.sha256(data).hexdigest()
+    if len(data) > size_bytes or any(row["output_sha256"] != digest for row in rows):
+        return Damage(
+            "changed", output_key, f"the bytes are not those that were written ({size_bytes}, now {len(data)})"
+        )
+    if rows[0]["status"] != "compressed":
+        if any(row["source_sha256"] not in (None, digest) for row in rows):
+            return Damage("changed", output_key, "it was kept as it is, but is not its source")
+        return None
+    return _check_page(data, output_key, rows[0])
+
+
+def check_rows(document_key: str, rows: Sequence[Row]) -> list[Damage]:
+    """Return what is wrong with a document's rows: it must have one for each of its pages, counted from 0."""
+    found = Counter(int(row["page_index"]) for row in rows)
+    twice = sorted(page for page, times in found.items() if times > 1)
+    missing = sorted(set(range(max(found) + 1)) - set(found))
+    damages = []
+    if twice:
+        damages.append(Damage("row_twice", document_key, f"page {_pages(twice)} has more than one row"))
+    if missing:
+        damages.append(Damage("row_missing", document_key, f"page {_pages(missing)} has no row"))
+    return damages
+
+
+def _check_page(data: bytes, output_key: str, row: Row) -> Damage | None:
+    try:
+        page = read_page(data, 0, _NO_LIMITS)
+    except PageError as error:
+        return Damage("undecodable", output_key, str(error))
+    told = int(row["output_height_px"]), int(row["output_width_px"])
+    if page.pixels.shape[:2] != told:
+        return Damage("unlike_row", output_key, f"{page.pixels.shape[:2]} pixels, its row says {told}")
+    dpi = row["output_dpi"]
+    if dpi is not None and (page.dpi is None or abs(page.dpi - dpi) > max(1.0, _DPI_TOLERANCE * dpi)):
+        return Damage("unlike_row", output_key, f"{page.dpi} dpi, its row says {dpi:g}")
+    return None
+
+
+def _pages(indices: Sequence[int]) -> str:
+    shown = ", ".join(str(index + 1) for index in indices[:5])
+    return shown + (" …" if len(indices) > 5 else "")
