@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import cv2
@@ -78,8 +78,9 @@ def reread(
     A word is *kept* when the decoded page reads the same within half a line's height of its place. There are two ways
     to read it: as part of the whole page, as the source was, or as its line cut out, in which case the source's line
     is cut out and read as well. OCR wavers, so that a word is lost only if neither way gives it back, and the two cut
-    lines do not read alike either. A lost word is *changed* if another confident reading stands in its place; a digit
-    string that is changed fails the page.
+    lines do not read alike either. What the source itself does not say again when its line is cut out was read by
+    chance, as OCR reads handwriting and ruled tables; its loss is not counted. A word is *changed* if another confident
+    reading stands in its place; a digit string that is changed fails the page, by chance or not.
 
     Args:
         source: uint8, (height, width) or (height, width, 3), the upright page.
@@ -94,19 +95,23 @@ def reread(
     if not n_words:
         return Rereading(True, None, 0, 0, 0, np.zeros((0, 4), np.int64))
     doubtful = _doubtful(lines, source, decoded, dpi, settings)
-    ways: list[_Way] = [_ByLine(source, decoded, reader), _ByPage(decoded, reader)]
+    by_line = _ByLine(source, decoded, reader)
+    ways: list[_Way] = [by_line, _ByPage(decoded, reader)]
     if len(doubtful) > _FEW_LINES * len(lines):
         ways.reverse()
     missing: _Words = {line: line.words for line in doubtful}
     changed: set[Word] = set()
     for way in ways:
         missing = way.missing(missing, changed) if missing else missing
-    lost = [word for members in missing.values() for word in members]
-    digits = [word in changed for word in lost if is_digit_string(word.text)]
+    doubted = [word for members in missing.values() for word in members]
+    digits = [word in changed for word in doubted if is_digit_string(word.text)]
     digits_changed = sum(digits)
+    lost = [
+        word for word in doubted if word not in by_line.by_chance or (is_digit_string(word.text) and word in changed)
+    ]
     # one word of a short page is no hundredth of it
     too_many = len(lost) > max(1.0, (1.0 - settings.min_words_kept) * n_words)
-    boxes = [(word.row_px, word.col_px, word.height_px, word.width_px) for word in lost]
+    boxes = [(word.row_px, word.col_px, word.height_px, word.width_px) for word in doubted]
     return Rereading(
         passed=digits_changed == 0 and not too_many,
         words_kept_fraction=1.0 - len(lost) / n_words,
@@ -210,11 +215,15 @@ class _ByPage:
 
 @dataclass(frozen=True)
 class _ByLine:
-    """Cut lines out of the decoded page and read them; where a word is missing, the source's line as well."""
+    """Cut lines out of the decoded page and read them; where a word is missing, the source's line as well.
+
+    `by_chance` takes in the words that the source's own line does not give back.
+    """
 
     source: np.ndarray
     decoded: np.ndarray
     reader: Reader
+    by_chance: set[Word] = field(default_factory=set)
 
     def missing(self, wanted: _Words, changed: set[Word]) -> _Words:
         lines = list(wanted)
@@ -237,6 +246,8 @@ class _ByLine:
                 before = _at(word, line.rows.start, line.cols.start, then)
                 if before and _joined(there[word]) == _joined(before):
                     continue
+                if not _reads(word, before):
+                    self.by_chance.add(word)
                 lost[line] = (*lost.get(line, ()), word)
                 _note_change(word, there[word], changed)
         return lost

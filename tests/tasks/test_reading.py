@@ -225,6 +225,31 @@ def test_one_word_may_be_lost_and_of_many_two_in_a_hundred(n_words, data):
     assert (found.digits_changed, len(found.failing)) == (0, n_lost)
 
 
+def test_what_the_sources_own_line_does_not_give_back_was_read_by_chance_and_its_loss_is_not_counted():
+    """Of handwriting in a ruled ledger OCR makes something else each time; that it looks the same is judged elsewhere."""
+    words = laid_out(*["oak elm ash"] * 4)
+    lost = {AFTER + place: NOTHING for place in range(9)}
+    scripted = Scripted(words, by_page=lost, by_line=lost)
+    assert not scripted.reread().passed
+    scripted.by_line = lost | {BEFORE + place: ("something", 60.0) for place in range(9)}
+    found = scripted.reread()
+    assert (found.passed, found.words_kept_fraction) == (True, 1.0)
+    scripted.by_line = lost | {BEFORE + place: ("something", 60.0) for place in range(7)}
+    found = scripted.reread()
+    assert (found.passed, found.words_kept_fraction) == (False, pytest.approx(10 / 12))
+
+
+def test_a_digit_string_that_was_read_by_chance_is_still_ambiguous_and_one_that_is_surely_another_still_fails():
+    scripted = Scripted(laid_out("in 1887"))
+    scripted.by_page = {AFTER + 1: ("1837", 79.0)}
+    scripted.by_line = {AFTER + 1: NOTHING, BEFORE + 1: ("I8B?", 60.0)}
+    found = scripted.reread()
+    assert (found.passed, found.words_kept_fraction, found.digits_changed, found.digits_lost) == (True, 1.0, 0, 1)
+    scripted.by_page = {AFTER + 1: ("1837", 96.0)}
+    found = scripted.reread()
+    assert (found.passed, found.words_kept_fraction, found.digits_changed, found.digits_lost) == (False, 0.5, 1, 0)
+
+
 def test_a_page_that_did_not_change_is_not_read_at_all():
     scripted = Scripted(laid_out("in 1887", "paid 4.50 to him"), touched=set())
     found = scripted.reread()
