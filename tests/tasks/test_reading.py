@@ -226,7 +226,7 @@ def test_one_word_may_be_lost_and_of_many_two_in_a_hundred(n_words, data):
 
 
 def test_what_the_sources_own_line_does_not_give_back_was_read_by_chance_and_its_loss_is_not_counted():
-    """Of handwriting in a ruled ledger OCR makes something else each time; that it looks the same is judged elsewhere."""
+    """Of handwriting in a ruled ledger OCR makes something else each time; its strokes are judged all the same."""
     words = laid_out(*["oak elm ash"] * 4)
     lost = {AFTER + place: NOTHING for place in range(9)}
     scripted = Scripted(words, by_page=lost, by_line=lost)
