@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 BROKEN, WRONG_SETTINGS, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
 
+_Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Change one setting, e.g. encode.quality=35.", metavar="KEY=VALUE")
+]
+_Scheduler = Annotated[
+    str | None, typer.Option(help="Dask scheduler to work on, e.g. tcp://host:8786.", metavar="ADDRESS")
+]
+_Workers = Annotated[int | None, typer.Option(help="Worker processes of the local cluster.", metavar="N")]
+_LogFile = Annotated[Path | None, typer.Option(help="Where the log goes; a temporary file without it.", metavar="FILE")]
+
 app = typer.Typer(
     help="Shrink archives of scanned documents and keep what people look at them for.",
     no_args_is_help=True,
@@ -61,26 +70,20 @@ def compress(
     profile: Annotated[
         str, typer.Option(help="access, compatible, preservation, smallest, or a YAML file.", metavar="NAME|FILE")
     ] = "access",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Change one setting, e.g. encode.quality=35.", metavar="KEY=VALUE")
-    ] = None,
+    overrides: _Overrides = None,
     include: Annotated[list[str] | None, typer.Option(help="Only documents that match.", metavar="GLOB")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="No documents that match.", metavar="GLOB")] = None,
     keys: Annotated[
         str | None, typer.Option(help="Only the documents that this text file names, one a line.", metavar="FILE")
     ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Dask scheduler to work on, e.g. tcp://host:8786.", metavar="ADDRESS")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes of the local cluster.", metavar="N")] = None,
+    scheduler: _Scheduler = None,
+    workers: _Workers = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do failed pages again.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace pages that other settings or another model made.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
-    log_file: Annotated[
-        Path | None, typer.Option(help="Where the log goes; a temporary file without it.", metavar="FILE")
-    ] = None,
+    log_file: _LogFile = None,
 ) -> None:
     """Compress all scans of SOURCE into DEST; a rerun does only what is missing.
 
@@ -105,19 +108,13 @@ def verify(
     source: Annotated[
         str | None, typer.Option(help="The scans: each document there must have rows in DEST.", metavar="SOURCE")
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Change one setting, e.g. storage.retries=2.", metavar="KEY=VALUE")
-    ] = None,
+    overrides: _Overrides = None,
     include: Annotated[list[str] | None, typer.Option(help="Of SOURCE only what matches.", metavar="GLOB")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Of SOURCE nothing that matches.", metavar="GLOB")] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Dask scheduler to work on, e.g. tcp://host:8786.", metavar="ADDRESS")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes of the local cluster.", metavar="N")] = None,
+    scheduler: _Scheduler = None,
+    workers: _Workers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that was found as JSON.")] = False,
-    log_file: Annotated[
-        Path | None, typer.Option(help="Where the log goes; a temporary file without it.", metavar="FILE")
-    ] = None,
+    log_file: _LogFile = None,
 ) -> None:
     """Read, hash and decode every output of DEST again and hold it against the statistics.
 
@@ -178,9 +175,7 @@ def train(
     epochs: Annotated[int, typer.Option(min=1, help="Most epochs; it stops early when nothing improves.")] = 5,
     batches: Annotated[int, typer.Option(min=1, help="Batches of 16 patches in an epoch.")] = 120,
     rendered: Annotated[int, typer.Option(min=0, help="Pages to draw, beside the scans.")] = 160,
-    log_file: Annotated[
-        Path | None, typer.Option(help="Where the log goes; a temporary file without it.", metavar="FILE")
-    ] = None,
+    log_file: _LogFile = None,
 ) -> None:
     """Train the importance network; the same command goes on where a stopped training was.
 

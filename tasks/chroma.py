@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from tasks.resolution import reduced
+from tasks.resolution import reduced, restored
 
 CHROMA_LEVELS = (8, 4)
 """Levels of chroma beyond the codec's own 4:2:0, coarsest first: a pixel of chroma for 8 x 8 or 4 x 4 of luma."""
@@ -59,7 +59,4 @@ def _chroma_of(pixels: np.ndarray) -> np.ndarray:
 def _coarser(planes: np.ndarray, level: int) -> np.ndarray:
     """Return (height, width, 2) chroma, averaged over squares of `level` pixels and linearly interpolated back."""
     height_px, width_px = planes.shape[:2]
-    small = reduced(planes, level)
-    size = small.shape[1] * level, small.shape[0] * level
-    large: np.ndarray = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
-    return large[:height_px, :width_px]
+    return restored(reduced(planes, level), level, height_px, width_px, interpolation=cv2.INTER_LINEAR)

@@ -100,17 +100,19 @@ class _Plan:
     is_to_be_probed: bool
     step: int
 
-    def strengthen(self, judgement: Judgement, ink: Ink, grid: tiles.TileGrid, *, is_quality_free: bool) -> None:
-        """Give what failed more of its colour, resolution or quality, in this order."""
+    def strengthen(self, judgement: Judgement, ink: Ink, grid: tiles.TileGrid, *, is_quality_free: bool) -> bool:
+        """Give what failed more of its colour, resolution or quality, in this order; say if its pixels change by it."""
         stronger = strengthened(self.levels, judgement.failing, ink, grid)
         if judgement.is_discoloured and self.coarse_chroma > 1:
             self.coarse_chroma = 1
         elif np.array_equal(stronger, self.levels):  # what fails has all its pixels already: it is the codec's doing
             step = max(1, self.step // _NUDGE) if judgement.is_ambiguous else self.step
             self.quality, self.step = min(100, self.quality + step), 2 * step
+            return False
         else:  # strokes that are kept from now on may need more
             self.is_to_be_probed = is_quality_free
         self.levels = stronger
+        return True
 
 
 def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings) -> Outcome:
@@ -130,13 +132,12 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
     sure = found.importance >= settings.importance.sure
     spent: dict[str, float] = {"seconds_encode": 0.0, "seconds_check": 0.0, "seconds_reread": 0.0}
     passed: Outcome | None = None
-    made: tuple[np.ndarray, int] | None = None  # levels and chroma that `mixed` has
+    mixed: np.ndarray | None = None
     for attempt in range(1, settings.legibility.max_attempts + 1):
         spent["attempts"] = attempt
-        if made is None or made[1] != plan.coarse_chroma or not np.array_equal(made[0], plan.levels):
+        if mixed is None:
             mixed = resolution.rescale(pixels, check.ink, plan.levels, grid, dpi, settings.resolution, sure)
             mixed = chroma.with_coarse_chroma(mixed, plan.coarse_chroma)
-            made = plan.levels, plan.coarse_chroma
         if plan.is_to_be_probed:
             plan.quality = max(plan.quality, _probed_quality(pixels, mixed, plan.levels, check, writer))
             plan.is_to_be_probed = False
@@ -164,7 +165,8 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
         if judgement.is_ambiguous:
             passed = outcome
         start = perf_counter()
-        plan.strengthen(judgement, check.ink, grid, is_quality_free=settings.encode.quality is None)
+        if plan.strengthen(judgement, check.ink, grid, is_quality_free=settings.encode.quality is None):
+            mixed = None
     best = passed or outcome
     return replace(best, figures=best.figures | spent)
 

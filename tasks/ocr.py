@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +94,21 @@ def reading_scale(dpi: float, settings: OcrSettings) -> float:
     if dpi > settings.max_dpi:
         return settings.max_dpi / dpi
     return min(2.0, settings.min_dpi / dpi) if dpi < settings.min_dpi else 1.0
+
+
+def by_line(words: Iterable[Word]) -> list[tuple[Word, ...]]:
+    """Return the words of each line, in the order in which the lines begin."""
+    lines: dict[int, list[Word]] = {}
+    for word in words:
+        lines.setdefault(word.line_index, []).append(word)
+    return [tuple(line) for line in lines.values()]
+
+
+def box_round(words: Sequence[Word]) -> tuple[int, int, int, int]:
+    """Return (top, bottom, left, right) px of the box round some words; bottom and right are the first beyond it."""
+    top, bottom = min(word.row_px for word in words), max(word.row_px + word.height_px for word in words)
+    left, right = min(word.col_px for word in words), max(word.col_px + word.width_px for word in words)
+    return top, bottom, left, right
 
 
 def text_mask(words: Sequence[Word], height_px: int, width_px: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tasks.ink import luma_of
 from tasks.legibility import at_reading_size, ssim_map
+from tasks.patches import beside_one_another, evenly
 
 Coder = Callable[[np.ndarray, int], np.ndarray]
 """Encodes pixels at a quality and decodes them again."""
@@ -55,15 +56,8 @@ def take_sample(source: np.ndarray, mixed: np.ndarray, ink: np.ndarray) -> Sampl
     places = np.argwhere(share >= least)
     if not len(places):
         return None
-    n_patches = min(MOST_PATCHES, len(places))
-    # patches at the edge are moved inwards, so that none is padded
-    corners = [
-        (min(int(row) * side, max(0, height_px - side)), min(int(col) * side, max(0, width_px - side)))
-        for row, col in places[np.linspace(0, len(places) - 1, n_patches).round().astype(int)]
-    ]
-    return Sample(
-        *(np.vstack([plane[r : r + side, c : c + side] for r, c in corners]) for plane in (source, mixed, ink))
-    )
+    corners = evenly([(int(row) * side, int(col) * side) for row, col in places], min(MOST_PATCHES, len(places)))
+    return Sample(*beside_one_another((source, mixed, ink), corners, side))
 
 
 def find_quality(sample: Sample, code: Coder, dpi: float, target_ssim: float, target_full_ssim: float) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from configs.settings import LegibilitySettings
 from tasks.ink import luma_of
 from tasks.legibility import READING_DPI, at_reading_size, ssim_map
-from tasks.ocr import Word
+from tasks.ocr import Word, box_round, by_line
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ _LINE_MARGIN = 0.3  # of the line's height, on every side of its picture: Tesser
 class Rereading:
     """What reading again found.
 
-    `words_kept_fraction` is the share of the confident words that read the same, or stand on lines that the encoding
-    hardly touched (None without such words); `digits_changed` counts digit strings that read otherwise, `digits_lost`
-    those that read in no way sure; `lines_reread` the lines that were read at all. `failing` holds the boxes of words
-    that were lost or changed, (n, 4) (row_px, col_px, height_px, width_px).
+    `words_kept_fraction` is the share of the confident words that read the same, stand on lines that the encoding
+    hardly touched, or were read by chance (None without such words); `digits_changed` counts digit strings that read
+    otherwise, `digits_lost` those that read in no way sure; `lines_reread` the lines that were read at all. `failing`
+    holds the boxes of words that could not be read again, (n, 4) (row_px, col_px, height_px, width_px).
     """
 
     passed: bool
@@ -95,8 +95,8 @@ def reread(
     if not n_words:
         return Rereading(True, None, 0, 0, 0, np.zeros((0, 4), np.int64))
     doubtful = _doubtful(lines, source, decoded, dpi, settings)
-    by_line = _ByLine(source, decoded, reader)
-    ways: list[_Way] = [by_line, _ByPage(decoded, reader)]
+    cut_lines = _ByLine(source, decoded, reader)
+    ways: list[_Way] = [cut_lines, _ByPage(decoded, reader)]
     if len(doubtful) > _FEW_LINES * len(lines):
         ways.reverse()
     missing: _Words = {line: line.words for line in doubtful}
@@ -107,7 +107,7 @@ def reread(
     digits = [word in changed for word in doubted if is_digit_string(word.text)]
     digits_changed = sum(digits)
     lost = [
-        word for word in doubted if word not in by_line.by_chance or (is_digit_string(word.text) and word in changed)
+        word for word in doubted if word not in cut_lines.by_chance or (is_digit_string(word.text) and word in changed)
     ]
     # one word of a short page is no hundredth of it
     too_many = len(lost) > max(1.0, (1.0 - settings.min_words_kept) * n_words)
@@ -154,16 +154,12 @@ def plain_text(text: str) -> str:
 
 def _confident_lines(words: Sequence[Word], height_px: int, width_px: int) -> list[_Line]:
     """Return the lines that hold confident words; a picture takes in the whole line and a margin."""
-    by_line: dict[int, list[Word]] = {}
-    for word in words:
-        by_line.setdefault(word.line_index, []).append(word)
     lines = []
-    for members in by_line.values():
+    for members in by_line(words):
         confident = tuple(word for word in members if word.confidence >= SURE_CONFIDENCE and plain_text(word.text))
         if not confident:
             continue
-        top, bottom = min(word.row_px for word in members), max(word.row_px + word.height_px for word in members)
-        left, right = min(word.col_px for word in members), max(word.col_px + word.width_px for word in members)
+        top, bottom, left, right = box_round(members)
         margin = round(_LINE_MARGIN * (bottom - top)) + 4
         rows = slice(max(0, top - margin), min(height_px, bottom + margin))
         lines.append(_Line(confident, rows, slice(max(0, left - margin), min(width_px, right + margin))))

@@ -115,12 +115,24 @@ def reduced(pixels: np.ndarray, level: int) -> np.ndarray:
     return small
 
 
-def restored(small: np.ndarray, level: int, height_px: int, width_px: int) -> np.ndarray:
-    """Return a reduced page interpolated back to (height_px, width_px): cubic from 1/2, linear from 1/4 and 1/8."""
+def restored(
+    small: np.ndarray, level: int, height_px: int, width_px: int, interpolation: int | None = None
+) -> np.ndarray:
+    """Return a reduced page interpolated back to (height_px, width_px): cubic from 1/2, linear from 1/4 and 1/8.
+
+    Args:
+        small: From `reduced`.
+        level: Its level.
+        height_px: Of the page.
+        width_px: Of the page.
+        interpolation: OpenCV's, in place of the level's own.
+    """
     if level == 1:
         return small
     size = small.shape[1] * level, small.shape[0] * level
-    large: np.ndarray = cv2.resize(small, size, interpolation=_UPSCALING[level])
+    large: np.ndarray = cv2.resize(
+        small, size, interpolation=_UPSCALING[level] if interpolation is None else interpolation
+    )
     return large[:height_px, :width_px]
 
 

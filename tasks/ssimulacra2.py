@@ -9,7 +9,7 @@ import numpy as np
 
 # The measure, its matrix, constants and weights: J. Sneyers, SSIMULACRA 2.1 (BSD-3-Clause, see NOTICE), as the Python
 # package `ssimulacra2` 0.3 reads it; tests/tasks/test_ssimulacra2.py holds the two together. That package takes 0.9 to
-# 2 s for a megapixel and hundreds of bytes a pixel, this 0.12 s and about 11: a page is measured several times.
+# 2 s for a megapixel, this 0.12 s, and 11 bytes a pixel beside the pictures: a page is measured several times.
 
 _ABSORBANCE = np.array(
     [[0.30, 0.622, 0.078], [0.23, 0.692, 0.078], [0.24342268924547819, 0.20476744424496821, 0.5518098665095536]]

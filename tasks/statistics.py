@@ -249,7 +249,7 @@ def check_table(dest: Store, key: str) -> str | None:
         return "it is not there"
     except (pa.ArrowException, OSError, ValueError) as error:
         return f"it cannot be read as Parquet: {str(error).splitlines()[0]}"
-    if rows.schema.remove_metadata() != SCHEMAS[table]:
+    if rows.schema.remove_metadata() != SCHEMAS.get(table):
         return "its columns are not those of this version"
     try:
         footer = read_footer(dest, name.removesuffix(".parquet")) if table == "pages" else None

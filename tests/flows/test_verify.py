@@ -216,6 +216,15 @@ def test_leftovers_of_a_killed_run_are_told(dest: Path, verify: Callable[..., Ve
     assert found(verify(dest)) == [("extra", "stats/words/0123.parquet")]
 
 
+def test_a_strangers_table_among_the_statistics_is_told_and_the_rest_is_checked(
+    dest: Path, verify: Callable[..., Verification]
+) -> None:
+    stranger = dest / "stats/other/table.parquet"
+    stranger.parent.mkdir()
+    pq.write_table(pa.table({"a": [1]}), stranger)
+    assert found(verify(dest)) == [("statistics", "stats/other/table.parquet")]
+
+
 def test_a_folder_without_statistics_is_an_error_and_not_sound(
     tmp_path: Path, verify: Callable[..., Verification]
 ) -> None:
