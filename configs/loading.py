@@ -97,6 +97,16 @@ def without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+def carries_password(url: str) -> bool:
+    """Return whether a URL names a user or password.
+
+    >>> carries_password("sftp://me:secret@host/x"), carries_password("s3://bucket/a@b"), carries_password("scans/a@b")
+    (True, False, False)
+    """
+    _, separator, place = url.partition("://")
+    return bool(separator) and "@" in place.partition("/")[0]
+
+
 def all_keys() -> tuple[str, ...]:
     """Return every setting's dotted key, in order."""
     return tuple(_keys_of(Settings))

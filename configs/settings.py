@@ -22,6 +22,10 @@ class ScanSettings(Closed):
     """Globs on the document key; a key that matches one is skipped and counted."""
     keys_file: str | None = None
     """A text file (path or URL) of document keys, one a line; only these are worked on."""
+    version: Literal["auto", "etag", "size_mtime", "content"] = "auto"
+    """What tells that a document has changed since it was worked on: the store's ETag, size and time of the last
+    change, or a SHA-256 of its bytes, for which every rerun reads them all. `auto` is the ETag where there is one, else
+    size and time. A DEST that was begun with another is done again."""
 
 
 class LimitSettings(Closed):
@@ -161,13 +165,13 @@ class ClusterSettings(Closed):
     scheduler: str | None = None
     """Address of a running Dask scheduler; without it a local cluster is started."""
     workers: int | None = Field(None, ge=1)
-    """Worker processes of the local cluster; the number of CPU cores without it."""
+    """Worker processes of the local cluster; without it as many as there are CPU cores and free memory for."""
     memory_per_worker: str = "auto"
-    """Dask memory limit of a local worker, e.g. `4GiB`; `auto` shares out the machine's."""
+    """Dask memory limit of a local worker, e.g. `4GiB`; `auto` shares out what is free."""
     pages_in_flight_per_worker: int = Field(2, ge=1, le=64)
     """Pages that may be decoded at once, per worker."""
     pixels_in_flight_per_worker: int = Field(150_000_000, ge=1)
-    """Pixels that may be decoded at once, per worker; one page is always let in."""
+    """Pixels that may be decoded at once, per worker, if its memory has room for them; one page is always let in."""
     shards_at_once: int = Field(2, ge=1, le=64)
     """Shard task runs that Prefect runs at a time."""
     scoring_batch_pages: int = Field(4, ge=1, le=64)
@@ -189,6 +193,30 @@ class StorageSettings(Closed):
     """S3 session token; never written to disk or logs."""
     retries: int = Field(5, ge=0, le=20)
     """Further tries of one store call, with back-off and jitter, before the shard fails."""
+    timeout_s: float = Field(60.0, gt=0)
+    """A call to S3 that brings nothing for so long is given up and tried again."""
+    give_up_after_s: float = Field(300.0, ge=0)
+    """No further try of a call begins once so much time has passed since its first."""
+    storage_class: str | None = Field(None, pattern=r"^[A-Z0-9_]+$")
+    """S3 storage class of the outputs, e.g. STANDARD_IA or GLACIER_IR; statistics stay in the bucket's own, as they are
+    read by every run. `foliopress verify` cannot read outputs in a class that has to be restored first."""
+    server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
+    """How S3 encrypts what is written; the bucket's default without it."""
+    kms_key_id: str | None = None
+    """Key for `aws:kms`, as id or ARN; the account's default key without it."""
+    acl: (
+        Literal[
+            "private",
+            "public-read",
+            "public-read-write",
+            "authenticated-read",
+            "aws-exec-read",
+            "bucket-owner-read",
+            "bucket-owner-full-control",
+        ]
+        | None
+    ) = None
+    """Canned ACL of what is written, e.g. `bucket-owner-full-control` for a bucket of another account."""
 
 
 class Settings(Closed):

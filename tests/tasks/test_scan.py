@@ -1,5 +1,6 @@
 """List: which files are documents, which are passed over, and that each is counted once."""
 
+import hashlib
 import os
 import uuid
 from itertools import islice
@@ -153,3 +154,42 @@ def test_a_pattern_means_the_key_or_its_last_part():
     assert matches("letters/1887/a.jpg", "a.jpg")
     assert not matches("letters/1887/a.jpg", "1887")
     assert not matches("letters/A.jpg", "a.jpg")
+
+
+def versions(source, kind):
+    return {found.key: found.version for found in list_documents(source, ScanSettings(version=kind), ScanCounts())}
+
+
+def test_by_content_a_document_changes_with_its_bytes_and_with_nothing_else(source):
+    fill(source, *(f"{number}.jpg" for number in range(12)))
+    before = versions(source, "content")
+    assert before["3.jpg"] == hashlib.sha256(b"3.jpg").hexdigest()
+    assert list(before) == sorted(before)
+    for number in range(12):
+        source.write_bytes(f"{number}.jpg", f"{number}.jpg".encode())  # written anew, and the same
+    assert versions(source, "content") == before
+    source.write_bytes("3.jpg", b"3-jpg")
+    changed = versions(source, "content")
+    assert {key for key in before if before[key] != changed[key]} == {"3.jpg"}
+
+
+def test_by_size_and_time_an_etag_does_not_count(s3_url):
+    source = Store(f"{s3_url}/in", PLAIN)
+    fill(source, "a.jpg")
+    [found] = source.list_objects()
+    assert versions(source, "size_mtime") == {"a.jpg": f"5-{found.modified}"}
+    assert versions(source, "etag") == versions(source, "auto") == {"a.jpg": hashlib.md5(b"a.jpg").hexdigest()}
+
+
+def test_a_disk_has_no_etags_and_says_so(tmp_path):
+    source = Store(str(tmp_path), PLAIN)
+    fill(source, "a.jpg")
+    assert versions(source, "size_mtime") == versions(source, "auto")
+    with pytest.raises(ConfigError, match=r"scan\.version: 'a\.jpg'.*has no ETag"):
+        versions(source, "etag")
+
+
+def test_by_content_a_file_that_cannot_be_read_is_a_document_all_the_same(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    (tmp_path / "nowhere.jpg").symlink_to("gone")
+    assert versions(Store(str(tmp_path), PLAIN), "content").keys() == {"a.jpg", "nowhere.jpg"}

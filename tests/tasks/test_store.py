@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from configs.settings import StorageSettings
 from tasks import store as store_module
 from tasks.errors import ConfigError, StoreUnavailable
-from tasks.store import Store
+from tasks.store import ObjectArchived, Store
 from tests.servers import free_port
 
 PLAIN = StorageSettings()
@@ -66,6 +67,27 @@ def test_an_object_is_created_only_once(store):
     assert store.read_bytes("runs/lease.json") == b"mine"
     store.delete("runs/lease.json")
     assert store.create_bytes("runs/lease.json", b"yours")
+
+
+def test_an_object_is_replaced_only_by_who_has_seen_it_as_it_is(store):
+    assert not store.replace_bytes("lease", "unseen", b"mine")
+    store.write_bytes("lease", b"old")
+    data, seen = store.read_versioned("lease")
+    assert data == b"old"
+    assert store.replace_bytes("lease", seen, b"mine")
+    assert not store.replace_bytes("lease", seen, b"yours, too late")
+    assert store.read_bytes("lease") == b"mine"
+
+
+def test_of_many_that_replace_the_same_object_at_once_one_comes_through(store):
+    store.write_bytes("lease", b"old")
+    _, seen = store.read_versioned("lease")
+    if store.url.startswith("memory"):
+        pytest.skip("a file system of fsspec's has no conditions")
+    with ThreadPoolExecutor(8) as takers:
+        took = list(takers.map(lambda number: store.replace_bytes("lease", seen, b"%d" % number), range(8)))
+    assert took.count(True) == 1
+    assert store.read_bytes("lease") == b"%d" % took.index(True)
 
 
 def test_a_listing_is_in_the_order_of_whole_keys_and_leaves_nothing_out(store):
@@ -270,9 +292,31 @@ def test_nothing_half_written_is_ever_seen(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["a"]
 
 
-def test_a_file_that_a_killed_run_left_half_written_is_no_object(tmp_path):
-    (tmp_path / f"{store_module._TEMPORARY}0123").write_bytes(b"half")
-    assert keys_of(Store(str(tmp_path), PLAIN)) == []
+def test_a_file_that_a_killed_run_left_half_written_is_no_object_and_is_cleared_away_once_it_is_old(tmp_path):
+    store = Store(str(tmp_path), PLAIN)
+    store.write_bytes("pages/deep/a", b"1")
+    left = [tmp_path / place / f"{store_module._TEMPORARY}0123" for place in ("", "pages")]
+    for path in left:
+        path.write_bytes(b"half")
+    assert keys_of(store) == ["pages/deep/a"]
+    store.clear_leftovers()
+    assert all(path.exists() for path in left)  # somebody may be writing it
+    for path in left:
+        os.utime(path, (1, 1))
+    store.clear_leftovers()
+    assert not any(path.exists() for path in left)
+    assert keys_of(store) == ["pages/deep/a"]
+
+
+def test_what_is_being_written_lies_where_leftovers_are_looked_for(tmp_path, monkeypatch):
+    seen, temporary = [], f"**/{store_module._TEMPORARY}*"
+    monkeypatch.setattr(store_module.os, "fsync", lambda _: seen.extend(tmp_path.glob(temporary)))
+    store = Store(str(tmp_path), PLAIN)
+    store.write_bytes("pages/very/deep/a", b"1")
+    store.create_bytes("runs/lease.json", b"1")
+    store.write_bytes("top", b"1")
+    assert [path.parent for path in seen] == [tmp_path / "pages", tmp_path / "runs", tmp_path]
+    assert list(tmp_path.glob(temporary)) == []
 
 
 def test_deleting_the_last_object_of_a_folder_removes_the_folder(tmp_path):
@@ -525,3 +569,70 @@ def counted_calls(store, monkeypatch, faults=None, **more):
 
     monkeypatch.setattr(backend.fs, "call_s3", call)
     return calls
+
+
+def test_no_try_begins_once_the_time_for_a_call_is_over(s3_url, monkeypatch, no_pauses):
+    now = [0.0]
+    monkeypatch.setattr(store_module.time, "monotonic", lambda: now[0])
+    store = Store(s3_url, StorageSettings(retries=20, give_up_after_s=100))
+
+    def stalled(*_):
+        now[0] += 40
+        raise TimeoutError("no answer")
+
+    monkeypatch.setattr(store._backend, "write", stalled)
+    with pytest.raises(StoreUnavailable, match="tried 3 times in 120 s"):
+        store.write_bytes("a", b"1")
+
+
+def test_objects_are_written_as_the_shop_keeps_them(s3_server, s3_url):
+    bucket = s3_url.removeprefix("s3://")
+    storage = StorageSettings(
+        storage_class="STANDARD_IA",
+        server_side_encryption="aws:kms",
+        kms_key_id="alias/archive",
+        acl="bucket-owner-full-control",
+    )
+    store = Store(s3_url, storage)
+    store.write_bytes("pages/a.avif", b"1", is_output=True)
+    store.write_bytes("stats/pages/x.parquet", b"1")
+    store.create_bytes("runs/lease.json", b"1")
+    store.replace_bytes("runs/lease.json", store.read_versioned("runs/lease.json")[1], b"2")
+    client = s3_server.client()
+    heads = {key: client.head_object(Bucket=bucket, Key=key) for key in keys_of(store)}
+    assert {key: head.get("StorageClass") for key, head in heads.items()} == {
+        "pages/a.avif": "STANDARD_IA",
+        "runs/lease.json": None,  # the standard class is not told
+        "stats/pages/x.parquet": None,
+    }
+    assert {(head["ServerSideEncryption"], head["SSEKMSKeyId"]) for head in heads.values()} == {
+        ("aws:kms", "alias/archive")
+    }
+    grants = client.get_object_acl(Bucket=bucket, Key="pages/a.avif")["Grants"]
+    assert "FULL_CONTROL" in {grant["Permission"] for grant in grants}
+
+
+def test_without_such_settings_nothing_of_them_is_asked_for(s3_url, monkeypatch):
+    store = Store(s3_url, PLAIN)
+    asked = {}
+    monkeypatch.setattr(store._backend.fs, "call_s3", lambda method, **options: asked.update(options))
+    store.write_bytes("pages/a.avif", b"1", is_output=True)
+    assert asked.keys() == {"Bucket", "Key", "Body"}
+
+
+@pytest.mark.parametrize("code", ["KMS.NotFoundException", "InvalidStorageClass", "AccessControlListNotSupported"])
+def test_what_the_shop_does_not_have_is_a_wrong_setting(s3_url, monkeypatch, no_pauses, code):
+    store = Store(s3_url, PLAIN)
+    counted_calls(store, monkeypatch, faults={1: refused(code)})
+    with pytest.raises(ConfigError, match=rf"storage\..*{code}"):
+        store.write_bytes("a", b"1")
+    assert no_pauses == []
+
+
+def test_an_archived_object_is_listed_and_told_from_one_that_is_denied(s3_server, s3_url, no_pauses):
+    s3_server.client().put_object(Bucket=s3_url[5:], Key="a.jpg", Body=b"1", StorageClass="GLACIER")
+    store = Store(s3_url, PLAIN)
+    assert keys_of(store) == ["a.jpg"]
+    with pytest.raises(ObjectArchived, match=r"a\.jpg.*restored"):
+        store.read_bytes("a.jpg")
+    assert no_pauses == []
