@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 GPU = "GPU"
 """Name of the Dask resource that workers with a GPU offer."""
 
+BYTES_PER_PIXEL = 41
+"""What a page takes at most while it is worked on: measured on colour pages of 6 to 26 megapixels through all steps,
+the reading again included; grey ones take 28, bitonal ones 15."""
+WORKER_BYTES = 300 * 2**20
+"""What a worker process takes before its first page, with the network loaded, and some room."""
+
+_ROOM_FOR_WORKER = 1536 * 2**20
+"""Free memory that a local worker is started for: two A4 pages in colour at 300 dpi, and itself."""
+_LEAST_MEMORY = WORKER_BYTES + 9_000_000 * BYTES_PER_PIXEL
+"""Below it a worker would be killed over the first such page."""
+
 _CONNECT_WAIT_S, _WORKER_WAIT_S = 15.0, 120.0
 
 _ONE_THREAD = dict.fromkeys(("OMP_THREAD_LIMIT", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -100,6 +111,12 @@ class ClusterShape:
                 self._asked_at, self._workers = monotonic(), max(1, len(self._infos()))
             return self._workers
 
+    @property
+    def pixels_that_fit(self) -> int | None:
+        """Return how many pixels the worker with the least memory may work on at once; None if none has a limit."""
+        limits = [limit for worker in self._infos() if (limit := worker.get("memory_limit"))]
+        return max(1, (min(limits) - WORKER_BYTES) // BYTES_PER_PIXEL) if limits else None
+
     def _infos(self) -> list[dict[str, Any]]:
         return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
 
@@ -147,12 +164,13 @@ def _local_cluster(settings: ClusterSettings) -> Any:
             "distributed.worker.multiprocessing-method": "spawn",
         }
     )
+    n_workers, memory_limit = _share_of_machine(settings)
     try:
         return LocalCluster(
-            n_workers=settings.workers,
+            n_workers=n_workers,
             threads_per_worker=1,
             processes=True,
-            memory_limit=settings.memory_per_worker,
+            memory_limit=memory_limit,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             silence_logs=False,
@@ -161,6 +179,30 @@ def _local_cluster(settings: ClusterSettings) -> Any:
     except ValueError as error:
         message = f"cluster.memory_per_worker: {settings.memory_per_worker!r} is not possible, e.g. 4GiB or auto"
         raise ConfigError(f"{message} ({error})") from error
+
+
+def _share_of_machine(settings: ClusterSettings) -> tuple[int, str | int]:
+    """Return how many workers the cores and the free memory allow, and the memory limit of each.
+
+    Raises:
+        ConfigError: If there is not enough free memory for them.
+    """
+    import psutil
+    from dask.system import CPU_COUNT
+    from distributed.system import MEMORY_LIMIT
+
+    free = min(psutil.virtual_memory().available, MEMORY_LIMIT)
+    n_workers = settings.workers or max(1, min(CPU_COUNT, free // _ROOM_FOR_WORKER))
+    if settings.memory_per_worker != "auto":
+        return n_workers, settings.memory_per_worker
+    limit = min(MEMORY_LIMIT // max(CPU_COUNT, n_workers), free // n_workers)
+    if limit < _LEAST_MEMORY:
+        raise ConfigError(
+            f"cluster.workers: {n_workers} workers have {free / 2**30:.1f} GiB of free memory to share, and each needs "
+            f"{_LEAST_MEMORY / 2**30:.1f} GiB for an A4 page in colour; have fewer workers, or wait until other work "
+            "on this machine has ended"
+        )
+    return n_workers, limit
 
 
 def _wait_for_workers(client: Client, address: str) -> None:

@@ -10,9 +10,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from configs.settings import Settings
+from flows.board import Board
 from flows.run import Run, new_run_id, open_run
 from flows.shards import Shard
-from flows.summary import Board, RunSummary
+from flows.summary import RunSummary
 from tasks.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -79,30 +80,30 @@ def compress_archive(
         ConfigError: Before the first page, if something about the settings or places is wrong.
         ShardsFailed: At the end, if shards could not be finished.
     """
-    with open_run(
-        source,
-        dest,
-        settings,
-        retry_failed=retry_failed,
-        overwrite=overwrite,
-        run_id=run_id or new_run_id(),
-        log_file=log_file,
-    ) as run:
-        board = Board()
+    with (
+        open_run(
+            source,
+            dest,
+            settings,
+            retry_failed=retry_failed,
+            overwrite=overwrite,
+            run_id=run_id or new_run_id(),
+            log_file=log_file,
+        ) as run,
+        Board(lambda: run.progress.fraction) as board,
+    ):
         futures = []
         for shard in run.shards_to_do():
             future = compress_shard.submit(shard, run)
             future.add_done_callback(lambda _: run.free_slot())
             futures.append(future)
-            board.show(run.progress.fraction)
         for future in futures:
             future.wait()
-            board.show(run.progress.fraction)
         failed = [future for future in futures if not future.state.is_completed()]
         for future in failed:
             log.error("shard task %s: %s", future.state.name, future.state.message)
         summary = run.summarise(len(futures) - len(failed), len(failed))
-        board.show_summary(summary)
+        board.put_up(summary)
     if failed:
         raise ShardsFailed(f"{len(failed)} of {len(futures)} shards failed; the same command repeats them", summary)
     return summary

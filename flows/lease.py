@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -56,6 +57,8 @@ class Lease:
         self._dest, self._run_id, self._say, self._clock, self._sleep = dest, run_id, say, clock, sleep
         self._ended = threading.Event()
         self._lost: str | None = None
+        self._expires_at = 0.0
+        self._renewing = threading.Lock()
         self._thread = threading.Thread(target=self._keep_renewing, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
@@ -69,7 +72,7 @@ class Lease:
         self._ended.set()
         self._thread.join(timeout=RENEW_S)
         with suppress(StoreUnavailable, OSError):  # an abandoned lease expires by itself
-            if self._is_ours(self._read()):
+            if self._is_ours(self._read()[0]):
                 self._dest.delete(LEASE_KEY)
 
     def check(self) -> None:
@@ -77,16 +80,33 @@ class Lease:
         if self._lost is not None:
             raise LeaseLost(self._lost)
 
+    def confirm(self) -> None:
+        """Make sure that the lease is held at this moment; one that could not be renewed in time is renewed first.
+
+        Raises:
+            LeaseLost: If another run has taken over.
+            StoreUnavailable: If DEST does not say.
+        """
+        if self._clock() >= self._expires_at:
+            self._renew()
+        self.check()
+
     def _acquire(self) -> None:
         said: float | None = None
+        write: Callable[[bytes], bool] = functools.partial(self._dest.create_bytes, LEASE_KEY)
         while True:
-            if self._dest.create_bytes(LEASE_KEY, self._content()):
+            content, expires_at = self._content()
+            if write(content):
                 self._sleep(_SETTLE_S)
-            holder = self._read()
+            holder, version = self._read()
             if self._is_ours(holder):
+                self._expires_at = expires_at
                 return
-            if holder is None or self._is_free(holder):
-                self._dest.delete(LEASE_KEY)
+            write = functools.partial(self._dest.create_bytes, LEASE_KEY)
+            if holder is None:
+                continue
+            if self._is_free(holder):
+                write = functools.partial(self._dest.replace_bytes, LEASE_KEY, version)
                 continue
             if said is None or self._clock() - said >= RENEW_S:
                 said = self._clock()
@@ -106,33 +126,49 @@ class Lease:
     def _keep_renewing(self) -> None:
         while not self._ended.wait(RENEW_S):
             try:
-                holder = self._read()
-                if not self._is_ours(holder):
-                    taker = "nobody" if holder is None else f"run {holder.get('run_id')}"
-                    self._lost = f"the lease on {self._dest.url} was lost to {taker}"
-                    return
-                self._dest.write_bytes(LEASE_KEY, self._content())
+                self._renew()
             except (StoreUnavailable, OSError) as error:
                 log.warning("the lease could not be renewed, trying again: %s", error)
+            if self._lost is not None:
+                return
 
-    def _content(self) -> bytes:
+    def _renew(self) -> None:
+        with self._renewing:
+            holder, version = self._read()
+            content, expires_at = self._content()
+            if self._is_ours(holder) and self._dest.replace_bytes(LEASE_KEY, version, content):
+                self._expires_at = expires_at
+                return
+            holder, _ = self._read()
+            if self._is_ours(holder):  # a try that seemed to have failed had come through
+                self._expires_at = expires_at
+                return
+            taker = "nobody" if holder is None else f"run {holder.get('run_id')}"
+            self._lost = f"the lease on {self._dest.url} was lost to {taker}"
+
+    def _content(self) -> tuple[bytes, float]:
+        """Return what the lease object says from now on, and until when it holds."""
+        expires_at = self._clock() + LENGTH_S
         holder = {
             "run_id": self._run_id,
             "host": _host(),
             "pid": os.getpid(),
             "process_started_at": psutil.Process().create_time(),
-            "expires_at": self._clock() + LENGTH_S,
+            "expires_at": expires_at,
         }
-        return json.dumps(holder, indent=1).encode()
+        return json.dumps(holder, indent=1).encode(), expires_at
 
-    def _read(self) -> dict[str, object] | None:
+    def _read(self) -> tuple[dict[str, object] | None, str]:
+        """Return who holds the lease, None if nobody does, and what its object is known by."""
         try:
-            holder = json.loads(self._dest.read_bytes(LEASE_KEY))
+            content, version = self._dest.read_versioned(LEASE_KEY)
         except FileNotFoundError:
-            return None
+            return None, ""
+        try:
+            holder = json.loads(content)
         except ValueError:
-            return {}  # no lease of ours can look so; without an expiry it counts as expired
-        return holder if isinstance(holder, dict) else {}
+            holder = {}  # no lease of ours can look so; without an expiry it counts as expired
+        return (holder if isinstance(holder, dict) else {}), version
 
     def _is_ours(self, holder: dict[str, object] | None) -> bool:
         return holder is not None and holder.get("run_id") == self._run_id

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from configs.loading import settings_digest
+from configs.loading import carries_password, settings_digest, without_password
 from configs.settings import Settings
 from flows.cluster import ClusterShape, WorkerFacts, check_worker, open_cluster
 from flows.lease import Lease, LeaseLost
@@ -57,8 +57,14 @@ def check_places(source: str, dest: str, settings: Settings) -> None:
     """Look at SOURCE and DEST before anything is started.
 
     Raises:
-        ConfigError: If one lies in the other, SOURCE cannot be read or DEST cannot be written.
+        ConfigError: If one lies in the other or holds a password, SOURCE cannot be read or DEST cannot be written.
     """
+    for name, url in (("SOURCE", source), ("DEST", dest)):
+        if carries_password(url):
+            raise ConfigError(
+                f"{name} {without_password(url)}: the URL holds a user or password, which Prefect and run.json would "
+                "write down; give them to fsspec by its configuration or FSSPEC_… variables"
+            )
     inner, outer = _as_prefix(dest), _as_prefix(source)
     if inner.startswith(outer) or outer.startswith(inner):
         raise ConfigError(f"SOURCE {source} and DEST {dest} lie one in the other; choose a DEST elsewhere")
@@ -86,6 +92,7 @@ def open_run(
         progress = stack.enter_context(Progress())
         target = Store(dest, settings.storage)
         lease = stack.enter_context(Lease(target, run_id, progress.say))
+        target.clear_leftovers()
         ledger = Ledger(target)
         ledger.finish_leftovers()
         client = stack.enter_context(open_cluster(settings.cluster, log_file))
@@ -123,9 +130,11 @@ class Run:
         self.recipe = Recipe(settings_digest(settings), facts.model_digest, facts.scorer)
         self.versions = versions(facts.tesseract)
         in_flight = settings.cluster
-        self._gate = PageGate(
-            lambda: self._shape.n_workers, in_flight.pages_in_flight_per_worker, in_flight.pixels_in_flight_per_worker
+        pixels_per_worker = min(
+            in_flight.pixels_in_flight_per_worker,
+            self._shape.pixels_that_fit or in_flight.pixels_in_flight_per_worker,
         )
+        self._gate = PageGate(lambda: self._shape.n_workers, in_flight.pages_in_flight_per_worker, pixels_per_worker)
         self._slots = threading.BoundedSemaphore(settings.cluster.shards_at_once)
         self._ended = threading.Event()
         self._fatal: BaseException | None = None
@@ -206,6 +215,7 @@ class Run:
             sizes = [(int(str(page["source_bytes"])), int(str(page["output_bytes"]))) for page in result.pages]
             self.progress.document_done(sum(size[0] for size in sizes), sum(size[1] for size in sizes))
         self.check()
+        self._lease.confirm()
         self._ledger.commit(shard, self.run_id, rows)
         log.info("shard %s is committed", shard.shard_id)
 
@@ -253,7 +263,8 @@ class Run:
     def _count(self) -> None:
         size_bytes = 0
         with suppress(ConfigError, StoreUnavailable, OSError):
-            for document in list_documents(self._source, self.settings.scan, ScanCounts()):
+            scan = self.settings.scan.model_copy(update={"version": "auto"})  # only sizes are wanted
+            for document in list_documents(self._source, scan, ScanCounts()):
                 if self._ended.is_set():
                     return
                 size_bytes += document.size_bytes

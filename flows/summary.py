@@ -1,4 +1,4 @@
-"""What a run leaves behind beside the images: its settings, its figures, and the tables in the Prefect UI."""
+"""What a run leaves behind beside the images: its settings and its figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
-from uuid import UUID
 
 import yaml
 
@@ -85,8 +84,8 @@ class RunSummary:
 
     @property
     def exit_code(self) -> int:
-        """Return 0 if all pages are compressed or kept, 3 if some failed, 1 if shards failed."""
-        return 1 if self.shards_failed else 3 if self.whole.failed else 0
+        """Return 0 if all is compressed or kept, 3 if pages failed or folders could not be read, 1 if shards failed."""
+        return 1 if self.shards_failed else 3 if self.whole.failed or self.scan.unreadable_folders else 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -225,47 +224,6 @@ def as_text(summary: RunSummary) -> str:
     if whole.failed > len(summary.failed_pages):
         lines.append(f"failed: {whole.failed - len(summary.failed_pages)} more, see stats/pages")
     lines.append(f"written to {summary.dest} (run {summary.run_id})")
-    return "\n".join(lines)
-
-
-class Board:
-    """The run's place in the Prefect UI: a progress bar while it works, tables when it has ended."""
-
-    def __init__(self) -> None:
-        from prefect.artifacts import create_progress_artifact
-
-        created = create_progress_artifact(progress=0.0, description="Share of the source's bytes done")
-        assert isinstance(created, UUID)  # a coroutine only where the caller is one
-        self._progress_id = created
-
-    def show(self, fraction: float | None) -> None:
-        """Move the progress bar."""
-        from prefect.artifacts import update_progress_artifact
-
-        update_progress_artifact(self._progress_id, progress=round(100 * (fraction or 0.0), 1))
-
-    def show_summary(self, summary: RunSummary) -> None:
-        """Put up the figures, the reasons and the worst pages."""
-        from prefect.artifacts import create_markdown_artifact, create_table_artifact
-
-        create_markdown_artifact(_as_markdown(summary), key="foliopress-summary", description="What the run did")
-        if summary.worst_pages:
-            names = ("document_key", "page_index", "worst_block_ssim", "source_bytes", "output_bytes")
-            table = [{name: page[name] for name in names} for page in summary.worst_pages]
-            create_table_artifact(table, key="foliopress-worst-pages", description="Pages whose ink lost most")
-
-
-def _as_markdown(summary: RunSummary) -> str:
-    rows = [("this run", summary.run), ("whole DEST", summary.whole)]
-    lines = ["| | pages | compressed | kept | failed | before | after | saved |", "| --- " * 8 + "|"]
-    for name, part in rows:
-        lines.append(
-            f"| {name} | {part.pages} | {part.compressed} | {part.kept} | {part.failed} "
-            f"| {megabytes(part.source_bytes)} | {megabytes(part.output_bytes)} | {100 * part.saved_fraction:.1f} % |"
-        )
-    if summary.whole.reasons:
-        lines += ["", "| reason | pages |", "| --- | --- |"]
-        lines += [f"| {reason} | {count} |" for reason, count in sorted(summary.whole.reasons.items())]
     return "\n".join(lines)
 
 

@@ -1,7 +1,8 @@
 """The run's own Prefect API: a process with a database that both end with the run, however the run ends.
 
 Prefect's own temporary server outlives a run that is killed, and waits for its port by trying; this one is given a port
-that is already open, so that a first request simply waits until it is answered.
+that is already open, so that a first request simply waits until it is answered. The run holds that port too: where the
+process dies (an out-of-memory killer likes it), another takes its place, with the same database.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,9 @@ from types import TracebackType
 from typing import Self
 
 _START_TIMEOUT_S = 120.0
+_MOST_DEATHS = 50
+_MOST_DEATHS_AT_START = 3
+_PAUSE_S = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -47,18 +51,30 @@ class PrefectApi:
         self._home = ""
         self._url = ""
         self._process: subprocess.Popen[bytes] | None = None
+        self._listener: socket.socket | None = None
+        self._deaths: list[int] = []
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         if not _is_configured():
-            self._start()
+            self._home = tempfile.mkdtemp(prefix="foliopress-prefect-")
+            self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+            self._url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/api"
+            self._process = self._started(self._listener)
+            threading.Thread(target=self._keep_alive, args=(self._listener,), name="api", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is not None:
-            self._process.kill()  # nothing in its database is needed any more
-            self._process.wait()
+        with self._lock:
+            self._ended.set()
+            process = self._process
+        if process is not None and self._listener is not None:
+            process.kill()  # nothing in its database is needed any more
+            process.wait()
+            self._listener.close()
             shutil.rmtree(self._home, ignore_errors=True)
 
     @contextmanager
@@ -72,14 +88,27 @@ class PrefectApi:
             yield
             return
         with _client_settings(self._url, self._home):
-            _wait_until_healthy(self._url, self._process)
+            _wait_until_healthy(self._url, self._deaths)
             yield
 
-    def _start(self) -> None:
-        self._home = tempfile.mkdtemp(prefix="foliopress-prefect-")
-        with socket.create_server(("127.0.0.1", 0), backlog=128) as listener, self._log_file.open("ab") as output:
-            self._url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-            self._process = subprocess.Popen(
+    def _keep_alive(self, listener: socket.socket) -> None:
+        """Start the process again wherever it ends before the run does; what it was asked meanwhile it then answers."""
+        while len(self._deaths) < _MOST_DEATHS:
+            process = self._process
+            assert process is not None
+            code = process.wait()
+            if self._ended.wait(_PAUSE_S):
+                return
+            log.warning("the run's own Prefect API ended with %d; started again", code)
+            self._deaths.append(code)
+            with self._lock:
+                if self._ended.is_set():
+                    return
+                self._process = self._started(listener)
+
+    def _started(self, listener: socket.socket) -> subprocess.Popen[bytes]:
+        with self._log_file.open("ab") as output:
+            return subprocess.Popen(
                 [sys.executable, "-m", "flows.temporary_api", str(listener.fileno()), self._home],
                 stdin=subprocess.PIPE,  # its end tells the process that this one is gone
                 stdout=output,
@@ -133,21 +162,22 @@ def _import_path() -> str:
     return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
 
 
-def _wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_healthy(url: str, deaths: Sequence[int]) -> None:
     import httpx
 
     deadline = time.monotonic() + _START_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < deadline:
+    while time.monotonic() < deadline and len(deaths) < _MOST_DEATHS_AT_START:
         try:
             if httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success:
                 return
         except httpx.HTTPError:
             time.sleep(0.05)
-    raise ApiUnavailable(f"the run's own Prefect API did not start (exit code {process.poll()})")
+    raise ApiUnavailable(f"the run's own Prefect API did not start (it ended with {list(deaths)})")
 
 
 def _serve(listener: socket.socket, home: Path) -> None:
-    _bring_database(home / "prefect.db")
+    if not (home / "prefect.db").exists():
+        _bring_database(home / "prefect.db")
     import uvicorn
     from prefect.server.api.server import create_app
 
@@ -159,7 +189,7 @@ def _bring_database(database: Path) -> None:
     """Copy an empty database that an earlier run made with this Prefect, or make it: half of the start-up time."""
     kept = _cache_folder() / f"prefect-{version('prefect')}.db"
     with suppress(OSError):
-        shutil.copyfile(kept, database)
+        shutil.copyfile(kept, database.with_suffix(".part")).replace(database)  # whoever finds it finds it whole
         return
     from prefect.server.database import provide_database_interface
 

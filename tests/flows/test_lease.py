@@ -15,6 +15,12 @@ from configs.settings import StorageSettings
 from flows import lease as lease_module
 from flows.lease import LEASE_KEY, LENGTH_S, Lease, LeaseLost
 from tasks.store import Store
+from tests.promises import ONE_RUN
+
+pytestmark = pytest.mark.promise(
+    ONE_RUN,
+    "takers at once, dead and sleeping holders, late renewals",
+)
 
 
 class Clock:
@@ -151,3 +157,46 @@ def test_a_lease_is_renewed_long_before_it_ends(dest: Store, monkeypatch: pytest
         assert json.loads(dest.read_bytes(LEASE_KEY))["expires_at"] > first
         lease.check()
     assert lease_module.LENGTH_S >= 3 * 15
+
+
+def test_a_lease_that_could_not_be_renewed_in_time_is_renewed_before_a_commit(dest: Store) -> None:
+    clock = Clock()
+    with Lease(dest, "mine", clock=clock, sleep=clock.sleep) as lease:
+        before = json.loads(dest.read_bytes(LEASE_KEY))["expires_at"]
+        lease.confirm()
+        assert json.loads(dest.read_bytes(LEASE_KEY))["expires_at"] == before  # it still holds
+        clock.now += LENGTH_S + 1
+        lease.confirm()
+        assert json.loads(dest.read_bytes(LEASE_KEY))["expires_at"] > clock.now
+
+
+def test_a_run_that_slept_while_another_took_over_commits_nothing(dest: Store) -> None:
+    clock = Clock()
+    with Lease(dest, "mine", clock=clock, sleep=clock.sleep) as lease:
+        clock.now += LENGTH_S + 1
+        held_by(dest)
+        with pytest.raises(LeaseLost, match="run other"):
+            lease.confirm()
+    assert json.loads(dest.read_bytes(LEASE_KEY))["run_id"] == "other"
+
+
+def test_who_finds_an_old_lease_late_does_not_delete_the_one_that_took_its_place(
+    dest: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    held_by(dest, host="another host", expires_at=0.0)
+    read, reads = dest.read_versioned, []
+
+    def slow(key: str) -> tuple[bytes, str]:
+        found = read(key)
+        reads.append(1)
+        if len(reads) == 1:  # another run takes over between this one's look and its own take-over
+            held_by(dest, run_id="quick", host="another host", expires_at=clock.now + 30)
+        return found
+
+    said: list[str] = []
+    monkeypatch.setattr(dest, "read_versioned", slow)
+    with Lease(dest, "mine", said.append, clock, clock.sleep):
+        assert json.loads(dest.read_bytes(LEASE_KEY))["run_id"] == "mine"
+    assert "in use by run quick" in said[0]  # and was waited for
+    assert clock.now > 1_000_000 + 30
