@@ -1,5 +1,6 @@
 # make compress [SOURCE=… DEST=… PROFILE=…]   install what is needed, then run the main job (default: a sample archive)
 # make test                                   install what is needed, then run the tests
+# make torture                                break things for an hour or two; writes docs/reliability.md
 # make lint                                   formatting, types, import directions
 # make format                                 mend what formatting can be mended
 # make setup                                  only install, for running, testing and checking
@@ -15,7 +16,7 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 BIN := .venv/bin
 CODE := configs tasks model flows scripts benchmarks tests
 
-.PHONY: help compress sample test lint format setup clean distclean
+.PHONY: help compress sample test torture lint format setup clean distclean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -36,6 +37,11 @@ sample:
 test:
 	@scripts/setup.sh test
 	$(BIN)/python -m pytest -q -m "not slow"
+
+torture:
+	@scripts/setup.sh test
+	FOLIOPRESS_TORTURE=1 FOLIOPRESS_RELIABILITY=docs/reliability.json $(BIN)/python -m pytest -q -m promise tests; \
+	code=$$?; $(BIN)/python scripts/reliability.py docs/reliability.json docs/reliability.md && exit $$code
 
 lint:
 	@scripts/setup.sh lint

@@ -87,7 +87,8 @@ def compress(
 ) -> None:
     """Compress all scans of SOURCE into DEST; a rerun does only what is missing.
 
-    Ends with 0 if all pages are compressed or kept, 3 if some failed, 2 if a setting is wrong, 1 if the run broke.
+    Ends with 0 if all pages are compressed or kept, 3 if some failed or a folder could not be read, 2 if a setting is
+    wrong, 1 if the run broke.
     """
     options: dict[str, object] = {
         "scan.include": include or None,

@@ -19,8 +19,8 @@ from tasks.store import Store
 _TABLES = ("words", "tiles", "pages")
 """In the order of writing: where `pages` stands, the others do too."""
 
-_TRIED_AGAIN = ("ocr_timeout",)
-"""Reasons that hang on the clock: such pages are tried again by every rerun."""
+_TRIED_AGAIN = ("ocr_timeout", "ocr_killed")
+"""Reasons that hang on the clock or the machine: such pages are tried again by every rerun."""
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from tasks.findings import Findings
 from tasks.keys import output_key
 from tasks.scan import Document
 from tasks.statistics import PageRow
-from tasks.store import Store
+from tasks.store import ObjectArchived, Store
 
 _MASKED_TILE = 1 / 32  # share of a tile that words must cover for OCR alone to keep it: half a letter
 
@@ -251,7 +251,7 @@ def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job
         number = page.page_index if len(finished) > 1 else None
         out_key = output_key(key, page_index=number, extension=encode.EXTENSIONS[page.codec])
         start = perf_counter()
-        dest.write_bytes(out_key, page.data)
+        dest.write_bytes(out_key, page.data, is_output=True)
         figures = page.figures | {
             "status": "compressed",
             "output_key": out_key,
@@ -295,6 +295,9 @@ def _source_bytes(document: Document, job: PageJob) -> bytes:
         return Store(job.source_url, job.settings.storage).read_bytes(document.key)
     except FileNotFoundError as error:
         raise PageError("source_missing", "the source was listed but is gone", failed=True) from error
+    except ObjectArchived as error:
+        message = "the source is archived (Glacier-class); restore it, then run with --retry-failed"
+        raise PageError("source_archived", message, failed=True) from error
     except PermissionError as error:
         raise PageError("source_unreadable", "the source may not be read (permissions)", failed=True) from error
     except OSError as error:
@@ -311,7 +314,7 @@ def _keep_document(
     out_key, digest = None, None
     if source.data is not None:
         out_key, digest = output_key(key), source.sha256
-        Store(job.dest_url, job.settings.storage).write_bytes(out_key, source.data)
+        Store(job.dest_url, job.settings.storage).write_bytes(out_key, source.data, is_output=True)
     seconds_store = perf_counter() - start
     n_pages = max(1, len(finished) or n_pages)
     size_bytes = len(source.data) if source.data is not None else source.document.size_bytes

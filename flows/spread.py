@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 _TICK_S = 0.2
 _OPEN_BYTES_PER_WORKER = 256 * 2**20
 """Bytes of sources that may lie in the workers' memory at once, per worker; one document is always let in."""
-_TRIES_ALONE = 2
-"""How often a document whose worker died is tried by itself before it gets the blame."""
+_TRIES_ALONE = 1
+"""How often a document whose worker died is tried by itself before it gets the blame. Dask does a task over when its
+worker died once, so that it takes two deaths alone."""
 
 # Dask runs what is nearly done first, so that pages leave the workers' memory before new ones come in.
 _FETCH, _PREPARE, _SCORE, _FINISH, _STORE = 5, 0, 10, 20, 30
@@ -342,9 +343,9 @@ class Spread:
             self._fail(document, "internal_error", f"{type(error).__name__}: {error}"[:500], n_pages)
             return
         tries = self._tries_alone.get(document, 0)
-        log.warning("document %r: its worker died (%s); tried alone %d times", document.key, error, tries)
+        log.warning("document %r: its worker died (%s); %s", document.key, error, "alone" if tries else "to be alone")
         if tries >= _TRIES_ALONE:
-            message = f"the worker process died {1 + tries} times over this document"
+            message = "the worker process died over this document, also when it had the workers to itself"
             self._fail(document, "worker_killed", message, n_pages)
         else:
             self._tries_alone[document] = tries + 1

@@ -182,6 +182,7 @@ def _extra(target: Store, named: set[str], damaged: frozenset[str]) -> Iterator[
 
 
 def _holes(source: Store, settings: Settings, documents: set[str]) -> Iterator[Damage]:
-    for document in list_documents(source, settings.scan, ScanCounts()):
+    scan = settings.scan.model_copy(update={"version": "auto"})  # whether it has changed is for the next run
+    for document in list_documents(source, scan, ScanCounts()):
         if document.key not in documents:
             yield Damage("hole", document.key, "it is in SOURCE and has no row")

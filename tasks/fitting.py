@@ -9,12 +9,12 @@ from time import perf_counter
 import numpy as np
 
 from configs.settings import EncodeSettings, Settings
-from tasks import chroma, encode, kinds, likeness, pages, probe, reading, resolution, tiles
+from tasks import chroma, encode, kinds, likeness, probe, reading, resolution, tiles
 from tasks.checking import Check, Judgement
 from tasks.errors import PageError
 from tasks.findings import Findings
 from tasks.ink import Ink, luma_of
-from tasks.writer import Writer
+from tasks.writer import Writer, read_back
 
 _NUDGE = 3  # part of a step: where OCR wavers over a digit, a little more mostly decides it
 _FIRST_FOR_LIKENESS = 4  # quality 76: to look the same takes more than to be read
@@ -68,7 +68,7 @@ def _as_bitonal(found: Findings, check: Check, most_bytes: int, settings: Settin
     start = perf_counter()
     data = encode.encode(kinds.to_bitonal(check.luma), "g4", 100, encode.carried_by(found.page), settings.encode)
     encoded_at = perf_counter()
-    decoded = pages.read_page(data, 0, settings.limits).pixels
+    decoded = read_back(data, settings.limits)
     whole = np.ones(found.importance.shape, np.int8)
     figures: dict[str, object] = {"codec": "g4", "attempts": 1, "seconds_encode": encoded_at - start}
     figures |= plan_figures(whole)
@@ -149,9 +149,9 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
         if len(data) >= most_bytes:
             outcome = replace(outcome, problem=_no_gain(codec, data, most_bytes))
             break
+        decoded = writer.decode(data)  # whatever else is left out: what cannot be decoded is never stored
         if settings.legibility.mode == "off":
             break
-        decoded = writer.decode(data)
         spent["seconds_check"] += perf_counter() - start
         judgement = check.judge(decoded)
         spent["seconds_check"] += judgement.seconds_check

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +27,9 @@ LEAST_CONFIDENCE = 30.0
 _LETTER_HEIGHT_INCH = 8.0 / 72  # a word's box in 10 to 12 point type
 _LETTER_PAGE_INCH = 11.7  # the long side of A4, for pages that tell nothing else
 _WORDS_TO_TRUST = 20
+_TRIES_IF_KILLED = 3
+_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
+"""How a program ends that somebody ended, e.g. the kernel for want of memory; one that breaks ends otherwise."""
 _LEAST_SIDE_PX = 3  # Tesseract refuses thinner images, and no letter fits in
 
 
@@ -48,7 +54,8 @@ def read_words(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[W
         dpi: Resolution of `pixels`; the page is read at `settings.min_dpi` to `settings.max_dpi`.
 
     Raises:
-        PageError: If Tesseract gives no answer in time (`ocr_timeout`) or ends in an error (`ocr_failed`).
+        PageError: If Tesseract gives no answer in time (`ocr_timeout`), ends in an error (`ocr_failed`) or is killed
+            again and again (`ocr_killed`).
         ConfigError: If Tesseract or the language is not installed.
     """
     height_px, width_px = pixels.shape[:2]
@@ -70,7 +77,7 @@ def read_lines(lines: Sequence[np.ndarray], dpi: float, settings: OcrSettings) -
         For each picture its words, boxes in pixels of the picture.
 
     Raises:
-        PageError: If Tesseract gives no answer in time (`ocr_timeout`) or ends in an error (`ocr_failed`).
+        PageError: As `read_words`.
         ConfigError: If Tesseract or the language is not installed.
     """
     planes = [_for_reading(line, dpi, settings) for line in lines]
@@ -152,11 +159,15 @@ def check_tesseract(language: str) -> str:
     Raises:
         ConfigError: If Tesseract, or a language of `language`, is not installed.
     """
-    try:
-        present = set(pytesseract.get_languages())
-        version = str(pytesseract.get_tesseract_version())
-    except (pytesseract.TesseractNotFoundError, OSError) as error:
-        raise ConfigError("Tesseract is not installed; on Debian: apt-get install tesseract-ocr") from error
+    for tries_left in reversed(range(_TRIES_IF_KILLED)):
+        try:
+            present = set(pytesseract.get_languages())
+            version = str(pytesseract.get_tesseract_version())
+            break
+        except (pytesseract.TesseractNotFoundError, OSError, subprocess.SubprocessError, SystemExit) as error:
+            # pytesseract says the same of a program that is not there and of one that was killed
+            if not tries_left or shutil.which(pytesseract.pytesseract.tesseract_cmd) is None:
+                raise ConfigError("Tesseract is not installed; on Debian: apt-get install tesseract-ocr") from error
     if missing := [code for code in language.split("+") if code not in present]:
         raise ConfigError(
             f"ocr.language: Tesseract has no {' and no '.join(missing)}; installed are {', '.join(sorted(present))}"
@@ -216,19 +227,26 @@ def _run_tesseract(planes: Sequence[np.ndarray], config: str, settings: OcrSetti
         if len(names) > 1:  # a list of files is one call and one start of the program
             path = str(Path(folder) / "pictures.txt")
             Path(path).write_text("\n".join(names), encoding="utf-8")
-        try:
-            table: dict[str, list[int]] = pytesseract.image_to_data(
-                path,
-                lang=settings.language,
-                config=config,
-                timeout=settings.timeout_s,
-                output_type=pytesseract.Output.DICT,
-            )
-        except pytesseract.TesseractNotFoundError as error:
-            raise ConfigError("Tesseract is not installed; on Debian: apt-get install tesseract-ocr") from error
-        except pytesseract.TesseractError as error:
-            raise PageError("ocr_failed", f"Tesseract ended with {str(error)[:200]}; page kept whole") from error
-        except RuntimeError as error:  # pytesseract's word for a time-out
-            message = f"OCR gave no answer in {settings.timeout_s:g} s; page kept whole"
-            raise PageError("ocr_timeout", message) from error
-        return table
+        for _ in range(_TRIES_IF_KILLED):
+            try:
+                return _table_of(path, config, settings)
+            except pytesseract.TesseractError as error:
+                if error.status not in _FROM_OUTSIDE:
+                    message = f"Tesseract ended with {str(error)[:200]}; page kept whole"
+                    raise PageError("ocr_failed", message) from error
+    times = f"{_TRIES_IF_KILLED} times, perhaps for want of memory"
+    raise PageError("ocr_killed", f"Tesseract was killed {times}; page kept whole")
+
+
+def _table_of(path: str, config: str, settings: OcrSettings) -> dict[str, list[int]]:
+    try:
+        table: dict[str, list[int]] = pytesseract.image_to_data(
+            path, lang=settings.language, config=config, timeout=settings.timeout_s, output_type=pytesseract.Output.DICT
+        )
+    except pytesseract.TesseractNotFoundError as error:
+        raise ConfigError("Tesseract is not installed; on Debian: apt-get install tesseract-ocr") from error
+    except pytesseract.TesseractError:
+        raise
+    except RuntimeError as error:  # pytesseract's word for a time-out
+        raise PageError("ocr_timeout", f"OCR gave no answer in {settings.timeout_s:g} s; page kept whole") from error
+    return table

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from configs.settings import Settings
+from configs.settings import LimitSettings, Settings
 from tasks import encode, pages, probe
+from tasks.errors import PageError
 from tasks.findings import Findings
 
 _LEAST_CAP = 0.95  # a page that is only just above the cap is not worth resampling
@@ -45,8 +46,12 @@ class Writer:
         return encode.encode(smaller, self.codec, quality, self.carried, self.settings.encode)
 
     def decode(self, data: bytes) -> np.ndarray:
-        """Return a file's page at the source's size."""
-        pixels = pages.read_page(data, 0, self.settings.limits).pixels
+        """Return a file's page at the source's size.
+
+        Raises:
+            PageError: If it cannot be decoded (`encoder_failed`).
+        """
+        pixels = read_back(data, self.settings.limits)
         if self.written_px != self.size_px:
             pixels = cv2.resize(pixels, self.size_px[::-1], interpolation=cv2.INTER_CUBIC)
         return pixels
@@ -62,3 +67,16 @@ class Writer:
         """Return the columns of a page's row that tell the size of its output."""
         height_px, width_px = self.written_px
         return {"output_height_px": height_px, "output_width_px": width_px, "output_dpi": self.carried.dpi}
+
+
+def read_back(data: bytes, limits: LimitSettings) -> np.ndarray:
+    """Return the pixels of a page that was just encoded.
+
+    Raises:
+        PageError: If its own decoder cannot read it (`encoder_failed`): no trouble of the source's, which is kept.
+    """
+    try:
+        return pages.read_page(data, 0, limits).pixels
+    except PageError as error:
+        message = f"the codec cannot read what it wrote of this page ({error}); page kept whole"
+        raise PageError("encoder_failed", message) from error

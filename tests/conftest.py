@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.reliability import Reliability
 from tests.servers import S3Server, s3_server_process
 
 # The same examples in every run of CI; at a desk each run tries new ones.
@@ -18,6 +19,10 @@ if os.environ.get("CI"):
 
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # Tesseract with several threads is several times slower
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")  # nobody answers there, and looking takes seconds
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Reliability())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -64,7 +64,7 @@ def s3_server_process() -> Iterator[S3Server]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        _wait_for(port, process)
+        wait_for_port(port, process)
         yield S3Server(f"http://127.0.0.1:{port}", process.pid)
     finally:
         process.terminate()
@@ -82,15 +82,20 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process of ours listens on a port of loopback.
+
+    Raises:
+        RuntimeError: If it ends before, or does not listen in time.
+    """
     latest = time.monotonic() + _LONGEST_START_S
     while time.monotonic() < latest:
         if process.poll() is not None:
-            raise RuntimeError(f"the S3 server ended with {process.returncode}; is moto[server] installed?")
+            raise RuntimeError(f"the server for port {port} ended with {process.returncode}; is all of it installed?")
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:
             time.sleep(0.05)
         else:
             return
-    raise RuntimeError(f"the S3 server did not answer on port {port} in {_LONGEST_START_S:.0f} s")
+    raise RuntimeError(f"no server answered on port {port} in {_LONGEST_START_S:.0f} s")

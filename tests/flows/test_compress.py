@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +25,8 @@ from flows.summary import RunSummary
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.statistics import live_rows
 from tasks.store import Store
+from tests.promises import NO_SECRET, RERUN
+from tests.servers import S3Server
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -101,6 +105,10 @@ def test_an_archive_is_compressed_and_every_page_accounted_for(
     assert not (tmp_path / "out" / "runs" / "lease.json").exists()
 
 
+@pytest.mark.promise(
+    RERUN,
+    "nothing new, a new first file, a changed file",
+)
 def test_a_rerun_passes_over_what_is_done_and_a_new_first_file_redoes_one_shard(
     archive: Archive, compress: Callable[..., RunSummary], tmp_path: Path
 ) -> None:
@@ -123,6 +131,10 @@ def test_a_rerun_passes_over_what_is_done_and_a_new_first_file_redoes_one_shard(
     assert (changed.shards_done, changed.whole.pages) == (1, 9)
 
 
+@pytest.mark.promise(
+    RERUN,
+    "failed pages, with and without --retry-failed",
+)
 def test_failed_pages_are_passed_over_until_they_are_to_be_tried_again(
     archive: Archive, compress: Callable[..., RunSummary], tmp_path: Path
 ) -> None:
@@ -134,6 +146,10 @@ def test_failed_pages_are_passed_over_until_they_are_to_be_tried_again(
     assert compress(source, retry_failed=True).shards_done >= 1
 
 
+@pytest.mark.promise(
+    RERUN,
+    "other settings into the same DEST, with and without --overwrite",
+)
 def test_other_settings_in_the_same_dest_are_refused_unless_it_may_be_overwritten(
     archive: Archive, compress: Callable[..., RunSummary], tmp_path: Path
 ) -> None:
@@ -147,6 +163,10 @@ def test_other_settings_in_the_same_dest_are_refused_unless_it_may_be_overwritte
     assert compress(source, None, "encode.codec=jpeg").shards_done == 0
 
 
+@pytest.mark.promise(
+    NO_SECRET,
+    "a canary in the settings, looked for in Prefect's flow run, logs and DEST",
+)
 def test_no_secret_is_written_anywhere(
     archive: Archive, scheduler: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,6 +249,23 @@ def test_dest_on_s3_holds_the_same_bytes_and_rows_as_a_local_one(
         assert list(live_rows(local, table)) == list(live_rows(remote, table))
 
 
+@pytest.mark.promise(RERUN, "a source in Glacier, then restored")
+def test_an_archived_source_is_a_row_and_is_done_once_it_is_restored(
+    archive: Archive, s3_server: S3Server, s3_url: str
+) -> None:
+    folder = archive("a.jpg", "b.jpg")
+    client, bucket = s3_server.client(), s3_url.removeprefix("s3://")
+    for path in folder.iterdir():
+        put = {"Bucket": bucket, "Key": f"in/{path.name}", "Body": path.read_bytes()}
+        client.put_object(**put, StorageClass="GLACIER" if path.name == "a.jpg" else "STANDARD")
+    settings = load_settings("access", ["cluster.workers=1"])
+    summary = compress_archive(f"{s3_url}/in", f"{s3_url}/out", quote(settings))
+    assert (summary.exit_code, summary.whole.compressed, summary.whole.reasons) == (3, 1, {"source_archived": 1})
+    client.restore_object(Bucket=bucket, Key="in/a.jpg", RestoreRequest={"Days": 1})
+    again = compress_archive(f"{s3_url}/in", f"{s3_url}/out", quote(settings), retry_failed=True)
+    assert (again.exit_code, again.whole.compressed) == (0, 2)
+
+
 def test_from_s3_to_s3_the_source_stays_as_it_was(archive: Archive, s3_url: str) -> None:
     folder = archive("a.jpg", "b.jpg")
     settings = load_settings("access", ["cluster.workers=1"])
@@ -252,6 +289,30 @@ def test_source_and_dest_must_not_lie_in_one_another(source: str, dest: str, tmp
         check_places(
             str(tmp_path / source), dest.format(tmp_path) if "{}" in dest else str(tmp_path / dest), load_settings()
         )
+
+
+@pytest.mark.parametrize("places", [("sftp://me:hush@host/x", "out"), ("scans", "ftp://me:hush@host/x")])
+def test_a_password_in_a_url_is_refused_and_not_repeated(places: tuple[str, str]) -> None:
+    with pytest.raises(ConfigError, match="holds a user or password") as caught:
+        check_places(*places, load_settings())
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.promise(RERUN, "a folder that must not be read")
+def test_a_folder_that_cannot_be_read_shows_in_the_exit_code(
+    archive: Archive, compress: Callable[..., RunSummary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = archive("a.jpg", "closed/b.jpg")
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("/closed"):
+            raise PermissionError(errno.EACCES, "denied")
+        return real(path)
+
+    monkeypatch.setattr("tasks.store.os.scandir", scandir)
+    summary = compress(source)
+    assert (summary.whole.pages, summary.whole.failed, summary.exit_code) == (1, 0, 3)
 
 
 def test_places_whose_names_only_begin_alike_are_fine(tmp_path: Path) -> None:

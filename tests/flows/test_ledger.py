@@ -17,6 +17,7 @@ from flows.shards import Shard, cut_shards
 from tasks.scan import Document
 from tasks.statistics import PageRow, live_rows, read_footer, shard_key
 from tasks.store import Store
+from tests.promises import ROWS_ONCE
 
 
 @pytest.fixture
@@ -177,6 +178,10 @@ class DyingStore(Store):
         super().delete(key)
 
 
+@pytest.mark.promise(
+    ROWS_ONCE,
+    "the driver ends at each single write and deletion of a commit",
+)
 @pytest.mark.parametrize("changes", range(16))
 def test_wherever_a_commit_is_killed_the_next_run_finds_each_document_once_and_mends_the_rest(
     changes: int, dest: Store
@@ -208,6 +213,10 @@ def test_wherever_a_commit_is_killed_the_next_run_finds_each_document_once_and_m
     assert outputs == {key for key in stored(dest) if key.startswith("pages/")}
 
 
+@pytest.mark.promise(
+    ROWS_ONCE,
+    "archives that change between runs, by chance (Hypothesis)",
+)
 @settings(max_examples=40, deadline=None)
 @given(
     archives=st.lists(st.sets(st.sampled_from("abcdefghijkl"), min_size=1), min_size=1, max_size=5),

@@ -15,7 +15,7 @@ from tasks.keys import output_key
 from tasks.pages import read_page
 from tasks.scan import Document
 from tasks.statistics import PAGES_SCHEMA, TILES_SCHEMA, WORDS_SCHEMA, table_bytes
-from tasks.store import Store
+from tasks.store import ObjectArchived, Store
 
 
 def scan(lines=("Minutes of 4 March 1887", "Present: the whole board"), *, grain=4.0, shape=(700, 900), colour=True):
@@ -139,6 +139,21 @@ def test_a_source_that_is_gone_fails_without_output(archive):
         None,
         0,
     )
+
+
+def test_a_source_in_an_archive_class_fails_with_what_to_do(archive, monkeypatch):
+    def archived(*_):
+        raise ObjectArchived("cannot read 'a.jpg': archived")
+
+    monkeypatch.setattr(Store, "read_bytes", archived)
+    row = archive.run("a.jpg", b"1").pages[0]
+    assert (row["status"], row["reason"], row["output_key"]) == ("failed", "source_archived", None)
+    assert "--retry-failed" in row["message"]
+
+
+def test_what_its_own_codec_cannot_read_again_is_kept_and_not_the_sources_fault(archive):
+    row = archive.run("flat.tif", saved(np.full((1, 60_000), 200, np.uint8), "TIFF")).pages[0]
+    assert (row["status"], row["reason"]) == ("kept", "encoder_failed")
 
 
 def many_pages(*pages):

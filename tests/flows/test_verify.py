@@ -20,8 +20,15 @@ from configs.loading import load_settings
 from flows.compress import compress_archive
 from flows.verify import Verification, verify_archive
 from tasks.errors import ConfigError
+from tests.promises import VERIFY
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = [
+    pytest.mark.promise(
+        VERIFY,
+        "each kind of damage, planted",
+    ),
+    pytest.mark.usefixtures("prefect_api"),
+]
 
 Found = list[tuple[str, str]]
 

@@ -11,6 +11,7 @@ import pytest
 from model.network import ALPHA, BACKBONE, build_network, load_network, load_three_channels, weights_file
 from tasks.errors import ConfigError
 from tasks.tiles import CORE_PX, PATCH_MARGIN_PX
+from tests.promises import NO_CODE
 
 
 def patches(count: int, tiles: int = 2, seed: int = 0) -> np.ndarray:
@@ -93,6 +94,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         load_three_channels(three_channels(), tmp_path / "other.weights.h5")
 
 
+@pytest.mark.promise(NO_CODE, "a Keras file with a Lambda layer")
 def test_a_model_that_is_damaged_of_another_shape_or_carries_code_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.keras").write_bytes(b"not a zip")
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "other.keras")

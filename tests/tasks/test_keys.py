@@ -5,6 +5,12 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tasks.keys import output_key
+from tests.promises import NO_COLLISION
+
+pytestmark = pytest.mark.promise(
+    NO_COLLISION,
+    "any keys, by Hypothesis",
+)
 
 names = st.one_of(
     st.sampled_from(

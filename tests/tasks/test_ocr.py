@@ -119,13 +119,36 @@ def test_no_answer_in_time_is_an_error_and_never_means_no_text(page):
 
 
 def test_a_tesseract_that_crashes_is_an_error_with_a_reason(page, monkeypatch):
+    calls = []
+
     def crash(*_, **__):
-        raise pytesseract.TesseractError(-9, "killed")
+        calls.append(1)
+        raise pytesseract.TesseractError(-11, "segmentation fault")
 
     monkeypatch.setattr(ocr.pytesseract, "image_to_data", crash)
     with pytest.raises(PageError) as caught:
         read_words(page, 300, OcrSettings())
-    assert caught.value.reason == "ocr_failed"
+    assert (caught.value.reason, len(calls)) == ("ocr_failed", 1)  # it would crash again
+
+
+@pytest.mark.parametrize(("deaths", "reason"), [(1, None), (2, None), (3, "ocr_killed"), (9, "ocr_killed")])
+def test_a_tesseract_that_was_killed_is_asked_again_before_the_page_is_given_up(page, monkeypatch, deaths, reason):
+    real, calls = ocr.pytesseract.image_to_data, []
+
+    def killed(*arguments, **options):
+        calls.append(1)
+        if len(calls) <= deaths:
+            raise pytesseract.TesseractError(-9, "killed")
+        return real(*arguments, **options)
+
+    expected = read_words(page, 300, OcrSettings())
+    monkeypatch.setattr(ocr.pytesseract, "image_to_data", killed)
+    if reason is None:
+        assert read_words(page, 300, OcrSettings()) == expected
+    else:
+        with pytest.raises(PageError) as caught:
+            read_words(page, 300, OcrSettings())
+        assert (caught.value.reason, caught.value.failed, len(calls)) == (reason, False, 3)
 
 
 def test_a_language_that_is_not_installed_is_named():

@@ -1,0 +1,89 @@
+"""The ledger of promises: what the tests that break something tried, what survived, and what was lost.
+
+A test says which promise it holds Foliopress to by `@pytest.mark.promise(promise, fault)`; those with the same two
+share a row. Each of their cases counts as one fault that was tried; a test that tries many counts them itself, by the
+fixture `tally`. With `FOLIOPRESS_RELIABILITY` set to a file's name, the ledger is written there as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass
+class Tally:
+    """The figures of one row: faults tried and survived, what was lost through them, and reruns that were needed."""
+
+    promise: str
+    fault: str
+    test: str
+    tried: int = 0
+    survived: int = 0
+    lost: int = 0
+    reruns: int = 0
+
+    def add(self, losses: list[str], what: str = "") -> None:
+        """Count a fault and what was lost through it, in words; nothing means that it was survived."""
+        self.tried += 1
+        if losses:
+            self.lost += len(losses)
+            print(f"{what}: {losses[:20]}")
+        else:
+            self.survived += 1
+
+
+class Reliability:
+    """A pytest plugin that collects the tallies of a session."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str], Tally] = {}
+        self._counts_itself: set[str] = set()
+        self._begun = time.monotonic()
+
+    @pytest.fixture
+    def tally(self, request: pytest.FixtureRequest) -> Tally:
+        """The figures of this test's row, to be counted up by it."""
+        found = self._of(request.node)
+        assert found is not None, "a test that tallies has a promise"
+        self._counts_itself.add(request.node.nodeid)
+        return found
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+        report = yield
+        if report.skipped or not (report.when == "call" or report.failed):
+            return report
+        tally = self._of(item)
+        if tally is not None:
+            if item.nodeid not in self._counts_itself:
+                tally.add([] if report.passed else [item.nodeid], item.nodeid)
+            elif report.failed and not tally.lost:
+                tally.lost += 1
+        return report
+
+    def pytest_sessionfinish(self) -> None:
+        path = os.environ.get("FOLIOPRESS_RELIABILITY")
+        if path and self._tallies:
+            ledger = {
+                "minutes": round((time.monotonic() - self._begun) / 60, 1),
+                "cores": os.cpu_count(),
+                "rows": [asdict(tally) for tally in self._tallies.values()],
+            }
+            Path(path).write_text(json.dumps(ledger, indent=1) + "\n", encoding="utf-8")
+
+    def _of(self, item: pytest.Item) -> Tally | None:
+        mark = item.get_closest_marker("promise")
+        if mark is None:
+            return None
+        test = item.nodeid.partition("[")[0]
+        found = self._tallies.setdefault(mark.args, Tally(*mark.args, test))
+        if found.test != test:
+            found.test = test.partition("::")[0]  # several tests of one module share the row
+        return found
