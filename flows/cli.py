@@ -288,6 +288,10 @@ def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
     except KeyboardInterrupt:
         _end("interrupted; the same command goes on where this one stopped", INTERRUPTED)
     except Exception as error:
+        if type(error).__module__.startswith("httpx"):  # imported by Prefect, and only where it was needed
+            log.error("the Prefect API is unavailable", exc_info=error)
+            advice = "the same command goes on where this one stopped"
+            _end(f"the Prefect API gives no answer ({type(error).__name__}); {advice}. Log: {log_path}", BROKEN)
         log.critical("the run broke", exc_info=error)
         _end(f"the run broke: {type(error).__name__}: {error}. Log with details: {log_path}", BROKEN)
 

@@ -23,9 +23,9 @@ from tests.promises import EVERY_FILE_HAS_ROWS, MANY_AT_ONCE, NO_COLLISION
 from tests.reliability import Tally
 from tests.servers import S3Server
 from tests.torture.archives import pieces
-from tests.torture.conftest import IS_TORTURE, Undisturbed, scans_if_any
 from tests.torture.mutations import write_mutations
 from tests.torture.outcome import outcome_of
+from tests.torture.peace import IS_TORTURE, Undisturbed, scans_if_any
 from tests.torture.runs import Ended, Run, compress
 
 pytestmark = pytest.mark.timeout(7200)

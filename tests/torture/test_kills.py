@@ -19,9 +19,9 @@ from distributed import Client
 
 from tests.promises import NOTHING_LOST
 from tests.reliability import Tally
-from tests.torture.clusters import cluster
-from tests.torture.conftest import Undisturbed
+from tests.torture.clusters import cluster, prefect_server
 from tests.torture.outcome import outcome_of
+from tests.torture.peace import Undisturbed
 from tests.torture.runs import SMALL_SHARDS, Ended, Run, compress
 
 pytestmark = pytest.mark.timeout(7200)
@@ -120,6 +120,37 @@ def test_a_killed_tesseract(undisturbed: Undisturbed, trials: int, tmp_path: Pat
 @pytest.mark.promise(NOTHING_LOST, "the run's own Prefect API killed (SIGKILL)")
 def test_a_killed_prefect_api(undisturbed: Undisturbed, trials: int, tmp_path: Path, tally: Tally) -> None:
     kill_in_turn("api", 4, undisturbed, trials, tmp_path, tally)
+
+
+@pytest.mark.slow
+@pytest.mark.promise(NOTHING_LOST, "a Prefect server that serves others too killed (SIGKILL), for good")
+def test_a_killed_prefect_server(undisturbed: Undisturbed, trials: int, tmp_path: Path, tally: Tally) -> None:
+    for trial, moment in moments(7, max(1, trials // 5), undisturbed.seconds):
+        dest = tmp_path / f"server-{trial}"
+        with prefect_server(tmp_path) as server:
+            run = Run(
+                undisturbed.source,
+                dest,
+                *SMALL_SHARDS,
+                folder=tmp_path,
+                PREFECT_API_URL=server.url,
+                PREFECT_CLIENT_MAX_RETRIES="1",  # five, as Prefect has it, take three minutes
+            )
+            time.sleep(moment)
+            server.kill()
+            ended = run.wait()
+        if ended.returncode == 1:
+            assert "the Prefect API gives no answer" in ended.told
+            assert "Traceback" not in ended.told
+        check(
+            undisturbed,
+            tally,
+            ended,
+            dest,
+            lambda dest=dest: compress(undisturbed.source, dest, *SMALL_SHARDS, folder=tmp_path),
+            f"server killed after {moment:.2f} s",
+        )
+    assert (tally.survived, tally.lost) == (tally.tried, 0)
 
 
 @pytest.mark.slow

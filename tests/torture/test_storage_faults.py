@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from tasks.store import Store
 from tests.promises import RERUN_COMPLETES, WHOLE_OR_NOT
 from tests.reliability import Tally
 from tests.servers import CREDENTIALS, S3Server
-from tests.torture.conftest import IS_TORTURE, Undisturbed
 from tests.torture.outcome import Outcome, outcome_of
+from tests.torture.peace import IS_TORTURE, Undisturbed
 from tests.torture.proxy import (
     CLIENT_TIMEOUT_S,
     PASSING,
@@ -28,7 +29,7 @@ from tests.torture.proxy import (
     no_faults,
     some_faults,
 )
-from tests.torture.runs import SMALL_SHARDS, Ended, compress
+from tests.torture.runs import SMALL_SHARDS, Ended, Run, compress
 
 pytestmark = pytest.mark.timeout(7200)
 
@@ -229,7 +230,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def remount(disk: Path, option: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{option}", str(disk)], check=True)
+    assert remounted(disk, option)
+
+
+def remounted(disk: Path, option: str) -> bool:
+    """Change a mount; to read-only only while no file is being written there."""
+    mounting = ["mount", "-o", f"remount,{option}", str(disk)]
+    return subprocess.run(mounting, capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.slow
@@ -249,6 +256,33 @@ def test_a_disk_that_is_full(undisturbed: Undisturbed, small_disk: Path, tmp_pat
     tally.reruns += 1
     assert ended.returncode == undisturbed.exit_code, ended.told
     losses = undisturbed.outcome.differences(outcome_of(str(small_disk / "out")))
+    tally.lost += len(losses)
+    assert losses == []
+
+
+@pytest.mark.slow
+@pytest.mark.promise(RERUN_COMPLETES, "the disk of DEST becomes read-only in the middle of a run")
+def test_a_disk_that_becomes_read_only(
+    undisturbed: Undisturbed, small_disk: Path, tmp_path: Path, tally: Tally
+) -> None:
+    remount(small_disk, "size=20m")
+    dest = small_disk / "out"
+    run = Run(undisturbed.source, dest, *SMALL_SHARDS, folder=tmp_path)
+    while run.is_running:
+        if len(list(dest.glob("stats/pages/*.parquet"))) >= 2 and remounted(small_disk, "ro"):
+            break
+        time.sleep(0.01)
+    ended = run.wait()
+    assert ended.returncode in (1, 2)
+    assert "Read-only file system" in ended.told
+    assert "Traceback" not in ended.told
+    found = outcome_of(str(dest)).objects
+    tally.add([key for key in found if found[key] != undisturbed.outcome.objects.get(key)], "read-only")
+    remount(small_disk, "rw")
+    ended = compress(undisturbed.source, dest, *SMALL_SHARDS, folder=tmp_path)
+    tally.reruns += 1
+    assert ended.returncode == undisturbed.exit_code, ended.told
+    losses = undisturbed.outcome.differences(outcome_of(str(dest)))
     tally.lost += len(losses)
     assert losses == []
 
