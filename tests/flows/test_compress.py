@@ -310,7 +310,7 @@ def test_a_folder_that_cannot_be_read_shows_in_the_exit_code(
             raise PermissionError(errno.EACCES, "denied")
         return real(path)
 
-    monkeypatch.setattr("tasks.store.os.scandir", scandir)
+    monkeypatch.setattr("os.scandir", scandir)
     summary = compress(source)
     assert (summary.whole.pages, summary.whole.failed, summary.exit_code) == (1, 0, 3)
 

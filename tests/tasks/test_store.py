@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from configs.settings import StorageSettings
 from tasks import store as store_module
 from tasks.errors import ConfigError, StoreUnavailable
+from tasks.folder import TEMPORARY
 from tasks.store import ObjectArchived, Store
 from tests.servers import free_port
 
@@ -295,7 +296,7 @@ def test_nothing_half_written_is_ever_seen(tmp_path, monkeypatch):
 def test_a_file_that_a_killed_run_left_half_written_is_no_object_and_is_cleared_away_once_it_is_old(tmp_path):
     store = Store(str(tmp_path), PLAIN)
     store.write_bytes("pages/deep/a", b"1")
-    left = [tmp_path / place / f"{store_module._TEMPORARY}0123" for place in ("", "pages")]
+    left = [tmp_path / place / f"{TEMPORARY}0123" for place in ("", "pages")]
     for path in left:
         path.write_bytes(b"half")
     assert keys_of(store) == ["pages/deep/a"]
@@ -309,7 +310,7 @@ def test_a_file_that_a_killed_run_left_half_written_is_no_object_and_is_cleared_
 
 
 def test_what_is_being_written_lies_where_leftovers_are_looked_for(tmp_path, monkeypatch):
-    seen, temporary = [], f"**/{store_module._TEMPORARY}*"
+    seen, temporary = [], f"**/{TEMPORARY}*"
     monkeypatch.setattr(store_module.os, "fsync", lambda _: seen.extend(tmp_path.glob(temporary)))
     store = Store(str(tmp_path), PLAIN)
     store.write_bytes("pages/very/deep/a", b"1")

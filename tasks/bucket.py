@@ -1,0 +1,138 @@
+"""Bucket: objects on S3, each written by one PUT."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, BinaryIO
+
+import fsspec
+from fsspec.asyn import sync
+from pydantic import SecretStr
+
+from configs.settings import StorageSettings
+from tasks.errors import ConfigError
+from tasks.objects import PassOver, StoredObject, Tried, fault_of
+
+
+class S3Bucket:
+    """A bucket, or what lies under a prefix in it. Keys go to S3 as they are; s3fs would tidy them as paths."""
+
+    def __init__(self, path: str, storage: StorageSettings) -> None:
+        self.bucket, _, prefix = path.partition("/")
+        self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        endpoint_url = storage.endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
+        region = {"region_name": storage.region} if storage.region else {}
+        config: dict[str, object] = {
+            "connect_timeout": min(10.0, storage.timeout_s),
+            "read_timeout": storage.timeout_s,
+            "retries": {"max_attempts": 0},  # Store tries again by itself
+        }
+        if endpoint_url:  # older servers other than Amazon's refuse the checksums that botocore now adds unasked
+            config |= {
+                "request_checksum_calculation": "when_required",
+                "response_checksum_validation": "when_required",
+            }
+        self.fs = fsspec.filesystem(
+            "s3",
+            key=_secret(storage.access_key_id),
+            secret=_secret(storage.secret_access_key),
+            token=_secret(storage.session_token),
+            endpoint_url=endpoint_url,
+            client_kwargs=region,
+            config_kwargs=config,
+            use_listings_cache=False,
+            skip_instance_cache=True,
+        )
+        self.fs.retries = 1
+        self._with_each = _given(
+            ServerSideEncryption=storage.server_side_encryption, SSEKMSKeyId=storage.kms_key_id, ACL=storage.acl
+        )
+        self._with_outputs = _given(StorageClass=storage.storage_class)
+
+    def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:  # noqa: ARG002
+        more: dict[str, str] = {}
+        while True:
+            answer = tried(partial(self._call, "list_objects_v2", Prefix=self.prefix + prefix, **more))
+            for item in answer.get("Contents", []):
+                key = item["Key"].removeprefix(self.prefix)
+                if key and not (key.endswith("/") and item["Size"] == 0):  # what shops show as folders
+                    etag, modified = item["ETag"].strip('"'), item["LastModified"].isoformat()
+                    yield StoredObject(key, int(item["Size"]), modified, etag)
+            if not answer.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    def read(self, key: str) -> bytes:
+        return self.read_versioned(key)[0]
+
+    def read_versioned(self, key: str) -> tuple[bytes, str]:
+        answer = self._call("get_object", Key=self.prefix + key)
+        data: bytes = sync(self.fs.loop, answer["Body"].read)
+        if len(data) != int(answer["ContentLength"]):
+            raise ConnectionError(f"{len(data)} of {answer['ContentLength']} bytes came")
+        return data, str(answer["ETag"])
+
+    def write(self, key: str, data: bytes, is_output: bool = False) -> None:
+        self._put(key, data, **(self._with_outputs if is_output else {}))
+
+    def create(self, key: str, data: bytes) -> bool:
+        return self._put_if(key, data, lambda: not self.exists(key), IfNoneMatch="*")
+
+    def replace(self, key: str, version: str, data: bytes) -> bool:
+        return self._put_if(key, data, lambda: self.read_versioned(key)[1] == version, IfMatch=version)
+
+    def _put_if(self, key: str, data: bytes, holds: Callable[[], bool], **condition: str) -> bool:
+        try:
+            self._put(key, data, **condition)
+        except FileNotFoundError:  # nothing there to be replaced
+            return False
+        except OSError as error:
+            fault = fault_of(error)
+            if fault in ("PreconditionFailed", "ConditionalRequestConflict", "412"):
+                return False
+            if fault not in ("NotImplemented", "501"):
+                raise
+            if not holds():  # a server that knows no conditions: the best that can be done there
+                return False
+            self._put(key, data)
+        return True
+
+    def _put(self, key: str, data: bytes, **more: str) -> None:
+        self._call("put_object", Key=self.prefix + key, Body=data, **self._with_each, **more)
+
+    def clear_leftovers(self) -> None:
+        pass  # an object is one PUT, and what breaks off leaves nothing
+
+    def delete(self, key: str) -> None:
+        self._call("delete_object", Key=self.prefix + key)
+
+    def exists(self, key: str) -> bool:
+        try:
+            self._call("head_object", Key=self.prefix + key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def open_input(self, key: str) -> BinaryIO:
+        return io.BytesIO(self.read(key))
+
+    def _call(self, method: str, **arguments: object) -> Any:
+        try:
+            return self.fs.call_s3(method, Bucket=self.bucket, **arguments)
+        except ValueError as error:
+            raise ConfigError(f"s3://{self.bucket}: {error}") from error  # e.g. an endpoint that is no URL
+        except FileNotFoundError as error:
+            if fault_of(error) == "NoSuchBucket":
+                raise ConfigError(f"s3://{self.bucket}: the bucket does not exist (NoSuchBucket)") from error
+            raise
+
+
+def _given(**options: str | None) -> dict[str, str]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None

@@ -1,0 +1,283 @@
+"""Folder: objects on a disk. What is being written is no object until it is whole."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import re
+import stat
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from tasks.errors import ConfigError, StoreUnavailable
+from tasks.objects import PassOver, StoredObject, Tried
+
+log = logging.getLogger(__name__)
+
+TEMPORARY = ".foliopress-"
+"""How a local file's name begins while it is being written; such a file is no object."""
+_LEFTOVER_AGE_S = 300.0
+"""A file that is still being written is not as old; one that a killed process left is."""
+
+_PAGE_NAME = re.compile(r"[0-9]{4,}\.[a-z0-9]+")
+"""How the pages of a many-page document are named."""
+
+# POSIX names need not be UTF-8. Their odd bytes become private code points, which Parquet and S3 can hold; where a name
+# has these code points itself, its bytes are written so. Thus no two names become the same key.
+_ODD_BYTES: dict[int, str] = {0xDC00 + byte: chr(0xF700 + byte) for byte in range(0x80, 0x100)} | {
+    point: "".join(chr(0xF700 + byte) for byte in chr(point).encode()) for point in range(0xF780, 0xF800)
+}
+_ODD_BYTES_BACK = {0xF700 + byte: 0xDC00 + byte for byte in range(0x80, 0x100)}
+
+
+class LocalFolder:
+    """A folder on a disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.abspath(root.expanduser()))
+
+    def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:
+        if not self.root.is_dir():
+            raise ConfigError(f"there is no folder {self.root}")
+        opened = tried(partial(self._keys_in, ""))
+        if opened is None:
+            raise ConfigError(f"the folder {self.root} must not be read: permission denied")
+        above = [_identity(self.root)]
+        pending = [iter(opened)]
+        while pending:
+            key = next(pending[-1], None)
+            if key is None:
+                pending.pop()
+                above.pop()
+            elif not key.endswith("/"):
+                if key.startswith(prefix) and (found := self._object(key)) is not None:
+                    yield found
+            elif key.startswith(prefix) or prefix.startswith(key):
+                identity = _identity(self._path(key[:-1]))
+                if identity in above:
+                    continue  # a link back to a folder that this one lies in
+                opened = tried(partial(self._keys_in, key))
+                if opened is None:
+                    pass_over(key)
+                else:
+                    pending.append(iter(opened))
+                    above.append(identity)
+
+    def _keys_in(self, base: str) -> list[str] | None:
+        """Return the keys in a folder in their order, those of folders ending in `/`; None if it must not be read."""
+        try:
+            with os.scandir(self._path(base[:-1]) if base else self.root) as entries:
+                names = [
+                    entry.name.translate(_ODD_BYTES) + ("/" if _is_folder(entry) else "")
+                    for entry in entries
+                    if not entry.name.startswith(TEMPORARY)
+                ]
+        except (FileNotFoundError, NotADirectoryError):
+            return []  # deleted since the folder above was read
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP):
+                return None
+            raise
+        return [base + name for name in sorted(names)]  # without surrogates, letters sort as their UTF-8 does
+
+    def _object(self, key: str) -> StoredObject | None:
+        path = self._path(key)
+        try:
+            status = path.stat()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not path.is_symlink():
+                return None  # deleted since the folder was read
+            return StoredObject(key, 0, "", "unreadable")  # whoever reads it learns why
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return StoredObject(key, status.st_size, str(status.st_mtime_ns))
+
+    def read(self, key: str) -> bytes:
+        with self.open_input(key) as file:
+            return file.read()
+
+    def read_versioned(self, key: str) -> tuple[bytes, str]:
+        with self.open_input(key) as file:
+            return file.read(), _file_version(file.fileno())
+
+    def open_input(self, key: str) -> BinaryIO:
+        try:
+            # without O_NONBLOCK a pipe that took the file's place would be waited for
+            handle = os.open(self._path(key), os.O_RDONLY | os.O_NONBLOCK)
+        except NotADirectoryError as error:
+            raise FileNotFoundError(error.errno, f"no such object: {key!r}") from error
+        file = os.fdopen(handle, "rb")
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            file.close()
+            raise FileNotFoundError(errno.ENOENT, f"not a file: {key!r}")
+        return file
+
+    def write(self, key: str, data: bytes, is_output: bool = False) -> None:  # noqa: ARG002 - a disk has no classes
+        path = self._path(key)
+        if _PAGE_NAME.fullmatch(path.name) and path.parent != self.root and path.parent.is_file():
+            path.parent.unlink()  # the document was kept whole before, and has pages now
+        with _TemporaryFile(self._top_folder(path), data) as temporary:
+            if path.is_dir():
+                self._clear_pages(path)
+            self._put(temporary, path, os.replace)
+
+    @staticmethod
+    def _put(temporary: Path, path: Path, move: Callable[[Path, Path], None]) -> None:
+        """Move or link a temporary file to its place, making the folders above."""
+        for _ in range(100):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                return move(temporary, path)
+            except FileNotFoundError:
+                if not temporary.exists():
+                    raise
+                # another thread removed the folder as empty between the two calls
+        raise StoreUnavailable(f"the folder {path.parent} disappears as often as it is made")
+
+    def _top_folder(self, path: Path) -> Path:
+        """Return `pages`, `stats` or `runs`: what is left half-written lies there, not deeper."""
+        parts = path.relative_to(self.root).parts
+        return self.root / parts[0] if len(parts) > 1 else self.root
+
+    def _clear_pages(self, folder: Path) -> None:
+        """Remove the folder of a document that has pages no more; never anything else."""
+        entries = list(folder.iterdir())
+        if not all(_PAGE_NAME.fullmatch(entry.name) and entry.is_file() for entry in entries):
+            raise ConfigError(f"{folder} stands in the way: a folder with other things than a document's pages")
+        for entry in entries:
+            entry.unlink(missing_ok=True)
+        folder.rmdir()
+
+    def create(self, key: str, data: bytes) -> bool:
+        path = self._path(key)
+        with _TemporaryFile(self._top_folder(path), data) as temporary:
+            try:
+                self._put(temporary, path, os.link)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+                    raise
+                return self._create_without_links(path, data)
+        return True
+
+    @staticmethod
+    def _create_without_links(path: Path, data: bytes) -> bool:
+        try:
+            with path.open("xb") as file:
+                file.write(data)
+        except FileExistsError:
+            return False
+        return True
+
+    def replace(self, key: str, version: str, data: bytes) -> bool:
+        if not self.root.is_dir():
+            return False
+        with _locked(self.root):
+            try:
+                _, found = self.read_versioned(key)
+            except FileNotFoundError:
+                return False
+            if found != version:
+                return False
+            self.write(key, data)
+        return True
+
+    def clear_leftovers(self) -> None:
+        if not self.root.is_dir():
+            return
+        folders = [self.root, *(entry for entry in self.root.iterdir() if entry.is_dir())]
+        for folder in folders:
+            for path in folder.glob(f"{TEMPORARY}*"):
+                with suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > _LEFTOVER_AGE_S:
+                        log.info("%s was left half-written; deleted", path)
+                        path.unlink()
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        try:
+            path.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:
+            if not path.is_dir():
+                raise
+            return
+        for folder in path.parents:
+            if folder == self.root or folder.parent == self.root:
+                return
+            try:
+                folder.rmdir()  # an object store has no empty folders either
+            except OSError:
+                return
+
+    def exists(self, key: str) -> bool:
+        return self._path(key).is_file()
+
+    def _path(self, key: str) -> Path:
+        if {"", ".", ".."} & set(key.split("/")):
+            raise ValueError(f"{key!r} is no place in a folder")
+        return self.root / key.translate(_ODD_BYTES_BACK)
+
+
+class _TemporaryFile:
+    """A file in a folder of its disk, gone when the block ends unless it was moved."""
+
+    def __init__(self, folder: Path, data: bytes) -> None:
+        self._path = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
+        self._data = data
+
+    def __enter__(self) -> Path:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._path.open("xb") as file:
+                file.write(self._data)
+                file.flush()
+                os.fsync(file.fileno())  # a commit mark must not outlive a power cut that its bytes do not
+        except BaseException:
+            self._path.unlink(missing_ok=True)
+            raise
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes of this machine out of a block; a file system without locks keeps nobody out."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _file_version(handle: int) -> str:
+    status = os.fstat(handle)
+    return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        status = folder.stat()
+    except OSError:
+        return (-1, -1)
+    return (status.st_dev, status.st_ino)
