@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 BROKEN, WRONG_SETTINGS, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
 
+_Profile = Annotated[
+    str, typer.Option(help="access, compatible, preservation, smallest, or a YAML file.", metavar="NAME|FILE")
+]
 _Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Change one setting, e.g. encode.quality=35.", metavar="KEY=VALUE")
 ]
@@ -67,9 +71,7 @@ def main(
 def compress(
     source: Annotated[str, typer.Argument(help="Path or URL of the scans (file, s3, …); never written to.")],
     dest: Annotated[str, typer.Argument(help="Path or URL of the output.")],
-    profile: Annotated[
-        str, typer.Option(help="access, compatible, preservation, smallest, or a YAML file.", metavar="NAME|FILE")
-    ] = "access",
+    profile: _Profile = "access",
     overrides: _Overrides = None,
     include: Annotated[list[str] | None, typer.Option(help="Only documents that match.", metavar="GLOB")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="No documents that match.", metavar="GLOB")] = None,
@@ -150,6 +152,61 @@ def verify(
         else:
             print(found.as_text())
         raise typer.Exit(0 if found.is_sound else SOME_FAILED)
+
+
+@app.command()
+def estimate(
+    source: Annotated[str, typer.Argument(help="Path or URL of the scans (file, s3, …); never written to.")],
+    profile: _Profile = "access",
+    overrides: _Overrides = None,
+    include: Annotated[list[str] | None, typer.Option(help="Only documents that match.", metavar="GLOB")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="No documents that match.", metavar="GLOB")] = None,
+    documents: Annotated[int, typer.Option("--sample", min=1, help="Documents to try, about.", metavar="N")] = 100,
+    seed: Annotated[int, typer.Option(help="The same seed tries the same documents.")] = 0,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="Cores to work the hours out for; else this machine's.")
+    ] = None,
+    price: Annotated[float, typer.Option(min=0, help="Of storage, per GB and month, in any currency.")] = 0.023,
+    scheduler: _Scheduler = None,
+    workers: _Workers = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    log_file: _LogFile = None,
+) -> None:
+    """Work out what compressing SOURCE would save and take, from a sample of it; nothing is kept.
+
+    Each figure stands with the interval that holds the truth for 90 % of all samples.
+    """
+    options: dict[str, object] = {
+        "scan.include": include or None,
+        "scan.exclude": exclude or None,
+        "cluster.scheduler": scheduler,
+        "cluster.workers": workers,
+    }
+    with _no_traceback(log_file) as (run_id, log_path):
+        settings = load_settings(profile, overrides or (), options)
+        from flows.temporary_api import PrefectApi
+
+        _say(f"estimate {run_id} starts; log: {log_path}")
+        with PrefectApi(log_path) as api, api.connected():
+            from prefect.utilities.annotations import quote
+
+            from flows.estimate import estimate_archive
+            from flows.logs import log_to_file
+
+            log_to_file(log_path)  # once more: Prefect brings its own
+            found = estimate_archive(
+                source,
+                quote(settings),  # type: ignore[call-overload]
+                sample=documents,
+                seed=seed,
+                cores=cores or os.cpu_count() or 1,
+                price_per_gb_month=price,
+                log_file=str(log_path),
+            )
+        if as_json:
+            _print_json(found.as_dict())
+        else:
+            print(found.as_text())
 
 
 @app.command()

@@ -50,36 +50,17 @@ def compress_shard(shard: Shard, run: Run) -> None:
     run.compress(shard)
 
 
-@flow(
-    flow_run_name="{source} with {settings.profile}",
-    task_runner=ThreadPoolTaskRunner(max_workers=_MOST_SHARDS_AT_ONCE),  # type: ignore[arg-type]
-    persist_result=False,
-    validate_parameters=False,
-)
-def compress_archive(
+def compress_documents(
     source: str,
     dest: str,
-    settings: Settings = Settings(),  # noqa: B008 - frozen
+    settings: Settings,
+    *,
     retry_failed: bool = False,
     overwrite: bool = False,
     run_id: str | None = None,
     log_file: str | None = None,
 ) -> RunSummary:
-    """Compress all documents of SOURCE into DEST, passing over the shards that earlier runs have finished.
-
-    Args:
-        source: Path or URL of the scans; never written to.
-        dest: Path or URL of the output.
-        settings: What to do and where.
-        retry_failed: Do shards with failed pages again.
-        overwrite: Replace pages that other settings, another model or scorer made.
-        run_id: Name of the run; a new one without it.
-        log_file: Where the workers of a local cluster write their log.
-
-    Raises:
-        ConfigError: Before the first page, if something about the settings or places is wrong.
-        ShardsFailed: At the end, if shards could not be finished.
-    """
+    """Do the work of `compress_archive`; to be called inside a flow whose task runner has threads for the shards."""
     with (
         open_run(
             source,
@@ -107,3 +88,42 @@ def compress_archive(
     if failed:
         raise ShardsFailed(f"{len(failed)} of {len(futures)} shards failed; the same command repeats them", summary)
     return summary
+
+
+SHARD_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=_MOST_SHARDS_AT_ONCE)
+"""Threads for the shards of a run; each waits for the Dask cluster most of the time."""
+
+
+@flow(
+    flow_run_name="{source} with {settings.profile}",
+    task_runner=SHARD_RUNNER,  # type: ignore[arg-type]
+    persist_result=False,
+    validate_parameters=False,
+)
+def compress_archive(
+    source: str,
+    dest: str,
+    settings: Settings = Settings(),  # noqa: B008 - frozen
+    retry_failed: bool = False,
+    overwrite: bool = False,
+    run_id: str | None = None,
+    log_file: str | None = None,
+) -> RunSummary:
+    """Compress all documents of SOURCE into DEST, passing over the shards that earlier runs have finished.
+
+    Args:
+        source: Path or URL of the scans; never written to.
+        dest: Path or URL of the output.
+        settings: What to do and where.
+        retry_failed: Do shards with failed pages again.
+        overwrite: Replace pages that other settings, another model or scorer made.
+        run_id: Name of the run; a new one without it.
+        log_file: Where the workers of a local cluster write their log.
+
+    Raises:
+        ConfigError: Before the first page, if something about the settings or places is wrong.
+        ShardsFailed: At the end, if shards could not be finished.
+    """
+    return compress_documents(
+        source, dest, settings, retry_failed=retry_failed, overwrite=overwrite, run_id=run_id, log_file=log_file
+    )

@@ -1,0 +1,169 @@
+"""Estimate as a Prefect flow: a stratified sample goes through the real pipeline and speaks for the whole archive."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from configs.settings import Settings
+from flows.compress import SHARD_RUNNER, compress_documents
+from flows.progress import megabytes
+from tasks.errors import ConfigError
+from tasks.sampling import Share, Total, draw, total
+from tasks.scan import ScanCounts, list_documents
+from tasks.statistics import live_rows
+from tasks.store import Store
+
+_COLUMNS = (
+    *("document_key", "status", "reason", "output_bytes"),
+    *("seconds_read", "seconds_ocr", "seconds_score", "seconds_encode", "seconds_check", "seconds_reread"),
+    "seconds_store",
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What compressing an archive would give and take; a `Total` has an interval that holds it in 90 % of samples."""
+
+    source: str
+    profile: str
+    documents: int
+    source_bytes: int
+    sampled_documents: int
+    sampled_bytes: int
+    output_bytes: Total
+    pages: Total
+    core_seconds: Total
+    cores: int
+    price_per_gb_month: float
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Why sampled pages would be kept or fail, and how many of them."""
+
+    @property
+    def saved_fraction(self) -> float:
+        """Share of the bytes that would be saved."""
+        return 1.0 - self.output_bytes.value / self.source_bytes
+
+    @property
+    def hours(self) -> Total:
+        """Hours on so many cores, all of them busy."""
+        per_hour = 3600.0 * self.cores
+        found = self.core_seconds
+        return Total(found.value / per_hour, found.low / per_hour, found.high / per_hour)
+
+    @property
+    def saved_per_month(self) -> float:
+        """Price of the storage that would be saved, a month."""
+        return (self.source_bytes - self.output_bytes.value) / 1e9 * self.price_per_gb_month
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        worked_out = {
+            "saved_fraction": self.saved_fraction,
+            "hours": dataclasses.asdict(self.hours),
+            "saved_per_month": self.saved_per_month,
+        }
+        return dataclasses.asdict(self) | worked_out
+
+    def as_text(self) -> str:
+        """Return it for a reader."""
+        out, hours = self.output_bytes, self.hours
+        lines = [
+            f"{self.documents} documents, {megabytes(self.source_bytes)}; a sample of {self.sampled_documents} "
+            f"({megabytes(self.sampled_bytes)}) went through the pipeline with {self.profile}",
+            f"would become {megabytes(round(out.value))} (90 % interval {megabytes(round(out.low))} to "
+            f"{megabytes(round(out.high))}): {100 * self.saved_fraction:.0f} % saved",
+            f"would take {hours.value:.2g} hours ({hours.low:.2g} to {hours.high:.2g}) on {self.cores} cores like "
+            f"these; about {self.pages.value:.0f} pages",
+            f"would save {self.saved_per_month:.2f} a month at {self.price_per_gb_month:g} per GB",
+        ]
+        lines += [f"  {count} x {reason} in the sample" for reason, count in sorted(self.reasons.items())]
+        return "\n".join(lines)
+
+
+@flow(
+    flow_run_name="estimate {source}",
+    task_runner=SHARD_RUNNER,  # type: ignore[arg-type]
+    persist_result=False,
+    validate_parameters=False,
+)
+def estimate_archive(
+    source: str,
+    settings: Settings,
+    *,
+    sample: int = 100,
+    seed: int = 0,
+    cores: int = 1,
+    price_per_gb_month: float = 0.023,
+    log_file: str | None = None,
+) -> Estimate:
+    """Work out what compressing SOURCE would give and take, from a sample of its documents.
+
+    Args:
+        source: Path or URL of the scans; never written to.
+        settings: What to do and where.
+        sample: About how many documents to take.
+        seed: The same seed takes the same documents.
+        cores: For how many cores to work out the hours.
+        price_per_gb_month: Of storage, in any currency.
+        log_file: Where the workers of a local cluster write their log.
+
+    Raises:
+        ConfigError: If something about the settings or SOURCE is wrong, or there is nothing to sample.
+    """
+    documents = list_documents(Store(source, settings.storage), settings.scan, ScanCounts())
+    shares = draw(documents, sample, seed)
+    if not shares:
+        raise ConfigError(f"{source} holds no documents that are not empty; there is nothing to estimate")
+    with tempfile.TemporaryDirectory(prefix="foliopress-estimate-") as folder:
+        keys = Path(folder) / "keys.txt"
+        sampled = [document for share in shares for document in share.documents]
+        keys.write_text("\n".join(document.key for document in sampled), encoding="utf-8", errors="surrogatepass")
+        scan = settings.scan.model_copy(update={"keys_file": str(keys)})
+        dest = str(Path(folder) / "out")
+        compress_documents(source, dest, settings.model_copy(update={"scan": scan}), log_file=log_file)
+        rows = list(live_rows(Store(dest, settings.storage), "pages", _COLUMNS))
+    return _estimate(source, settings, shares, rows, cores, price_per_gb_month)
+
+
+def _estimate(
+    source: str,
+    settings: Settings,
+    shares: Sequence[Share],
+    rows: Sequence[dict[str, Any]],
+    cores: int,
+    price_per_gb_month: float,
+) -> Estimate:
+    output_bytes: Counter[str] = Counter()
+    pages: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
+    for row in rows:
+        key = str(row["document_key"])
+        output_bytes[key] += row["output_bytes"]
+        pages[key] += 1
+        seconds[key] += sum(row[name] or 0.0 for name in _COLUMNS if name.startswith("seconds_"))  # type: ignore[assignment]
+    sampled = [document for share in shares for document in share.documents if document.key in pages]
+    return Estimate(
+        source=source,
+        profile=settings.profile,
+        documents=sum(share.n_documents for share in shares),
+        source_bytes=sum(share.size_bytes for share in shares),
+        sampled_documents=len(sampled),
+        sampled_bytes=sum(document.size_bytes for document in sampled),
+        output_bytes=total(shares, output_bytes),
+        pages=total(shares, pages, by_bytes=False),
+        core_seconds=total(shares, seconds),
+        cores=cores,
+        price_per_gb_month=price_per_gb_month,
+        reasons=dict(Counter(str(row["reason"]) for row in rows if row["reason"])),
+    )

@@ -1,0 +1,88 @@
+"""The estimate: a sample through the real pipeline, and what it says of the whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from distributed import LocalCluster
+from prefect.utilities.annotations import quote
+
+from configs.loading import load_settings
+from flows.compress import compress_archive
+from flows.estimate import Estimate, estimate_archive
+from tasks.errors import ConfigError
+from tasks.sampling import Total
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+Archive = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+        yield cluster.scheduler_address
+
+
+def test_a_sample_of_all_is_the_truth_and_nothing_is_left_behind(
+    archive: Archive, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = archive(*[f"box {number % 2}/p{number}.jpg" for number in range(8)])
+    (source / "broken.jpg").write_bytes(b"broken")
+    (source / "empty.jpg").write_bytes(b"")
+    settings = load_settings("access", [f"cluster.scheduler={scheduler}"])
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    found = estimate_archive(str(source), quote(settings), sample=100, cores=4, price_per_gb_month=1e9)
+    whole = compress_archive(str(source), str(tmp_path / "out"), quote(settings)).whole
+    assert found.output_bytes == Total(*[pytest.approx(whole.output_bytes)] * 3)
+    assert (found.documents, found.sampled_documents, found.source_bytes) == (9, 9, whole.source_bytes)
+    assert found.pages.value == pytest.approx(9)
+    assert found.reasons == {"unreadable": 1}
+    assert found.hours.value == pytest.approx(found.core_seconds.value / 3600 / 4)
+    assert found.saved_per_month == pytest.approx(whole.source_bytes - whole.output_bytes)
+    assert not [path for path in (tmp_path / "temporary").iterdir() if "estimate" in path.name]
+    assert json.loads(json.dumps(found.as_dict()))["saved_fraction"] == found.saved_fraction
+
+
+def test_part_of_an_archive_speaks_for_all_of_it(archive: Archive, scheduler: str) -> None:
+    source = archive(*[f"p{number:02d}.jpg" for number in range(30)])
+    settings = load_settings("access", [f"cluster.scheduler={scheduler}"])
+    found = estimate_archive(str(source), quote(settings), sample=10)
+    assert 8 <= found.sampled_documents <= 14
+    assert found.documents == 30
+    assert found.output_bytes.low < found.output_bytes.value < found.output_bytes.high
+    assert found.output_bytes.high - found.output_bytes.low < 0.2 * found.output_bytes.value  # the pages are alike
+
+
+def test_nothing_to_sample_is_a_wrong_setting(archive: Archive, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ConfigError, match="nothing to estimate"):
+        estimate_archive(str(tmp_path / "none"), quote(load_settings()))
+
+
+def test_the_text_says_the_figures_and_how_sure_they_are() -> None:
+    found = Estimate(
+        source="scans",
+        profile="access",
+        documents=1000,
+        source_bytes=2_000_000_000,
+        sampled_documents=50,
+        sampled_bytes=100_000_000,
+        output_bytes=Total(2e8, 1.5e8, 2.5e8),
+        pages=Total(1000, 1000, 1000),
+        core_seconds=Total(7200, 3600, 10_800),
+        cores=2,
+        price_per_gb_month=0.02,
+        reasons={"no_gain": 3},
+    )
+    text = found.as_text()
+    assert "2.0 GB; a sample of 50 (100.0 MB)" in text
+    assert "200.0 MB (90 % interval 150.0 MB to 250.0 MB): 90 % saved" in text
+    assert "1 hours (0.5 to 1.5) on 2 cores" in text
+    assert "0.04 a month at 0.02 per GB" in text
+    assert "3 x no_gain" in text
