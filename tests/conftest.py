@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from PIL import Image, ImageDraw, ImageFont
 
 from tests.reliability import Reliability
 from tests.servers import S3Server, s3_server_process
@@ -64,3 +66,20 @@ def scans() -> Path:
     if not (root / "manifest.csv").is_file():
         pytest.skip(f"no real scans: {root} holds no manifest.csv; FOLIOPRESS_DATA names their folder")
     return root
+
+
+@pytest.fixture(scope="session")
+def draw_page() -> Callable[[str], Image.Image]:
+    """Draw a small page at 100 dpi that looks scanned: toned paper with grain and a few lines of print."""
+
+    def draw(text: str) -> Image.Image:
+        grain = np.random.default_rng(len(text)).normal(225, 6, (360, 480, 3)) - (0, 4, 16)
+        image = Image.fromarray(np.clip(grain, 0, 255).astype(np.uint8))
+        pen = ImageDraw.Draw(image)
+        for number in range(4):
+            pen.text(
+                (40, 50 + 50 * number), f"{text} line {number + 1}", fill=(30, 30, 40), font=ImageFont.load_default(24)
+            )
+        return image
+
+    return draw

@@ -1,4 +1,4 @@
-"""Servers that tests talk to: an S3 server in a process of its own, on loopback."""
+"""Servers that tests talk to: an S3 server and a Prefect server in processes of their own, on loopback."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import botocore.session
+import psutil
 
 _LONGEST_START_S = 60.0
 
@@ -73,6 +75,41 @@ def s3_server_process() -> Iterator[S3Server]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(10)
+
+
+class PrefectServer:
+    """A Prefect server in a process of its own, on a free port of loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}/api"
+        environment = {**os.environ, "PREFECT_HOME": str(folder / f"prefect-{port}"), "PREFECT_API_URL": self.url}
+        with (folder / f"prefect-{port}.txt").open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+                env=environment | {"PREFECT_SERVER_API_PORT": str(port), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
+                stdout=output,
+                stderr=output,
+            )
+        wait_for_port(port, self._process)
+
+    def kill(self) -> None:
+        """End it and all its processes without warning."""
+        if self._process.poll() is None:
+            for process in [*psutil.Process(self._process.pid).children(recursive=True), self._process]:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def prefect_server_process(folder: Path) -> Iterator[PrefectServer]:
+    """Run a Prefect server while the block lasts."""
+    running = PrefectServer(folder)
+    try:
+        yield running
+    finally:
+        running.kill()
 
 
 def free_port() -> int:

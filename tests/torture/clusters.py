@@ -1,4 +1,4 @@
-"""A Dask scheduler with its workers, and a Prefect server, as processes of their own, as an operator runs them."""
+"""A Dask scheduler and its workers as processes of their own, as an operator runs them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -69,38 +69,3 @@ def cluster(folder: Path, memory_limit: str = "2GiB") -> Iterator[Cluster]:
         yield running
     finally:
         running.stop()
-
-
-class PrefectServer:
-    """A Prefect server on loopback."""
-
-    def __init__(self, folder: Path) -> None:
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}/api"
-        environment = {**os.environ, "PREFECT_HOME": str(folder / f"prefect-{port}"), "PREFECT_API_URL": self.url}
-        with (folder / f"prefect-{port}.txt").open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-                env=environment | {"PREFECT_SERVER_API_PORT": str(port), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
-                stdout=output,
-                stderr=output,
-            )
-        wait_for_port(port, self._process)
-
-    def kill(self) -> None:
-        """End it and all its processes without warning."""
-        if self._process.poll() is None:
-            for process in [*psutil.Process(self._process.pid).children(recursive=True), self._process]:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            self._process.wait()
-
-
-@contextmanager
-def prefect_server(folder: Path) -> Iterator[PrefectServer]:
-    """Run a Prefect server while the block lasts."""
-    running = PrefectServer(folder)
-    try:
-        yield running
-    finally:
-        running.kill()

@@ -19,7 +19,8 @@ from distributed import Client
 
 from tests.promises import NOTHING_LOST
 from tests.reliability import Tally
-from tests.torture.clusters import cluster, prefect_server
+from tests.servers import prefect_server_process
+from tests.torture.clusters import cluster
 from tests.torture.outcome import outcome_of
 from tests.torture.peace import Undisturbed
 from tests.torture.runs import SMALL_SHARDS, Ended, Run, compress
@@ -37,8 +38,19 @@ def moments(seed: int, trials: int, seconds: float, first: float = 0.0) -> Itera
         yield trial, first + float(chance.random()) * (_LAST_MOMENT * seconds - first)
 
 
+def in_peace(source: Path, dest: Path) -> Ended:
+    """Give the command once more, and let it be."""
+    return compress(source, dest, *SMALL_SHARDS, folder=dest.parent)
+
+
+def on_a_fresh_cluster(source: Path, dest: Path) -> Ended:
+    """Give the command once more, with another scheduler and its workers."""
+    with cluster(dest.parent) as fresh:
+        return compress(source, dest, *SMALL_SHARDS, "--scheduler", fresh.address, folder=dest.parent)
+
+
 def check(
-    undisturbed: Undisturbed, tally: Tally, ended: Ended, dest: Path, again: Callable[[], Ended], what: str
+    undisturbed: Undisturbed, tally: Tally, ended: Ended, dest: Path, again: Callable[[Path, Path], Ended], what: str
 ) -> None:
     """Look at what a kill left, run again unless all was done, and count what is not as it would have been."""
     found = outcome_of(str(dest)) if (dest / "stats").exists() else None
@@ -49,7 +61,7 @@ def check(
         if whole.get(key) != digest
     ]
     if ended.returncode != undisturbed.exit_code or found is None or undisturbed.outcome.differences(found):
-        ended = again()
+        ended = again(undisturbed.source, dest)
         if ended.returncode != undisturbed.exit_code:
             losses.append(f"the rerun ended with {ended.returncode}: {ended.told[-1000:]}")
         found = outcome_of(str(dest))
@@ -66,14 +78,7 @@ def kill_in_turn(kind: str, seed: int, undisturbed: Undisturbed, trials: int, tm
         if kind == "driver":
             _, orphans = psutil.wait_procs(others, _ORPHANS_END_WITHIN_S)
             assert not orphans, "workers outlive their driver"
-        check(
-            undisturbed,
-            tally,
-            ended,
-            dest,
-            lambda dest=dest: compress(undisturbed.source, dest, *SMALL_SHARDS, folder=tmp_path),
-            f"{kind} killed after {moment:.2f} s",
-        )
+        check(undisturbed, tally, ended, dest, in_peace, f"{kind} killed after {moment:.2f} s")
     assert (tally.tried, tally.survived, tally.lost) == (trials, trials, 0)
 
 
@@ -127,7 +132,7 @@ def test_a_killed_prefect_api(undisturbed: Undisturbed, trials: int, tmp_path: P
 def test_a_killed_prefect_server(undisturbed: Undisturbed, trials: int, tmp_path: Path, tally: Tally) -> None:
     for trial, moment in moments(7, max(1, trials // 5), undisturbed.seconds):
         dest = tmp_path / f"server-{trial}"
-        with prefect_server(tmp_path) as server:
+        with prefect_server_process(tmp_path) as server:
             run = Run(
                 undisturbed.source,
                 dest,
@@ -142,14 +147,7 @@ def test_a_killed_prefect_server(undisturbed: Undisturbed, trials: int, tmp_path
         if ended.returncode == 1:
             assert "the Prefect API gives no answer" in ended.told
             assert "Traceback" not in ended.told
-        check(
-            undisturbed,
-            tally,
-            ended,
-            dest,
-            lambda dest=dest: compress(undisturbed.source, dest, *SMALL_SHARDS, folder=tmp_path),
-            f"server killed after {moment:.2f} s",
-        )
+        check(undisturbed, tally, ended, dest, in_peace, f"server killed after {moment:.2f} s")
     assert (tally.survived, tally.lost) == (tally.tried, 0)
 
 
@@ -158,18 +156,13 @@ def test_a_killed_prefect_server(undisturbed: Undisturbed, trials: int, tmp_path
 def test_a_killed_scheduler(undisturbed: Undisturbed, trials: int, tmp_path: Path, tally: Tally) -> None:
     for trial, moment in moments(5, trials, undisturbed.seconds):
         dest = tmp_path / f"scheduler-{trial}"
-
-        def once_more(dest: Path = dest) -> Ended:
-            with cluster(tmp_path) as fresh:
-                return compress(undisturbed.source, dest, *SMALL_SHARDS, "--scheduler", fresh.address, folder=tmp_path)
-
         with cluster(tmp_path) as running:
             run = Run(undisturbed.source, dest, *SMALL_SHARDS, "--scheduler", running.address, folder=tmp_path)
             time.sleep(moment)
             running.scheduler.kill()
             ended = run.wait()
         assert "Traceback" not in ended.told
-        check(undisturbed, tally, ended, dest, once_more, f"scheduler killed after {moment:.2f} s")
+        check(undisturbed, tally, ended, dest, on_a_fresh_cluster, f"scheduler killed after {moment:.2f} s")
     assert (tally.tried, tally.survived, tally.lost) == (trials, trials, 0)
 
 
@@ -178,23 +171,16 @@ def test_a_worker_beyond_its_memory_limit(undisturbed: Undisturbed, trials: int,
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
     for trial, moment in moments(6, trials, undisturbed.seconds, first=0.3 * undisturbed.seconds):
         dest = tmp_path / f"memory-{trial}"
-
-        def once_more(dest: Path = dest) -> Ended:
-            with cluster(tmp_path) as fresh:
-                return compress(undisturbed.source, dest, "--scheduler", fresh.address, *SMALL_SHARDS, folder=tmp_path)
-
         with cluster(tmp_path, memory_limit="700MiB") as running:
             run = Run(undisturbed.source, dest, *SMALL_SHARDS, "--scheduler", running.address, folder=tmp_path)
             time.sleep(moment)
             with Client(running.address, set_as_default=False) as client:
                 before = client.run(os.getpid)
                 victim = sorted(before)[trial % len(before)]
-                client.submit(hog_memory, workers=[victim], allow_other_workers=False, pure=False).add_done_callback(
-                    print
-                )
+                client.run(hog_memory, workers=[victim], wait=False)
                 assert gone(before[victim]), "the nanny let a worker have more memory than it may"
             ended = run.wait()
-        check(undisturbed, tally, ended, dest, once_more, f"out of memory after {moment:.2f} s")
+        check(undisturbed, tally, ended, dest, on_a_fresh_cluster, f"out of memory after {moment:.2f} s")
     assert (tally.tried, tally.survived, tally.lost) == (trials, trials, 0)
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
