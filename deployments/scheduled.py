@@ -1,0 +1,70 @@
+"""The flows as a Prefect server knows them: parameters that can be written down, checked and shown as a form."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from deployments.alert import alert
+from deployments.form import Changes, Profile, settings_of
+from flows.compress import SHARD_RUNNER, compress_documents
+from flows.verify import verify_archive
+
+
+class Damaged(Exception):
+    """A verification found damage; its artifact and log tell what."""
+
+
+class PagesFailed(Exception):
+    """The run ended, and pages of DEST are failed; it is an error where `fail_on_failed_pages` says so."""
+
+
+@flow(
+    name="compress",
+    flow_run_name="{source} with {profile}",
+    task_runner=SHARD_RUNNER,  # type: ignore[arg-type]
+    persist_result=False,
+    on_failure=[alert],
+    on_crashed=[alert],
+)
+def compress(
+    source: str,
+    dest: str,
+    profile: Profile = "access",
+    changes: Changes = Changes(),  # type: ignore[valid-type]  # noqa: B008 - frozen
+    retry_failed: bool = False,
+    overwrite: bool = False,
+    fail_on_failed_pages: bool = False,
+) -> None:
+    """Compress all documents of SOURCE into DEST; a rerun does only what is missing.
+
+    Args:
+        source: Path or URL of the scans (file, s3, …); never written to.
+        dest: Path or URL of the output.
+        profile: What is asked of the output.
+        changes: Settings that differ from the profile's; what is left empty stays as the profile says.
+        retry_failed: Do failed pages again.
+        overwrite: Replace pages that other settings or another model made.
+        fail_on_failed_pages: Let the run count as failed while DEST has failed pages.
+    """
+    settings = settings_of(profile, changes)
+    summary = compress_documents(source, dest, settings, retry_failed=retry_failed, overwrite=overwrite)
+    if fail_on_failed_pages and summary.whole.failed:
+        raise PagesFailed(f"{summary.whole.failed} pages failed: {'; '.join(summary.failed_pages[:3])}")
+
+
+@flow(name="verify", flow_run_name="verify {dest}", persist_result=False, on_failure=[alert], on_crashed=[alert])
+def verify(
+    dest: str,
+    source: str | None = None,
+    changes: Changes = Changes(),  # type: ignore[valid-type]  # noqa: B008 - frozen
+) -> None:
+    """Read, hash and decode every output of DEST again; the run fails if anything is damaged.
+
+    Args:
+        dest: Path or URL of the output of earlier runs.
+        source: The scans; if given, each document there must have rows in DEST.
+        changes: How storage and cluster are reached, where it is not as usual.
+    """
+    found = verify_archive(dest, settings_of("access", changes), source=source)
+    if not found.is_sound:
+        raise Damaged(found.as_text())
