@@ -1,5 +1,7 @@
 # make compress [SOURCE=… DEST=… PROFILE=…]   install what is needed, then run the main job (default: a sample archive)
 # make test                                   install what is needed, then run the tests
+# make server [PORT=4200]                      a Prefect server of this machine's own, with its UI, to try schedules out
+# make worker SOURCE=… DEST=… [CRON=…]        registers the deployments with it and takes what is due
 # make torture                                break things for an hour or two; writes docs/reliability.md
 # make lint                                   formatting, types, import directions
 # make format                                 mend what formatting can be mended
@@ -8,15 +10,15 @@
 
 PROFILE ?= access
 SAMPLE := $(if $(SOURCE)$(DEST),,sample)
-export SOURCE DEST PROFILE PYTHON
+export SOURCE DEST PROFILE PYTHON PORT CRON
 # One thread for each Tesseract: several pages are read at once, and its own threads only slow it down.
 export OMP_THREAD_LIMIT := 1
 export TF_CPP_MIN_LOG_LEVEL := 2
 
 BIN := .venv/bin
-CODE := configs tasks model flows scripts benchmarks tests
+CODE := configs tasks model flows deployments scripts benchmarks tests
 
-.PHONY: help compress sample test torture lint format setup clean distclean
+.PHONY: help compress sample server worker test torture lint format setup clean distclean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -34,9 +36,12 @@ sample:
 		echo "Making a sample archive of scans in sample/source"; \
 		rm -rf sample/partial && $(BIN)/foliopress sample sample/partial && mv sample/partial sample/source; }
 
+server worker:
+	@scripts/prefect.sh $@
+
 test:
 	@scripts/setup.sh test
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
 
 torture:
 	@scripts/setup.sh test
