@@ -41,7 +41,7 @@ server worker:
 
 test:
 	@scripts/setup.sh test
-	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist worksteal
 
 torture:
 	@scripts/setup.sh test

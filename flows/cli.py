@@ -345,12 +345,19 @@ def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
     except KeyboardInterrupt:
         _end("interrupted; the same command goes on where this one stopped", INTERRUPTED)
     except Exception as error:
-        if type(error).__module__.startswith("httpx"):  # imported by Prefect, and only where it was needed
+        if _comes_from_http(error):
             log.error("the Prefect API is unavailable", exc_info=error)
             advice = "the same command goes on where this one stopped"
             _end(f"the Prefect API gives no answer ({type(error).__name__}); {advice}. Log: {log_path}", BROKEN)
         log.critical("the run broke", exc_info=error)
         _end(f"the run broke: {type(error).__name__}: {error}. Log with details: {log_path}", BROKEN)
+
+
+def _comes_from_http(error: BaseException | None) -> bool:
+    """Return whether an error, or one that led to it, is httpx's: only Prefect's client asks for anything by it."""
+    while error is not None and not type(error).__module__.startswith("httpx"):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -177,7 +177,7 @@ def test_a_worker_beyond_its_memory_limit(undisturbed: Undisturbed, trials: int,
             with Client(running.address, set_as_default=False) as client:
                 before = client.run(os.getpid)
                 victim = sorted(before)[trial % len(before)]
-                client.run(hog_memory, workers=[victim], wait=False)
+                client.run(hog_memory, workers=[victim])
                 assert gone(before[victim]), "the nanny let a worker have more memory than it may"
             ended = run.wait()
         check(undisturbed, tally, ended, dest, on_a_fresh_cluster, f"out of memory after {moment:.2f} s")
