@@ -82,7 +82,11 @@ class S3Bucket:
         return self._put_if(key, data, lambda: not self.exists(key), IfNoneMatch="*")
 
     def replace(self, key: str, version: str, data: bytes) -> bool:
-        return self._put_if(key, data, lambda: self.read_versioned(key)[1] == version, IfMatch=version)
+        if self._put_if(key, data, lambda: self._etag(key) == version, IfMatch=version):
+            return True
+        # Ceph refuses an ETag in the quotes that it gave it in, and holds a bare one against the object
+        bare = version.strip('"')
+        return self._etag(key) == version and self._put_if(key, data, lambda: False, IfMatch=bare)
 
     def _put_if(self, key: str, data: bytes, holds: Callable[[], bool], **condition: str) -> bool:
         try:
@@ -110,11 +114,13 @@ class S3Bucket:
         self._call("delete_object", Key=self.prefix + key)
 
     def exists(self, key: str) -> bool:
+        return self._etag(key) is not None
+
+    def _etag(self, key: str) -> str | None:
         try:
-            self._call("head_object", Key=self.prefix + key)
+            return str(self._call("head_object", Key=self.prefix + key)["ETag"])
         except FileNotFoundError:
-            return False
-        return True
+            return None
 
     def open_input(self, key: str) -> BinaryIO:
         return io.BytesIO(self.read(key))

@@ -442,6 +442,24 @@ def test_a_server_without_conditions_is_asked_first(s3_url, monkeypatch, no_paus
     assert calls == ["put_object", "head_object", "put_object", "put_object", "head_object"] and no_pauses == []
 
 
+def test_a_server_that_wants_an_etag_without_its_quotes_holds_to_it_too(s3_url, monkeypatch):
+    store = Store(s3_url, PLAIN)
+    store.write_bytes("lease", b"old")
+    _, seen = store.read_versioned("lease")
+    backend = store._backend
+    real = backend.fs.call_s3
+
+    def call(method, **arguments):  # as Ceph does
+        if arguments.get("IfMatch", "").startswith('"'):
+            raise refused("PreconditionFailed")
+        return real(method, **arguments)
+
+    monkeypatch.setattr(backend.fs, "call_s3", call)
+    assert store.replace_bytes("lease", seen, b"mine") is True
+    assert store.replace_bytes("lease", seen, b"yours, too late") is False
+    assert store.read_bytes("lease") == b"mine"
+
+
 def test_one_object_that_must_not_be_read_does_not_stop_the_run_but_wrong_credentials_do(
     s3_url, monkeypatch, no_pauses
 ):
