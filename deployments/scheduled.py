@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from prefect import flow
+from prefect.artifacts import create_markdown_artifact
 
 from deployments.alert import alert
 from deployments.form import Changes, Profile, settings_of
+from deployments.watching import show_log
 from flows.compress import SHARD_RUNNER, compress_documents
+from flows.estimate import estimate_archive
 from flows.verify import verify_archive
 
 
@@ -46,10 +49,46 @@ def compress(
         overwrite: Replace pages that other settings or another model made.
         fail_on_failed_pages: Let the run count as failed while DEST has failed pages.
     """
+    show_log()
     settings = settings_of(profile, changes)
     summary = compress_documents(source, dest, settings, retry_failed=retry_failed, overwrite=overwrite)
     if fail_on_failed_pages and summary.whole.failed:
         raise PagesFailed(f"{summary.whole.failed} pages failed: {'; '.join(summary.failed_pages[:3])}")
+
+
+@flow(
+    name="estimate",
+    flow_run_name="estimate {source} with {profile}",
+    persist_result=False,
+    on_failure=[alert],
+    on_crashed=[alert],
+)
+def estimate(
+    source: str,
+    profile: Profile = "access",
+    changes: Changes = Changes(),  # type: ignore[valid-type]  # noqa: B008 - frozen
+    documents: int = 100,
+    seed: int = 0,
+    cores: int = 1,
+    price_per_gb_month: float = 0.023,
+) -> None:
+    """Work out what compressing SOURCE would save and take, from a sample of it; nothing is kept.
+
+    Args:
+        source: Path or URL of the scans (file, s3, …); never written to.
+        profile: What is asked of the output.
+        changes: Settings that differ from the profile's; what is left empty stays as the profile says.
+        documents: How many documents to try, about.
+        seed: The same seed tries the same documents.
+        cores: For how many cores the hours are worked out.
+        price_per_gb_month: Of storage, in any currency.
+    """
+    show_log()
+    settings = settings_of(profile, changes)
+    found = estimate_archive(
+        source, settings, sample=documents, seed=seed, cores=cores, price_per_gb_month=price_per_gb_month
+    )
+    _put_up("foliopress-estimate", found.as_text(), f"What compressing {source} would give and take")
 
 
 @flow(name="verify", flow_run_name="verify {dest}", persist_result=False, on_failure=[alert], on_crashed=[alert])
@@ -65,6 +104,13 @@ def verify(
         source: The scans; if given, each document there must have rows in DEST.
         changes: How storage and cluster are reached, where it is not as usual.
     """
+    show_log()
     found = verify_archive(dest, settings_of("access", changes), source=source)
+    _put_up("foliopress-verification", found.as_text(), f"What was found in {dest}")
     if not found.is_sound:
         raise Damaged(found.as_text())
+
+
+def _put_up(key: str, text: str, description: str) -> None:
+    """Show a report in the Prefect UI, its lines as they are, whatever keys stand in them."""
+    create_markdown_artifact(f"````\n{text}\n````", key=key, description=description)

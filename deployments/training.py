@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow
 
 from deployments.alert import alert
+from deployments.watching import show_log
 from flows.train import train_importance
 
 
@@ -21,5 +22,6 @@ def train(out: Path, data: Path | None = None, weights: Path | None = None, seed
         weights: Folder of the ImageNet start; `FOLIOPRESS_WEIGHTS` of the worker without it.
         seed: Of everything random.
     """
+    show_log()
     metrics: dict[str, Any] = train_importance(out, data, weights, seed=seed)
     return metrics

@@ -1,0 +1,44 @@
+"""The step functions of a page's way in a bare loop of one process: what a run costs without Prefect and Dask.
+
+python -m benchmarks.bare SOURCE DEST
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from configs.loading import load_settings, settings_digest
+from flows import pages
+from model.scoring import load_scorer
+from tasks.scan import ScanCounts, list_documents
+from tasks.statistics import SCHEMAS, table_bytes
+from tasks.store import Store
+
+
+def main(
+    source: Annotated[str, typer.Argument(help="Path of the scans.")],
+    dest: Annotated[str, typer.Argument(help="Path of the output.")],
+    profile: Annotated[str, typer.Option(help="Profile of the settings.")] = "access",
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
+) -> None:
+    """Compress all documents of SOURCE into DEST, one after another."""
+    settings = load_settings(profile, overrides or ())
+    scorer = load_scorer(settings.importance.model)
+    job = pages.PageJob(source, dest, settings, "bare", "bare", settings_digest(settings), scorer.digest, scorer.name)
+    rows: dict[str, list[dict[str, object]]] = {"words": [], "tiles": [], "pages": []}
+    for document in list_documents(Store(source, settings.storage), settings.scan, ScanCounts()):
+        opened = pages.fetch_document(document, job)
+        prepared = [pages.prepare_page(opened, number, job) for number in range(pages.describe(opened).n_pages)]
+        scores = pages.score_pages([pages.scoring_input(page) for page in prepared], job)
+        finished = [pages.finish_page(page, score, opened, job) for page, score in zip(prepared, scores, strict=True)]
+        result = pages.store_document(opened, finished, job)
+        for name, found in (("words", result.words), ("tiles", result.tiles), ("pages", result.pages)):
+            rows[name] += found
+    for name, found in rows.items():
+        Store(dest, settings.storage).write_bytes(f"stats/{name}/bare.parquet", table_bytes(found, SCHEMAS[name], {}))
+
+
+if __name__ == "__main__":
+    typer.run(main)

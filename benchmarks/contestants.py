@@ -1,0 +1,214 @@
+"""Contestants: what the throughput benchmark runs over the same pages, each as its users would, with all cores."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+
+from benchmarks.arms import ArmFailed
+from configs.settings import LimitSettings
+from tasks.pages import read_page
+
+_ROOT = Path(__file__).resolve().parents[1]
+_FINE = (0, 3)  # of `foliopress compress`: all pages have their rows
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The pages of one benchmark.
+
+    source: Folder of the scans as they are. pngs: The same pages, upright, as PNG, for tools that take no other. pdf:
+    All of them in one PDF, wrapped without loss; None where nothing wraps them. n_pages: How many. source_bytes: Of the
+    scans.
+    """
+
+    source: Path
+    pngs: tuple[Path, ...]
+    pdf: Path | None
+    n_pages: int
+    source_bytes: int
+
+
+@dataclass(frozen=True)
+class Took:
+    """What a contestant took and made.
+
+    wall_s: From its start to its end. core_s: Processor seconds of it and all its processes. start_s, start_core_s: Its
+    part that does not grow with the pages: what the same command takes once all is done; 0 where there is none.
+    output_bytes: Of the images or PDFs it wrote. stages: Seconds by stage, summed over pages.
+    """
+
+    wall_s: float
+    core_s: float
+    output_bytes: int
+    start_s: float = 0.0
+    start_core_s: float = 0.0
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One of those that are timed; `run` takes the archive and an empty folder."""
+
+    name: str
+    commands: tuple[str, ...]
+    run: Callable[[Archive, Path], Took]
+
+    def missing(self) -> list[str]:
+        """Return the commands that are not installed."""
+        return [command for command in self.commands if shutil.which(command) is None]
+
+
+def timed(command: Sequence[str], folder: Path, fine: Sequence[int] = (0,)) -> tuple[float, float]:
+    """Run a command and return the seconds it took and the processor seconds of it and its processes.
+
+    Raises:
+        ArmFailed: If it ends otherwise than `fine`.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    environment |= {"OMP_THREAD_LIMIT": "1", "PYTHONPATH": str(_ROOT), "PREFECT_HOME": str(folder / "prefect")}
+    begun = time.perf_counter()
+    with (folder / "said.txt").open("ab") as said:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+    wall_s = time.perf_counter() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in fine:
+        raise ArmFailed(f"{command[0]} ended with {process.returncode}: {(folder / 'said.txt').read_text()[-800:]}")
+    return wall_s, used.ru_utime + used.ru_stime
+
+
+def _foliopress(archive: Archive, folder: Path, workers: int, *more: str) -> Took:
+    """The command, and once more when all is done: what that takes is start-up."""
+    dest = folder / "out"
+    command = [sys.executable, "-m", "flows.cli", "compress", str(archive.source), str(dest), *more]
+    command += ["--workers", str(workers)]
+    wall_s, core_s = timed(command, folder, _FINE)
+    output_bytes, stages = size_of(dest / "pages"), stages_of(dest)
+    start_s, start_core_s = timed(command, folder, _FINE)
+    return Took(wall_s, core_s, output_bytes, start_s, start_core_s, stages)
+
+
+def _bare(archive: Archive, folder: Path) -> Took:
+    """The same step functions in one process, without Prefect and Dask; start-up is what an empty archive takes."""
+    dest, empty = folder / "out", folder / "empty"
+    empty.mkdir()
+    command = [sys.executable, "-m", "benchmarks.bare", str(archive.source), str(dest)]
+    wall_s, core_s = timed(command, folder)
+    start_s, start_core_s = timed([*command[:-2], str(empty), str(folder / "nothing")], folder)
+    return Took(wall_s, core_s, size_of(dest / "pages"), start_s, start_core_s, stages_of(dest))
+
+
+def _ocrmypdf(archive: Archive, folder: Path) -> Took:
+    """All pages as one PDF, which it spreads over the cores by itself; what puts them into the PDF is not timed."""
+    if archive.pdf is None:
+        raise ArmFailed("no PDF of the pages: img2pdf, which OCRmyPDF brings, is not installed")
+    out = folder / "out.pdf"
+    options = ["--optimize", "3", "--jobs", str(os.cpu_count()), "--output-type", "pdf", "--quiet"]
+    wall_s, core_s = timed(["ocrmypdf", *options, str(archive.pdf), str(out)], folder)
+    return Took(wall_s, core_s, out.stat().st_size)
+
+
+def _archive_pdf(archive: Archive, folder: Path) -> Took:
+    """Tesseract's hOCR and then `recode_pdf`, page by page, as many pages at once as there are cores."""
+    masks = "jbig2" if shutil.which("jbig2") else "ccitt"
+
+    def one(place: tuple[int, Path]) -> tuple[float, int]:
+        number, png = place
+        work = folder / str(number)
+        work.mkdir()
+        _, reading = timed(["tesseract", str(png), "page", "hocr"], work)
+        command = ["recode_pdf", "--from-imagestack", str(png), "--hocr-file", "page.hocr", "-J", "openjpeg"]
+        _, coding = timed([*command, "--mask-compression", masks, "-o", "page.pdf"], work)
+        return reading + coding, (work / "page.pdf").stat().st_size
+
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = list(pool.map(one, enumerate(archive.pngs)))
+    wall_s = time.perf_counter() - begun
+    return Took(wall_s, sum(seconds for seconds, _ in made), sum(size for _, size in made))
+
+
+def contestants(cores: int) -> tuple[Contestant, ...]:
+    """Return all of them, in the order in which they are told."""
+    tesseract = ("tesseract",)
+    return (
+        Contestant("bare loop, 1 process", tesseract, _bare),
+        Contestant("Foliopress, 1 worker", tesseract, partial(_foliopress, workers=1)),
+        Contestant(f"Foliopress, {cores} workers", tesseract, partial(_foliopress, workers=cores)),
+        Contestant(
+            f"Foliopress, {cores} workers, check only measures",
+            tesseract,
+            lambda archive, folder: _foliopress(archive, folder, cores, "--set", "legibility.mode=measure"),
+        ),
+        Contestant(f"OCRmyPDF -O3 --jobs {cores}", ("ocrmypdf", "tesseract"), _ocrmypdf),
+        Contestant(
+            f"Tesseract and archive-pdf-tools, {cores} at once",
+            ("recode_pdf", "tesseract", "opj_compress"),
+            _archive_pdf,
+        ),
+    )
+
+
+def lay_out(scans: Sequence[Path], folder: Path, n_pages: int) -> Archive:
+    """Repeat scans of one page each until there are `n_pages`, as they are, as PNG and as one PDF.
+
+    Raises:
+        ArmFailed: If a scan cannot be read.
+    """
+    source, as_png = folder / "source", folder / "png"
+    as_png.mkdir(parents=True)
+    once = []
+    for number, scan in enumerate(scans):
+        png = as_png / f"{number:03d}.png"
+        pixels = read_page(scan.read_bytes(), 0, LimitSettings()).pixels
+        cv2.imwrite(str(png), np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels))
+        once.append((scan, png))
+    pngs = []
+    for number in range(n_pages):
+        scan, png = once[number % len(once)]
+        copy = source / f"{number // len(once):03d}" / f"{number % len(once):03d} {scan.name}"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(scan, copy)
+        pngs.append(png)
+    pdf = _wrapped(once, n_pages, folder) if shutil.which("img2pdf") else None
+    return Archive(source, tuple(pngs), pdf, n_pages, size_of(source))
+
+
+def _wrapped(once: Sequence[tuple[Path, Path]], n_pages: int, folder: Path) -> Path:
+    """Put all pages into one PDF, the scan itself where `img2pdf` takes it, else its PNG."""
+    taken = []
+    with TemporaryDirectory() as work:
+        for scan, png in once:
+            tried = subprocess.run(["img2pdf", str(scan), "-o", f"{work}/page.pdf"], capture_output=True, check=False)
+            taken.append(png if tried.returncode else scan)
+    pdf = folder / "pages.pdf"
+    names = [str(taken[number % len(taken)]) for number in range(n_pages)]
+    subprocess.run(["img2pdf", *names, "-o", str(pdf)], capture_output=True, check=True)
+    return pdf
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.glob("**/*") if path.is_file())
+
+
+def stages_of(dest: Path) -> dict[str, float]:
+    """Return the seconds that the rows of a DEST tell, stage by stage, summed over its pages."""
+    table = pq.ParquetDataset(dest / "stats" / "pages").read()
+    names = [name for name in table.column_names if name.startswith("seconds_")]
+    sums = {name.removeprefix("seconds_"): sum(filter(None, table.column(name).to_pylist())) for name in names}
+    return {name: round(seconds, 3) for name, seconds in sums.items()}
