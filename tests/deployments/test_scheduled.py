@@ -1,0 +1,60 @@
+"""The flows that a server starts: what they find is put where the UI shows it, and damage makes the run fail."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from prefect.artifacts import Artifact
+from prefect.logging.handlers import APILogHandler
+
+from deployments.form import Changes
+from deployments.scheduled import Damaged, PagesFailed, compress, estimate, verify
+from deployments.watching import show_log
+from tests.flows.conftest import archive, prefect_api
+
+__all__ = ["archive", "prefect_api"]
+
+ONE_WORKER = Changes.model_validate({"cluster": {"workers": 1}})
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_they_were() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("deployments", "flows", "model", "tasks")]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
+def test_compressed_verified_and_estimated_archives_have_their_reports_in_the_ui(
+    prefect_api: None, archive: Callable[..., Path], tmp_path: Path
+) -> None:
+    source, dest = archive("a.jpg", "b | c.jpg"), tmp_path / "out"
+    (source / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
+    compress(str(source), str(dest), changes=ONE_WORKER)
+    with pytest.raises(PagesFailed, match="1 pages failed: broken.jpg"):
+        compress(str(source), str(dest), changes=ONE_WORKER, fail_on_failed_pages=True)
+    verify(str(dest), str(source), changes=ONE_WORKER)
+    found = Artifact.get("foliopress-verification")
+    assert found is not None and "nothing is damaged" in str(found.data)
+    victim = next((dest / "pages").glob("b*.avif"))
+    victim.write_bytes(victim.read_bytes()[:-20])
+    with pytest.raises(Damaged, match="truncated|size|changed"):
+        verify(str(dest), changes=ONE_WORKER)
+    found = Artifact.get("foliopress-verification")
+    assert found is not None and victim.name in str(found.data)
+    estimate(str(source), changes=ONE_WORKER, documents=10, cores=4)
+    found = Artifact.get("foliopress-estimate")
+    assert found is not None and "3 documents" in str(found.data) and "on 4 cores" in str(found.data)
+
+
+def test_the_log_goes_to_prefect_once_however_often_it_is_asked_for() -> None:
+    for _ in range(3):
+        show_log()
+    logger = logging.getLogger("flows")
+    assert logger.isEnabledFor(logging.INFO)
+    assert sum(isinstance(handler, APILogHandler) for handler in logger.handlers) == 1
