@@ -13,7 +13,7 @@ from configs.loading import load_settings, settings_digest
 from flows import pages
 from model.scoring import load_scorer
 from tasks.scan import ScanCounts, list_documents
-from tasks.statistics import SCHEMAS, table_bytes
+from tasks.statistics import PREFIX, SCHEMAS, shard_key, table_bytes
 from tasks.store import Store
 
 
@@ -36,8 +36,12 @@ def main(
         result = pages.store_document(opened, finished, job)
         for name, found in (("words", result.words), ("tiles", result.tiles), ("pages", result.pages)):
             rows[name] += found
+    keys = [str(row["document_key"]) for row in rows["pages"]] or [""]
+    footer = {"shard_id": "bare", "run_id": "bare", "first_key": keys[0], "last_key": keys[-1]}
+    metadata = {PREFIX + name: value for name, value in footer.items()} | {PREFIX + "n_documents": str(len(set(keys)))}
     for name, found in rows.items():
-        Store(dest, settings.storage).write_bytes(f"stats/{name}/bare.parquet", table_bytes(found, SCHEMAS[name], {}))
+        table = table_bytes(found, SCHEMAS[name], metadata)
+        Store(dest, settings.storage).write_bytes(shard_key(name, "bare"), table)
 
 
 if __name__ == "__main__":

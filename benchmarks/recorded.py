@@ -1,0 +1,93 @@
+"""`foliopress` with the pages' steps replaced by what they gave once: all else of a run is real, and takes its time.
+
+python -m benchmarks.recorded RECORD compress SOURCE DEST …
+
+RECORD is a finished DEST; each document of SOURCE gets the rows of one of its documents, the seconds as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+
+import flows.run
+from configs.settings import StorageSettings
+from flows.cli import app
+from flows.pages import DocumentResult, PageJob
+from tasks.scan import Document
+from tasks.statistics import live_rows
+from tasks.store import Store
+
+_TABLES = ("pages", "words", "tiles")
+_CHECK_EVERY = 16  # documents
+
+Rows = list[dict[str, object]]
+
+
+class RecordedSpread:
+    """Stands in for `flows.spread.Spread`: gives documents their rows at once, and asks no worker.
+
+    Args:
+        record: Rows of whole documents, by table.
+        check: Called now and then; raises when the run must stop.
+        page_done: Called for each page.
+    """
+
+    def __init__(
+        self, record: Sequence[dict[str, Rows]], check: Callable[[], None], page_done: Callable[[], None]
+    ) -> None:
+        self._record, self._check, self._page_done = record, check, page_done
+
+    def compress(self, documents: Sequence[Document], job: PageJob) -> Iterator[DocumentResult]:
+        """Yield each document's rows."""
+        for number, document in enumerate(documents):
+            if number % _CHECK_EVERY == 0:
+                self._check()
+            yield self._rows_of(document, job)
+
+    def _rows_of(self, document: Document, job: PageJob) -> DocumentResult:
+        digest = hashlib.sha256(document.key.encode()).digest()
+        chosen = self._record[int.from_bytes(digest[:4], "big") % len(self._record)]
+        rows = {name: [{**row, "document_key": document.key} for row in chosen[name]] for name in _TABLES}
+        for page in rows["pages"]:
+            source_bytes = document.size_bytes // len(rows["pages"])
+            saved = int(str(page["output_bytes"])) / max(1, int(str(page["source_bytes"])))
+            page |= {
+                "run_id": job.run_id,
+                "shard_id": job.shard_id,
+                "document_version": document.version,
+                "output_key": f"pages/{document.key}.avif" if page["output_key"] else None,
+                "source_bytes": source_bytes,
+                "output_bytes": int(source_bytes * saved),
+                "source_sha256": digest.hex(),
+                "output_sha256": digest.hex(),
+            }
+            self._page_done()
+        return DocumentResult(rows["pages"], rows["words"], rows["tiles"])
+
+
+def read_record(dest: str) -> list[dict[str, Rows]]:
+    """Return the rows of each document of a finished DEST, by table."""
+    found: dict[str, dict[str, Rows]] = {}
+    store = Store(dest, StorageSettings())
+    for table in _TABLES:
+        for key, rows in groupby(live_rows(store, table), lambda row: str(row["document_key"])):
+            found.setdefault(key, {name: [] for name in _TABLES})[table] += list(rows)
+    return list(found.values())
+
+
+def main() -> None:
+    """Run the command with its steps replaced."""
+    record = read_record(sys.argv.pop(1))
+
+    def spread(*_: object, check: Callable[[], None], page_done: Callable[[], None]) -> RecordedSpread:
+        return RecordedSpread(record, check, page_done)
+
+    setattr(flows.run, "Spread", spread)  # noqa: B010 - a stand-in, on purpose past the type checker
+    app()
+
+
+if __name__ == "__main__":
+    main()

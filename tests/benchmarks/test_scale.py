@@ -1,0 +1,97 @@
+"""The growth benchmark: a listing that is not there, steps that are replayed, and a kill in the middle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks.bare import main as bare
+from benchmarks.listing import key_of, listing_server, size_of
+from benchmarks.recorded import RecordedSpread, read_record
+from benchmarks.scale import run_phases
+from benchmarks.scale_report import as_markdown, write_plot
+from configs.settings import Settings, StorageSettings
+from flows.pages import PageJob
+from tasks.scan import Document, ScanCounts, list_documents
+from tasks.statistics import SCHEMAS, table_bytes
+from tasks.store import Store
+
+
+def test_a_listing_of_any_length_comes_in_order_and_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "benchmark")
+    with listing_server(2500) as listing:
+        store = Store("s3://scans", StorageSettings(endpoint_url=listing.endpoint_url, region="us-east-1"))
+        store.check_readable()
+        found = list(list_documents(store, Settings().scan, ScanCounts()))
+        assert [document.key for document in found] == [key_of(number) for number in range(2500)]
+        assert [document.size_bytes for document in found] == [size_of(number) for number in range(2500)]
+        assert len({document.version for document in found}) == 2500
+        listing.n_documents += 1
+        assert [document.key for document in islice(store.list_objects(), 2500, None)] == [key_of(2500)]
+        assert store.exists(key_of(2500)) and not store.exists(key_of(2501))
+
+
+@pytest.fixture
+def record(tmp_path: Path, draw_page: Callable[[str], Image.Image]) -> Path:
+    """A finished DEST of two pages."""
+    source = tmp_path / "scans"
+    source.mkdir()
+    for name in ("one.jpg", "two.jpg"):
+        draw_page(name).save(source / name, dpi=(100, 100))
+    bare(str(source), str(tmp_path / "record"))
+    return tmp_path / "record"
+
+
+def test_replayed_documents_have_the_rows_of_recorded_ones_and_their_own_names(record: Path) -> None:
+    found = read_record(str(record))
+    assert len(found) == 2 and all(rows["words"] and len(rows["tiles"]) == 1 for rows in found)
+    done = []
+    spread = RecordedSpread(found, lambda: None, lambda: done.append(1))
+    job = PageJob("s3://scans", "out", Settings(), "run", "shard", "settings", "model", "litert-cpu")
+    documents = [Document(key_of(number), 1000, f"v{number}") for number in range(40)]
+    results = list(spread.compress(documents, job))
+    assert len(done) == 40
+    pages = [page for result in results for page in result.pages]
+    assert [page["document_key"] for page in pages] == [document.key for document in documents]
+    assert [page["document_version"] for page in pages] == [document.version for document in documents]
+    assert {(page["run_id"], page["shard_id"]) for page in pages} == {("run", "shard")}
+    assert len({page["output_key"] for page in pages}) == 40 and {page["source_bytes"] for page in pages} == {1000}
+    for result in results:
+        for table in ("pages", "words", "tiles"):
+            rows = getattr(result, table)
+            assert {row["document_key"] for row in rows} == {result.pages[0]["document_key"]}
+            assert table_bytes(rows, SCHEMAS[table], {})
+
+
+@pytest.mark.slow  # it starts Prefect and Dask four times
+@pytest.mark.timeout(600)
+def test_a_run_that_is_killed_goes_on_and_new_documents_are_all_that_is_done(record: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    with listing_server(12_000) as listing:
+        killed, rest, again, arrived = run_phases(record, work, listing, ["shard.max_documents=400"])
+    assert killed.curve[-1][0] < 12_000
+    assert "; 0 shards done" in again.said
+    assert rest.files == again.files < arrived.files
+    assert min(phase.peak_bytes for phase in (killed, rest, again, arrived)) > 50e6
+    assert 0 < int(arrived.said.split()[2]) < 3000
+
+
+def test_the_table_tells_what_a_document_costs_where_there_were_many(tmp_path: Path) -> None:
+    def phase(name: str, wall_s: float, curve: list[tuple[int, int]]) -> dict[str, object]:
+        sizes = {"peak_bytes": 3e8, "api_bytes": 2e8, "database_bytes": 4e6, "files": 300, "stats_bytes": 5e7}
+        return {"name": name, "documents": 10_000, "wall_s": wall_s, "core_s": 9.0, "curve": curve, **sizes}
+
+    figures = {
+        "machine": {"processor": "Some CPU", "cores": 2},
+        "phases": [phase("the rest", 30.0, [(0, 1), (5000, 2), (10_000, 3)]), phase("again", 4.0, [(0, 1)])],
+    }
+    text = as_markdown(figures, write_plot(tmp_path, figures))
+    assert "| 10,000 | the rest | 30 | 9 | 3.00 | 300 | 200 | 4 | 300 | 50 |" in text
+    assert "| 10,000 | again | 4 | 9 |  | 300 |" in text
+    assert (tmp_path / "scale.png").stat().st_size > 1000
