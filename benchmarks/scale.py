@@ -5,7 +5,6 @@ python -m benchmarks.scale RECORD --out FOLDER
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -15,23 +14,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import psutil
 import typer
 
 from benchmarks.arms import ArmFailed
 from benchmarks.listing import Listing, listing_server
+from benchmarks.published import publish
 from benchmarks.scale_report import as_markdown, write_plot
 from benchmarks.scoring import machine
 
 logger = logging.getLogger(__name__)
 
-FIGURES_FILE, TABLE_FILE = "scale.json", "scale.md"
 ARRIVALS = 1000
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -78,7 +77,7 @@ def main(
         with tempfile.TemporaryDirectory(prefix="foliopress-scale-") as work, listing_server(n_documents) as listing:
             phases += run_phases(record.resolve(), Path(work), listing, overrides or ())
         figures = {"machine": about, "phases": [asdict(phase) for phase in phases]}
-        write(out, figures)
+        logger.info("%s", publish(out, "scale", figures, as_markdown, write_plot))
 
 
 def run_phases(record: Path, folder: Path, listing: Listing, overrides: Sequence[str]) -> list[Phase]:
@@ -157,14 +156,6 @@ def _watch(
 def _pages_done(told: Path) -> int:
     found = re.findall(r"(\d+) pages, ", told.read_text(errors="replace")[-400:])
     return int(found[-1]) if found else 0
-
-
-def write(folder: Path, figures: Mapping[str, Any]) -> None:
-    """Write figures, table and plot."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FIGURES_FILE).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    (folder / TABLE_FILE).write_text(as_markdown(figures, write_plot(folder, figures)), encoding="utf-8")
-    logger.info("%s", folder / TABLE_FILE)
 
 
 if __name__ == "__main__":

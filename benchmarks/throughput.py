@@ -5,11 +5,10 @@ python -m benchmarks.throughput DATA --out FOLDER
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -20,13 +19,13 @@ import typer
 from benchmarks.arms import ArmFailed
 from benchmarks.contestants import Archive, Took, contestants, lay_out
 from benchmarks.marked import find_marked
+from benchmarks.published import publish
 from benchmarks.scoring import machine
 from benchmarks.throughput_report import as_markdown, write_plot
 from tasks.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-FIGURES_FILE, TABLE_FILE = "throughput.json", "throughput.md"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -61,7 +60,7 @@ def main(
         "not_measured": not_measured,
         "contestants": {name: figures_of(found, pages) for name, found in taken.items()},
     }
-    write(out, figures)
+    logger.info("%s", publish(out, "throughput", figures, as_markdown, write_plot))
 
 
 def take_turns(
@@ -102,14 +101,6 @@ def figures_of(taken: Sequence[Took], n_pages: int) -> dict[str, Any]:
         "stages_s_per_page": {name: round(seconds / n_pages, 4) for name, seconds in taken[0].stages.items()},
         "rounds": [asdict(took) for took in taken],
     }
-
-
-def write(folder: Path, figures: Mapping[str, Any]) -> None:
-    """Write figures, table and plot."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FIGURES_FILE).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    (folder / TABLE_FILE).write_text(as_markdown(figures, write_plot(folder, figures)), encoding="utf-8")
-    logger.info("%s", folder / TABLE_FILE)
 
 
 if __name__ == "__main__":
