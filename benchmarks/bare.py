@@ -13,7 +13,7 @@ from configs.loading import load_settings, settings_digest
 from flows import pages
 from model.scoring import load_scorer
 from tasks.scan import ScanCounts, list_documents
-from tasks.statistics import PREFIX, SCHEMAS, shard_key, table_bytes
+from tasks.statistics import SCHEMAS, Footer, ShardEntry, file_key, table_bytes
 from tasks.store import Store
 
 
@@ -37,11 +37,10 @@ def main(
         for name, found in (("words", result.words), ("tiles", result.tiles), ("pages", result.pages)):
             rows[name] += found
     keys = [str(row["document_key"]) for row in rows["pages"]] or [""]
-    footer = {"shard_id": "bare", "run_id": "bare", "first_key": keys[0], "last_key": keys[-1]}
-    metadata = {PREFIX + name: value for name, value in footer.items()} | {PREFIX + "n_documents": str(len(set(keys)))}
+    footer = Footer("bare", (ShardEntry("bare", "bare", keys[0], keys[-1], len(set(keys))),))
     for name, found in rows.items():
-        table = table_bytes(found, SCHEMAS[name], metadata)
-        Store(dest, settings.storage).write_bytes(shard_key(name, "bare"), table)
+        table = table_bytes(found, SCHEMAS[name], footer.as_metadata())
+        Store(dest, settings.storage).write_bytes(file_key(name, "bare"), table)
 
 
 if __name__ == "__main__":

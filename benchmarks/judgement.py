@@ -79,7 +79,7 @@ def words_found(decoded: np.ndarray, expected: Counter[str]) -> int:
     scale = _READING_PX / max(luma.shape)
     if scale < 1:
         luma = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    words = ocr.read_words(luma, _READING_DPI, OcrSettings())
+    words = ocr.read_words(luma, _READING_DPI, OcrSettings(max_dpi=_READING_DPI))
     return (expected & count_words(" ".join(word.text for word in words))).total()
 
 

@@ -146,7 +146,7 @@ def check_worker(settings: Settings, kind: ScorerName) -> WorkerFacts:
     from tasks.ocr import check_tesseract
 
     require(settings.encode.codec)
-    tesseract = check_tesseract(settings.ocr.language)
+    tesseract = check_tesseract(settings.ocr)
     scorer = load_scorer(settings.importance.model, kind)
     return WorkerFacts(scorer.name, scorer.digest, tesseract)
 

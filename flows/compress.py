@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
@@ -18,6 +19,7 @@ from tasks.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
+    from prefect.futures import PrefectFuture
     from prefect.tasks import Task
 
 _MOST_SHARDS_AT_ONCE = 64  # the upper bound of cluster.shards_at_once; the run itself holds them back
@@ -73,21 +75,36 @@ def compress_documents(
         ) as run,
         Board(lambda: run.progress.fraction) as board,
     ):
-        futures = []
+        n_shards = n_ended = n_failed = 0
+        ended: SimpleQueue[PrefectFuture[None]] = (
+            SimpleQueue()
+        )  # none is held once it has ended: there may be thousands
+
+        def end(future: PrefectFuture[None]) -> None:
+            run.free_slot()
+            ended.put(future)
+
         for shard in run.shards_to_do():
-            future = compress_shard.submit(shard, run)
-            future.add_done_callback(lambda _: run.free_slot())
-            futures.append(future)
-        for future in futures:
-            future.wait()
-        failed = [future for future in futures if not future.state.is_completed()]
-        for future in failed:
-            log.error("shard task %s: %s", future.state.name, future.state.message)
-        summary = run.summarise(len(futures) - len(failed), len(failed))
+            compress_shard.submit(shard, run).add_done_callback(end)
+            n_shards += 1
+            while not ended.empty():
+                n_ended, n_failed = n_ended + 1, n_failed + _has_failed(ended.get())
+        while n_ended < n_shards:
+            n_ended, n_failed = n_ended + 1, n_failed + _has_failed(ended.get())
+        summary = run.summarise(n_shards - n_failed, n_failed)
         board.put_up(summary)
-    if failed:
-        raise ShardsFailed(f"{len(failed)} of {len(futures)} shards failed; the same command repeats them", summary)
+    if n_failed:
+        raise ShardsFailed(f"{n_failed} of {n_shards} shards failed; the same command repeats them", summary)
     return summary
+
+
+def _has_failed(future: PrefectFuture[None]) -> bool:
+    """Return whether a shard that has ended failed, and log why."""
+    future.wait()
+    if future.state.is_completed():
+        return False
+    log.error("shard task %s: %s", future.state.name, future.state.message)
+    return True
 
 
 SHARD_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=_MOST_SHARDS_AT_ONCE)

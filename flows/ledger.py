@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
+import io
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flows.pages import DocumentResult
 from flows.shards import Shard
-from tasks.statistics import PREFIX, SCHEMAS, ShardFooter, iter_footers, shard_key, table_bytes
+from flows.spans import Spans
+from tasks.statistics import (
+    SCHEMAS,
+    Footer,
+    ShardEntry,
+    TableWriter,
+    file_key,
+    read_footers,
+    sortable,
+    table_bytes,
+)
 from tasks.store import Store
 
 _TABLES = ("words", "tiles", "pages")
@@ -27,7 +40,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Rows:
-    """The page rows of one committed shard, as far as the ledger needs them."""
+    """The page rows of one committed file, as far as the ledger needs them."""
 
     document_keys: frozenset[str]
     outputs: frozenset[tuple[str, str]]
@@ -62,12 +75,22 @@ class Ledger:
     def __init__(self, dest: Store) -> None:
         self._dest = dest
         self._lock = threading.Lock()
-        self._footers: dict[str, ShardFooter] = {footer.shard_id: footer for footer in iter_footers(dest)}
+        self._files: dict[str, Footer] = {}
+        self._entries: dict[str, ShardEntry] = {}
+        self._file_of: dict[str, str] = {}
+        self._spans, self._claimers = Spans(), defaultdict[str, set[str]](set)
+        for footer in read_footers(dest).values():
+            self._note(footer)
 
     @property
     def is_empty(self) -> bool:
         """True if nothing was ever committed here."""
-        return not self._footers
+        return not self._files
+
+    @property
+    def files(self) -> tuple[Footer, ...]:
+        """The footers of all files, in the order of their first keys."""
+        return tuple(sorted(self._files.values(), key=lambda footer: sortable(footer.first_key)))
 
     def is_done(self, shard: Shard, retry_failed: bool) -> bool:
         """Return whether a rerun may pass over the shard.
@@ -76,120 +99,179 @@ class Ledger:
             shard: As the listing and the settings of this run cut it.
             retry_failed: True if a shard with failed pages is to be done again.
         """
-        footer = self._footers.get(shard.shard_id)
-        if footer is None or footer.partial:
+        entry = self._entries.get(shard.shard_id)
+        if entry is None or entry.partial:
             return False
-        rows = self._read("pages", shard.shard_id, ["status", "reason"]).to_pydict()
-        again = set(_TRIED_AGAIN)
-        return not (again & set(rows["reason"]) or (retry_failed and "failed" in rows["status"]))
+        if entry.n_failed is None or entry.n_again is None:  # written before these were counted
+            n_failed, n_again = _counts(self._read("pages", shard.shard_id, ["status", "reason"]))
+            entry = replace(entry, n_failed=n_failed, n_again=n_again)
+        return not (entry.n_again or (retry_failed and entry.n_failed))
 
     def commit(self, shard: Shard, run_id: str, results: ShardRows) -> None:
-        """Write a shard's rows, `pages` last, and let go of the shards that held its documents before."""
+        """Write a shard's rows, `pages` last, and let go of the files that held its documents before."""
         with self._lock:
-            self._forget_claims_on(shard.shard_id)
+            name = shard.shard_id
+            self._forget_claims_on(name)
             replaced = self._overlapping(shard)
-            footer = {
-                PREFIX + "shard_id": shard.shard_id,
-                PREFIX + "run_id": run_id,
-                PREFIX + "first_key": shard.first_key,
-                PREFIX + "last_key": shard.last_key,
-                PREFIX + "n_documents": str(len(shard.documents)),
-                PREFIX + "supersedes": json.dumps(replaced),
-                PREFIX + "partial": "false",
-            }
-            before = self._outputs_of(shard.shard_id)
+            tables = {table: results.table(table, shard) for table in _TABLES}
+            n_failed, n_again = _counts(tables["pages"])
+            entry = ShardEntry(
+                shard_id=shard.shard_id,
+                run_id=run_id,
+                first_key=shard.first_key,
+                last_key=shard.last_key,
+                n_documents=len(shard.documents),
+                n_failed=n_failed,
+                n_again=n_again,
+            )
+            before = self._outputs_of(name)
+            footer = Footer(name, (entry,), supersedes=tuple(replaced))
             for table in _TABLES:
-                self._put(table, shard.shard_id, results.table(table, shard), footer)
-            self._footers[shard.shard_id] = ShardFooter.from_metadata(footer)
-            self._delete_outputs(before - self._outputs_of(shard.shard_id))
-            self._retire(shard.shard_id, replaced)
+                self._put(table, footer, tables[table])
+            self._note(footer)
+            self._delete_outputs(before - self._outputs_of(name))
+            self._retire(name, replaced)
 
     def finish_leftovers(self) -> None:
-        """Do what a killed run left undone: let go of superseded shards, delete files that were never committed."""
-        for footer in list(self._footers.values()):
-            if footer.shard_id in self._footers:
-                self._retire(footer.shard_id, [other for other in footer.supersedes if other in self._footers])
-        for table in ("words", "tiles"):
+        """Do what a killed run left undone: let go of superseded files, delete those that were never committed."""
+        for footer in list(self._files.values()):
+            if footer.name in self._files:
+                self._retire(footer.name, [other for other in footer.supersedes if other in self._files])
+        for table in reversed(_TABLES):  # the commit mark first: without it the other two are leftovers
             for found in list(self._dest.list_objects(f"stats/{table}/")):
                 name = found.key.rpartition("/")[2].removesuffix(".parquet")
-                if name not in self._footers:
-                    log.info("%s was never committed; deleted", found.key)
+                if name not in self._files and found.key.endswith(".parquet"):
+                    log.info("%s was never committed, or is part of a larger file; deleted", found.key)
                     self._dest.delete(found.key)
 
+    def put_together(self, names: Sequence[str]) -> None:
+        """Write the rows of several files into one, which takes their place as soon as its `pages` stand.
+
+        Args:
+            names: Of the files, in the order of their first keys.
+        """
+        with self._lock:
+            footers = [self._files[name] for name in names]
+            entries = tuple(entry for footer in footers for entry in footer.shards)
+            # what is left of a file and a shard of it done again may be the same shards, hence the names
+            parts = "\n".join([*names, *(entry.shard_id for entry in entries)])
+            name = f"part-{hashlib.sha256(parts.encode()).hexdigest()[:20]}"
+            merged = Footer(name, entries, replaces=tuple(names))
+            for table in _TABLES:
+                buffer = io.BytesIO()
+                with TableWriter(buffer, SCHEMAS[table], merged.as_metadata()) as writer:
+                    for one in names:
+                        writer.write(self._read(table, one))
+                self._dest.write_bytes(file_key(table, name), buffer.getvalue())
+            for one in names:
+                self._drop(one)
+            self._note(merged)
+            log.info("%d files of statistics are put together to %s", len(names), name)
+
     def _overlapping(self, shard: Shard) -> list[str]:
-        """Return the shards that hold documents of this one, as an earlier run cut or saw them."""
-        first, last = _sortable(shard.first_key), _sortable(shard.last_key)
+        """Return the files that hold documents of this shard, as an earlier run cut or saw them."""
         keys = {document.key for document in shard.documents}
-        return [
-            footer.shard_id
-            for footer in self._footers.values()
-            if footer.shard_id != shard.shard_id
-            and _sortable(footer.first_key) <= last
-            and _sortable(footer.last_key) >= first
-            and keys & self._rows(footer.shard_id).document_keys
-        ]
+        near = self._spans.meeting(sortable(shard.first_key), sortable(shard.last_key))
+        return sorted(name for name in near if name != shard.shard_id and keys & self._rows(name).document_keys)
 
-    def _forget_claims_on(self, shard_id: str) -> None:
-        """Rewrite the footers that supersede this id from an earlier life: its new rows are not theirs to void."""
-        for other in [footer for footer in self._footers.values() if shard_id in footer.supersedes]:
-            metadata = self._metadata(other.shard_id)
-            claims = [claimed for claimed in other.supersedes if claimed != shard_id]
-            metadata[PREFIX + "supersedes"] = json.dumps(claims)
-            self._put("pages", other.shard_id, self._read("pages", other.shard_id), metadata)
-            self._footers[other.shard_id] = ShardFooter.from_metadata(metadata)
+    def _forget_claims_on(self, name: str) -> None:
+        """Rewrite the footers that void a file of this name from an earlier life: they must not void its new rows."""
+        for other in [self._files[claimer] for claimer in sorted(self._claimers[name])]:
+            footer = replace(
+                other,
+                supersedes=tuple(claimed for claimed in other.supersedes if claimed != name),
+                replaces=tuple(claimed for claimed in other.replaces if claimed != name),
+            )
+            self._put("pages", footer, self._read("pages", other.name))
+            self._note(footer)
 
-    def _retire(self, new_id: str, replaced: Sequence[str]) -> None:
+    def _retire(self, new_name: str, replaced: Sequence[str]) -> None:
         if not replaced:
             return
-        new = self._rows(new_id)
-        for old_id in replaced:
-            old = self._rows(old_id)
+        new = self._rows(new_name)
+        for old_name in replaced:
+            old = self._rows(old_name)
             dead = old.document_keys & new.document_keys
             self._delete_outputs({output for output in old.outputs if output[0] in dead} - new.outputs)
             if dead == old.document_keys:
-                log.info("shard %s is superseded by %s; deleted", old_id, new_id)
-                for table in reversed(_TABLES):  # the commit mark first: without it the other two are leftovers
-                    self._dest.delete(shard_key(table, old_id))
-                del self._footers[old_id]
+                log.info("%s is superseded by %s; deleted", old_name, new_name)
+                self._drop(old_name)
             elif dead:
-                self._write_without(old_id, dead)
+                self._write_without(old_name, dead)
 
-    def _write_without(self, shard_id: str, dead: frozenset[str]) -> None:
-        """Take the rows of documents that lie in another shard now out of this one; it stays for the rest."""
-        log.info("shard %s loses %d documents to another shard", shard_id, len(dead))
-        metadata = self._metadata(shard_id)
-        metadata[PREFIX + "partial"] = "true"
+    def _drop(self, name: str) -> None:
+        for table in reversed(_TABLES):  # the commit mark first: without it the other two are leftovers
+            self._dest.delete(file_key(table, name))
+        self._forget(name)
+
+    def _write_without(self, name: str, dead: frozenset[str]) -> None:
+        """Take the rows of documents that lie in another file now out of this one; it stays for the rest."""
+        log.info("%s loses %d documents to another shard", name, len(dead))
+        old = self._files[name]
+        pages = self._read("pages", name)
+        hit = set(pages.filter(_holds(pages, dead)).column("shard_id").to_pylist())
+        left = set(pages.filter(pc.invert(_holds(pages, dead))).column("shard_id").to_pylist())
+        entries = tuple(
+            replace(entry, partial=True) if entry.shard_id in hit else entry
+            for entry in old.shards
+            if entry.shard_id in left
+        )
+        footer = replace(old, shards=entries)
         for table in _TABLES:
-            rows = self._read(table, shard_id)
-            left = pa.array([key not in dead for key in rows.column("document_key").to_pylist()], pa.bool_())
-            self._put(table, shard_id, rows.filter(left), metadata)
-        self._footers[shard_id] = ShardFooter.from_metadata(metadata)
+            rows = self._read(table, name)
+            self._put(table, footer, rows.filter(pc.invert(_holds(rows, dead))))
+        self._note(footer)
 
-    def _put(self, table: str, shard_id: str, rows: pa.Table, metadata: Mapping[str, str]) -> None:
-        self._dest.write_bytes(shard_key(table, shard_id), table_bytes(rows, SCHEMAS[table], metadata))
+    def _forget(self, name: str) -> None:
+        """Take a file out of memory; a shard of it that has another file by now stays."""
+        footer = self._files.pop(name)
+        self._spans.remove(name, sortable(footer.first_key), sortable(footer.last_key))
+        for claimed in (*footer.supersedes, *footer.replaces):
+            self._claimers[claimed].discard(name)
+        for entry in footer.shards:
+            if self._file_of.get(entry.shard_id) == name:
+                del self._file_of[entry.shard_id], self._entries[entry.shard_id]
 
-    def _read(self, table: str, shard_id: str, columns: list[str] | None = None) -> pa.Table:
-        with self._dest.open_input(shard_key(table, shard_id)) as file:
+    def _note(self, footer: Footer) -> None:
+        """Have in memory what a file says of itself now."""
+        if footer.name in self._files:
+            self._forget(footer.name)
+        self._files[footer.name] = footer
+        self._spans.add(footer.name, sortable(footer.first_key), sortable(footer.last_key))
+        for claimed in (*footer.supersedes, *footer.replaces):
+            self._claimers[claimed].add(footer.name)
+        for entry in footer.shards:
+            # a shard that was done again has a file of its own until its older rows are out of the larger one
+            if self._file_of.get(entry.shard_id) != entry.shard_id or footer.name == entry.shard_id:
+                self._entries[entry.shard_id], self._file_of[entry.shard_id] = entry, footer.name
+
+    def _put(self, table: str, footer: Footer, rows: pa.Table) -> None:
+        data = table_bytes(rows, SCHEMAS[table], footer.as_metadata())
+        self._dest.write_bytes(file_key(table, footer.name), data)
+
+    def _read(self, table: str, name: str, columns: list[str] | None = None) -> pa.Table:
+        with self._dest.open_input(file_key(table, name)) as file:
             return pq.read_table(file, columns=columns)
 
-    def _metadata(self, shard_id: str) -> dict[str, str]:
-        with self._dest.open_input(shard_key("pages", shard_id)) as file:
-            found = pq.read_schema(file).metadata or {}
-        return {key.decode(): value.decode() for key, value in found.items() if key.startswith(PREFIX.encode())}
-
-    def _rows(self, shard_id: str) -> _Rows:
-        rows = self._read("pages", shard_id, ["document_key", "output_key"]).to_pydict()
+    def _rows(self, name: str) -> _Rows:
+        rows = self._read("pages", name, ["document_key", "output_key"]).to_pydict()
         pairs = zip(rows["document_key"], rows["output_key"], strict=True)
         return _Rows(frozenset(rows["document_key"]), frozenset((doc, out) for doc, out in pairs if out is not None))
 
-    def _outputs_of(self, shard_id: str) -> frozenset[tuple[str, str]]:
-        return self._rows(shard_id).outputs if shard_id in self._footers else frozenset()
+    def _outputs_of(self, name: str) -> frozenset[tuple[str, str]]:
+        return self._rows(name).outputs if name in self._files else frozenset()
 
-    def _delete_outputs(self, outputs: set[tuple[str, str]] | frozenset[tuple[str, str]]) -> None:
+    def _delete_outputs(self, outputs: Iterable[tuple[str, str]]) -> None:
         for _, key in sorted(outputs):
             self._dest.delete(key)
 
 
-def _sortable(key: str) -> bytes:
-    """Keys are in the order of their UTF-8 bytes."""
-    return key.encode("utf-8", "surrogatepass")
+def _counts(pages: pa.Table) -> tuple[int, int]:
+    """Return how many pages of a shard failed, and how many every rerun tries again."""
+    rows: Mapping[str, list[str | None]] = pages.select(["status", "reason"]).to_pydict()
+    return rows["status"].count("failed"), sum(reason in _TRIED_AGAIN for reason in rows["reason"])
+
+
+def _holds(rows: pa.Table, document_keys: frozenset[str]) -> pa.ChunkedArray:
+    """Return which rows are of these documents."""
+    return pc.is_in(rows.column("document_key"), value_set=pa.array(sorted(document_keys), pa.string()))

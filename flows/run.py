@@ -16,6 +16,7 @@ from uuid import uuid4
 from configs.loading import carries_password, settings_digest, without_password
 from configs.settings import Settings
 from flows.cluster import ClusterShape, WorkerFacts, check_worker, open_cluster
+from flows.compaction import compact
 from flows.lease import Lease, LeaseLost
 from flows.ledger import Ledger, ShardRows
 from flows.pages import PageJob
@@ -228,8 +229,10 @@ class Run:
         self._lease.check()
 
     def summarise(self, shards_done: int, shards_failed: int) -> RunSummary:
-        """Add up what the run did, and write it beside the output."""
+        """Add up what the run did, and write it beside the output; many small files of statistics become few."""
         self.check()
+        self._lease.confirm()
+        compact(self._ledger, self._dest, self.settings.stats.most_small_files)
         figures = read_figures(self._dest, self.run_id)
         summary = RunSummary(
             run_id=self.run_id,

@@ -1,25 +1,17 @@
-"""Find text: Tesseract's words, their mask, and the resolution they betray. The only door to Tesseract."""
+"""Find text: Tesseract's words, their mask, and the resolution they betray. The only door to `tasks.tesseract`."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
-import pytesseract
 
 from configs.settings import OcrSettings
-from tasks.errors import ConfigError, PageError
+from tasks.tesseract import SINGLE_LINE, WHOLE_PAGE, Reading, check_tesseract, read_pictures
 
-# One thread a process: 1.3 s a page instead of 6 to 8 s where several run at once.
-os.environ["OMP_THREAD_LIMIT"] = "1"
+__all__ = ["check_tesseract"]
 
 LEAST_CONFIDENCE = 30.0
 """Words below it are mostly texture read as letters; they stay in the rows but not in the mask."""
@@ -27,9 +19,6 @@ LEAST_CONFIDENCE = 30.0
 _LETTER_HEIGHT_INCH = 8.0 / 72  # a word's box in 10 to 12 point type
 _LETTER_PAGE_INCH = 11.7  # the long side of A4, for pages that tell nothing else
 _WORDS_TO_TRUST = 20
-_TRIES_IF_KILLED = 3
-_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
-"""How a program ends that somebody ended, e.g. the kernel for want of memory; one that breaks ends otherwise."""
 _LEAST_SIDE_PX = 3  # Tesseract refuses thinner images, and no letter fits in
 
 
@@ -62,8 +51,8 @@ def read_words(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[W
     grey, scale = _for_reading(pixels, dpi, settings)
     if min(grey.shape) < _LEAST_SIDE_PX:
         return ()
-    table = _run_tesseract([grey], f"--dpi {_told_dpi(dpi, scale)}", settings)
-    return _words_of(table, 1, scale, height_px, width_px)
+    (found,) = read_pictures([grey], WHOLE_PAGE, _told_dpi(dpi, scale), settings)
+    return _words_of(found, scale, height_px, width_px)
 
 
 def read_lines(lines: Sequence[np.ndarray], dpi: float, settings: OcrSettings) -> list[tuple[Word, ...]]:
@@ -85,10 +74,10 @@ def read_lines(lines: Sequence[np.ndarray], dpi: float, settings: OcrSettings) -
     found: list[tuple[Word, ...]] = [()] * len(lines)
     if not readable:
         return found
-    config = f"--psm 7 --dpi {_told_dpi(dpi, reading_scale(dpi, settings))}"  # 7: a single line of text
-    table = _run_tesseract([planes[number][0] for number in readable], config, settings)
-    for place, number in enumerate(readable, start=1):
-        found[number] = _words_of(table, place, planes[number][1], *lines[number].shape[:2])
+    told = _told_dpi(dpi, reading_scale(dpi, settings))
+    read = read_pictures([planes[number][0] for number in readable], SINGLE_LINE, told, settings)
+    for number, readings in zip(readable, read, strict=True):
+        found[number] = _words_of(readings, planes[number][1], *lines[number].shape[:2])
     return found
 
 
@@ -153,28 +142,6 @@ def estimate_dpi(height_px: int, width_px: int, words: Sequence[Word], tagged: f
     return tagged if tagged is not None and 0.5 <= tagged / by_text <= 2.0 else by_text
 
 
-def check_tesseract(language: str) -> str:
-    """Return Tesseract's version.
-
-    Raises:
-        ConfigError: If Tesseract, or a language of `language`, is not installed.
-    """
-    for tries_left in reversed(range(_TRIES_IF_KILLED)):
-        try:
-            present = set(pytesseract.get_languages())
-            version = str(pytesseract.get_tesseract_version())
-            break
-        except (pytesseract.TesseractNotFoundError, OSError, subprocess.SubprocessError, SystemExit) as error:
-            # pytesseract says the same of a program that is not there and of one that was killed
-            if not tries_left or shutil.which(pytesseract.pytesseract.tesseract_cmd) is None:
-                raise ConfigError("Tesseract is not installed; on Debian: apt-get install tesseract-ocr") from error
-    if missing := [code for code in language.split("+") if code not in present]:
-        raise ConfigError(
-            f"ocr.language: Tesseract has no {' and no '.join(missing)}; installed are {', '.join(sorted(present))}"
-        )
-    return version
-
-
 def _for_reading(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[np.ndarray, float]:
     """Return (height, width) uint8 grey at the resolution that Tesseract reads well, and the factor it came by."""
     height_px, width_px = pixels.shape[:2]
@@ -190,63 +157,23 @@ def _told_dpi(dpi: float, scale: float) -> int:
     return round(min(max(dpi * scale, 70), 2400))  # Tesseract takes no other
 
 
-def _words_of(
-    table: dict[str, list[int]], picture: int, scale: float, height_px: int, width_px: int
-) -> tuple[Word, ...]:
-    """Return the words of one picture (1-based) in Tesseract's table, boxes in pixels of what it was made from."""
+def _words_of(readings: Sequence[Reading], scale: float, height_px: int, width_px: int) -> tuple[Word, ...]:
+    """Return the words of one picture, boxes in pixels of what it was made from."""
     words: list[Word] = []
     lines: dict[tuple[int, int, int], int] = {}
-    for number, text in enumerate(table["text"]):
-        if table["page_num"][number] != picture or not str(text).strip():
-            continue
-        place = (table["block_num"][number], table["par_num"][number], table["line_num"][number])
-        left, top = table["left"][number] / scale, table["top"][number] / scale
-        right, bottom = left + table["width"][number] / scale, top + table["height"][number] / scale
+    for reading in readings:
+        left, top = reading.left / scale, reading.top / scale
+        right, bottom = left + reading.width / scale, top + reading.height / scale
         row_px, col_px = min(int(top), height_px - 1), min(int(left), width_px - 1)
         words.append(
             Word(
-                line_index=lines.setdefault(place, len(lines)),
+                line_index=lines.setdefault(reading.line, len(lines)),
                 row_px=row_px,
                 col_px=col_px,
                 height_px=max(1, min(round(bottom), height_px) - row_px),
                 width_px=max(1, min(round(right), width_px) - col_px),
-                text=str(text).strip(),
-                confidence=float(table["conf"][number]),
+                text=reading.text,
+                confidence=reading.confidence,
             )
         )
     return tuple(words)
-
-
-def _run_tesseract(planes: Sequence[np.ndarray], config: str, settings: OcrSettings) -> dict[str, list[int]]:
-    # Handed over as uncompressed files: pytesseract would write a PNG first, seconds on a large page.
-    with tempfile.TemporaryDirectory(prefix="foliopress-ocr-") as folder:
-        names = [str(Path(folder) / f"{number}.pgm") for number in range(len(planes))]
-        for name, grey in zip(names, planes, strict=True):
-            cv2.imwrite(name, grey)
-        path = names[0]
-        if len(names) > 1:  # a list of files is one call and one start of the program
-            path = str(Path(folder) / "pictures.txt")
-            Path(path).write_text("\n".join(names), encoding="utf-8")
-        for _ in range(_TRIES_IF_KILLED):
-            try:
-                return _table_of(path, config, settings)
-            except pytesseract.TesseractError as error:
-                if error.status not in _FROM_OUTSIDE:
-                    message = f"Tesseract ended with {str(error)[:200]}; page kept whole"
-                    raise PageError("ocr_failed", message) from error
-    times = f"{_TRIES_IF_KILLED} times, perhaps for want of memory"
-    raise PageError("ocr_killed", f"Tesseract was killed {times}; page kept whole")
-
-
-def _table_of(path: str, config: str, settings: OcrSettings) -> dict[str, list[int]]:
-    try:
-        table: dict[str, list[int]] = pytesseract.image_to_data(
-            path, lang=settings.language, config=config, timeout=settings.timeout_s, output_type=pytesseract.Output.DICT
-        )
-    except pytesseract.TesseractNotFoundError as error:
-        raise ConfigError("Tesseract is not installed; on Debian: apt-get install tesseract-ocr") from error
-    except pytesseract.TesseractError:
-        raise
-    except RuntimeError as error:  # pytesseract's word for a time-out
-        raise PageError("ocr_timeout", f"OCR gave no answer in {settings.timeout_s:g} s; page kept whole") from error
-    return table

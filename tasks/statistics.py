@@ -6,9 +6,10 @@ import io
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from itertools import islice
+from typing import BinaryIO, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -114,35 +115,83 @@ TILES_SCHEMA = pa.schema(
 SCHEMAS = {"pages": PAGES_SCHEMA, "words": WORDS_SCHEMA, "tiles": TILES_SCHEMA}
 
 
-@dataclass(frozen=True)
-class ShardFooter:
-    """What a shard's Parquet says of itself in its footer."""
+@dataclass(frozen=True, slots=True)
+class ShardEntry:
+    """What a file of statistics says of a shard whose rows it holds."""
 
     shard_id: str
     run_id: str
     first_key: str
     last_key: str
     n_documents: int
-    supersedes: tuple[str, ...] = ()
     partial: bool = False
     """True if rows of it were taken out because their documents lie in another shard now."""
+    n_failed: int | None = None
+    """Pages that failed; None in files that were written before this was counted."""
+    n_again: int | None = None
+    """Pages that every rerun tries again, e.g. since OCR gave no answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What a file of statistics says of itself in its footer. It holds one shard and is named after it, or many.
+
+    supersedes: Files whose rows of documents that lie in this one are void. replaces: Files that it was put together
+    from; all their rows are void.
+    """
+
+    name: str
+    shards: tuple[ShardEntry, ...]
+    supersedes: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
+
+    @property
+    def first_key(self) -> str:
+        """Return the first key of its documents."""
+        return min((entry.first_key for entry in self.shards), key=sortable)
+
+    @property
+    def last_key(self) -> str:
+        """Return the last key of its documents."""
+        return max((entry.last_key for entry in self.shards), key=sortable)
+
+    @property
+    def n_documents(self) -> int:
+        """Return the number of documents that its shards were cut of."""
+        return sum(entry.n_documents for entry in self.shards)
+
+    def as_metadata(self) -> dict[str, str]:
+        """Return it as entries of a Parquet file."""
+        values = {
+            "file": self.name,
+            "shards": json.dumps([asdict(entry) for entry in self.shards]),
+            "supersedes": json.dumps(self.supersedes),
+            "replaces": json.dumps(self.replaces),
+        }
+        return {PREFIX + name: value for name, value in values.items()}
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str]) -> ShardFooter:
-        """Read the footer from Parquet metadata, as strings.
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Footer:
+        """Read it from the entries of a Parquet file.
 
         Raises:
             KeyError: If an entry that every footer has is missing.
+            ValueError, TypeError: If one is not as it should be.
         """
-        return cls(
-            shard_id=metadata[PREFIX + "shard_id"],
-            run_id=metadata[PREFIX + "run_id"],
-            first_key=metadata[PREFIX + "first_key"],
-            last_key=metadata[PREFIX + "last_key"],
-            n_documents=int(metadata[PREFIX + "n_documents"]),
-            supersedes=tuple(json.loads(metadata.get(PREFIX + "supersedes", "[]"))),
-            partial=metadata.get(PREFIX + "partial", "false") == "true",
-        )
+        supersedes = tuple(json.loads(metadata.get(PREFIX + "supersedes", "[]")))
+        if PREFIX + "shards" not in metadata:  # as they were written before files were put together
+            entry = ShardEntry(
+                shard_id=metadata[PREFIX + "shard_id"],
+                run_id=metadata[PREFIX + "run_id"],
+                first_key=metadata[PREFIX + "first_key"],
+                last_key=metadata[PREFIX + "last_key"],
+                n_documents=int(metadata[PREFIX + "n_documents"]),
+                partial=metadata.get(PREFIX + "partial", "false") == "true",
+            )
+            return cls(entry.shard_id, (entry,), supersedes)
+        entries = tuple(ShardEntry(**values) for values in json.loads(metadata[PREFIX + "shards"]))
+        replaces = tuple(json.loads(metadata.get(PREFIX + "replaces", "[]")))
+        return cls(metadata[PREFIX + "file"], entries, supersedes, replaces)
 
 
 @dataclass
@@ -181,13 +230,18 @@ class Totals:
         return 1.0 - self.output_bytes / read_bytes if read_bytes else 0.0
 
 
-def shard_key(table: str, shard_id: str) -> str:
-    """Return where a shard's rows lie.
+def sortable(key: str) -> bytes:
+    """Return what keys are in the order of: their UTF-8 bytes."""
+    return key.encode("utf-8", "surrogatepass")
 
-    >>> shard_key("pages", "00ff")
+
+def file_key(table: str, name: str) -> str:
+    """Return where a file of statistics lies.
+
+    >>> file_key("pages", "00ff")
     'stats/pages/00ff.parquet'
     """
-    return f"stats/{table}/{shard_id}.parquet"
+    return f"stats/{table}/{name}.parquet"
 
 
 def table_bytes(
@@ -203,30 +257,50 @@ def table_bytes(
     Raises:
         pa.ArrowInvalid: If a value does not fit its column.
     """
-    entries = {PREFIX + "schema_version": SCHEMA_VERSION, **metadata}
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
     buffer = io.BytesIO()
-    pq.write_table(
-        table.cast(schema).replace_schema_metadata(entries), buffer, compression="zstd", write_page_checksum=True
-    )
+    with TableWriter(buffer, schema, metadata) as writer:
+        writer.write(table)
     return buffer.getvalue()
 
 
-def read_footer(dest: Store, shard_id: str) -> ShardFooter:
-    """Return the footer of a committed shard, reading no rows.
+class TableWriter:
+    """Writes tables into one Parquet file (zstd), the schema's version and `metadata` in its footer, within a block."""
+
+    def __init__(self, file: BinaryIO, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
+        self._schema = schema.with_metadata({PREFIX + "schema_version": SCHEMA_VERSION, **metadata})
+        self._writer = pq.ParquetWriter(file, self._schema, compression="zstd", write_page_checksum=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows.
+
+        Raises:
+            pa.ArrowInvalid: If a value does not fit its column.
+        """
+        self._writer.write_table(table.cast(self._schema))
+
+
+def read_footer(dest: Store, name: str) -> Footer:
+    """Return the footer of a committed file, reading no rows.
 
     Raises:
-        FileNotFoundError: If the shard is not committed.
+        FileNotFoundError: If it is not committed.
         ConfigError: If the file is none of ours, or written by another version of the schema.
     """
-    key = shard_key("pages", shard_id)
+    key = file_key("pages", name)
     try:
         with dest.open_input(key) as file:
             found = pq.read_schema(file).metadata or {}
-        metadata = {name.decode(): value.decode("utf-8", "replace") for name, value in found.items()}
+        metadata = {entry.decode(): value.decode("utf-8", "replace") for entry, value in found.items()}
         version = metadata[PREFIX + "schema_version"]
-        footer = ShardFooter.from_metadata(metadata)
-    except (pa.ArrowInvalid, KeyError, ValueError) as error:
+        footer = Footer.from_metadata(metadata)
+    except (pa.ArrowInvalid, KeyError, ValueError, TypeError) as error:
         advice = "delete it, and the next run does its pages again"
         raise ConfigError(f"{key} is damaged or no shard of Foliopress; {advice}") from error
     if version != SCHEMA_VERSION:
@@ -255,27 +329,32 @@ def check_table(dest: Store, key: str) -> str | None:
         footer = read_footer(dest, name.removesuffix(".parquet")) if table == "pages" else None
     except ConfigError as error:
         return str(error)
-    if footer and f"{footer.shard_id}.parquet" != name:
-        return f"it says that it is shard {footer.shard_id}"
+    if footer and f"{footer.name}.parquet" != name:
+        return f"it says that it is {footer.name}"
     return None
 
 
-def iter_footers(dest: Store, passing_over: Collection[str] = ()) -> Iterator[ShardFooter]:
-    """Yield the footers of all committed shards, in the order of their ids; some are read ahead.
+def read_footers(dest: Store, passing_over: Collection[str] = ()) -> dict[str, Footer]:
+    """Return the footers of all committed files by their names, in the order of these; some are read ahead.
+
+    Files that others were put together from are passed over.
 
     Args:
         dest: Where the statistics lie.
         passing_over: Keys of files that are not to be read.
     """
-    ids = (
+    names = (
         found.key.rpartition("/")[2].removesuffix(".parquet")
         for found in dest.list_objects("stats/pages/")
         if found.key.endswith(".parquet") and found.key not in passing_over
     )
+    footers: dict[str, Footer] = {}
     # A footer is one small request, and there may be thousands: eight at a time hide the way to the server.
     with ThreadPoolExecutor(8) as readers:
-        while some := list(islice(ids, 64)):
-            yield from (footer for footer in readers.map(partial(_footer_if_there, dest), some) if footer)
+        while some := list(islice(names, 64)):
+            footers |= {footer.name: footer for footer in readers.map(partial(_footer_if_there, dest), some) if footer}
+    replaced = {name for footer in footers.values() for name in footer.replaces}
+    return {name: footer for name, footer in footers.items() if name not in replaced}
 
 
 def live_rows(
@@ -289,15 +368,16 @@ def live_rows(
         columns: Columns wanted; all of them without it.
         passing_over: Keys of files in `stats/pages` that are not to be read: their shards count as not committed.
     """
-    footers = list(iter_footers(dest, passing_over))
+    footers = read_footers(dest, passing_over)
     taken: dict[str, set[str]] = {}
-    for footer in footers:
+    for footer in footers.values():
         for old in footer.supersedes:
-            taken.setdefault(old, set()).update(_document_keys(dest, footer.shard_id))
+            if old in footers:
+                taken.setdefault(old, set()).update(_document_keys(dest, footer.name))
     wanted = None if columns is None else sorted({*columns, "document_key"})
-    for footer in footers:
-        dead = taken.get(footer.shard_id, set())
-        with dest.open_input(shard_key(table, footer.shard_id)) as file:
+    for name in footers:
+        dead = taken.get(name, set())
+        with dest.open_input(file_key(table, name)) as file:
             for batch in pq.ParquetFile(file).iter_batches(columns=wanted):
                 for row in batch.to_pylist():
                     if row["document_key"] not in dead:
@@ -314,13 +394,13 @@ def totals(rows: Iterable[Mapping[str, object]]) -> Totals:
     return result
 
 
-def _footer_if_there(dest: Store, shard_id: str) -> ShardFooter | None:
+def _footer_if_there(dest: Store, name: str) -> Footer | None:
     try:
-        return read_footer(dest, shard_id)
+        return read_footer(dest, name)
     except FileNotFoundError:
         return None  # superseded and deleted since the listing
 
 
-def _document_keys(dest: Store, shard_id: str) -> set[str]:
-    with dest.open_input(shard_key("pages", shard_id)) as file:
+def _document_keys(dest: Store, name: str) -> set[str]:
+    with dest.open_input(file_key("pages", name)) as file:
         return set(pq.read_table(file, columns=["document_key"]).column(0).to_pylist())

@@ -15,7 +15,7 @@ from flows.ledger import Ledger, ShardRows
 from flows.pages import DocumentResult
 from flows.shards import Shard, cut_shards
 from tasks.scan import Document
-from tasks.statistics import PageRow, live_rows, read_footer, shard_key
+from tasks.statistics import PageRow, file_key, live_rows, read_footer
 from tasks.store import Store
 from tests.promises import ROWS_ONCE
 
@@ -57,7 +57,7 @@ def stored(dest: Store) -> set[str]:
 
 
 def files_of(shard_id: str) -> set[str]:
-    return {shard_key(table, shard_id) for table in ("pages", "words", "tiles")}
+    return {file_key(table, shard_id) for table in ("pages", "words", "tiles")}
 
 
 def rows_by_document(dest: Store, table: str = "pages") -> dict[str, list[str]]:
@@ -80,7 +80,8 @@ def test_a_committed_shard_is_done_for_this_ledger_and_the_next(dest: Store) -> 
     assert Ledger(dest).is_done(done, retry_failed=True)
     assert not Ledger(dest).is_empty
     footer = read_footer(dest, "f")
-    assert (footer.first_key, footer.last_key, footer.n_documents, footer.run_id) == ("a", "c", 3, "run")
+    assert (footer.first_key, footer.last_key, footer.n_documents) == ("a", "c", 3)
+    assert [(entry.shard_id, entry.run_id) for entry in footer.shards] == [("f", "run")]
     assert [row["document_key"] for row in live_rows(dest)] == ["a", "b", "c"]
     assert [row["text"] for row in live_rows(dest, "words")] == ["a", "b", "c"]
 
@@ -113,7 +114,7 @@ def test_documents_that_moved_to_a_new_shard_leave_the_rest_of_the_old_one(dest:
     commit(dest, ledger, shard("g", "ab"))
     for table in ("pages", "words", "tiles"):
         assert rows_by_document(dest, table) == {"a": ["g"], "b": ["g"], "c": ["f"], "d": ["f"]}
-    assert read_footer(dest, "f").partial
+    assert read_footer(dest, "f").shards[0].partial
     assert not Ledger(dest).is_done(shard("f", "abcd"), retry_failed=False)
     commit(dest, ledger, shard("h", "cd"))
     assert rows_by_document(dest) == {"a": ["g"], "b": ["g"], "c": ["h"], "d": ["h"]}

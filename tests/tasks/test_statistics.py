@@ -20,12 +20,13 @@ from tasks.statistics import (
     SCHEMAS,
     TILES_SCHEMA,
     WORDS_SCHEMA,
+    Footer,
     PageRow,
-    ShardFooter,
-    iter_footers,
+    ShardEntry,
+    file_key,
     live_rows,
     read_footer,
-    shard_key,
+    read_footers,
     table_bytes,
     totals,
 )
@@ -72,7 +73,7 @@ def commit(dest, shard_id, keys, supersedes=()):
     }
     for table in ("words", "tiles", "pages"):
         dest.write_bytes(
-            shard_key(table, shard_id), table_bytes(rows[table], SCHEMAS[table], footer(shard_id, keys, supersedes))
+            file_key(table, shard_id), table_bytes(rows[table], SCHEMAS[table], footer(shard_id, keys, supersedes))
         )
 
 
@@ -144,9 +145,35 @@ def test_a_value_of_the_wrong_type_is_refused():
 
 def test_a_committed_shard_is_known_by_its_footer(dest):
     commit(dest, "s1", ["a.jpg", "b.jpg"], supersedes=["s0"])
-    assert read_footer(dest, "s1") == ShardFooter("s1", "r", "a.jpg", "b.jpg", 2, ("s0",), partial=False)
+    entry = ShardEntry("s1", "r", "a.jpg", "b.jpg", 2)
+    assert read_footer(dest, "s1") == Footer("s1", (entry,), supersedes=("s0",))
     with pytest.raises(FileNotFoundError):
         read_footer(dest, "s2")
+
+
+@given(
+    st.lists(
+        st.builds(ShardEntry, *[st.text(max_size=5)] * 4, st.integers(0, 9), st.booleans()), min_size=1, max_size=4
+    ),
+    st.lists(st.text(max_size=4), max_size=3),
+)
+def test_a_footer_comes_back_from_parquet_as_it_went(entries, names):
+    footer = Footer("part-1", tuple(entries), supersedes=tuple(names), replaces=tuple(reversed(names)))
+    data = table_bytes([], PAGES_SCHEMA, footer.as_metadata())
+    metadata = {key.decode(): value.decode() for key, value in pq.read_schema(io.BytesIO(data)).metadata.items()}
+    assert Footer.from_metadata(metadata) == footer
+
+
+def test_a_file_that_others_were_put_together_to_takes_their_place(dest):
+    for shard_id in ("s1", "s2", "s3"):
+        commit(dest, shard_id, [f"{shard_id}.jpg"])
+    entries = tuple(ShardEntry(name, "r", f"{name}.jpg", f"{name}.jpg", 1) for name in ("s1", "s2"))
+    merged = Footer("part-1", entries, replaces=("s1", "s2"))
+    for table, rows in (("words", []), ("tiles", []), ("pages", [page("s1.jpg"), page("s2.jpg")])):
+        dest.write_bytes(file_key(table, "part-1"), table_bytes(rows, SCHEMAS[table], merged.as_metadata()))
+    assert list(read_footers(dest)) == ["part-1", "s3"]
+    assert [row["document_key"] for row in live_rows(dest)] == ["s1.jpg", "s2.jpg", "s3.jpg"]
+    assert [row["document_key"] for row in live_rows(dest, "words")] == ["s3.jpg"]
 
 
 def test_footers_come_in_the_order_of_their_ids_and_only_committed_shards_have_one(dest):
@@ -155,19 +182,19 @@ def test_footers_come_in_the_order_of_their_ids_and_only_committed_shards_have_o
         commit(dest, shard_id, [f"{shard_id}.jpg"])
     dest.write_bytes("stats/words/zzz.parquet", b"left by a killed run")
     dest.write_bytes("stats/pages/README", b"not ours")
-    assert [found.shard_id for found in iter_footers(dest)] == ids
+    assert list(read_footers(dest)) == ids
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1 but no more", table_bytes([], PAGES_SCHEMA, {})])
 def test_a_damaged_or_foreign_file_among_the_shards_is_named_with_what_to_do(dest, data):
-    dest.write_bytes(shard_key("pages", "odd"), data)
+    dest.write_bytes(file_key("pages", "odd"), data)
     with pytest.raises(ConfigError, match=r"stats/pages/odd\.parquet.*delete it"):
-        list(iter_footers(dest))
+        read_footers(dest)
 
 
 def test_a_shard_of_another_schema_version_is_refused(dest):
     metadata = footer("s", ["a"]) | {PREFIX + "schema_version": "99"}
-    dest.write_bytes(shard_key("pages", "s"), table_bytes([page()], PAGES_SCHEMA, metadata))
+    dest.write_bytes(file_key("pages", "s"), table_bytes([page()], PAGES_SCHEMA, metadata))
     with pytest.raises(ConfigError, match="schema version 99"):
         read_footer(dest, "s")
 

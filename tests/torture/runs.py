@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LONGEST_RUN_S = 240.0
 """No run over a torture archive takes as long; one that does hangs."""
 
-SMALL_SHARDS = ("--set", "shard.max_documents=6", "--workers", "2")
+SMALL_SHARDS = ("--set", "shard.max_documents=6", "--set", "stats.most_small_files=2", "--workers", "2")
+"""Many shards, and their statistics put together at the end, so that kills come in the middle of both."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,12 @@ class Run:
         Args:
             kind: `worker`, `tesseract` or `api` (the run's own Prefect API).
         """
-        mark = {"worker": "spawn_main", "tesseract": "tesseract", "api": "flows.temporary_api"}[kind]
+        mark = {"worker": "spawn_main", "tesseract": "tasks.tesseract_process", "api": "flows.temporary_api"}[kind]
         found = []
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in self.process.children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    line = child.cmdline()[: 1 if kind == "tesseract" else None]
-                    if any(mark in word for word in line):
+                    if any(mark in word for word in child.cmdline()):
                         found.append(child)
         return sorted(found, key=lambda process: process.pid)
 

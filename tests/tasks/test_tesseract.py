@@ -1,0 +1,212 @@
+"""Tesseract by its library and by its program: the same words, and whatever goes wrong is an error with a reason."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytesseract
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from configs.settings import OcrSettings
+from tasks import tesseract
+from tasks.errors import ConfigError, PageError
+from tasks.tesseract import SINGLE_LINE, WHOLE_PAGE, check_tesseract, read_pictures
+
+LIBRARY, PROGRAM = OcrSettings(engine="library"), OcrSettings(engine="program")
+BOTH = pytest.mark.parametrize("settings", [LIBRARY, PROGRAM], ids=["library", "program"])
+LINES = ["The ledger of the year 1887", "was closed on 31 December", "with a balance of 4,512.60"]
+
+
+def drawn(*lines: str) -> np.ndarray:
+    image = Image.new("L", (1000, 60 + 90 * len(lines)), 245)
+    pen = ImageDraw.Draw(image)
+    for number, line in enumerate(lines):
+        pen.text((40, 30 + 90 * number), line, fill=25, font=ImageFont.load_default(40))
+    return np.array(image)
+
+
+def text_of(readings) -> str:
+    return " ".join(reading.text for reading in readings)
+
+
+def helper() -> subprocess.Popen[bytes]:
+    """The process with the library that reads for this one."""
+    running = tesseract._library(os.getpid())._process
+    assert running is not None
+    return running
+
+
+@BOTH
+def test_pictures_are_answered_in_their_order(settings: OcrSettings) -> None:
+    found = read_pictures([drawn(line) for line in LINES], SINGLE_LINE, 200, settings)
+    assert [text_of(readings) for readings in found] == LINES
+    (page,) = read_pictures([drawn(*LINES)], WHOLE_PAGE, 200, settings)
+    assert text_of(page) == " ".join(LINES)
+    assert len({reading.line for reading in page}) == 3
+    assert all(0 <= reading.confidence <= 100 for reading in page)
+
+
+def test_the_library_and_the_program_read_the_same_words_in_the_same_places() -> None:
+    page = drawn(*LINES)
+    by_library, by_program = (read_pictures([page], WHOLE_PAGE, 200, settings)[0] for settings in (LIBRARY, PROGRAM))
+    assert [reading.text for reading in by_library] == [reading.text for reading in by_program]
+    for one, other in zip(by_library, by_program, strict=True):
+        assert np.allclose(one[1:5], other[1:5], atol=3)
+
+
+def test_what_is_read_of_a_page_does_not_hang_on_what_was_read_before() -> None:
+    pages = [drawn(*LINES), drawn(*LINES[::-1]), drawn("Mr. Jl1I0O5S8B", "rnm vvw cl d"), drawn(*LINES)]
+    alone = []
+    for page in pages:
+        helper_before = tesseract._library(os.getpid())
+        if helper_before._process is not None:
+            helper_before._process.kill()
+        alone.append(read_pictures([page], WHOLE_PAGE, 200, LIBRARY)[0])
+    assert [read_pictures([page], WHOLE_PAGE, 200, LIBRARY)[0] for page in pages] == alone
+    assert read_pictures(pages, WHOLE_PAGE, 200, LIBRARY) == alone
+
+
+@BOTH
+@pytest.mark.parametrize("n_pictures", [1, 2])
+def test_no_answer_in_time_is_an_error_and_never_means_no_text(settings: OcrSettings, n_pictures: int) -> None:
+    hurried = settings.model_copy(update={"timeout_s": 0.003})
+    with pytest.raises(PageError) as caught:
+        read_pictures([drawn(*LINES)] * n_pictures, WHOLE_PAGE, 200, hurried)
+    assert (caught.value.reason, caught.value.failed) == ("ocr_timeout", False)
+    assert text_of(read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, settings)[0]) == LINES[0]  # not the late answer
+
+
+def test_a_program_that_crashes_is_an_error_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def crash(*_: object, **__: object) -> None:
+        calls.append(1)
+        raise pytesseract.TesseractError(-11, "segmentation fault")
+
+    monkeypatch.setattr(tesseract.pytesseract, "image_to_data", crash)
+    with pytest.raises(PageError) as caught:
+        read_pictures([drawn(*LINES)], WHOLE_PAGE, 200, PROGRAM)
+    assert (caught.value.reason, len(calls)) == ("ocr_failed", 1)  # it would crash again
+
+
+@pytest.mark.parametrize(("deaths", "reason"), [(1, None), (2, None), (3, "ocr_killed"), (9, "ocr_killed")])
+def test_a_program_that_was_killed_is_asked_again_before_the_page_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, deaths: int, reason: str | None
+) -> None:
+    real, calls = tesseract.pytesseract.image_to_data, []
+
+    def killed(*arguments: object, **options: object) -> object:
+        calls.append(1)
+        if len(calls) <= deaths:
+            raise pytesseract.TesseractError(-9, "killed")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(tesseract.pytesseract, "image_to_data", killed)
+    if reason is None:
+        assert text_of(read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, PROGRAM)[0]) == LINES[0]
+    else:
+        with pytest.raises(PageError) as caught:
+            read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, PROGRAM)
+        assert (caught.value.reason, caught.value.failed, len(calls)) == (reason, False, 3)
+
+
+def kill_whenever_it_reads(signal_number: int, deaths: int, ended: threading.Event) -> None:
+    """End the process with the library in the middle of its work, so many times."""
+    while deaths and not ended.wait(0.002):
+        running = tesseract._library(os.getpid())._process
+        if running is not None and running.poll() is None and psutil.Process(running.pid).cpu_times().user > 0.15:
+            running.send_signal(signal_number)
+            running.wait()
+            deaths -= 1
+
+
+@pytest.mark.parametrize(
+    ("signal_number", "deaths", "reason"),
+    [(signal.SIGKILL, 1, None), (signal.SIGKILL, 9, "ocr_killed"), (signal.SIGSEGV, 1, "ocr_failed")],
+)
+def test_a_library_whose_process_ends_is_asked_again_if_it_was_killed(
+    signal_number: int, deaths: int, reason: str | None
+) -> None:
+    page = drawn(*LINES * 12)
+    expected = read_pictures([page], WHOLE_PAGE, 200, LIBRARY)
+    helper().kill()
+    ended = threading.Event()
+    killer = threading.Thread(target=kill_whenever_it_reads, args=(signal_number, deaths, ended))
+    killer.start()
+    try:
+        if reason is None:
+            assert read_pictures([page], WHOLE_PAGE, 200, LIBRARY) == expected
+        else:
+            with pytest.raises(PageError) as caught:
+                read_pictures([page], WHOLE_PAGE, 200, LIBRARY)
+            assert (caught.value.reason, caught.value.failed) == (reason, False)
+    finally:
+        ended.set()
+        killer.join()
+    assert read_pictures([page], WHOLE_PAGE, 200, LIBRARY) == expected
+
+
+def test_a_language_that_the_library_cannot_load_is_an_error_with_a_reason() -> None:
+    with pytest.raises(PageError) as caught:
+        read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, LIBRARY.model_copy(update={"language": "tlh"}))
+    assert caught.value.reason == "ocr_failed"
+    assert text_of(read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, LIBRARY)[0]) == LINES[0]
+
+
+def test_the_process_ends_with_the_one_it_reads_for(tmp_path: Path) -> None:
+    script = (
+        "import sys, os, numpy as np\n"
+        "from configs.settings import OcrSettings\n"
+        "from tasks import tesseract\n"
+        "tesseract.read_pictures([np.full((50, 50), 255, np.uint8)], 3, 200, OcrSettings())\n"
+        "print(tesseract._library(os.getpid())._process.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).resolve().parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert owner.stdout is not None
+    reader = psutil.Process(int(owner.stdout.readline()))
+    owner.kill()
+    owner.wait()
+    latest = time.monotonic() + 5
+    while reader.is_running() and reader.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < latest, "the process outlives the one it reads for"
+        time.sleep(0.02)
+
+
+def test_without_the_package_the_program_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tesseract, "has_library", lambda: False)
+    monkeypatch.setattr(tesseract, "_library", pytest.fail)
+    assert text_of(read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, LIBRARY)[0]) == LINES[0]
+    assert "tesserocr" not in check_tesseract(LIBRARY)
+
+
+def test_the_version_tells_which_of_the_two_reads() -> None:
+    assert check_tesseract(LIBRARY).startswith("tesserocr ")
+    assert check_tesseract(PROGRAM)[0].isdigit()
+
+
+@BOTH
+def test_a_language_that_is_not_installed_is_named(settings: OcrSettings) -> None:
+    with pytest.raises(ConfigError, match="no tlh"):
+        check_tesseract(settings.model_copy(update={"language": "eng+tlh"}))
+
+
+def test_a_missing_tesseract_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tesseract.pytesseract.pytesseract, "tesseract_cmd", "no-such-program")
+    with pytest.raises(ConfigError, match="apt-get install"):
+        check_tesseract(PROGRAM)
