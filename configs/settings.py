@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 
 class Closed(BaseModel):
@@ -171,7 +171,17 @@ class ClusterSettings(Closed):
     scheduler: str | None = None
     """Address of a running Dask scheduler; without it a local cluster is started."""
     workers: int | None = Field(None, ge=1)
-    """Worker processes of the local cluster; without it as many as there are CPU cores and free memory for."""
+    """Worker processes of the local cluster; without it as many as there are CPU cores and free memory for. A cluster
+    that `kind` names is asked for as many at the start."""
+    kind: str | None = Field(
+        None, pattern=r"^(dask_kubernetes|dask_gateway|dask_jobqueue|dask_cloudprovider|distributed)(\.\w+)+$"
+    )
+    """Class of the Dask cluster to start for the run, and to end with it, e.g. `dask_kubernetes.operator.KubeCluster`,
+    `dask_gateway.GatewayCluster` or `dask_jobqueue.SLURMCluster`; its package must be installed."""
+    options: dict[str, str | int | float | bool | list[str] | dict[str, str] | None] = {}
+    """What that class is given, e.g. `{image: foliopress, namespace: archive}`. Workers need one thread each."""
+    most_workers: int | None = Field(None, ge=1)
+    """That cluster grows with the work from `workers` (1 without it) to so many, and shrinks again."""
     memory_per_worker: str = "auto"
     """Dask memory limit of a local worker, e.g. `4GiB`; `auto` shares out what is free."""
     pages_in_flight_per_worker: int = Field(2, ge=1, le=64)
@@ -182,6 +192,16 @@ class ClusterSettings(Closed):
     """Shard task runs that Prefect runs at a time."""
     scoring_batch_pages: int = Field(4, ge=1, le=64)
     """Pages scored together in one batch, at most."""
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        if self.kind is not None and self.scheduler is not None:
+            raise ValueError("scheduler and kind name two clusters; give one")
+        if self.kind is None and (self.options or self.most_workers):
+            raise ValueError("options and most_workers are for the cluster that kind names")
+        if self.most_workers is not None and self.most_workers < (self.workers or 1):
+            raise ValueError("most_workers is less than workers")
+        return self
 
 
 class StorageSettings(Closed):

@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from flows.progress import megabytes
+from flows.rate import RateCurve
 from flows.summary import RunSummary
 
 _EVERY_S = 2.0
@@ -26,10 +28,11 @@ class Board:
 
     Args:
         fraction: Asked every two seconds: the share of the work that is done, None while nobody knows.
+        pages: Asked with it: how many pages are done.
     """
 
-    def __init__(self, fraction: Callable[[], float | None]) -> None:
-        self._fraction = fraction
+    def __init__(self, fraction: Callable[[], float | None], pages: Callable[[], int] = lambda: 0) -> None:
+        self._fraction, self._pages, self._rate = fraction, pages, RateCurve()
         self._ended = threading.Event()
         self._summary: RunSummary | None = None
         context = contextvars.copy_context()  # Prefect looks there for the flow run and for its settings
@@ -52,6 +55,7 @@ class Board:
 
     def _keep_showing(self) -> None:
         from prefect.artifacts import (
+            create_image_artifact,
             create_markdown_artifact,
             create_progress_artifact,
             create_table_artifact,
@@ -60,10 +64,11 @@ class Board:
 
         try:
             bar = create_progress_artifact(progress=0.0, description="Share of the source's bytes done")
-            shown = 0.0
+            shown, begun = 0.0, time.monotonic()
             is_last = False
             while not is_last:
                 is_last = self._ended.wait(_EVERY_S)
+                self._rate.add(time.monotonic() - begun, self._pages())
                 percent = round(100 * (self._fraction() or 0.0), 1)
                 if percent != shown:
                     update_progress_artifact(bar, progress=percent)  # type: ignore[arg-type]
@@ -73,16 +78,21 @@ class Board:
             text = _as_markdown(self._summary)
             create_markdown_artifact(text, key="foliopress-summary", description="What the run did")
             if self._summary.worst_pages:
-                names = ("document_key", "page_index", "worst_block_ssim", "source_bytes", "output_bytes")
+                names = ("document_key", "page_index", "worst_block_ssim", "source_bytes", "output_bytes", "output_key")
                 table = [{name: page[name] for name in names} for page in self._summary.worst_pages]
                 create_table_artifact(table, key="foliopress-worst-pages", description="Pages whose ink lost most")
+            if picture := self._rate.as_url():
+                create_image_artifact(picture, key="foliopress-rate", description="Pages a minute over the run")
         except Exception as error:
             log.warning("the run is no longer shown in Prefect: %s: %s", type(error).__name__, error)
 
 
 def _as_markdown(summary: RunSummary) -> str:
     rows = [("this run", summary.run), ("whole DEST", summary.whole)]
-    lines = ["| | pages | compressed | kept | failed | before | after | saved |", "| --- " * 8 + "|"]
+    per_minute = 60 * summary.run.pages / summary.seconds if summary.seconds else 0.0
+    took = f"{summary.seconds:.0f} s, {per_minute:.1f} pages a minute"
+    lines = [f"`{summary.source}` to `{summary.dest}` with {summary.profile}: {took}", ""]
+    lines += ["| | pages | compressed | kept | failed | before | after | saved |", "| --- " * 8 + "|"]
     for name, part in rows:
         lines.append(
             f"| {name} | {part.pages} | {part.compressed} | {part.kept} | {part.failed} "

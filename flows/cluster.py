@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import socket
 import threading
@@ -43,14 +44,16 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Client]:
-    """Connect to `settings.scheduler`, or start a local cluster that ends with this block and with this process.
+    """Connect to `settings.scheduler`, or start a cluster, of `settings.kind` or local, that ends with this block.
+
+    A local one ends with this process too, however that ends.
 
     Args:
         settings: Where the work runs.
         log_file: Where the workers of a local cluster write their log; None leaves it to Dask.
 
     Raises:
-        ConfigError: If there is no scheduler at that address, or no worker joins it.
+        ConfigError: If there is no scheduler at that address, no such cluster can be started, or no worker joins it.
     """
     import dask
 
@@ -67,6 +70,11 @@ def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Cl
             ) from error
         with client:
             _wait_for_workers(client, settings.scheduler)
+            yield client
+        return
+    if settings.kind is not None:
+        with _named_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
+            _wait_for_workers(client, settings.kind)
             yield client
         return
     with _local_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
@@ -151,6 +159,28 @@ def check_worker(settings: Settings, kind: ScorerName) -> WorkerFacts:
     return WorkerFacts(scorer.name, scorer.digest, tesseract)
 
 
+@contextmanager
+def _named_cluster(settings: ClusterSettings) -> Iterator[Any]:
+    """Start the cluster of a class that is named, and end it."""
+    module, _, name = str(settings.kind).rpartition(".")
+    try:
+        start = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        package = module.partition(".")[0].replace("_", "-")
+        raise ConfigError(f"cluster.kind: there is no {settings.kind} here ({error}); pip install {package}") from error
+    try:
+        cluster = start(**settings.options)
+    except Exception as error:  # whatever a cluster's own machinery finds wrong
+        message = f"cluster.kind: {settings.kind} cannot be started with cluster.options"
+        raise ConfigError(f"{message}: {type(error).__name__}: {error}") from error
+    with cluster:
+        if settings.most_workers is not None:
+            cluster.adapt(minimum=settings.workers or 1, maximum=settings.most_workers)
+        elif settings.workers is not None:
+            cluster.scale(settings.workers)
+        yield cluster
+
+
 def _local_cluster(settings: ClusterSettings) -> Any:
     import dask
     from distributed import LocalCluster
@@ -209,7 +239,7 @@ def _wait_for_workers(client: Client, address: str) -> None:
     try:
         client.wait_for_workers(1, timeout=_WORKER_WAIT_S)
     except TimeoutError as error:
-        raise ConfigError(f"cluster.scheduler: {address} has no worker after {_WORKER_WAIT_S:g} s") from error
+        raise ConfigError(f"cluster: {address} has no worker after {_WORKER_WAIT_S:g} s") from error
 
 
 def _worker_log(path: str) -> Any:

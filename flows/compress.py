@@ -73,7 +73,7 @@ def compress_documents(
             run_id=run_id or new_run_id(),
             log_file=log_file,
         ) as run,
-        Board(lambda: run.progress.fraction) as board,
+        Board(lambda: run.progress.fraction, lambda: run.progress.pages) as board,
     ):
         n_shards = n_ended = n_failed = 0
         ended: SimpleQueue[PrefectFuture[None]] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import threading
@@ -147,6 +148,8 @@ class Run:
         """Write down what this run is, and start counting the listing for the time left."""
         write_start(self._dest, self.run_id, self._started_at, self.settings, self.recipe)
         log.info("run %s begins: %s to %s", self.run_id, self.source_url, self.dest_url)
+        if importlib.util.find_spec("bokeh") is not None:  # which Dask's dashboard is drawn by
+            log.info("run %s: what the workers do shows at %s", self.run_id, self._client.dashboard_link)
         threading.Thread(target=self._count, name="count", daemon=True).start()
 
     def end(self) -> None:

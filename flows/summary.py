@@ -40,6 +40,7 @@ _COLUMNS = (
     "status",
     "reason",
     "message",
+    "output_key",
     "source_bytes",
     "output_bytes",
     "worst_block_ssim",

@@ -6,6 +6,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
+from pydantic import ValidationError
 
 from configs.settings import ClusterSettings
 from flows import cluster as cluster_module
@@ -73,3 +74,49 @@ def machine(monkeypatch: pytest.MonkeyPatch, free_gib: float, cores: int) -> Non
     monkeypatch.setattr("psutil.virtual_memory", lambda: free)
     monkeypatch.setattr("dask.system.CPU_COUNT", cores)
     monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 128 * 2**30)
+
+
+IN_PROCESSES = {"n_workers": 0, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_a_cluster_of_a_class_that_is_named_is_started_with_workers_and_ended(grows: bool) -> None:
+    size = {"most_workers": 2} if grows else {"workers": 2}
+    settings = ClusterSettings(kind="distributed.LocalCluster", options=IN_PROCESSES, **size)
+    with open_cluster(settings, None) as client:
+        client.wait_for_workers(1 if grows else 2, timeout=60)
+        assert client.submit(lambda: 6 * 7).result() == 42
+        address = client.scheduler_info()["address"]
+    with (
+        pytest.raises(ConfigError, match="no Dask scheduler answers"),
+        open_cluster(ClusterSettings(scheduler=address), None),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        ("dask_jobqueue.SLURMCluster", {}, "pip install dask-jobqueue"),
+        ("distributed.NoSuchCluster", {}, "there is no distributed.NoSuchCluster here"),
+        ("distributed.LocalCluster", {"memory_limit": "lots"}, "cannot be started with cluster.options: ValueError"),
+    ],
+)
+def test_a_cluster_that_cannot_be_started_is_a_wrong_setting(kind: str, options: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said), open_cluster(ClusterSettings(kind=kind, options=options), None):
+        pass
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kind": "os.system"},
+        {"kind": "distributed"},
+        {"kind": "distributed.LocalCluster", "scheduler": "tcp://somewhere:8786"},
+        {"options": {"n_workers": 2}},
+        {"kind": "distributed.LocalCluster", "workers": 3, "most_workers": 2},
+    ],
+)
+def test_what_names_no_cluster_or_two_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        ClusterSettings(**values)
