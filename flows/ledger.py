@@ -158,11 +158,7 @@ class Ledger:
             name = f"part-{hashlib.sha256(parts.encode()).hexdigest()[:20]}"
             merged = Footer(name, entries, replaces=tuple(names))
             for table in _TABLES:
-                buffer = io.BytesIO()
-                with TableWriter(buffer, SCHEMAS[table], merged.as_metadata()) as writer:
-                    for one in names:
-                        writer.write(self._read(table, one))
-                self._dest.write_bytes(file_key(table, name), buffer.getvalue())
+                self._rewrite(table, names, merged, frozenset())
             for one in names:
                 self._drop(one)
             self._note(merged)
@@ -218,8 +214,7 @@ class Ledger:
         )
         footer = replace(old, shards=entries)
         for table in _TABLES:
-            rows = self._read(table, name)
-            self._put(table, footer, rows.filter(pc.invert(_holds(rows, dead))))
+            self._rewrite(table, [name], footer, dead)
         self._note(footer)
 
     def _forget(self, name: str) -> None:
@@ -244,6 +239,18 @@ class Ledger:
             # a shard that was done again has a file of its own until its older rows are out of the larger one
             if self._file_of.get(entry.shard_id) != entry.shard_id or footer.name == entry.shard_id:
                 self._entries[entry.shard_id], self._file_of[entry.shard_id] = entry, footer.name
+
+    def _rewrite(self, table: str, names: Iterable[str], footer: Footer, dead: frozenset[str]) -> None:
+        """Write a file of the rows of others, without those of some documents; a shard's rows at a time are held."""
+        buffer = io.BytesIO()
+        with TableWriter(buffer, SCHEMAS[table], footer.as_metadata()) as writer:
+            for name in names:
+                with self._dest.open_input(file_key(table, name)) as file:
+                    source = pq.ParquetFile(file)
+                    for group in range(source.num_row_groups):
+                        rows = source.read_row_group(group)
+                        writer.write(rows.filter(pc.invert(_holds(rows, dead))) if dead else rows)
+        self._dest.write_bytes(file_key(table, footer.name), buffer.getvalue())
 
     def _put(self, table: str, footer: Footer, rows: pa.Table) -> None:
         data = table_bytes(rows, SCHEMAS[table], footer.as_metadata())

@@ -141,16 +141,16 @@ class Run:
         self._ended = threading.Event()
         self._fatal: BaseException | None = None
         self._at_work = 0
+        self._counts = False
         self._lock = threading.Lock()
         self._started_at, self._clock_at_start = _now(), time.monotonic()
 
     def begin(self) -> None:
-        """Write down what this run is, and start counting the listing for the time left."""
+        """Write down what this run is."""
         write_start(self._dest, self.run_id, self._started_at, self.settings, self.recipe)
         log.info("run %s begins: %s to %s", self.run_id, self.source_url, self.dest_url)
         if importlib.util.find_spec("bokeh") is not None:  # which Dask's dashboard is drawn by
             log.info("run %s: what the workers do shows at %s", self.run_id, self._client.dashboard_link)
-        threading.Thread(target=self._count, name="count", daemon=True).start()
 
     def end(self) -> None:
         """Stop the shards that are still at work, and wait for their threads."""
@@ -160,7 +160,10 @@ class Run:
             time.sleep(0.05)
 
     def shards_to_do(self) -> Iterator[Shard]:
-        """Cut the listing, pass over what is done, and hold back until there is room for another shard."""
+        """Cut the listing, pass over what is done, and hold back until there is room for another shard.
+
+        Once there is something to do, a thread counts the listing ahead, for the time left.
+        """
         documents = list_documents(self._source, self.settings.scan, self.scan)
         for shard in cut_shards(documents, self.settings.shard, str(self.recipe)):
             self.check()
@@ -170,6 +173,9 @@ class Run:
                 continue
             while not self._slots.acquire(timeout=0.5):
                 self.check()
+            if not self._counts:
+                self._counts = True
+                threading.Thread(target=self._count, name="count", daemon=True).start()
             yield shard
 
     def free_slot(self) -> None:

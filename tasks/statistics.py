@@ -278,12 +278,13 @@ class TableWriter:
         self._writer.close()
 
     def write(self, table: pa.Table) -> None:
-        """Append rows.
+        """Append rows, which can be read by themselves later: a group of them for each call, none for no rows.
 
         Raises:
             pa.ArrowInvalid: If a value does not fit its column.
         """
-        self._writer.write_table(table.cast(self._schema))
+        if table.num_rows:
+            self._writer.write_table(table.cast(self._schema))
 
 
 def read_footer(dest: Store, name: str) -> Footer:
