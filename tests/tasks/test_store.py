@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.utils import parse_timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from configs.settings import StorageSettings
+from tasks import bucket
 from tasks import store as store_module
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.folder import TEMPORARY
@@ -388,6 +390,19 @@ def test_a_listing_of_many_objects_comes_page_by_page(s3_server, s3_url, monkeyp
     assert next(found).key == "000" and calls == ["list_objects_v2"]
     assert [item.key for item in found] == [f"{number:03d}" for number in range(1, 25)]
     assert calls == ["list_objects_v2"] * 3
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        *("2026-01-31T17:59:00.000Z", "2026-01-31T17:59:00Z", "2026-01-31T17:59:00+02:00", "2026-01-31T17:59:00"),
+        *("Sat, 31 Jan 2026 17:59:00 GMT", "1769882340", 1769882340, 1769882340.5),
+    ],
+)
+def test_times_of_every_form_are_what_botocore_reads_in_them(told):
+    found = bucket._time_of(told)
+    assert found == parse_timestamp(told)
+    assert found.isoformat() == parse_timestamp(told).isoformat()
 
 
 def test_a_listing_that_is_interrupted_goes_on_where_it_was(s3_server, s3_url, monkeypatch, no_pauses):
