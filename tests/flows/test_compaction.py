@@ -18,6 +18,7 @@ from tasks.statistics import Footer, ShardEntry, live_rows, read_footers
 from tasks.store import Store
 from tests.flows.test_ledger import DyingStore, Killed, commit, files_of, rows_by_document, shard, stored
 from tests.promises import ROWS_ONCE
+from tests.torture.peace import IS_TORTURE
 
 SHARDS = {"f": "abc", "g": "de", "h": "fgh"}
 
@@ -113,7 +114,7 @@ def test_wherever_a_compaction_is_killed_each_document_has_its_rows_once_and_the
 
 
 @pytest.mark.promise(ROWS_ONCE, "archives that change between runs that put files together, by chance (Hypothesis)")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=200 if IS_TORTURE else 12, deadline=None)
 @given(
     archives=st.lists(st.sets(st.sampled_from("abcdefghijkl"), min_size=1), min_size=1, max_size=5),
     most=st.integers(1, 5),
