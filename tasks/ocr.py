@@ -84,7 +84,7 @@ def read_lines(lines: Sequence[np.ndarray], dpi: float, settings: OcrSettings) -
 def reading_scale(dpi: float, settings: OcrSettings) -> float:
     """Return the factor that brings a page of `dpi` to what Tesseract reads well, at most 2.
 
-    >>> reading_scale(600, OcrSettings()), reading_scale(250, OcrSettings()), reading_scale(50, OcrSettings())
+    >>> reading_scale(400, OcrSettings()), reading_scale(200, OcrSettings()), reading_scale(50, OcrSettings())
     (0.5, 1.0, 2.0)
     """
     if dpi > settings.max_dpi:
