@@ -107,11 +107,12 @@ def modules_loaded() -> list[str]:
     return sorted({"tasks.fitting", "tensorflow", "ai_edge_litert.interpreter"} & set(sys.modules))
 
 
+@pytest.mark.slow  # four workers and TensorFlow
 def test_a_run_on_a_cluster_scores_on_the_gpu_worker_survives_a_lost_one_and_uses_a_late_one(
     operator: Operator, archive: Callable[..., Path], tmp_path: Path
 ) -> None:
     (tmp_path / "cpu_as_gpu.py").write_text(CPU_AS_GPU)
-    names = [f"box {number % 3}/{number:02d}.jpg" for number in range(20)]
+    names = [f"box {number % 3}/{number:02d}.jpg" for number in range(60)]
     source, dest = archive(*names), tmp_path / "out"
     operator.start_worker("gpu", "--resources", "GPU=1", "--preload", str(tmp_path / "cpu_as_gpu.py"))
     operator.start_worker("steady")
@@ -125,11 +126,12 @@ def test_a_run_on_a_cluster_scores_on_the_gpu_worker_survives_a_lost_one_and_use
             start=True,
         )
         deadline = time.monotonic() + 120
-        while len(list(dest.glob("pages/**/*.avif"))) < 3:
+        while not list(dest.glob("pages/**/*.avif")):
             assert run.poll() is None and time.monotonic() < deadline, run.communicate()[0]
             time.sleep(0.05)
-        end_family(to_be_lost)
         operator.start_worker("late")
+        client.wait_for_workers(4, timeout=60)
+        end_family(to_be_lost)
         told, _ = run.communicate(timeout=200)
         wire.close()
         assert run.returncode == 0, told
