@@ -136,7 +136,7 @@ def kill_whenever_it_reads(signal_number: int, deaths: int, ended: threading.Eve
 def test_a_library_whose_process_ends_is_asked_again_if_it_was_killed(
     signal_number: int, deaths: int, reason: str | None
 ) -> None:
-    page = drawn(*LINES * 12)
+    page = drawn(*LINES * 40)  # seconds of work, so that it is in the midst of it
     expected = read_pictures([page], WHOLE_PAGE, 200, LIBRARY)
     helper().kill()
     ended = threading.Event()
