@@ -76,9 +76,8 @@ def compress_documents(
         Board(lambda: run.progress.fraction, lambda: run.progress.pages) as board,
     ):
         n_shards = n_ended = n_failed = 0
-        ended: SimpleQueue[PrefectFuture[None]] = (
-            SimpleQueue()
-        )  # none is held once it has ended: there may be thousands
+        # a future is let go once it has ended: there may be thousands
+        ended: SimpleQueue[PrefectFuture[None]] = SimpleQueue()
 
         def end(future: PrefectFuture[None]) -> None:
             run.free_slot()
