@@ -139,6 +139,7 @@ def test_a_library_whose_process_ends_is_asked_again_if_it_was_killed(
     page = drawn(*LINES * 40)  # seconds of work, so that it is in the midst of it
     expected = read_pictures([page], WHOLE_PAGE, 200, LIBRARY)
     helper().kill()
+    helper().wait()  # or the first signal would go to this one
     ended = threading.Event()
     killer = threading.Thread(target=kill_whenever_it_reads, args=(signal_number, deaths, ended))
     killer.start()

@@ -121,34 +121,33 @@ class OnCeph:
                 losses.append(f"the rerun ended with {ended.returncode}: {ended.told[-1000:]}")
         tally.add(losses + self.losses(dest), what)
 
+    def survive(self, seed: int, trials: int, trouble: Callable[[Run], None], tally: Tally, what: str) -> None:
+        """Have something happen to a run at random moments, and check each run's outcome."""
+        for trial, moment in moments(seed, max(1, trials // 2), self._undisturbed.seconds):
+            dest = f"{self._ceph.server.new_bucket()}/out"
+            run = self.run(dest)
+            time.sleep(moment)
+            trouble(run)
+            ended = run.wait()
+            assert "Traceback" not in ended.told
+            self.check(ended, dest, tally, f"trial {trial}: {what} after {moment:.2f} s")
+        assert (tally.survived, tally.lost) == (tally.tried, 0)
+
 
 @pytest.mark.promise(NOTHING_LOST, "a Ceph gateway killed (SIGKILL), and back after two seconds")
 def test_a_gateway_that_dies_and_comes_back(
     ceph: Ceph, undisturbed: Undisturbed, trials: int, tmp_path, tally: Tally
 ) -> None:
-    place = OnCeph(ceph, undisturbed, tmp_path)
-    for trial, moment in moments(8, max(1, trials // 2), undisturbed.seconds):
-        dest = f"{ceph.server.new_bucket()}/out"
-        run = place.run(dest)
-        time.sleep(moment)
+    def restart(_: Run) -> None:
         ceph.kill_gateway()
         time.sleep(2.0)
         ceph.start_gateway()
-        ended = run.wait()
-        assert "Traceback" not in ended.told
-        place.check(ended, dest, tally, f"trial {trial}: gateway killed after {moment:.2f} s")
-    assert (tally.survived, tally.lost) == (tally.tried, 0)
+
+    OnCeph(ceph, undisturbed, tmp_path).survive(8, trials, restart, tally, "gateway killed")
 
 
 @pytest.mark.promise(NOTHING_LOST, "driver killed (SIGKILL) while it writes to a Ceph gateway")
 def test_a_killed_driver_on_a_real_store(
     ceph: Ceph, undisturbed: Undisturbed, trials: int, tmp_path, tally: Tally
 ) -> None:
-    place = OnCeph(ceph, undisturbed, tmp_path)
-    for trial, moment in moments(9, max(1, trials // 2), undisturbed.seconds):
-        dest = f"{ceph.server.new_bucket()}/out"
-        run = place.run(dest)
-        time.sleep(moment)
-        run.process.kill()
-        place.check(run.wait(), dest, tally, f"trial {trial}: driver killed after {moment:.2f} s")
-    assert (tally.survived, tally.lost) == (tally.tried, 0)
+    OnCeph(ceph, undisturbed, tmp_path).survive(9, trials, lambda run: run.process.kill(), tally, "driver killed")
