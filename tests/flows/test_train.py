@@ -6,12 +6,14 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+import model.training
 from model.network import ALPHA, WEIGHTS_FILE
 from model.scoring import KERAS_FILE, LITERT_FILE, load_scorer, score_planes
 from tasks.tiles import TileGrid
@@ -46,11 +48,24 @@ def start(tmp_path: Path) -> Path:
     return tmp_path / WEIGHTS_FILE
 
 
-def test_marked_scans_become_a_model_with_its_figures_and_card(marked_scans: Path, start: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def train(
+    marked_scans: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], dict[str, Any]]:
+    """Train for a few batches into `model` in the test's folder."""
     from flows.train import train_importance
 
-    out, cache = tmp_path / "model", tmp_path / "cache"
-    metrics = train_importance(out, marked_scans, start, cache, epochs=1, batches_per_epoch=1, rendered=1)
+    monkeypatch.setattr(model.training, "_HEAD_BATCHES", 2)
+    return lambda: train_importance(
+        tmp_path / "model", marked_scans, start, tmp_path / "cache", epochs=1, batches_per_epoch=1, rendered=1
+    )
+
+
+def test_marked_scans_become_a_model_with_its_figures_and_card(
+    train: Callable[[], dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "model"
+    metrics = train()
     training = metrics["training"]
     assert (training["pages"], training["validation_pages"], training["rendered_pages"]) == (5, 1, 1)
     assert [point["profile"] for point in metrics["operating_points"]] == [
@@ -69,7 +84,13 @@ def test_marked_scans_become_a_model_with_its_figures_and_card(marked_scans: Pat
         load_scorer(str(out), "litert-cpu"), [(np.zeros((64, 32, 4), np.uint8), TileGrid(64, 32, 32))]
     )
     assert scores[0].shape == (2,)
-    before = (out / LITERT_FILE).read_bytes()
-    again = train_importance(out, marked_scans, start, cache, epochs=1, batches_per_epoch=1, rendered=1)
-    assert again["training"]["history"] == training["history"]  # nothing was trained anew
-    assert (out / LITERT_FILE).read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_finished_training_is_evaluated_again_and_not_done_again(
+    train: Callable[[], dict[str, Any]], tmp_path: Path
+) -> None:
+    history = train()["training"]["history"]
+    before = (tmp_path / "model" / LITERT_FILE).read_bytes()
+    assert train()["training"]["history"] == history
+    assert (tmp_path / "model" / LITERT_FILE).read_bytes() == before
