@@ -24,7 +24,8 @@ def coarsest_chroma(pixels: np.ndarray, budget: float) -> int:
     """
     if not budget:  # a flat colour would pass, and so would a coloured mark in fewer blocks
         return 1
-    planes = cv2.split(cv2.cvtColor(reduced(pixels, 2), cv2.COLOR_RGB2YCrCb))[1:]  # finer than half the codec's own 4:2:0 does not keep it either
+    # finer than half the codec's own 4:2:0 does not keep it either
+    planes = cv2.split(cv2.cvtColor(reduced(pixels, 2), cv2.COLOR_RGB2YCrCb))[1:]
     for level in CHROMA_LEVELS:
         size = max(1, pixels.shape[1] // _BLOCK_PX), max(1, pixels.shape[0] // _BLOCK_PX)
         errors = (cv2.absdiff(plane, _coarser(plane, level // 2)).astype(np.float32) for plane in planes)
@@ -54,5 +55,6 @@ def with_coarse_chroma(pixels: np.ndarray, level: int) -> np.ndarray:
 
 def _coarser(plane: np.ndarray, level: int) -> np.ndarray:
     """Return a (height, width) plane, averaged over squares of `level` pixels and linearly interpolated back."""
-    coarse = restored(reduced(plane, level), level, *plane.shape, interpolation=cv2.INTER_LINEAR)
+    height_px, width_px = plane.shape
+    coarse = restored(reduced(plane, level), level, height_px, width_px, interpolation=cv2.INTER_LINEAR)
     return np.ascontiguousarray(coarse)

@@ -12,6 +12,7 @@ from configs.settings import LegibilitySettings
 from tasks.blocks import block_sums
 from tasks.ink import Ink, luma_of
 from tasks.ocr import Word, text_mask
+from tasks.resolution import reduced
 
 BLOCK_INCH = (0.25, 0.5)
 """Height and width of a block on paper: a piece of a line of print. The worst one decides."""
@@ -123,8 +124,8 @@ def _ssim(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     variances += c2
     product *= covariance
     squares *= variances
-    product /= squares
-    return product
+    similarity: np.ndarray = np.divide(product, squares, out=product)
+    return similarity
 
 
 def block_means(similarity: np.ndarray, ink: np.ndarray, dpi: float) -> np.ndarray:
@@ -144,8 +145,7 @@ def chroma_error(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _small_chroma(pixels: np.ndarray) -> np.ndarray:
-    size = max(1, pixels.shape[1] // 8), max(1, pixels.shape[0] // 8)
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    small = reduced(pixels, 8)
     rgb = small if small.ndim == 3 else cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb)[..., 1:].astype(np.float32)
 
