@@ -38,7 +38,8 @@ def main(
         rows.add(pages.store_document(opened, finished, job))
         documents.append(document)
     shard = Shard("bare", tuple(documents))
-    footer = Footer("bare", (ShardEntry("bare", "bare", shard.first_key, shard.last_key, len(documents)),))
+    keys = [document.key for document in documents] or [""]
+    footer = Footer("bare", (ShardEntry("bare", "bare", keys[0], keys[-1], len(keys)),))
     for name, schema in SCHEMAS.items():
         data = table_bytes(rows.table(name, shard), schema, footer.as_metadata())
         Store(dest, settings.storage).write_bytes(file_key(name, "bare"), data)
