@@ -11,6 +11,8 @@ import typer
 
 from configs.loading import load_settings, settings_digest
 from flows import pages
+from flows.ledger import ShardRows
+from flows.shards import Shard
 from model.scoring import load_scorer
 from tasks.scan import ScanCounts, list_documents
 from tasks.statistics import SCHEMAS, Footer, ShardEntry, file_key, table_bytes
@@ -27,20 +29,20 @@ def main(
     settings = load_settings(profile, overrides or ())
     scorer = load_scorer(settings.importance.model)
     job = pages.PageJob(source, dest, settings, "bare", "bare", settings_digest(settings), scorer.digest, scorer.name)
-    rows: dict[str, list[dict[str, object]]] = {"words": [], "tiles": [], "pages": []}
+    documents, rows = [], ShardRows()
     for document in list_documents(Store(source, settings.storage), settings.scan, ScanCounts()):
         opened = pages.fetch_document(document, job)
         prepared = [pages.prepare_page(opened, number, job) for number in range(pages.describe(opened).n_pages)]
         scores = pages.score_pages([pages.scoring_input(page) for page in prepared], job)
         finished = [pages.finish_page(page, score, opened, job) for page, score in zip(prepared, scores, strict=True)]
-        result = pages.store_document(opened, finished, job)
-        for name, found in (("words", result.words), ("tiles", result.tiles), ("pages", result.pages)):
-            rows[name] += found
-    keys = [str(row["document_key"]) for row in rows["pages"]] or [""]
-    footer = Footer("bare", (ShardEntry("bare", "bare", keys[0], keys[-1], len(set(keys))),))
-    for name, found in rows.items():
-        table = table_bytes(found, SCHEMAS[name], footer.as_metadata())
-        Store(dest, settings.storage).write_bytes(file_key(name, "bare"), table)
+        rows.add(pages.store_document(opened, finished, job))
+        documents.append(document)
+    shard = Shard("bare", tuple(documents))
+    keys = [document.key for document in documents] or [""]
+    footer = Footer("bare", (ShardEntry("bare", "bare", keys[0], keys[-1], len(keys)),))
+    for name, schema in SCHEMAS.items():
+        data = table_bytes(rows.table(name, shard), schema, footer.as_metadata())
+        Store(dest, settings.storage).write_bytes(file_key(name, "bare"), data)
 
 
 if __name__ == "__main__":

@@ -112,12 +112,12 @@ def _bare(archive: Archive, folder: Path) -> Took:
     return Took(wall_s, core_s, size_of(dest / "pages"), start_s, start_core_s, stages_of(dest))
 
 
-def _ocrmypdf(archive: Archive, folder: Path) -> Took:
+def _ocrmypdf(archive: Archive, folder: Path, *more: str) -> Took:
     """All pages as one PDF, which it spreads over the cores by itself; what puts them into the PDF is not timed."""
     if archive.pdf is None:
         raise ArmFailed("no PDF of the pages: img2pdf, which OCRmyPDF brings, is not installed")
     out = folder / "out.pdf"
-    options = ["--optimize", "3", "--jobs", str(os.cpu_count()), "--output-type", "pdf", "--quiet"]
+    options = ["--optimize", "3", "--jobs", str(os.cpu_count()), "--quiet", *more]
     wall_s, core_s = timed(["ocrmypdf", *options, str(archive.pdf), str(out)], folder)
     return Took(wall_s, core_s, out.stat().st_size)
 
@@ -155,6 +155,11 @@ def contestants(cores: int) -> tuple[Contestant, ...]:
             lambda archive, folder: _foliopress(archive, folder, cores, "--set", "legibility.mode=measure"),
         ),
         Contestant(f"OCRmyPDF -O3 --jobs {cores}", ("ocrmypdf", "tesseract"), _ocrmypdf),
+        Contestant(
+            f"OCRmyPDF -O3 --jobs {cores} --output-type pdf",
+            ("ocrmypdf", "tesseract"),
+            lambda archive, folder: _ocrmypdf(archive, folder, "--output-type", "pdf"),
+        ),
         Contestant(
             f"Tesseract and archive-pdf-tools, {cores} at once",
             ("recode_pdf", "tesseract", "opj_compress"),

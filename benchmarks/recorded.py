@@ -12,31 +12,30 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
+import pyarrow as pa
+
 import flows.run
 from configs.settings import StorageSettings
 from flows.cli import app
 from flows.pages import DocumentResult, PageJob
 from tasks.scan import Document
-from tasks.statistics import live_rows
+from tasks.statistics import SCHEMAS, TILES_SCHEMA, WORDS_SCHEMA, as_table, live_rows
 from tasks.store import Store
 
-_TABLES = ("pages", "words", "tiles")
 _CHECK_EVERY = 16  # documents
-
-Rows = list[dict[str, object]]
 
 
 class RecordedSpread:
     """Stands in for `flows.spread.Spread`: gives documents their rows at once, and asks no worker.
 
     Args:
-        record: Rows of whole documents, by table.
+        record: Whole documents.
         check: Called now and then; raises when the run must stop.
         page_done: Called for each page.
     """
 
     def __init__(
-        self, record: Sequence[dict[str, Rows]], check: Callable[[], None], page_done: Callable[[], None]
+        self, record: Sequence[DocumentResult], check: Callable[[], None], page_done: Callable[[], None]
     ) -> None:
         self._record, self._check, self._page_done = record, check, page_done
 
@@ -50,9 +49,9 @@ class RecordedSpread:
     def _rows_of(self, document: Document, job: PageJob) -> DocumentResult:
         digest = hashlib.sha256(document.key.encode()).digest()
         chosen = self._record[int.from_bytes(digest[:4], "big") % len(self._record)]
-        rows = {name: [{**row, "document_key": document.key} for row in chosen[name]] for name in _TABLES}
-        for page in rows["pages"]:
-            source_bytes = document.size_bytes // len(rows["pages"])
+        pages = [{**page, "document_key": document.key} for page in chosen.pages]
+        for page in pages:
+            source_bytes = document.size_bytes // len(pages)
             saved = int(str(page["output_bytes"])) / max(1, int(str(page["source_bytes"])))
             page |= {
                 "run_id": job.run_id,
@@ -65,17 +64,25 @@ class RecordedSpread:
                 "output_sha256": digest.hex(),
             }
             self._page_done()
-        return DocumentResult(rows["pages"], rows["words"], rows["tiles"])
+        return DocumentResult(pages, _renamed(chosen.words, document.key), _renamed(chosen.tiles, document.key))
 
 
-def read_record(dest: str) -> list[dict[str, Rows]]:
-    """Return the rows of each document of a finished DEST, by table."""
-    found: dict[str, dict[str, Rows]] = {}
+def read_record(dest: str) -> list[DocumentResult]:
+    """Return the documents of a finished DEST."""
+    found: dict[str, dict[str, list[dict[str, object]]]] = {}
     store = Store(dest, StorageSettings())
-    for table in _TABLES:
+    for table in SCHEMAS:
         for key, rows in groupby(live_rows(store, table), lambda row: str(row["document_key"])):
-            found.setdefault(key, {name: [] for name in _TABLES})[table] += list(rows)
-    return list(found.values())
+            found.setdefault(key, {name: [] for name in SCHEMAS})[table] += list(rows)
+    return [
+        DocumentResult(rows["pages"], as_table(rows["words"], WORDS_SCHEMA), as_table(rows["tiles"], TILES_SCHEMA))
+        for rows in found.values()
+    ]
+
+
+def _renamed(table: pa.Table, key: str) -> pa.Table:
+    place = table.column_names.index("document_key")
+    return table.set_column(place, table.schema.field(place), pa.array([key] * table.num_rows, pa.string()))
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from tasks.statistics import (
     Footer,
     ShardEntry,
     TableWriter,
+    as_table,
     file_key,
     read_footers,
     sortable,
@@ -48,21 +49,21 @@ class _Rows:
 
 
 class ShardRows:
-    """The rows of a shard that is being worked on, held as Arrow tables: a tenth of the same rows as dictionaries."""
+    """The rows of a shard that is being worked on."""
 
     def __init__(self) -> None:
-        self._of_document: dict[str, dict[str, pa.Table]] = {}
+        self._of_document: dict[str, DocumentResult] = {}
 
     def add(self, result: DocumentResult) -> None:
         """Take in a document's rows; documents may come in any order."""
-        rows = {"words": result.words, "tiles": result.tiles, "pages": result.pages}
-        tables = {name: pa.Table.from_pylist(rows[name], schema=SCHEMAS[name]) for name in _TABLES}
-        self._of_document[str(result.pages[0]["document_key"])] = tables
+        self._of_document[str(result.pages[0]["document_key"])] = result
 
     def table(self, name: str, shard: Shard) -> pa.Table:
         """Return the rows of all documents, in the shard's order."""
-        parts = [self._of_document[document.key][name] for document in shard.documents]
-        return pa.concat_tables(parts).combine_chunks()
+        results = [self._of_document[document.key] for document in shard.documents]
+        if name == "pages":  # one table of all rows: to make one of each document takes most of the driver's time
+            return as_table((row for result in results for row in result.pages), SCHEMAS[name])
+        return pa.concat_tables(getattr(result, name) for result in results).combine_chunks()
 
 
 class Ledger:

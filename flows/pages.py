@@ -13,6 +13,7 @@ from functools import partial
 from time import perf_counter
 
 import numpy as np
+import pyarrow as pa
 
 from configs.settings import Settings
 from model.scoring import ScorerName, load_scorer, score_planes
@@ -21,7 +22,7 @@ from tasks.errors import PageError
 from tasks.findings import Findings
 from tasks.keys import output_key
 from tasks.scan import Document
-from tasks.statistics import PageRow
+from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, PageRow, as_table
 from tasks.store import ObjectArchived, Store
 
 _MASKED_TILE = 1 / 32  # share of a tile that words must cover for OCR alone to keep it: half a letter
@@ -102,11 +103,14 @@ class FinishedPage:
 
 @dataclass(frozen=True)
 class DocumentResult:
-    """The rows of one document; its outputs are stored."""
+    """The rows of one document; its outputs are stored.
+
+    Words and tiles, of which a page has hundreds, are tables already, so that the driver need not make them.
+    """
 
     pages: list[dict[str, object]]
-    words: list[dict[str, object]]
-    tiles: list[dict[str, object]]
+    words: pa.Table
+    tiles: pa.Table
 
 
 def fetch_document(document: Document, job: PageJob) -> SourceDocument:
@@ -261,9 +265,7 @@ def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job
             "seconds_store": perf_counter() - start,
         }
         rows.append(_row(source, page.page_index, figures, job))
-    return DocumentResult(
-        rows, [word for page in finished for word in page.words], [page.tiles for page in finished if page.tiles]
-    )
+    return _result(rows, finished, [page.tiles for page in finished if page.tiles])
 
 
 def fail_document(document: Document, job: PageJob, reason: str, message: str, n_pages: int = 1) -> DocumentResult:
@@ -340,7 +342,14 @@ def _keep_document(
         }
         rows.append(_row(source, page.page_index if page else number, figures, job))
     tile_rows = [_at_full_resolution(page.tiles) for page in finished if page.tiles]
-    return DocumentResult(rows, [word for page in finished for word in page.words], tile_rows)
+    return _result(rows, finished, tile_rows)
+
+
+def _result(
+    rows: list[dict[str, object]], finished: Sequence[FinishedPage], tile_rows: Sequence[dict[str, object]]
+) -> DocumentResult:
+    words = [word for page in finished for word in page.words]
+    return DocumentResult(rows, as_table(words, WORDS_SCHEMA), as_table(tile_rows, TILES_SCHEMA))
 
 
 def _row(source: SourceDocument, page_index: int, figures: dict[str, object], job: PageJob) -> dict[str, object]:

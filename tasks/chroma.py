@@ -24,11 +24,12 @@ def coarsest_chroma(pixels: np.ndarray, budget: float) -> int:
     """
     if not budget:  # a flat colour would pass, and so would a coloured mark in fewer blocks
         return 1
-    planes = _chroma_of(reduced(pixels, 2))  # finer than half the codec's own 4:2:0 does not keep it either
+    # finer than half the codec's own 4:2:0 does not keep it either
+    planes = cv2.split(cv2.cvtColor(reduced(pixels, 2), cv2.COLOR_RGB2YCrCb))[1:]
     for level in CHROMA_LEVELS:
-        error = cv2.absdiff(planes, _coarser(planes, level // 2)).astype(np.float32)
         size = max(1, pixels.shape[1] // _BLOCK_PX), max(1, pixels.shape[0] // _BLOCK_PX)
-        blocks = cv2.resize(error * error, size, interpolation=cv2.INTER_AREA).max(axis=2)
+        errors = (cv2.absdiff(plane, _coarser(plane, level // 2)).astype(np.float32) for plane in planes)
+        blocks = np.maximum(*(cv2.resize(error * error, size, interpolation=cv2.INTER_AREA) for error in errors))
         worst = float(blocks.max()) / _WORST_BLOCK**2
         if max(worst, float(np.percentile(blocks, 99.9))) <= budget * budget:
             return level
@@ -46,17 +47,14 @@ def with_coarse_chroma(pixels: np.ndarray, level: int) -> np.ndarray:
     """
     if pixels.ndim == 2 or level == 1:
         return pixels
-    ycc = cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb)
-    ycc[..., 1:] = _coarser(np.ascontiguousarray(ycc[..., 1:]), level)
-    rgb: np.ndarray = cv2.cvtColor(ycc, cv2.COLOR_YCrCb2RGB)
+    luma, *chroma = cv2.split(cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb))
+    coarse = cv2.merge([luma, *(_coarser(plane, level) for plane in chroma)])
+    rgb: np.ndarray = cv2.cvtColor(coarse, cv2.COLOR_YCrCb2RGB)
     return rgb
 
 
-def _chroma_of(pixels: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb)[..., 1:])
-
-
-def _coarser(planes: np.ndarray, level: int) -> np.ndarray:
-    """Return (height, width, 2) chroma, averaged over squares of `level` pixels and linearly interpolated back."""
-    height_px, width_px = planes.shape[:2]
-    return restored(reduced(planes, level), level, height_px, width_px, interpolation=cv2.INTER_LINEAR)
+def _coarser(plane: np.ndarray, level: int) -> np.ndarray:
+    """Return a (height, width) plane, averaged over squares of `level` pixels and linearly interpolated back."""
+    height_px, width_px = plane.shape
+    coarse = restored(reduced(plane, level), level, height_px, width_px, interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(coarse)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tasks.ink import luma_of
 from tasks.pages import Page
+from tasks.resolution import reduced
 
 
 class PageKind(StrEnum):
@@ -37,7 +38,7 @@ def page_kind(page: Page) -> PageKind:
     luma = luma_of(page.pixels)
     if page.is_bitonal:
         return PageKind.BITONAL
-    small = cv2.resize(luma, (max(1, luma.shape[1] // 4), max(1, luma.shape[0] // 4)), interpolation=cv2.INTER_AREA)
+    small = reduced(luma, 4)
     if float(small.std()) <= BLANK_STD and int(small.max()) - int(small.min()) <= 8 * BLANK_STD:
         return PageKind.BLANK
     if not has_colour(page.pixels):
@@ -58,8 +59,7 @@ def has_colour(pixels: np.ndarray) -> bool:
     """Return whether any part of a page that an eye would notice is coloured."""
     if pixels.ndim == 2:
         return False
-    size = max(1, pixels.shape[1] // 8), max(1, pixels.shape[0] // 8)
-    chroma = cv2.cvtColor(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2YCrCb)[..., 1:]
+    chroma = cv2.cvtColor(reduced(pixels, 8), cv2.COLOR_RGB2YCrCb)[..., 1:]
     distance = np.abs(chroma.astype(np.int16) - 128).max(axis=2)
     return any(float(np.percentile(distance, share)) > levels for share, levels in GREY_CHROMA)
 

@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 
 from configs.settings import LegibilitySettings
+from tasks.blocks import block_sums
 from tasks.ink import Ink, luma_of
 from tasks.ocr import Word, text_mask
+from tasks.resolution import reduced
 
 BLOCK_INCH = (0.25, 0.5)
 """Height and width of a block on paper: a piece of a line of print. The worst one decides."""
@@ -107,21 +109,30 @@ def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _ssim(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the SSIM of two float32 planes; both variances are needed only as their sum, which saves a window."""
     mean_x, mean_y = _window_mean(x), _window_mean(y)
-    covariance = _window_mean(x * y) - mean_x * mean_y
-    variances = _window_mean(x * x) - mean_x * mean_x + _window_mean(y * y) - mean_y * mean_y
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    squares = mean_x * mean_x + mean_y * mean_y
-    similarity: np.ndarray = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / ((squares + c1) * (variances + c2))
+    product, squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+    covariance = _window_mean(x * y)
+    covariance -= product
+    variances = _window_mean(x * x + y * y)
+    variances -= squares
+    c1, c2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
+    for plane, constant in ((product, c1), (covariance, c2)):  # in place from here on: strips fill the cache
+        plane *= np.float32(2)
+        plane += constant
+    squares += c1
+    variances += c2
+    product *= covariance
+    squares *= variances
+    similarity: np.ndarray = np.divide(product, squares, out=product)
     return similarity
 
 
 def block_means(similarity: np.ndarray, ink: np.ndarray, dpi: float) -> np.ndarray:
     """Return (n_block_rows, n_block_cols) float32: mean similarity on each block's ink, infinite where it has none."""
     block_px = block_size(dpi)
-    starts = [np.arange(0, side, step) for side, step in zip(ink.shape, block_px, strict=True)]
-    n_ink = np.add.reduceat(np.add.reduceat(ink, starts[0], axis=0, dtype=np.float32), starts[1], axis=1)
-    total = np.add.reduceat(np.add.reduceat(similarity * ink, starts[0], axis=0), starts[1], axis=1)
+    n_ink = block_sums(ink, *block_px)
+    total = block_sums(cv2.copyTo(similarity, ink.view(np.uint8)), *block_px)
     is_judged = n_ink >= LEAST_INK_FRACTION * block_px[0] * block_px[1]
     return np.asarray(np.where(is_judged, total / np.maximum(n_ink, 1.0), np.inf), np.float32)
 
@@ -134,8 +145,7 @@ def chroma_error(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _small_chroma(pixels: np.ndarray) -> np.ndarray:
-    size = max(1, pixels.shape[1] // 8), max(1, pixels.shape[0] // 8)
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    small = reduced(pixels, 8)
     rgb = small if small.ndim == 3 else cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb)[..., 1:].astype(np.float32)
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from tasks.blocks import block_sums
 from tasks.ink import luma_of
 from tasks.legibility import at_reading_size, ssim_map
 from tasks.patches import beside_one_another, evenly
@@ -47,11 +47,7 @@ def take_sample(source: np.ndarray, mixed: np.ndarray, ink: np.ndarray) -> Sampl
         ink: (height, width) bool, the strokes that count.
     """
     side = PATCH_PX
-    height_px, width_px = ink.shape
-    bottom, right = -height_px % side, -width_px % side
-    padded = cv2.copyMakeBorder(ink.astype(np.float32), 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=0)
-    size = padded.shape[1] // side, padded.shape[0] // side
-    share = cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
+    share = block_sums(ink, side, side) / side**2
     least = max(_SPECK_FRACTION, min(_LEAST_INK_FRACTION, float(share.max()) / 2))
     places = np.argwhere(share >= least)
     if not len(places):

@@ -108,8 +108,10 @@ def reduced(pixels: np.ndarray, level: int) -> np.ndarray:
     """
     if level == 1:
         return pixels
-    height_px, width_px = pixels.shape[:2]
-    padded = cv2.copyMakeBorder(pixels, 0, -height_px % level, 0, -width_px % level, cv2.BORDER_REPLICATE)
+    bottom, right = -pixels.shape[0] % level, -pixels.shape[1] % level
+    padded = pixels
+    if bottom or right:
+        padded = cv2.copyMakeBorder(pixels, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
     size = padded.shape[1] // level, padded.shape[0] // level
     small: np.ndarray = cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
     return small
@@ -143,19 +145,12 @@ def tile_errors(luma: np.ndarray, small: np.ndarray, level: int, grid: TileGrid,
     worst block of the tile counts.
     """
     height_px, width_px = luma.shape
-    error = luma.astype(np.int16) - restored(small, level, height_px, width_px)
     cells_per_tile = max(1, round(grid.tile_px / max(1.0, _CELL_INCH * dpi)))
-    padded = cv2.copyMakeBorder(
-        error,
-        0,
-        grid.n_rows * grid.tile_px - height_px,
-        0,
-        grid.n_cols * grid.tile_px - width_px,
-        cv2.BORDER_CONSTANT,
-        value=0,
-    )
+    error = np.zeros((grid.n_rows * grid.tile_px, grid.n_cols * grid.tile_px), np.float32)
+    page = error[:height_px, :width_px]
+    cv2.subtract(luma, restored(small, level, height_px, width_px), page, dtype=cv2.CV_32F)
     shape = grid.n_rows * cells_per_tile, grid.n_cols * cells_per_tile
-    cells = cv2.resize(padded.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
+    cells = cv2.resize(error, shape[::-1], interpolation=cv2.INTER_AREA)
     side = min(_CELLS_PER_BLOCK, cells_per_tile)
     pooled = cv2.blur(cells * cells, (side, side))
     worst = pooled.reshape(grid.n_rows, cells_per_tile, grid.n_cols, cells_per_tile).max(axis=(1, 3))

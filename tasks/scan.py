@@ -80,9 +80,9 @@ def _chosen(source: Store, scan: ScanSettings, counts: ScanCounts) -> Iterator[S
 
     for found in source.list_objects(on_unreadable=count_unreadable):
         n_wanted_found += wanted is not None and found.key in wanted
-        if any(part.startswith(".") for part in found.key.split("/") if part not in (".", "..")):
+        if _is_hidden(found.key):
             counts.hidden += 1
-        elif PurePosixPath(found.key).suffix.lower() not in DOCUMENT_SUFFIXES:
+        elif not _is_document(found.key):
             counts.not_documents += 1
         elif not _is_chosen(found.key, scan, wanted):
             counts.excluded += 1
@@ -94,6 +94,18 @@ def _chosen(source: Store, scan: ScanSettings, counts: ScanCounts) -> Iterator[S
         log.warning(
             "%d of %d keys in %s are not in the source", counts.keys_not_found, len(wanted or ()), scan.keys_file
         )
+
+
+def _is_hidden(key: str) -> bool:
+    if not (key.startswith(".") or "/." in key):  # so are nearly all keys, and there may be millions
+        return False
+    return any(part.startswith(".") for part in key.split("/") if part not in (".", ".."))
+
+
+def _is_document(key: str) -> bool:
+    if key[key.rfind(".") :].lower() in DOCUMENT_SUFFIXES:
+        return True
+    return PurePosixPath(key).suffix.lower() in DOCUMENT_SUFFIXES  # e.g. `a.jpg/.`, at a tenth of the speed
 
 
 def _hashed(source: Store, chosen: Iterator[StoredObject]) -> Iterator[Document]:

@@ -244,6 +244,15 @@ def file_key(table: str, name: str) -> str:
     return f"stats/{table}/{name}.parquet"
 
 
+def as_table(rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> pa.Table:
+    """Return rows, one mapping each, as a table.
+
+    Raises:
+        pa.ArrowInvalid: If a value does not fit its column.
+    """
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+
+
 def table_bytes(
     rows: Sequence[Mapping[str, object]] | pa.Table, schema: pa.Schema, metadata: Mapping[str, str]
 ) -> bytes:
@@ -257,10 +266,9 @@ def table_bytes(
     Raises:
         pa.ArrowInvalid: If a value does not fit its column.
     """
-    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
     buffer = io.BytesIO()
     with TableWriter(buffer, schema, metadata) as writer:
-        writer.write(table)
+        writer.write(rows if isinstance(rows, pa.Table) else as_table(rows, schema))
     return buffer.getvalue()
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from tasks.blocks import block_areas, block_sums
+
 WORK_DPI = 150
 """Resolution at which tiles are judged."""
 CORE_PX = 32
@@ -91,15 +93,8 @@ def masked_fraction(mask: np.ndarray, grid: TileGrid) -> np.ndarray:
         mask: (height, width) bool.
         grid: The page's tiles.
     """
-    bottom = grid.n_rows * grid.tile_px - grid.height_px
-    right = grid.n_cols * grid.tile_px - grid.width_px
-    size = grid.n_cols, grid.n_rows
-    covered = cv2.copyMakeBorder(mask.astype(np.float32), 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=0)
-    inside = cv2.copyMakeBorder(np.ones(mask.shape, np.float32), 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=0)
-    shares: np.ndarray = cv2.resize(covered, size, interpolation=cv2.INTER_AREA) / cv2.resize(
-        inside, size, interpolation=cv2.INTER_AREA
-    )
-    return shares
+    areas = block_areas(mask.shape, grid.tile_px, grid.tile_px)
+    return np.asarray(block_sums(mask, grid.tile_px, grid.tile_px) / areas, np.float32)
 
 
 def count_patches(grid: TileGrid) -> int:

@@ -15,7 +15,7 @@ from flows.ledger import Ledger, ShardRows
 from flows.pages import DocumentResult
 from flows.shards import Shard, cut_shards
 from tasks.scan import Document
-from tasks.statistics import PageRow, file_key, live_rows, read_footer
+from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, PageRow, as_table, file_key, live_rows, read_footer
 from tasks.store import Store
 from tests.promises import ROWS_ONCE
 
@@ -42,7 +42,8 @@ def result(
     )
     word = {"document_key": key, "page_index": 0, "word_index": 0, "text": key, "confidence": 90.0}
     tiles = {"document_key": key, "page_index": 0, "tile_px": 32, "n_rows": 1, "n_cols": 1}
-    return DocumentResult([dataclasses.asdict(row)], [word], [{**tiles, "importance": [0.5], "level": [1]}])
+    tiles |= {"importance": [0.5], "level": [1]}
+    return DocumentResult([dataclasses.asdict(row)], as_table([word], WORDS_SCHEMA), as_table([tiles], TILES_SCHEMA))
 
 
 def commit(dest: Store, ledger: Ledger, done: Shard, **more) -> None:

@@ -14,7 +14,7 @@ from tasks.errors import PageError
 from tasks.keys import output_key
 from tasks.pages import read_page
 from tasks.scan import Document
-from tasks.statistics import PAGES_SCHEMA, TILES_SCHEMA, WORDS_SCHEMA, table_bytes
+from tasks.statistics import PAGES_SCHEMA, as_table
 from tasks.store import ObjectArchived, Store
 
 
@@ -72,8 +72,7 @@ class Archive:
             scored = prepared.grid and (np.full(prepared.grid.n_tiles, self.importance, np.float32), 0.1)
             finished.append(steps.finish_page(prepared, scored, source, job))
         result = steps.store_document(source, finished, job)
-        for rows, schema in ((result.pages, PAGES_SCHEMA), (result.words, WORDS_SCHEMA), (result.tiles, TILES_SCHEMA)):
-            table_bytes(rows, schema, {})  # every row fits its schema
+        as_table(result.pages, PAGES_SCHEMA)  # every row fits its schema
         for row in result.pages:
             assert row["output_bytes"] <= row["source_bytes"]
         return result
@@ -97,15 +96,16 @@ def test_a_page_is_compressed_and_its_row_tells_what_was_done(archive):
     assert row["tiles_at_level_8"] > row["tiles_at_level_1"] > 0
     assert row["worst_block_ssim"] >= Settings().legibility.min_block_ssim
     assert 0.8 < row["text_ssim"] <= 1
-    assert row["ocr_words"] == len(result.words) == 9
-    assert [word["text"] for word in result.words[:3]] == ["Minutes", "of", "4"]
-    assert result.tiles[0]["level"].count(8) == row["tiles_at_level_8"]
+    words = result.words.to_pylist()
+    assert row["ocr_words"] == len(words) == 9
+    assert [word["text"] for word in words[:3]] == ["Minutes", "of", "4"]
+    assert result.tiles.to_pylist()[0]["level"].count(8) == row["tiles_at_level_8"]
     assert read_page(output, 0, Settings().limits).pixels.shape == (700, 900, 3)
 
 
 def test_tiles_with_words_keep_their_resolution_though_the_network_sees_nothing(archive):
     result = archive.run("a.jpg", saved(scan()))
-    tiles, word = result.tiles[0], result.words[0]
+    tiles, word = result.tiles.to_pylist()[0], result.words.to_pylist()[0]
     row, col = (word["row_px"] + 10) // tiles["tile_px"], (word["col_px"] + 10) // tiles["tile_px"]
     assert tiles["level"][row * tiles["n_cols"] + col] == 1
 
@@ -189,7 +189,7 @@ def test_one_page_that_cannot_be_compressed_keeps_its_document_whole(archive, mo
     assert sum(row["output_bytes"] for row in result.pages) == len(data)
     assert archive.stored() == ["pages/b.tif"]
     assert archive.dest.read_bytes("pages/b.tif") == data
-    assert all(set(row["level"]) == {1} for row in result.tiles)
+    assert all(set(row["level"]) == {1} for row in result.tiles.to_pylist())
 
 
 def test_a_bitonal_page_becomes_g4_without_loss(archive):
@@ -265,15 +265,16 @@ def test_ink_that_a_coarse_level_harms_gets_its_resolution_back_before_the_quali
     row = result.pages[0]
     assert row["status"] == "compressed"
     assert (row["attempts"], row["quality"]) == (2, settings.encode.quality)
-    levels = np.array(result.tiles[0]["level"]).reshape(result.tiles[0]["n_rows"], -1)
-    assert (levels[300 // result.tiles[0]["tile_px"], 8:20] == 1).all()
+    [tiles] = result.tiles.to_pylist()
+    levels = np.array(tiles["level"]).reshape(tiles["n_rows"], -1)
+    assert (levels[300 // tiles["tile_px"], 8:20] == 1).all()
     assert (levels[-4:] == 8).all()
 
 
 @pytest.mark.parametrize(("wanted", "texts"), [("full", 9), ("boxes", 0), ("off", None)])
 def test_words_are_written_in_full_as_boxes_or_not_at_all(archive, wanted, texts):
     settings = Settings.model_validate({"stats": {"words": wanted}})
-    words = archive.run("a.jpg", saved(scan()), settings).words
+    words = archive.run("a.jpg", saved(scan()), settings).words.to_pylist()
     assert len(words) == (0 if texts is None else 9)
     assert sum(word["text"] is not None for word in words) == (texts or 0)
 

@@ -20,7 +20,10 @@ from flows.pages import DocumentResult, DocumentShape
 from flows.spread import PageGate, Spread
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.scan import Document
+from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA
 from tests.promises import FAILS_ALONE
+
+NO_WORDS, NO_TILES = WORDS_SCHEMA.empty_table(), TILES_SCHEMA.empty_table()
 
 # A document's key is its script: `name:pages:what happens`. The job is a folder in which workers leave traces.
 
@@ -90,8 +93,8 @@ def store_document(source: Document, finished: list[tuple[int, str]], job: str) 
     return DocumentResult(
         [{"document_key": source.key, "page_index": number, "scores": scores} for number, scores in finished]
         or [{"document_key": source.key, "page_index": 0, "status": "failed", "reason": "unreadable"}],
-        [],
-        [],
+        NO_WORDS,
+        NO_TILES,
     )
 
 
@@ -102,7 +105,7 @@ def score_on_gpu_worker(inputs: list[tuple[str, int]], job: str) -> list[str]:
 
 
 def fail_document(document: Document, job: str, reason: str, message: str, n_pages: int) -> DocumentResult:
-    return DocumentResult([{"document_key": document.key, "reason": reason, "message": message}], [], [])
+    return DocumentResult([{"document_key": document.key, "reason": reason, "message": message}], NO_WORDS, NO_TILES)
 
 
 STEPS = SimpleNamespace(

@@ -26,7 +26,7 @@ from tests.torture.archives import pieces
 from tests.torture.mutations import write_mutations
 from tests.torture.outcome import outcome_of
 from tests.torture.peace import IS_TORTURE, Undisturbed, scans_if_any
-from tests.torture.runs import Ended, Run, compress
+from tests.torture.runs import SMALL_SHARDS, Ended, Run, compress
 
 pytestmark = pytest.mark.timeout(7200)
 
@@ -235,8 +235,7 @@ def test_eight_runs_at_once(undisturbed: Undisturbed, tmp_path: Path, tally: Tal
     folders = [tmp_path / str(number) for number in range(8)]
     for folder in folders:
         folder.mkdir()
-    small = ("--workers", 2, "--set", "shard.max_documents=6")
-    runs = [Run(undisturbed.source, folder / "out", *small, folder=folder) for folder in folders]
+    runs = [Run(undisturbed.source, folder / "out", *SMALL_SHARDS, folder=folder) for folder in folders]
     for folder, run in zip(folders, runs, strict=True):
         ended = run.wait(1800)
         if ended.returncode == 2:

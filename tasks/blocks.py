@@ -1,0 +1,40 @@
+"""Blocks: sums over the rectangles that a plane is divided into."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def block_sums(plane: np.ndarray, height_px: int, width_px: int) -> np.ndarray:
+    """Return (n_rows, n_cols), int32 of a bool plane and float32 of another: the sum over each block.
+
+    The blocks of the last row and column may be smaller. An eighth of the time of `np.add.reduceat` along both axes.
+
+    Args:
+        plane: (height, width) bool or float32.
+        height_px: Of a block.
+        width_px: Of a block.
+
+    >>> block_sums(np.array([[True, True, False], [False, True, True]]), 2, 2)
+    array([[3, 1]], dtype=int32)
+    """
+    is_bool = plane.dtype == np.bool_
+    source, depth = (plane.view(np.uint8), cv2.CV_32S) if is_bool else (plane, cv2.CV_32F)
+    tops = range(0, plane.shape[0], height_px)
+    rows = [cv2.reduce(source[top : top + height_px], 0, cv2.REDUCE_SUM, dtype=depth) for top in tops]
+    return np.add.reduceat(np.concatenate(rows), np.arange(0, plane.shape[1], width_px), axis=1)
+
+
+def block_areas(shape: tuple[int, ...], height_px: int, width_px: int) -> np.ndarray:
+    """Return (n_rows, n_cols) int64: how many pixels each block of a plane has.
+
+    >>> block_areas((3, 5), 2, 4)
+    array([[8, 2],
+           [4, 1]])
+    """
+    heights, widths = (
+        np.minimum(step, side - np.arange(0, side, step))
+        for side, step in zip(shape[:2], (height_px, width_px), strict=True)
+    )
+    return np.outer(heights, widths)
