@@ -63,7 +63,8 @@ class ShardRows:
         results = [self._of_document[document.key] for document in shard.documents]
         if name == "pages":  # one table of all rows: to make one of each document takes most of the driver's time
             return as_table((row for result in results for row in result.pages), SCHEMAS[name])
-        return pa.concat_tables(getattr(result, name) for result in results).combine_chunks()
+        tables = [getattr(result, name) for result in results]
+        return pa.concat_tables([SCHEMAS[name].empty_table(), *tables]).combine_chunks()
 
 
 class Ledger:

@@ -16,8 +16,8 @@ def block_sums(plane: np.ndarray, height_px: int, width_px: int) -> np.ndarray:
         height_px: Of a block.
         width_px: Of a block.
 
-    >>> block_sums(np.array([[True, True, False], [False, True, True]]), 2, 2)
-    array([[3, 1]], dtype=int32)
+    >>> block_sums(np.array([[True, True, False], [False, True, True]]), 2, 2).tolist()
+    [[3, 1]]
     """
     is_bool = plane.dtype == np.bool_
     source, depth = (plane.view(np.uint8), cv2.CV_32S) if is_bool else (plane, cv2.CV_32F)
@@ -29,9 +29,8 @@ def block_sums(plane: np.ndarray, height_px: int, width_px: int) -> np.ndarray:
 def block_areas(shape: tuple[int, ...], height_px: int, width_px: int) -> np.ndarray:
     """Return (n_rows, n_cols) int64: how many pixels each block of a plane has.
 
-    >>> block_areas((3, 5), 2, 4)
-    array([[8, 2],
-           [4, 1]])
+    >>> block_areas((3, 5), 2, 4).tolist()
+    [[8, 2], [4, 1]]
     """
     heights, widths = (
         np.minimum(step, side - np.arange(0, side, step))
