@@ -5,6 +5,7 @@ python -m benchmarks.scale RECORD --out FOLDER
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import psutil
 import typer
@@ -67,6 +68,9 @@ def main(
     record: Annotated[Path, typer.Argument(help="A finished DEST whose rows stand in for the steps.")],
     out: Annotated[Path, typer.Option(help="Folder for figures, table and plot.", metavar="FOLDER")],
     documents: Annotated[list[int] | None, typer.Option(help="How many; 100,000 and 1,000,000 without it.")] = None,
+    throughput: Annotated[
+        Path | None, typer.Option(help="Figures of benchmarks.throughput: tells what far more documents would need.")
+    ] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
 ) -> None:
     """Run the command over archives of different sizes: at first, again, when some have come, after a kill."""
@@ -76,7 +80,9 @@ def main(
     for n_documents in documents or [100_000, 1_000_000]:
         with tempfile.TemporaryDirectory(prefix="foliopress-scale-") as work, listing_server(n_documents) as listing:
             phases += run_phases(record.resolve(), Path(work), listing, overrides or ())
-        figures = {"machine": about, "phases": [asdict(phase) for phase in phases]}
+        figures: dict[str, Any] = {"machine": about, "phases": [asdict(phase) for phase in phases]}
+        if throughput:
+            figures["throughput"] = json.loads(throughput.read_text())
         logger.info("%s", publish(out, "scale", figures, as_markdown, write_plot))
 
 

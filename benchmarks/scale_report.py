@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.needs import as_section, measured
+
 PLOT_FILE = "scale.png"
 
 _COLUMNS = (
@@ -37,6 +39,9 @@ def as_markdown(figures: Mapping[str, Any], plot: str | None) -> str:
             f"| {phase['peak_bytes'] / 1e6:.0f} | {phase['api_bytes'] / 1e6:.0f} | {phase['database_bytes'] / 1e6:.0f} "
             f"| {phase['files']:,} | {phase['stats_bytes'] / 1e6:.0f} |"
         )
+    sizes = {phase["documents"] for phase in phases}
+    if len(sizes) == 2 and "throughput" in figures:
+        lines += as_section(measured(phases, figures["throughput"]))
     if plot:
         lines += ["", f"![Memory of the driver]({plot})"]
     return "\n".join(lines) + "\n"

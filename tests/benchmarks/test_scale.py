@@ -11,6 +11,7 @@ from PIL import Image
 
 from benchmarks.bare import main as bare
 from benchmarks.listing import key_of, listing_server, size_of
+from benchmarks.needs import as_section, measured
 from benchmarks.recorded import RecordedSpread, read_record
 from benchmarks.scale import run_phases
 from benchmarks.scale_report import as_markdown, write_plot
@@ -93,3 +94,30 @@ def test_the_table_tells_what_a_document_costs_where_there_were_many(tmp_path: P
     assert "| 10,000 | the rest | 30 | 9 | 3.00 | 300 | 200 | 4 | 300 | 50 |" in text
     assert "| 10,000 | again | 4 | 9 |  | 300 |" in text
     assert (tmp_path / "scale.png").stat().st_size > 1000
+
+
+def test_what_far_more_documents_need_is_worked_out_by_hand() -> None:
+    def phase(name: str, documents: int, **figures: object) -> dict[str, object]:
+        rest = {"wall_s": 0.0, "core_s": 0.0, "peak_bytes": 0, "database_bytes": 0, "stats_bytes": 0, "said": ""}
+        return {"name": name, "documents": documents, **rest, **figures}
+
+    phases = [
+        phase("killed at half", 1000),
+        phase("the rest", 1000, peak_bytes=3.1e8, database_bytes=1e6),
+        phase("again", 1000, wall_s=10.0, said="0 shards done, 10 passed over, 0 failed"),
+        phase("killed at half", 11_000, core_s=12.0),
+        phase("the rest", 11_000, core_s=10.0, peak_bytes=3.2e8, database_bytes=2e6),
+        phase("again", 11_000, wall_s=11.0, stats_bytes=11e6, said="0 shards done, 110 passed over, 0 failed"),
+    ]
+    contestants = {"bare loop, 1 process": {"core_s_per_page": 1.9}, "Foliopress, 1 worker": {"core_s_per_page": 2.0}}
+    one = measured(phases, {"contestants": contestants})
+    assert (one.shards, one.bookkeeping_s, one.page_core_s) == (0.01, 0.002, 2.0)
+    assert one.orchestration_s == pytest.approx(0.1)
+    assert (one.passing_over_s, one.database_bytes, one.driver_growth_bytes) == pytest.approx((1e-4, 1e4, 1000.0))
+    text = "\n".join(as_section(one, 8_640_000))
+    assert "| shards, each a Prefect task run | 86,400 |" in text
+    assert "| Prefect's database, if it were one run | 0.9 GB |" in text
+    assert "| memory of the driver, if it were one run | 9.0 GB |" in text  # 0.32 GB and 1 kB a document
+    assert "| core-hours | 4,800, at" in text
+    # 8.64 million in 30 days are 3 1/3 a second; a driver that spends 0.1 s a page at 80 % does 8
+    assert "| for an end in 30 days | 7 workers of one core, one run |" in text
