@@ -14,9 +14,9 @@ from itertools import groupby
 
 import pyarrow as pa
 
+import flows.cli
 import flows.run
 from configs.settings import StorageSettings
-from flows.cli import app
 from flows.pages import DocumentResult, PageJob
 from tasks.scan import Document
 from tasks.statistics import SCHEMAS, TILES_SCHEMA, WORDS_SCHEMA, as_table, live_rows
@@ -93,7 +93,7 @@ def main() -> None:
         return RecordedSpread(record, check, page_done)
 
     setattr(flows.run, "Spread", spread)  # noqa: B010 - a stand-in, on purpose past the type checker
-    app()
+    flows.cli.main()
 
 
 if __name__ == "__main__":

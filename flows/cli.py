@@ -7,8 +7,9 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from flows.summary import RunSummary
 
 BROKEN, WRONG_SETTINGS, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
+_LEAVES_WITHIN_S = 20.0
 
 _Profile = Annotated[
     str, typer.Option(help="access, compatible, preservation, smallest, or a YAML file.", metavar="NAME|FILE")
@@ -59,7 +61,7 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def main(
+def of_all_commands(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
     ] = False,
@@ -377,5 +379,27 @@ def _print_json(values: object) -> None:
     print(json.dumps(values, indent=1, ensure_ascii=False, default=str))
 
 
+def main() -> None:
+    """Run the command; its process ends soon after it, whatever Prefect has yet to tell a server that is gone.
+
+    Prefect tries each event that waits at the end for 7 s, one after another: minutes, after all is done and said.
+    """
+    try:
+        app()
+    except SystemExit as ending:
+        code = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+        leaving = threading.Timer(_LEAVES_WITHIN_S, _leave, [code])
+        leaving.daemon = True
+        leaving.start()
+        raise
+
+
+def _leave(code: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    app()
+    main()

@@ -126,6 +126,21 @@ def test_a_bug_ends_with_1_and_one_line_that_names_the_log_with_the_traceback(ar
     assert "Traceback" in log.read_text()
 
 
+@pytest.mark.parametrize("code", [0, 1, 3])
+def test_a_command_that_is_done_ends_though_prefect_still_tries_to_reach_its_server(code: int) -> None:
+    script = (
+        "import sys, threading, time, flows.cli as cli\n"
+        "threading._register_atexit(time.sleep, 100)\n"  # as Prefect's queues wait for what is in them
+        "cli._LEAVES_WITHIN_S = 0.5\n"
+        f"cli.app = lambda: (print('all is said', end=''), sys.exit({code}))\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.returncode, done.stdout) == (code, "all is said")
+
+
 def test_json_is_all_that_stands_on_stdout(archive: Archive, tmp_path: Path) -> None:
     source = archive("a.jpg", "b.jpg")
     (source / "broken.jpg").write_bytes(b"broken")
