@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +17,10 @@ from configs.loading import load_settings
 from flows.compress import compress_archive
 from flows.estimate import Estimate, estimate_archive
 from tasks.errors import ConfigError
-from tasks.sampling import Total
+from tasks.sampling import Total, draw, total
+from tasks.scan import ScanCounts, list_documents
+from tasks.statistics import live_rows
+from tasks.store import Store
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -57,6 +63,33 @@ def test_part_of_an_archive_speaks_for_all_of_it(archive: Archive, scheduler: st
     assert found.documents == 30
     assert found.output_bytes.low < found.output_bytes.value < found.output_bytes.high
     assert found.output_bytes.high - found.output_bytes.low < 0.2 * found.output_bytes.value  # the pages are alike
+
+
+@pytest.mark.slow  # it takes all test scans and a sample of them through the pipeline
+@pytest.mark.timeout(1200)
+def test_what_is_said_of_real_scans_holds_what_they_come_to(scans: Path, tmp_path: Path) -> None:
+    source = tmp_path / "scans"
+    with (scans / "manifest.csv").open(newline="") as table:
+        tested = [row["path"] for row in csv.DictReader(table) if (row["split"], row["role"]) == ("test", "image")]
+    for path in tested:
+        (source / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(scans / path, source / path)
+    settings = load_settings("access", ["cluster.workers=2"])
+    dest = Store(str(tmp_path / "out"), settings.storage)
+    truth = compress_archive(str(source), dest.url, quote(settings)).whole.output_bytes
+    rows = list(live_rows(dest))
+    said = estimate_archive(str(source), quote(settings), sample=16)
+    assert said.sampled_documents < len(tested) / 2
+    assert said.output_bytes.low <= truth <= said.output_bytes.high
+    took = sum(row[name] or 0.0 for row in rows for name in row if name.startswith("seconds_"))
+    assert 0.8 * said.core_seconds.low <= took <= 1.25 * said.core_seconds.high  # seconds are never twice the same
+
+    documents = list(list_documents(Store(str(source), settings.storage), settings.scan, ScanCounts()))
+    sizes = Counter[str]()
+    for row in rows:
+        sizes[str(row["document_key"])] += int(str(row["output_bytes"]))
+    totals = [total(draw(documents, 16, seed), sizes) for seed in range(300)]
+    assert 0.85 <= sum(one.low <= truth <= one.high for one in totals) / len(totals) <= 0.97
 
 
 def test_nothing_to_sample_is_a_wrong_setting(archive: Archive, tmp_path: Path) -> None:
