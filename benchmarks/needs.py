@@ -8,15 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.listing import PAGE as KEYS_PER_LISTING
+from tasks.statistics import SCHEMAS
+
 DOCUMENTS = 100_000_000
 DEADLINES_DAYS = (30, 90)
 
-_KEYS_PER_LISTING = 1000
 _USED = 0.8
 """Share of a driver's time that may be used: beyond it shards begin to wait for it."""
-# Amazon's list prices for us-east-1 in US dollars: S3 Standard, and half of a c7i.xlarge's hour for two vCPUs' core.
-_CORE_HOUR, _LISTING_1000, _PUT_1000, _GET_1000 = 0.0446, 0.005, 0.005, 0.0004
-_FILES_PER_SHARD = 3
+# US dollars. A core: an eighth of a c5.2xlarge on demand, 0.34 an hour (Amazon EC2 Auto Scaling User Guide, "Spot price
+# per unit hour example"). Requests: assumed, as S3 Standard has long had them.
+_CORE_HOUR, _LISTING_1000, _PUT_1000, _GET_1000 = 0.0425, 0.005, 0.005, 0.0004
 
 
 @dataclass(frozen=True)
@@ -46,29 +48,27 @@ def measured(phases: Sequence[Mapping[str, Any]], throughput: Mapping[str, Any])
     Raises:
         ValueError: If the phases are not of two sizes.
     """
-    sizes = sorted({phase["documents"] for phase in phases})
-    if len(sizes) != 2:
-        raise ValueError(f"what grows is told by two sizes, not by {sizes}")
-    small, large = ({one["name"]: one for one in phases if one["documents"] == size} for size in sizes)
+    n_small, n_large = sorted({phase["documents"] for phase in phases})
+    small, large = ({one["name"]: one for one in phases if one["documents"] == size} for size in (n_small, n_large))
 
     def slope(phase: str, figure: str) -> float:
-        more: float = (large[phase][figure] - small[phase][figure]) / (sizes[1] - sizes[0])
+        more: float = (large[phase][figure] - small[phase][figure]) / (n_large - n_small)
         return max(0.0, more)
 
     first, rest, again = large["killed at half"], large["the rest"], large["again"]
-    shards = int(re.findall(r"(\d+) passed over", again["said"])[0]) / sizes[1]
+    shards = int(re.findall(r"(\d+) passed over", again["said"])[0]) / n_large
     found = throughput["contestants"]
     bare, single = found["bare loop, 1 process"], found["Foliopress, 1 worker"]
     return Measured(
         shards=shards,
-        bookkeeping_s=(first["core_s"] + rest["core_s"]) / sizes[1],
+        bookkeeping_s=(first["core_s"] + rest["core_s"]) / n_large,
         orchestration_s=max(0.0, single["core_s_per_page"] - bare["core_s_per_page"]),
         page_core_s=single["core_s_per_page"],
         passing_over_s=slope("again", "wall_s"),
         database_bytes=slope("the rest", "database_bytes") / shards,
         driver_bytes=rest["peak_bytes"],
         driver_growth_bytes=slope("the rest", "peak_bytes"),
-        stats_bytes=again["stats_bytes"] / sizes[1],
+        stats_bytes=again["stats_bytes"] / n_large,
     )
 
 
@@ -77,10 +77,11 @@ def as_section(one: Measured, n_documents: int = DOCUMENTS) -> list[str]:
     shards = one.shards * n_documents
     driver_pages_per_s = _USED / max(one.bookkeeping_s, one.orchestration_s, 1e-9)
     core_hours = n_documents * one.page_core_s / 3600
-    listings = n_documents / _KEYS_PER_LISTING
+    driver_bytes = one.driver_bytes + one.driver_growth_bytes * n_documents
+    listings = n_documents / KEYS_PER_LISTING
     requests = (
         listings / 1000 * _LISTING_1000
-        + (n_documents + _FILES_PER_SHARD * shards) / 1000 * _PUT_1000
+        + (n_documents + len(SCHEMAS) * shards) / 1000 * _PUT_1000
         + n_documents / 1000 * _GET_1000
     )
     lines = [
@@ -94,7 +95,7 @@ def as_section(one: Measured, n_documents: int = DOCUMENTS) -> list[str]:
         "| --- | --- |",
         f"| shards, each a Prefect task run | {shards:,.0f} |",
         f"| Prefect's database, if it were one run | {shards * one.database_bytes / 1e9:.1f} GB |",
-        f"| memory of the driver, if it were one run | {_driver_gb(one, n_documents):.1f} GB |",
+        f"| memory of the driver, if it were one run | {driver_bytes / 1e9:.1f} GB |",
         f"| listing all and passing over it, by one driver | {n_documents * one.passing_over_s / 3600:.1f} h |",
         f"| pages a second that one driver can keep the books of | {driver_pages_per_s:,.0f} |",
         f"| statistics, in files of many shards | {n_documents * one.stats_bytes / 1e9:,.0f} GB |",
@@ -111,12 +112,8 @@ def as_section(one: Measured, n_documents: int = DOCUMENTS) -> list[str]:
         "",
         "An archive of this size is better cut by its folders into runs of a few million documents, each with a DEST",
         "of its own: a rerun then lists only what it is about, and a run that is stopped stops no other. Prices are",
-        "Amazon's list prices for us-east-1, without traffic, and a bound rather than an offer.",
+        "assumed, as an example: an eighth of a c5.2xlarge on demand for a core, S3's requests, no traffic.",
     ]
-
-
-def _driver_gb(one: Measured, n_documents: int) -> float:
-    return (one.driver_bytes + one.driver_growth_bytes * n_documents) / 1e9
 
 
 def _runs(drivers: int) -> str:

@@ -61,7 +61,7 @@ class ShardRows:
     def table(self, name: str, shard: Shard) -> pa.Table:
         """Return the rows of all documents, in the shard's order."""
         results = [self._of_document[document.key] for document in shard.documents]
-        if name == "pages":  # one table of all rows: to make one of each document takes most of the driver's time
+        if name == "pages":  # one table of all rows: one of each document takes far longer
             return as_table((row for result in results for row in result.pages), SCHEMAS[name])
         tables = [getattr(result, name) for result in results]
         return pa.concat_tables([SCHEMAS[name].empty_table(), *tables]).combine_chunks()

@@ -16,8 +16,8 @@ PLAIN_GRAIN = 5.0
 FAINT_GRAIN = 4.0
 """The same for faint strokes: fainter than what the check judges, so that it finds nothing that was not kept."""
 _SMOOTHING_INCH = 1 / 250
-_GRAIN_STEP = 3
-_ALONE = np.ones((1, 1), np.float32)
+_GRAIN_STEP = 3  # pixels
+_ALONE = np.ones((1, 1), np.float32)  # a kernel that leaves an axis as it is
 _MOST_CONTRAST = 24.0  # grain of whatever strength must not hide plain ink
 
 

@@ -97,7 +97,7 @@ def _chosen(source: Store, scan: ScanSettings, counts: ScanCounts) -> Iterator[S
 
 
 def _is_hidden(key: str) -> bool:
-    if not (key.startswith(".") or "/." in key):  # so are nearly all keys, and there may be millions
+    if not (key.startswith(".") or "/." in key):  # most keys: there may be millions
         return False
     return any(part.startswith(".") for part in key.split("/") if part not in (".", ".."))
 
@@ -105,7 +105,7 @@ def _is_hidden(key: str) -> bool:
 def _is_document(key: str) -> bool:
     if key[key.rfind(".") :].lower() in DOCUMENT_SUFFIXES:
         return True
-    return PurePosixPath(key).suffix.lower() in DOCUMENT_SUFFIXES  # e.g. `a.jpg/.`, at a tenth of the speed
+    return PurePosixPath(key).suffix.lower() in DOCUMENT_SUFFIXES  # slower, and sees through `a.jpg/.`
 
 
 def _hashed(source: Store, chosen: Iterator[StoredObject]) -> Iterator[Document]:

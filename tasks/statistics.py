@@ -250,7 +250,7 @@ def as_table(rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> pa.Tabl
     Raises:
         pa.ArrowInvalid: If a value does not fit its column.
     """
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    return pa.Table.from_pylist(list(rows), schema=schema)
 
 
 def table_bytes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from collections import Counter
@@ -16,6 +15,7 @@ from prefect.utilities.annotations import quote
 from configs.loading import load_settings
 from flows.compress import compress_archive
 from flows.estimate import Estimate, estimate_archive
+from model.truth import find_scans
 from tasks.errors import ConfigError
 from tasks.sampling import Total, draw, total
 from tasks.scan import ScanCounts, list_documents
@@ -69,11 +69,10 @@ def test_part_of_an_archive_speaks_for_all_of_it(archive: Archive, scheduler: st
 @pytest.mark.timeout(1200)
 def test_what_is_said_of_real_scans_holds_what_they_come_to(scans: Path, tmp_path: Path) -> None:
     source = tmp_path / "scans"
-    with (scans / "manifest.csv").open(newline="") as table:
-        tested = [row["path"] for row in csv.DictReader(table) if (row["split"], row["role"]) == ("test", "image")]
-    for path in tested:
-        (source / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(scans / path, source / path)
+    tested = find_scans(scans, "test")
+    for scan in tested:
+        (source / scan.key).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(scan.path, source / scan.key)
     settings = load_settings("access", ["cluster.workers=2"])
     dest = Store(str(tmp_path / "out"), settings.storage)
     truth = compress_archive(str(source), dest.url, quote(settings)).whole.output_bytes
