@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from prefect.tasks import Task
 
 _MOST_SHARDS_AT_ONCE = 64  # the upper bound of cluster.shards_at_once; the run itself holds them back
+_MOST_FAILED_IN_A_ROW = 4  # a store that is down, or a disk that is full, would fail thousands, each tried three times
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ def compress_documents(
         Board(lambda: run.progress.fraction, lambda: run.progress.pages) as board,
     ):
         n_shards = n_ended = n_failed = 0
+        in_a_row = 0
         # a future is let go once it has ended: there may be thousands
         ended: SimpleQueue[PrefectFuture[None]] = SimpleQueue()
 
@@ -87,7 +89,11 @@ def compress_documents(
             compress_shard.submit(shard, run).add_done_callback(end)
             n_shards += 1
             while not ended.empty():
-                n_ended, n_failed = n_ended + 1, n_failed + _has_failed(ended.get())
+                has_failed = _has_failed(ended.get())
+                n_ended, n_failed, in_a_row = n_ended + 1, n_failed + has_failed, in_a_row + 1 if has_failed else 0
+            if in_a_row >= _MOST_FAILED_IN_A_ROW:
+                log.error("%d shards in a row failed; no further one is begun", in_a_row)
+                break
         while n_ended < n_shards:
             n_ended, n_failed = n_ended + 1, n_failed + _has_failed(ended.get())
         summary = run.summarise(n_shards - n_failed, n_failed)

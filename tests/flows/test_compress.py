@@ -21,6 +21,7 @@ from configs.loading import load_settings
 from flows import run as run_module
 from flows.compress import ShardsFailed, compress_archive
 from flows.run import check_places
+from flows.shards import Shard
 from flows.summary import RunSummary
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.statistics import live_rows
@@ -222,6 +223,28 @@ def test_a_store_that_gives_no_answer_fails_the_shard_and_the_run_and_a_rerun_me
     assert caught.value.summary.as_dict()["status"] == "broken"
     monkeypatch.setattr(run_module.Ledger, "commit", commit)
     assert compress_archive(str(source), str(tmp_path / "out"), quote(settings)).exit_code == 0
+
+
+def test_a_store_that_stays_down_ends_the_run_before_all_its_shards_are_tried(
+    archive: Archive, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = archive(*(f"{number}.jpg" for number in range(12)))
+    commit = run_module.Ledger.commit
+    tried: set[str] = set()
+
+    def down(_: object, shard: Shard, *__: object) -> None:
+        tried.add(shard.shard_id)
+        raise StoreUnavailable("no answer")
+
+    settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=1"])
+    monkeypatch.setattr(run_module.Ledger, "commit", down)
+    monkeypatch.setattr("flows.compress.compress_shard.retries", 0)
+    with pytest.raises(ShardsFailed) as caught:
+        compress_archive(str(source), str(tmp_path / "out"), quote(settings))
+    assert caught.value.summary.exit_code == 1
+    assert 4 <= len(tried) <= 8
+    monkeypatch.setattr(run_module.Ledger, "commit", commit)
+    assert compress_archive(str(source), str(tmp_path / "out"), quote(settings)).whole.compressed == 12
 
 
 def test_dest_on_s3_holds_the_same_bytes_and_rows_as_a_local_one(
