@@ -76,8 +76,7 @@ def compress_documents(
         ) as run,
         Board(lambda: run.progress.fraction, lambda: run.progress.pages) as board,
     ):
-        n_shards = n_ended = n_failed = 0
-        in_a_row = 0
+        n_shards = n_ended = n_failed = in_a_row = 0
         # a future is let go once it has ended: there may be thousands
         ended: SimpleQueue[PrefectFuture[None]] = SimpleQueue()
 
@@ -90,7 +89,8 @@ def compress_documents(
             n_shards += 1
             while not ended.empty():
                 has_failed = _has_failed(ended.get())
-                n_ended, n_failed, in_a_row = n_ended + 1, n_failed + has_failed, in_a_row + 1 if has_failed else 0
+                n_ended, n_failed = n_ended + 1, n_failed + has_failed
+                in_a_row = in_a_row + 1 if has_failed else 0
             if in_a_row >= _MOST_FAILED_IN_A_ROW:
                 log.error("%d shards in a row failed; no further one is begun", in_a_row)
                 break
