@@ -37,6 +37,10 @@ class ShardsFailed(Exception):
 
 
 def _is_transient(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
+    return _is_of_the_store(state)
+
+
+def _is_of_the_store(state: State[Any]) -> bool:
     return isinstance(state.result(raise_on_failure=False), StoreUnavailable)
 
 
@@ -88,11 +92,11 @@ def compress_documents(
             compress_shard.submit(shard, run).add_done_callback(end)
             n_shards += 1
             while not ended.empty():
-                has_failed = _has_failed(ended.get())
-                n_ended, n_failed = n_ended + 1, n_failed + has_failed
-                in_a_row = in_a_row + 1 if has_failed else 0
+                future = ended.get()
+                n_ended, n_failed = n_ended + 1, n_failed + _has_failed(future)
+                in_a_row = in_a_row + 1 if _is_of_the_store(future.state) else 0
             if in_a_row >= _MOST_FAILED_IN_A_ROW:
-                log.error("%d shards in a row failed; no further one is begun", in_a_row)
+                log.error("the store failed %d shards in a row; no further one is begun", in_a_row)
                 break
         while n_ended < n_shards:
             n_ended, n_failed = n_ended + 1, n_failed + _has_failed(ended.get())
