@@ -17,7 +17,7 @@ from typing import Self
 
 import psutil
 
-from tasks.errors import StoreUnavailable
+from tasks.errors import ConfigError, StoreUnavailable
 from tasks.store import Store
 
 LEASE_KEY = "runs/lease.json"
@@ -71,7 +71,7 @@ class Lease:
     ) -> None:
         self._ended.set()
         self._thread.join(timeout=RENEW_S)
-        with suppress(StoreUnavailable, OSError):  # an abandoned lease expires by itself
+        with suppress(StoreUnavailable, ConfigError, OSError):  # an abandoned lease expires by itself
             if self._is_ours(self._read()[0]):
                 self._dest.delete(LEASE_KEY)
 
@@ -127,7 +127,7 @@ class Lease:
         while not self._ended.wait(RENEW_S):
             try:
                 self._renew()
-            except (StoreUnavailable, OSError) as error:
+            except (StoreUnavailable, ConfigError, OSError) as error:  # credentials may have run out
                 log.warning("the lease could not be renewed, trying again: %s", error)
             if self._lost is not None:
                 return

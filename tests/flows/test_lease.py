@@ -14,6 +14,7 @@ import pytest
 from configs.settings import StorageSettings
 from flows import lease as lease_module
 from flows.lease import LEASE_KEY, LENGTH_S, Lease, LeaseLost
+from tasks.errors import ConfigError, StoreUnavailable
 from tasks.store import Store
 from tests.promises import ONE_RUN
 
@@ -157,6 +158,28 @@ def test_a_lease_is_renewed_long_before_it_ends(dest: Store, monkeypatch: pytest
         assert json.loads(dest.read_bytes(LEASE_KEY))["expires_at"] > first
         lease.check()
     assert lease_module.LENGTH_S >= 3 * 15
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("error", [StoreUnavailable("no answer"), ConfigError("the session token has expired")])
+def test_a_lease_is_renewed_again_after_a_store_that_would_not_have_it(
+    dest: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(lease_module, "RENEW_S", 0.05)
+    refused = threading.Event()
+
+    def refuse(key: str) -> tuple[bytes, str]:
+        refused.set()
+        raise error
+
+    with Lease(dest, "mine") as lease:
+        with monkeypatch.context() as patch:
+            patch.setattr(dest, "read_versioned", refuse)
+            assert refused.wait(10)
+        before = json.loads(dest.read_bytes(LEASE_KEY))["expires_at"]
+        threading.Event().wait(0.5)
+        assert json.loads(dest.read_bytes(LEASE_KEY))["expires_at"] > before
+        lease.check()
 
 
 def test_a_lease_that_could_not_be_renewed_in_time_is_renewed_before_a_commit(dest: Store) -> None:
