@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
@@ -28,8 +28,10 @@ SURE_CONFIDENCE = 80.0
 """From which confidence a reading is taken for what stands there."""
 
 _LEAST_FIGURES = 4  # lines: a date and a number make no table
-_FEW_LINES = 1 / 4  # of a page's: more of them take longer than the whole page
-_LINE_MARGIN = 0.3  # of the line's height, on every side of its picture: Tesseract reads badly at the very edge
+_FEW_LINES = 1 / 2  # of a page's: more of them take longer than the whole page
+_MARGINS = (0.3, 0.1)
+"""Of the line's height, on every side of its picture. At the very edge Tesseract reads badly, and where the lines above
+and below look in as well: what one cut does not give, the other mostly does."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,18 @@ class Rereading:
 
 @dataclass(frozen=True, eq=False)
 class _Line:
-    """A line's confident words, and where the picture that is cut of it lies on the page."""
+    """A line's confident words, and (top, bottom, left, right) px of the box round all its words."""
 
     words: tuple[Word, ...]
-    rows: slice
-    cols: slice
+    box: tuple[int, int, int, int]
 
-    def cut(self, pixels: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(pixels[self.rows, self.cols])
+    def cut(self, pixels: np.ndarray, margin: float) -> tuple[np.ndarray, int, int]:
+        """Return its picture, and the row and column of its corner on the page."""
+        top, bottom, left, right = self.box
+        around = round(margin * (bottom - top)) + 4
+        rows = slice(max(0, top - around), min(pixels.shape[0], bottom + around))
+        cols = slice(max(0, left - around), min(pixels.shape[1], right + around))
+        return np.ascontiguousarray(pixels[rows, cols]), rows.start, cols.start
 
 
 _Words = Mapping[_Line, tuple[Word, ...]]
@@ -75,12 +81,12 @@ def reread(
 ) -> Rereading:
     """Read again where a digit string or much of a word's shape changed, and compare word by word.
 
-    A word is *kept* when the decoded page reads the same within half a line's height of its place. There are two ways
-    to read it: as part of the whole page, as the source was, or as its line cut out, in which case the source's line
-    is cut out and read as well. OCR wavers, so that a word is lost only if neither way gives it back, and the two cut
-    lines do not read alike either. What the source itself does not say again when its line is cut out was read by
-    chance, as OCR reads handwriting and ruled tables; its loss is not counted. A word is *changed* if another confident
-    reading stands in its place; a digit string that is changed fails the page, by chance or not.
+    A word is *kept* when the decoded page reads the same within half a line's height of its place. There are three ways
+    to read it: as part of the whole page, as the source was, or as its line cut out, more or less closely, in which
+    case the source's line is cut out and read as well. OCR wavers, so that a word is lost only if no way gives it back,
+    and the two cut lines do not read alike either. What the source itself says in neither cut was read by chance, as
+    OCR reads handwriting and ruled tables; its loss is not counted. A word is *changed* if another confident reading
+    stands in its place; a digit string that is changed fails the page, by chance or not.
 
     Args:
         source: uint8, (height, width) or (height, width, 3), the upright page.
@@ -90,15 +96,14 @@ def reread(
         reader: Reads pages and lines.
         settings: Which lines are read again, and how many words may be lost.
     """
-    lines = _confident_lines(words, *source.shape[:2])
+    lines = _confident_lines(words)
     n_words = sum(len(line.words) for line in lines)
     if not n_words:
         return Rereading(True, None, 0, 0, 0, np.zeros((0, 4), np.int64))
     doubtful = _doubtful(lines, source, decoded, dpi, settings)
-    cut_lines = _ByLine(source, decoded, reader)
-    ways: list[_Way] = [cut_lines, _ByPage(decoded, reader)]
-    if len(doubtful) > _FEW_LINES * len(lines):
-        ways.reverse()
+    cuts = [_ByLine(source, decoded, reader, margin) for margin in _MARGINS]
+    whole = _ByPage(decoded, reader)
+    ways: list[_Way] = [*cuts, whole] if len(doubtful) <= _FEW_LINES * len(lines) else [whole, *cuts]
     missing: _Words = {line: line.words for line in doubtful}
     changed: set[Word] = set()
     for way in ways:
@@ -106,9 +111,8 @@ def reread(
     doubted = [word for members in missing.values() for word in members]
     digits = [word in changed for word in doubted if is_digit_string(word.text)]
     digits_changed = sum(digits)
-    lost = [
-        word for word in doubted if word not in cut_lines.by_chance or (is_digit_string(word.text) and word in changed)
-    ]
+    by_chance = set[Word].intersection(*(cut.by_chance for cut in cuts))
+    lost = [word for word in doubted if word not in by_chance or (is_digit_string(word.text) and word in changed)]
     # one word of a short page is no hundredth of it
     too_many = len(lost) > max(1.0, (1.0 - settings.min_words_kept) * n_words)
     boxes = [(word.row_px, word.col_px, word.height_px, word.width_px) for word in doubted]
@@ -120,6 +124,37 @@ def reread(
         lines_reread=len(doubtful),
         failing=np.array(boxes, np.int64).reshape(-1, 4),
     )
+
+
+@dataclass(frozen=True)
+class WordCheck:
+    """A word that OCR was sure of, and what it reads in its place on the decoded page; `found` is empty if nothing."""
+
+    word: Word
+    found: str
+    verdict: Literal["kept", "changed", "lost"]
+
+
+def check_words(words: Sequence[Word], again: Sequence[Word]) -> tuple[WordCheck, ...]:
+    """Hold each word that OCR was sure of against a reading of the whole decoded page.
+
+    This is the first of the two ways by which `reread` looks for a word, and the one that a person can follow: a word
+    that it calls lost may still be there for whoever looks at its line.
+
+    Args:
+        words: What OCR read on the source.
+        again: What it read on the decoded page, of the same size.
+    """
+    checks = []
+    for word in words:
+        if word.confidence < SURE_CONFIDENCE or not plain_text(word.text):
+            continue
+        there = _at(word, 0, 0, again)
+        is_sure = any(other.confidence >= SURE_CONFIDENCE for other in there)
+        verdict: Literal["kept", "changed", "lost"] = "changed" if is_sure else "lost"
+        found = " ".join(other.text for other in there)
+        checks.append(WordCheck(word, found, "kept" if _reads(word, there) else verdict))
+    return tuple(checks)
 
 
 def is_digit_string(text: str) -> bool:
@@ -134,7 +169,7 @@ def is_digit_string(text: str) -> bool:
 
 def bears_figures(words: Sequence[Word]) -> bool:
     """Return whether a page is one of figures, a receipt or a table: a third of its lines hold digit strings."""
-    lines = _confident_lines(words, 1, 1)
+    lines = _confident_lines(words)
     with_digits = sum(any(is_digit_string(word.text) for word in line.words) for line in lines)
     return with_digits >= max(_LEAST_FIGURES, len(lines) / 3)
 
@@ -152,17 +187,13 @@ def plain_text(text: str) -> str:
     return re.sub(r"[\W_]+", "", text).casefold()
 
 
-def _confident_lines(words: Sequence[Word], height_px: int, width_px: int) -> list[_Line]:
-    """Return the lines that hold confident words; a picture takes in the whole line and a margin."""
+def _confident_lines(words: Sequence[Word]) -> list[_Line]:
+    """Return the lines that hold confident words."""
     lines = []
     for members in by_line(words):
         confident = tuple(word for word in members if word.confidence >= SURE_CONFIDENCE and plain_text(word.text))
-        if not confident:
-            continue
-        top, bottom, left, right = box_round(members)
-        margin = round(_LINE_MARGIN * (bottom - top)) + 4
-        rows = slice(max(0, top - margin), min(height_px, bottom + margin))
-        lines.append(_Line(confident, rows, slice(max(0, left - margin), min(width_px, right + margin))))
+        if confident:
+            lines.append(_Line(confident, box_round(members)))
     return lines
 
 
@@ -219,27 +250,32 @@ class _ByLine:
     source: np.ndarray
     decoded: np.ndarray
     reader: Reader
+    margin: float
     by_chance: set[Word] = field(default_factory=set)
 
     def missing(self, wanted: _Words, changed: set[Word]) -> _Words:
-        lines = list(wanted)
-        found = self.reader.lines([line.cut(self.decoded) for line in lines])
         missing: dict[_Line, tuple[Word, ...]] = {}
         there: dict[Word, list[Word]] = {}
-        for line, again in zip(lines, found, strict=True):
+        for line, row_px, col_px, again in self._read(self.decoded, wanted):
             for word in wanted[line]:
-                there[word] = _at(word, line.rows.start, line.cols.start, again)
+                there[word] = _at(word, row_px, col_px, again)
                 if not _reads(word, there[word]):
                     missing[line] = (*missing.get(line, ()), word)
         return self._unlike_the_source(missing, there, changed) if missing else missing
 
+    def _read(self, pixels: np.ndarray, lines: Iterable[_Line]) -> Iterator[tuple[_Line, int, int, Sequence[Word]]]:
+        """Yield each line with the corner of its picture on the page, and what is read in it."""
+        cuts = [(line, *line.cut(pixels, self.margin)) for line in lines]
+        found = self.reader.lines([picture for _, picture, _, _ in cuts])
+        for (line, _, row_px, col_px), words in zip(cuts, found, strict=True):
+            yield line, row_px, col_px, words
+
     def _unlike_the_source(self, missing: _Words, there: dict[Word, list[Word]], changed: set[Word]) -> _Words:
         """Leave out what the source's line, cut out, gives no better: the cut made the difference."""
-        lines = list(missing)
         lost: dict[_Line, tuple[Word, ...]] = {}
-        for line, then in zip(lines, self.reader.lines([line.cut(self.source) for line in lines]), strict=True):
+        for line, row_px, col_px, then in self._read(self.source, missing):
             for word in missing[line]:
-                before = _at(word, line.rows.start, line.cols.start, then)
+                before = _at(word, row_px, col_px, then)
                 if before and _joined(there[word]) == _joined(before):
                     continue
                 if not _reads(word, before):

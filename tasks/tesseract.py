@@ -37,6 +37,7 @@ _TRIES_IF_KILLED = 3
 _FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
 """How a program ends that somebody ended, e.g. the kernel for want of memory; one that breaks ends otherwise."""
 _WORD_LEVEL = 5  # in Tesseract's table: 1 is the page, 2 a block, 3 a paragraph, 4 a line
+_UNASKED = (pytesseract.TesseractNotFoundError, OSError, subprocess.SubprocessError, SystemExit)
 _NOT_INSTALLED = "Tesseract is not installed; on Debian: apt-get install tesseract-ocr"
 
 
@@ -100,20 +101,32 @@ def check_tesseract(settings: OcrSettings) -> str:
     """
     for tries_left in reversed(range(_TRIES_IF_KILLED)):
         try:
-            present = set(pytesseract.get_languages())
+            present = languages()
             version = str(pytesseract.get_tesseract_version())
             break
-        except (pytesseract.TesseractNotFoundError, OSError, subprocess.SubprocessError, SystemExit) as error:
+        except (*_UNASKED, ConfigError) as error:
             # pytesseract says the same of a program that is not there and of one that was killed
             if not tries_left or shutil.which(pytesseract.pytesseract.tesseract_cmd) is None:
                 raise ConfigError(_NOT_INSTALLED) from error
     if missing := [code for code in settings.language.split("+") if code not in present]:
         raise ConfigError(
-            f"ocr.language: Tesseract has no {' and no '.join(missing)}; installed are {', '.join(sorted(present))}"
+            f"ocr.language: Tesseract has no {' and no '.join(missing)}; installed are {', '.join(present)}"
         )
     if settings.engine == "library" and has_library():
         return f"tesserocr {metadata.version('tesserocr')}, data of {version}"
     return version
+
+
+def languages() -> tuple[str, ...]:
+    """Return the codes of the languages that are installed, in alphabetical order.
+
+    Raises:
+        ConfigError: If Tesseract is not installed.
+    """
+    try:
+        return tuple(sorted(pytesseract.get_languages()))
+    except _UNASKED as error:
+        raise ConfigError(_NOT_INSTALLED) from error
 
 
 @lru_cache(maxsize=1)
