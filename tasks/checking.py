@@ -12,7 +12,7 @@ from configs.settings import Settings
 from tasks import legibility, likeness, reading, resolution
 from tasks.errors import PageError
 from tasks.findings import Findings
-from tasks.ink import Ink, find_ink, luma_of
+from tasks.ink import luma_of
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,10 @@ class Check:
     settings: Settings
 
     @cached_property
-    def luma(self) -> np.ndarray:
-        """(height, width) uint8: the source's."""
-        return luma_of(self.found.page.pixels)
-
-    @cached_property
-    def ink(self) -> Ink:
-        """The source's strokes."""
-        return find_ink(self.luma, self.found.dpi)
-
-    @cached_property
     def text(self) -> np.ndarray:
         """(height, width) bool: where the source has text, for `likeness`."""
         sure = resolution.tile_area(self.found.importance >= self.settings.importance.sure, self.found.grid) > 0
-        return likeness.text_area(self.found.words, self.ink.plain, sure, self.found.dpi)
+        return likeness.text_area(self.found.words, self.found.ink.plain, sure, self.found.dpi)
 
     @cached_property
     def least_likeness(self) -> np.ndarray | None:
@@ -67,7 +57,7 @@ class Check:
         """Compare a decoded page with its source; words are read again only where its strokes have passed."""
         found, wanted = self.found, self.settings.legibility
         start = perf_counter()
-        verdict = legibility.judge(found.page.pixels, decoded, found.words, self.ink, found.dpi, wanted)
+        verdict = legibility.judge(found.page.pixels, decoded, found.words, found.ink, found.dpi, wanted)
         figures: dict[str, object] = {
             "text_ssim": verdict.text_ssim,
             "worst_block_ssim": verdict.worst_block_ssim,
@@ -84,7 +74,7 @@ class Check:
                     failing = np.array([[0, 0, *found.page.pixels.shape[:2]]])
         reread_at, is_ambiguous = perf_counter(), False
         if problem is None:
-            again = reading.reread(self.luma, luma_of(decoded), found.words, found.dpi, self.reader, wanted)
+            again = reading.reread(found.luma, luma_of(decoded), found.words, found.dpi, self.reader, wanted)
             figures |= {
                 "words_kept_fraction": again.words_kept_fraction,
                 "digits_changed": again.digits_changed,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from tasks import kinds, ocr, pages, tiles
+from tasks.ink import Ink, find_ink, luma_of
 
 
 @dataclass(frozen=True)
@@ -25,3 +27,13 @@ class Findings:
     grid: tiles.TileGrid
     masked: np.ndarray
     importance: np.ndarray
+
+    @cached_property
+    def luma(self) -> np.ndarray:
+        """(height, width) uint8: the page's."""
+        return luma_of(self.page.pixels)
+
+    @cached_property
+    def ink(self) -> Ink:
+        """The page's strokes."""
+        return find_ink(self.luma, self.dpi)

@@ -66,7 +66,7 @@ def useful_bytes(source_bytes: int, is_lossy: bool, settings: EncodeSettings) ->
 def _as_bitonal(found: Findings, check: Check, most_bytes: int, settings: Settings) -> Outcome:
     """Write one bit a pixel; a bitonal source loses nothing by it, a two-tone one is judged like any other."""
     start = perf_counter()
-    data = encode.encode(kinds.to_bitonal(check.luma), "g4", 100, encode.carried_by(found.page), settings.encode)
+    data = encode.encode(kinds.to_bitonal(found.luma), "g4", 100, encode.carried_by(found.page), settings.encode)
     encoded_at = perf_counter()
     decoded = read_back(data, settings.limits)
     whole = np.ones(found.importance.shape, np.int8)
@@ -136,7 +136,7 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
     for attempt in range(1, settings.legibility.max_attempts + 1):
         spent["attempts"] = attempt
         if mixed is None:
-            mixed = resolution.rescale(pixels, check.ink, plan.levels, grid, dpi, settings.resolution, sure)
+            mixed = resolution.rescale(pixels, found.ink, plan.levels, grid, dpi, settings.resolution, sure)
             mixed = chroma.with_coarse_chroma(mixed, plan.coarse_chroma)
         if plan.is_to_be_probed:
             plan.quality = max(plan.quality, _probed_quality(pixels, mixed, plan.levels, check, writer))
@@ -165,7 +165,7 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
         if judgement.is_ambiguous:
             passed = outcome
         start = perf_counter()
-        if plan.strengthen(judgement, check.ink, grid, is_quality_free=settings.encode.quality is None):
+        if plan.strengthen(judgement, found.ink, grid, is_quality_free=settings.encode.quality is None):
             mixed = None
     best = passed or outcome
     return replace(best, figures=best.figures | spent)
@@ -174,8 +174,8 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
 def _first_plan(pixels: np.ndarray, check: Check) -> _Plan:
     found, settings = check.found, check.settings
     levels = resolution.choose_levels(
-        check.luma,
-        check.ink,
+        found.luma,
+        found.ink,
         found.importance,
         found.masked,
         found.grid,
@@ -194,7 +194,7 @@ def _probed_quality(pixels: np.ndarray, mixed: np.ndarray, levels: np.ndarray, c
     quality = settings.encode.least_quality
     if check.least_likeness is not None:
         quality = max(quality, _quality_for_likeness(pixels, mixed, check, writer))
-    kept = check.ink.plain & (resolution.tile_area(levels == 1, check.found.grid) > 0)
+    kept = check.found.ink.plain & (resolution.tile_area(levels == 1, check.found.grid) > 0)
     sample = probe.take_sample(pixels, mixed, kept)
     if sample is None:
         return quality

@@ -70,7 +70,7 @@ def find_quality(sample: Sample, code: Coder, dpi: float, target_ssim: float, ta
         target_full_ssim: The same at the page's own resolution.
     """
     targets = np.array([target_ssim, target_full_ssim])
-    return least_quality(lambda quality: _sharpness(sample, code, quality, dpi), targets)
+    return least_quality(lambda quality: sharpness(sample, code, quality, dpi), targets)
 
 
 def least_quality(measure: Callable[[int], np.ndarray], targets: np.ndarray, first: int = _FIRST) -> int:
@@ -98,7 +98,7 @@ def least_quality(measure: Callable[[int], np.ndarray], targets: np.ndarray, fir
     return PROBED_QUALITIES[-1]
 
 
-def _sharpness(sample: Sample, code: Coder, quality: int, dpi: float) -> np.ndarray:
+def sharpness(sample: Sample, code: Coder, quality: int, dpi: float) -> np.ndarray:
     """Return (2,) float: the strokes' mean SSIM at reading size and at the page's own."""
     luma, decoded = luma_of(sample.source), luma_of(code(sample.mixed, quality))
     at_full_size = float(ssim_map(luma, decoded)[sample.ink].mean())
