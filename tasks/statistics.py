@@ -12,6 +12,7 @@ from itertools import islice
 from typing import BinaryIO, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.errors import ConfigError
@@ -378,11 +379,7 @@ def live_rows(
         passing_over: Keys of files in `stats/pages` that are not to be read: their shards count as not committed.
     """
     footers = read_footers(dest, passing_over)
-    taken: dict[str, set[str]] = {}
-    for footer in footers.values():
-        for old in footer.supersedes:
-            if old in footers:
-                taken.setdefault(old, set()).update(_document_keys(dest, footer.name))
+    taken = _taken_over(dest, footers)
     wanted = None if columns is None else sorted({*columns, "document_key"})
     for name in footers:
         dead = taken.get(name, set())
@@ -391,6 +388,31 @@ def live_rows(
                 for row in batch.to_pylist():
                     if row["document_key"] not in dead:
                         yield row if columns is None else {name: row[name] for name in columns}
+
+
+def live_table(dest: Store, columns: Sequence[str], coded: Sequence[str] = ()) -> pa.Table:
+    """Return columns of the page rows that `live_rows` would yield, as one table.
+
+    Args:
+        dest: Where the statistics lie.
+        columns: Columns wanted.
+        coded: Those of them that have few different texts, which the table holds by number (dictionary).
+    """
+    footers = read_footers(dest)
+    taken = _taken_over(dest, footers)
+
+    def read(name: str) -> pa.Table:
+        wanted = sorted({*columns, "document_key"})
+        with dest.open_input(file_key("pages", name)) as file:
+            table = pq.read_table(file, columns=wanted, read_dictionary=list(coded))
+        if dead := taken.get(name):
+            table = table.filter(pc.invert(pc.is_in(table["document_key"], pa.array(sorted(dead), _TEXT))))
+        return table.select(list(columns)).replace_schema_metadata()
+
+    empty = pa.schema([PAGES_SCHEMA.field(name) for name in columns]).empty_table()
+    with ThreadPoolExecutor(4) as readers:  # of an object store each waits for its answers
+        tables = list(readers.map(read, footers))
+    return pa.concat_tables(tables).unify_dictionaries() if tables else empty
 
 
 def totals(rows: Iterable[Mapping[str, object]]) -> Totals:
@@ -408,6 +430,16 @@ def _footer_if_there(dest: Store, name: str) -> Footer | None:
         return read_footer(dest, name)
     except FileNotFoundError:
         return None  # superseded and deleted since the listing
+
+
+def _taken_over(dest: Store, footers: Mapping[str, Footer]) -> dict[str, set[str]]:
+    """Return, for each file, the documents whose rows in it are void since a newer one holds them."""
+    taken: dict[str, set[str]] = {}
+    for footer in footers.values():
+        for old in footer.supersedes:
+            if old in footers:
+                taken.setdefault(old, set()).update(_document_keys(dest, footer.name))
+    return taken
 
 
 def _document_keys(dest: Store, name: str) -> set[str]:
