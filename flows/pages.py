@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from configs.settings import Settings
+from configs.settings import OcrSettings, Settings
 from model.scoring import ScorerName, load_scorer, score_planes
 from tasks import encode, fitting, kinds, ocr, pages, reading, resolution, tiles
 from tasks.errors import PageError
@@ -24,6 +25,14 @@ from tasks.keys import output_key
 from tasks.scan import Document
 from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, PageRow, as_table
 from tasks.store import ObjectArchived, Store
+
+
+class WholePageReader(Protocol):
+    """`tasks.ocr.read_words`, or what remembers its answers."""
+
+    def __call__(self, pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[ocr.Word, ...]:
+        """Return the words of a page, in reading order."""
+
 
 _MASKED_TILE = 1 / 32  # share of a tile that words must cover for OCR alone to keep it: half a letter
 
@@ -116,19 +125,28 @@ class DocumentResult:
 def fetch_document(document: Document, job: PageJob) -> SourceDocument:
     """Read a document's bytes and header. `StoreUnavailable` passes through; a missing source is a problem."""
     start = perf_counter()
-    data, digest, header = None, None, None
-    problem: PageError | None = None
     try:
         data = _source_bytes(document, job)
-        digest = hashlib.sha256(data).hexdigest()
-        if len(data) > job.settings.limits.max_document_bytes:
+    except PageError as error:
+        return SourceDocument(document, None, None, None, error, perf_counter() - start)
+    return open_document(document, data, job.settings, perf_counter() - start)
+
+
+def open_document(document: Document, data: bytes, settings: Settings, seconds_read: float = 0.0) -> SourceDocument:
+    """Read the header of a document whose bytes are there; `seconds_read` is what it took to have them."""
+    start = perf_counter()
+    header: pages.DocumentHeader | None = None
+    problem: PageError | None = None
+    try:
+        if len(data) > settings.limits.max_document_bytes:
             raise PageError("too_large", f"{len(data)} bytes exceed limits.max_document_bytes")
-        header = pages.read_header(data, job.settings.limits)
+        header = pages.read_header(data, settings.limits)
         if header.is_ours:
             raise PageError("already_compressed", "Foliopress wrote this document; it is kept as it is")
     except PageError as error:
         problem = error
-    return SourceDocument(document, data, digest, header, problem, perf_counter() - start)
+    digest = hashlib.sha256(data).hexdigest()
+    return SourceDocument(document, data, digest, header, problem, seconds_read + perf_counter() - start)
 
 
 def describe(source: SourceDocument) -> DocumentShape:
@@ -139,7 +157,9 @@ def describe(source: SourceDocument) -> DocumentShape:
     return DocumentShape(len(sizes), sizes, None)
 
 
-def prepare_page(source: SourceDocument, page_index: int, job: PageJob) -> PreparedPage:
+def prepare_page(
+    source: SourceDocument, page_index: int, job: PageJob, read_words: WholePageReader | None = None
+) -> PreparedPage:
     """Read, sort and tile one page and find its text."""
     start = perf_counter()
     settings = job.settings
@@ -154,7 +174,7 @@ def prepare_page(source: SourceDocument, page_index: int, job: PageJob) -> Prepa
     kind = kinds.page_kind(page)
     read_at = perf_counter()
     try:
-        words = ocr.read_words(page.pixels, ocr.guess_dpi(height_px, width_px, page.dpi), settings.ocr)
+        words = (read_words or ocr.read_words)(page.pixels, ocr.guess_dpi(height_px, width_px, page.dpi), settings.ocr)
     except PageError as error:
         return PreparedPage(page_index, error, page, kind, seconds_read=read_at - start)
     ocr_at = perf_counter()
@@ -200,21 +220,41 @@ def score_pages(inputs: Sequence[ScoringInput | None], job: PageJob) -> list[tup
     return [None if item is None else next(found) for item in inputs]
 
 
-def finish_page(
-    prepared: PreparedPage, scored: tuple[np.ndarray, float] | None, source: SourceDocument, job: PageJob
-) -> FinishedPage:
-    """Plan, rescale, encode and check one page: the strongest attempt that passes, or the reason why none did."""
+def findings_of(prepared: PreparedPage, scored: tuple[np.ndarray, float] | None) -> Findings | None:
+    """Return what is known of a page before it is compressed; None of one with a problem."""
     page, grid = prepared.page, prepared.grid
-    figures = _page_figures(prepared, scored)
     if prepared.problem or page is None or grid is None or scored is None:
-        problem = prepared.problem or PageError("internal_error", "the page was not scored", failed=True)
-        return FinishedPage(prepared.page_index, problem, None, None, figures, [], None)
+        return None
     assert prepared.kind is not None and prepared.masked is not None
     importance = scored[0].reshape(grid.n_rows, grid.n_cols)
-    found = Findings(page, prepared.kind, prepared.dpi, prepared.words, grid, prepared.masked, importance)
+    return Findings(page, prepared.kind, prepared.dpi, prepared.words, grid, prepared.masked, importance)
+
+
+def finish_page(
+    prepared: PreparedPage,
+    scored: tuple[np.ndarray, float] | None,
+    source: SourceDocument,
+    job: PageJob,
+    read_words: WholePageReader | None = None,
+    found: Findings | None = None,
+) -> FinishedPage:
+    """Plan, rescale, encode and check one page: the strongest attempt that passes, or the reason why none did.
+
+    `found` is what `findings_of` made of the two, where that is there already.
+    """
+    figures = _page_figures(prepared, scored)
+    found = found or findings_of(prepared, scored)
+    if found is None:
+        problem = prepared.problem or PageError("internal_error", "the page was not scored", failed=True)
+        return FinishedPage(prepared.page_index, problem, None, None, figures, [], None)
+    page = found.page
     height_px, width_px = page.pixels.shape[:2]
     reader = reading.Reader(
-        partial(ocr.read_words, dpi=ocr.guess_dpi(height_px, width_px, page.dpi), settings=job.settings.ocr),
+        partial(
+            read_words or ocr.read_words,
+            dpi=ocr.guess_dpi(height_px, width_px, page.dpi),
+            settings=job.settings.ocr,
+        ),
         partial(ocr.read_lines, dpi=prepared.dpi, settings=job.settings.ocr),
     )
     try:
@@ -229,43 +269,63 @@ def finish_page(
         outcome.codec,
         figures,
         _word_rows(prepared, source.document.key, job.settings.stats.words),
-        _tile_row(prepared, source.document.key, importance, outcome.levels),
+        _tile_row(prepared, source.document.key, found.importance, outcome.levels),
     )
 
 
 def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job: PageJob) -> DocumentResult:
     """Write a document's outputs, all its pages compressed or the source whole, and return its rows."""
-    if source.problem is not None:
-        return _keep_document(source, [], source.problem, job)
-    problem = next((page.problem for page in finished if page.problem is not None), None)
-    source_bytes = len(source.data or b"")
-    if problem is None:
-        size_bytes = sum(len(page.data or b"") for page in finished)
-        if size_bytes >= (useful := _useful_bytes(source, job.settings)):
-            message = f"compressed it would have {size_bytes} bytes, of use are less than {useful}"
-            problem = PageError("no_gain", message)
+    problem = problem_of(source, finished, job.settings)
     if problem is not None:
         return _keep_document(source, finished, problem, job)
     dest = Store(job.dest_url, job.settings.storage)
-    key = source.document.key
-    shares = _shares(source_bytes, [_pixels_of(page) for page in finished])
+    shares = _shares(len(source.data or b""), [_pixels_of(page) for page in finished])
     rows: list[dict[str, object]] = []
     for page, share in zip(finished, shares, strict=True):
-        assert page.data is not None and page.codec is not None
-        number = page.page_index if len(finished) > 1 else None
-        out_key = output_key(key, page_index=number, extension=encode.EXTENSIONS[page.codec])
+        assert page.data is not None
+        out_key = output_key_of(source, page)
         start = perf_counter()
         dest.write_bytes(out_key, page.data, is_output=True)
-        figures = page.figures | {
-            "status": "compressed",
-            "output_key": out_key,
-            "source_bytes": share,
-            "output_bytes": len(page.data),
-            "output_sha256": hashlib.sha256(page.data).hexdigest(),
-            "seconds_store": perf_counter() - start,
-        }
-        rows.append(_row(source, page.page_index, figures, job))
+        seconds_store = perf_counter() - start
+        rows.append(_compressed_row(source, page, share, job, seconds_store))
     return _result(rows, finished, [page.tiles for page in finished if page.tiles])
+
+
+def problem_of(source: SourceDocument, finished: Sequence[FinishedPage], settings: Settings) -> PageError | None:
+    """Return what keeps a document whole: its own problem, that of one of its pages, or that nothing is saved."""
+    if source.problem is not None:
+        return source.problem
+    problem = next((page.problem for page in finished if page.problem is not None), None)
+    if problem is None:
+        size_bytes = sum(len(page.data or b"") for page in finished)
+        if size_bytes >= (useful := _useful_bytes(source, settings)):
+            message = f"compressed it would have {size_bytes} bytes, of use are less than {useful}"
+            problem = PageError("no_gain", message)
+    return problem
+
+
+def output_key_of(source: SourceDocument, page: FinishedPage) -> str:
+    """Return where a compressed page of a document lies, relative to DEST."""
+    assert page.codec is not None and source.header is not None
+    number = page.page_index if len(source.header.pages) > 1 else None
+    return output_key(source.document.key, page_index=number, extension=encode.EXTENSIONS[page.codec])
+
+
+def page_row(source: SourceDocument, page: FinishedPage, job: PageJob) -> dict[str, object]:
+    """Return the row that a page would have if nothing kept its document whole but itself; nothing is stored."""
+    assert source.header is not None
+    sizes = [one.height_px * one.width_px for one in source.header.pages]
+    share = _shares(len(source.data or b""), sizes)[page.page_index]
+    if page.problem is None:
+        return _compressed_row(source, page, share, job, 0.0)
+    stored: dict[str, object] = {
+        "output_key": output_key(source.document.key),
+        "source_bytes": share,
+        "output_bytes": share,
+        "output_sha256": source.sha256,
+        "seconds_store": 0.0,
+    }
+    return _kept_row(source, page, page.page_index, page.problem, stored, job)
 
 
 def fail_document(document: Document, job: PageJob, reason: str, message: str, n_pages: int = 1) -> DocumentResult:
@@ -327,20 +387,14 @@ def _keep_document(
     for number in range(n_pages):
         page = finished[number] if finished else None
         reason = (page.problem if page else None) or shared
-        figures = dict(page.figures) if page else {}
-        # what was tried is not what was stored: a kept page has its full resolution and no codec of ours
-        figures |= {"codec": None, "quality": None} | _kept_levels(figures)
-        figures |= {
-            "status": "failed" if reason.failed else "kept",
-            "reason": reason.reason,
-            "message": reason.message,
+        stored: dict[str, object] = {
             "output_key": out_key,
             "source_bytes": shares[number],
             "output_bytes": shares[number] if out_key else 0,
             "output_sha256": digest,
             "seconds_store": seconds_store / n_pages,
         }
-        rows.append(_row(source, page.page_index if page else number, figures, job))
+        rows.append(_kept_row(source, page, number, reason, stored, job))
     tile_rows = [_at_full_resolution(page.tiles) for page in finished if page.tiles]
     return _result(rows, finished, tile_rows)
 
@@ -350,6 +404,36 @@ def _result(
 ) -> DocumentResult:
     words = [word for page in finished for word in page.words]
     return DocumentResult(rows, as_table(words, WORDS_SCHEMA), as_table(tile_rows, TILES_SCHEMA))
+
+
+def _kept_row(
+    source: SourceDocument,
+    page: FinishedPage | None,
+    number: int,
+    reason: PageError,
+    stored: dict[str, object],
+    job: PageJob,
+) -> dict[str, object]:
+    figures = dict(page.figures) if page else {}
+    # what was tried is not what was stored: a kept page has its full resolution and no codec of ours
+    figures |= {"codec": None, "quality": None} | _kept_levels(figures)
+    figures |= {"status": "failed" if reason.failed else "kept", "reason": reason.reason, "message": reason.message}
+    return _row(source, page.page_index if page else number, figures | stored, job)
+
+
+def _compressed_row(
+    source: SourceDocument, page: FinishedPage, source_bytes: int, job: PageJob, seconds_store: float
+) -> dict[str, object]:
+    assert page.data is not None
+    figures = page.figures | {
+        "status": "compressed",
+        "output_key": output_key_of(source, page),
+        "source_bytes": source_bytes,
+        "output_bytes": len(page.data),
+        "output_sha256": hashlib.sha256(page.data).hexdigest(),
+        "seconds_store": seconds_store,
+    }
+    return _row(source, page.page_index, figures, job)
 
 
 def _row(source: SourceDocument, page_index: int, figures: dict[str, object], job: PageJob) -> dict[str, object]:
