@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 BROKEN, WRONG_SETTINGS, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
 _LEAVES_WITHIN_S = 20.0
+_OF_THE_WINDOW = ("streamlit", "altair", "vl_convert")
 
 _Profile = Annotated[
     str, typer.Option(help="access, compatible, preservation, smallest, or a YAML file.", metavar="NAME|FILE")
@@ -212,6 +213,40 @@ def estimate(
 
 
 @app.command()
+def report(
+    dest: Annotated[str, typer.Argument(help="Path or URL of the output of earlier runs.")],
+    out: Annotated[Path, typer.Option(help="Where the report goes.", metavar="FILE")] = Path("report.html"),
+    overrides: _Overrides = None,
+) -> None:
+    """Write what a DEST comes to as one HTML file: totals, plots, what was kept and why, its worst pages."""
+    with _no_traceback(None):
+        settings = load_settings("access", overrides or ())
+        from flows.report import report_on
+
+        out.write_text(report_on(dest, settings), encoding="utf-8")
+        print(f"written to {out}")
+
+
+@app.command("app")
+def window(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
+    address: Annotated[
+        str, typer.Option(help="Address to listen on. Whoever reaches it can read what this user can.")
+    ] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Open the window: try a scan, or look through a finished run. Nothing leaves this machine."""
+    with _no_traceback(None):
+        import streamlit.web.cli
+
+        script = Path(__file__).resolve().parents[1] / "app" / "main.py"
+        options = [f"--server.port={port}", f"--server.address={address}", f"--server.headless={not browser}"]
+        quiet = ["--browser.gatherUsageStats=false", "--server.fileWatcherType=none"]
+        sys.argv = ["streamlit", "run", str(script), *options, *quiet]
+        streamlit.web.cli.main()
+
+
+@app.command()
 def sample(
     dest: Annotated[Path, typer.Argument(help="Folder to write the sample archive to.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same pages.")] = 0,
@@ -343,7 +378,8 @@ def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
         _end(f"{error}. The same command goes on where this one stopped. Log: {log_path}", BROKEN)
     except ModuleNotFoundError as error:
         log.error("a package is missing", exc_info=error)
-        _end(f"{error}; training and evaluating need: pip install 'foliopress[train]'", WRONG_SETTINGS)
+        extra = "app" if error.name in _OF_THE_WINDOW else "train"
+        _end(f"{error}; this command needs: pip install 'foliopress[{extra}]'", WRONG_SETTINGS)
     except KeyboardInterrupt:
         _end("interrupted; the same command goes on where this one stopped", INTERRUPTED)
     except Exception as error:
