@@ -2,6 +2,7 @@
 # make test                                   install what is needed, then run the tests
 # make server [PORT=4200]                      a Prefect server of this machine's own, with its UI, to try schedules out
 # make worker SOURCE=… DEST=… [CRON=…]        registers the deployments with it and takes what is due
+# make app [PORT=8501]                         the window: try a scan, look through a finished run
 # make torture                                break things for an hour or two; writes docs/reliability.md
 # make lint                                   formatting, types, import directions
 # make format                                 mend what formatting can be mended
@@ -16,9 +17,9 @@ export OMP_THREAD_LIMIT := 1
 export TF_CPP_MIN_LOG_LEVEL := 2
 
 BIN := .venv/bin
-CODE := configs tasks model flows deployments scripts benchmarks tests
+CODE := configs tasks model flows deployments app scripts benchmarks tests
 
-.PHONY: help compress sample server worker test torture lint format setup clean distclean
+.PHONY: help compress sample server worker app test torture lint format setup clean distclean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -38,6 +39,10 @@ sample:
 
 server worker:
 	@scripts/prefect.sh $@
+
+app:
+	@scripts/setup.sh app
+	$(BIN)/foliopress app $(if $(PORT),--port $(PORT))
 
 test:
 	@scripts/setup.sh test

@@ -3,11 +3,12 @@
 #
 #   scripts/setup.sh run    to run the main job
 #   scripts/setup.sh test   to run the main job, the tests and the checks
+#   scripts/setup.sh app    to open the window
 #   scripts/setup.sh lint   the same without Tesseract
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-purpose=${1:?run, test or lint}
+purpose=${1:?run, app, test or lint}
 venv=.venv
 
 say() { printf '%s\n' "$*" >&2; }
@@ -45,8 +46,9 @@ install_packages() {
     "$python" -m venv $venv || "$python" -m venv --clear $venv
     $venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".$extra"
     stamp > "$done_mark"
-    # Whoever has the packages for development has those for the main job.
+    # Whoever has the packages for development has those for the window and the main job.
     stamp > $venv/.installed
+    if [ "$extra" = "[dev]" ]; then stamp > "$venv/.installed[app]"; fi
 }
 
 has_tesseract() {
@@ -79,7 +81,8 @@ install_tesseract() {
 
 case $purpose in
     run) install_tesseract; install_packages "" ;;
+    app) install_tesseract; install_packages "[app]" ;;
     test) install_tesseract; install_packages "[dev]" ;;
     lint) install_packages "[dev]" ;;
-    *) say "scripts/setup.sh: $purpose is not run, test or lint"; exit 1 ;;
+    *) say "scripts/setup.sh: $purpose is not run, app, test or lint"; exit 1 ;;
 esac

@@ -6,33 +6,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from tests.browser import browser_page
 from tests.deployments.conftest import ScheduledRun
 
 pytestmark = pytest.mark.slow  # it needs a browser
 
-_WAIT_MS = 30_000
-_QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync")
-
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no browser on this machine: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=[*_QUIET, "--disable-component-update"])
-        opened = browser.new_page(viewport={"width": 1280, "height": 900})
-        opened.set_default_timeout(_WAIT_MS)
-        opened.route("**/*", lambda route: route.continue_() if "127.0.0.1" in route.request.url else route.abort())
+def page() -> Iterator[Page]:
+    with browser_page() as opened:
         yield opened
-        browser.close()
 
 
 @pytest.fixture

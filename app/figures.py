@@ -1,0 +1,25 @@
+"""Figures: the few numbers that stand over a page, in a row that breaks where it is too long."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import streamlit as st
+
+
+class Figure(NamedTuple):
+    """A number with its name, a note below it, and what a person may ask about it."""
+
+    label: str
+    value: str
+    note: str | None = None
+    help: str | None = None
+
+
+def draw_figures(*figures: Figure) -> None:
+    """Draw figures beside one another."""
+    with st.container(horizontal=True, gap="large"):
+        for one in figures:
+            st.metric(
+                one.label, one.value, one.note, delta_color="off", delta_arrow="off", help=one.help, width="content"
+            )

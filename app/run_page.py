@@ -1,0 +1,315 @@
+"""Look through a run: what a DEST comes to, its worst pages, and each page beside its source."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import streamlit as st
+
+from app import viewer
+from app.archive import Opened, look_up, open_archive, store, thumbnail_of
+from app.figures import Figure, draw_figures
+from app.pictures import Picture, picture_of
+from app.words import byte_size, percent, plain, words_for
+from configs.loading import without_password
+from configs.settings import LimitSettings
+from flows.charts import DISTRIBUTIONS, distribution, pages_by_reason, saved_by_folder
+from tasks.errors import ConfigError, PageError, StoreUnavailable
+from tasks.overview import RATIO, PageFound, Wanted, by_folder, find_page, totals_of
+from tasks.pages import Page, read_page
+from tasks.reading import SURE_CONFIDENCE
+from tasks.statistics import PageRow
+
+_GALLERY = 12
+_IN_TABLE = 200
+_ORDERS = {
+    "worst block of ink": ("worst_block_ssim", False),
+    "words kept": ("words_kept_fraction", False),
+    "text SSIM": ("text_ssim", False),
+    "colour error": ("chroma_error", True),
+    "least saved": (RATIO, True),
+    "largest source": ("source_bytes", True),
+    "name": ("document_key", False),
+}
+_BOUNDED = {
+    "worst block of ink": "worst_block_ssim",
+    "words kept": "words_kept_fraction",
+    "text SSIM": "text_ssim",
+    "output per source": RATIO,
+}
+_SHOWN = (
+    *("document_key", "page_index", "status", "reason", "page_kind", "codec", "quality", "source_bytes"),
+    *("output_bytes", RATIO, "worst_block_ssim", "text_ssim", "words_kept_fraction", "attempts"),
+)
+
+
+_TABS = ("Overview", "Worst pages", "All pages")
+_TAB = "run tab"
+_KEPT = ("wanted ", "gallery ", "table sheet", _TAB)  # what is asked for stays while one page is looked at
+
+
+def draw() -> None:
+    """Draw the page."""
+    with st.sidebar:
+        url = st.text_input(
+            "Output of a run",
+            value=st.query_params.get("dest", ""),
+            placeholder="path or s3://bucket/folder",
+            help="The DEST of `foliopress compress`. S3 is reached as the environment says (AWS_…).",
+        ).strip()
+    if not url:
+        st.title("Look through a run")
+        st.markdown(
+            "Give the path or URL of a run's output on the left: what was saved and where, what was kept and why, the "
+            "pages whose ink lost most, and each page beside its source."
+        )
+        return
+    try:
+        with st.spinner("Reading the statistics"):
+            opened = open_archive(url)
+    except (ConfigError, StoreUnavailable) as error:
+        st.error(f"This cannot be opened: {error}", icon=":material/error:")
+        return
+    st.query_params["dest"] = url
+    if opened.pages.num_rows == 0:
+        st.info(f"There are no finished pages in {plain(without_password(url))} yet.")
+        return
+    st.subheader(plain(without_password(url)))
+    place = st.session_state.get("looked at")
+    if place and place[0] == url:
+        _draw_page(opened, place[1], place[2])
+        return
+    _draw_totals(opened)
+    views = _draw_charts, _draw_gallery, _draw_table
+    for tab, draw_view in zip(st.tabs(_TABS, key=_TAB, on_change="rerun"), views, strict=True):
+        if tab.open:
+            with tab:
+                draw_view(opened)
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _sums(_opened: Opened, files: Hashable) -> Any:  # noqa: ARG001
+    return totals_of(_opened.pages)
+
+
+def _draw_totals(opened: Opened) -> None:
+    sums = _sums(opened, opened.files)
+    draw_figures(
+        Figure("Pages", f"{sums.pages:,}", f"{sums.documents:,} documents"),
+        Figure("Source", byte_size(sums.source_bytes)),
+        Figure("Output", byte_size(sums.output_bytes), f"{percent(sums.saved_fraction)} saved"),
+        Figure("Compressed", f"{sums.compressed:,}"),
+        Figure("Kept, failed", f"{sums.kept:,}, {sums.failed:,}"),
+    )
+
+
+def _draw_charts(opened: Opened) -> None:
+    sums = _sums(opened, opened.files)
+    prefix = _picked_folder(opened)
+    left, right = st.columns(2)
+    folders = by_folder(opened.pages, prefix)
+    with left:
+        st.markdown("**Bytes by folder**")
+        st.altair_chart(saved_by_folder(folders))
+    with right:
+        st.markdown("**Pages by what became of them**")
+        st.altair_chart(pages_by_reason(sums.reasons, sums.compressed))
+    for pair in (DISTRIBUTIONS[:2], DISTRIBUTIONS[2:]):
+        for column, one in zip(st.columns(2), pair, strict=True):
+            column.altair_chart(distribution(opened.pages, one))
+
+
+def _picked_folder(opened: Opened) -> str:
+    """Draw the way down into the folders, and return the one that is looked into."""
+    prefix = ""
+    while True:
+        names = [one.folder for one in by_folder(opened.pages, prefix) if one.folder]
+        if not names:
+            return prefix
+        label = f"Folders of {prefix}" if prefix else "Folders"
+        picked = st.selectbox(label, names, index=None, placeholder="all", key=f"folder {prefix}")
+        if picked is None:
+            return prefix
+        prefix += picked
+
+
+def _draw_gallery(opened: Opened) -> None:
+    columns = st.columns([2, 1, 1])
+    order = columns[0].selectbox("Worst by", list(_ORDERS)[:5], key="gallery order")
+    by, descending = _ORDERS[order]
+    wanted = Wanted(statuses=("compressed",))
+    n_found, _ = look_up(opened, opened.files, wanted, by, descending, 0, 0)
+    n_sheets = max(1, -(-n_found // _GALLERY))
+    sheet = columns[1].number_input(f"Sheet (of {n_sheets:,})", 1, n_sheets, key="gallery sheet")
+    _, rows = look_up(opened, opened.files, wanted, by, descending, (int(sheet) - 1) * _GALLERY, _GALLERY)
+    held = rows.to_pylist()
+    for start in range(0, len(held), 4):
+        for column, row in zip(st.columns(4), held[start : start + 4], strict=False):
+            with column.container(border=True):
+                _draw_card(opened, row, order, by)
+
+
+def _draw_card(opened: Opened, row: dict[str, Any], order: str, by: str) -> None:
+    picture = thumbnail_of(opened.url, row["output_key"], row["output_bytes"])
+    if picture:
+        st.image(picture, width="stretch")
+    else:
+        st.caption("no picture")
+    name = _name(row)
+    value = row[by]
+    st.caption(f"{plain(name)}\n\n{order}: {'–' if value is None else f'{value:.3f}'}")
+    if st.button("Compare", key=f"compare {name}", width="stretch"):
+        _look_at(opened, row)
+
+
+def _draw_table(opened: Opened) -> None:
+    wanted, order = _asked(opened)
+    by, descending = _ORDERS[order]
+    sheet = int(st.session_state.get("table sheet", 1))
+    n_found, _ = look_up(opened, opened.files, wanted, by, descending, 0, 0)
+    n_sheets = max(1, -(-n_found // _IN_TABLE))
+    first = (min(sheet, n_sheets) - 1) * _IN_TABLE
+    _, rows = look_up(opened, opened.files, wanted, by, descending, first, _IN_TABLE)
+    st.caption(f"{n_found:,} pages found; {first + 1:,} to {first + rows.num_rows:,} are shown. Pick one to see it.")
+    event = st.dataframe(
+        rows.select(list(_SHOWN)),
+        key="table",
+        on_select="rerun",
+        selection_mode="single-row",
+        hide_index=True,
+        height=520,
+        column_config={
+            "page_index": st.column_config.NumberColumn("page, from 0", width="small"),
+            RATIO: st.column_config.NumberColumn("output / source", format="%.3f"),
+            "worst_block_ssim": st.column_config.NumberColumn("worst block", format="%.3f"),
+            "text_ssim": st.column_config.NumberColumn("text SSIM", format="%.3f"),
+            "words_kept_fraction": st.column_config.NumberColumn("words kept", format="%.3f"),
+        },
+    )
+    if n_sheets > 1:
+        st.number_input(f"Sheet (of {n_sheets:,})", 1, n_sheets, key="table sheet")
+    picked = event["selection"]["rows"]
+    if picked:
+        _look_at(opened, rows.slice(picked[0], 1).to_pylist()[0])
+
+
+def _asked(opened: Opened) -> tuple[Wanted, str]:
+    """Draw the filters, and return what is wanted, and in what order."""
+    pages = opened.pages
+    upper, lower = st.columns([2, 1, 1, 1]), st.columns([1, 1, 1, 1])
+    text = upper[0].text_input("Name contains", key="wanted text")
+    statuses = upper[1].multiselect("Status", _texts(pages["status"]), key="wanted status")
+    reasons = upper[2].multiselect("Reason", _texts(pages["reason"]), key="wanted reason")
+    kinds = upper[3].multiselect("Kind", _texts(pages["page_kind"]), key="wanted kind")
+    column = lower[0].selectbox("Bounds on", list(_BOUNDED), key="wanted column")
+    least = lower[1].number_input("at least", value=None, step=0.01, format="%.3f", key="wanted least")
+    most = lower[2].number_input("at most", value=None, step=0.01, format="%.3f", key="wanted most")
+    order = lower[3].selectbox("In the order of", list(_ORDERS), key="wanted order")
+    wanted = Wanted("", text, tuple(statuses), tuple(reasons), tuple(kinds), _BOUNDED[column], least, most)
+    return wanted, order
+
+
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    return sorted(str(text) for text in pc.unique(column).to_pylist() if text is not None)
+
+
+def _look_at(opened: Opened, row: dict[str, Any]) -> None:
+    st.session_state["looked at"] = opened.url, row["document_key"], row["page_index"]
+    st.rerun()
+
+
+def _draw_page(opened: Opened, document_key: str, page_index: int) -> None:
+    for key in [key for key in st.session_state if str(key).startswith(_KEPT)]:
+        st.session_state[key] = st.session_state[key]  # else Streamlit forgets what is not drawn
+    if st.button("Back to the run", icon=":material/arrow_back:"):
+        del st.session_state["looked at"]
+        st.rerun()
+    found = find_page(store(opened.url), document_key, page_index)
+    if found is None:
+        st.error("This page has no row any more; a newer run took it away.")
+        return
+    row = found.row
+    st.markdown(f"**{plain(_name(vars(row)))}**")
+    if row.reason:
+        st.info(words_for(PageError(row.reason, row.message or row.reason)))
+    _draw_row(row)
+    source, output = _source_page(opened, found), _output_page(opened, found)
+    if isinstance(source, str):
+        st.caption(source)
+    if isinstance(output, str):
+        st.warning(output)
+    before = source if isinstance(source, Page) else output
+    if not isinstance(before, Page):
+        return
+    both = isinstance(source, Page) and isinstance(output, Page)
+    _draw_comparison(found, picture_of(before), picture_of(output) if both and isinstance(output, Page) else None)
+
+
+def _draw_row(row: PageRow) -> None:
+    def as_text(value: float | None) -> str:
+        return "–" if value is None else f"{value:.3f}"
+
+    draw_figures(
+        Figure("Source", byte_size(row.source_bytes)),
+        Figure("Output", byte_size(row.output_bytes), row.codec or row.status),
+        Figure("Worst block of ink", as_text(row.worst_block_ssim)),
+        Figure("Text SSIM", as_text(row.text_ssim)),
+        Figure("Words kept", as_text(row.words_kept_fraction)),
+    )
+
+
+def _draw_comparison(found: PageFound, before: Picture, after: Picture | None) -> None:
+    tiles = found.tiles
+    shape = (tiles["n_rows"], tiles["n_cols"]) if tiles else (0, 0)
+    importance = np.array(tiles["importance"], np.float32).reshape(shape) if tiles else None
+    levels = np.array(tiles["level"], np.int8).reshape(shape) if tiles else None
+    marks = [
+        viewer.Mark(
+            word["row_px"],
+            word["col_px"],
+            word["height_px"],
+            word["width_px"],
+            "kept" if word["confidence"] >= SURE_CONFIDENCE else "unsure",
+        )
+        for word in found.words
+    ]
+    viewer.show(
+        f"{found.row.document_key} {found.row.page_index}",
+        before,
+        after,
+        viewer.Overlays(importance, levels, tiles["tile_px"] if tiles else 1, marks),
+        labels=("Source" if after else "As it is stored", "Output"),
+    )
+    with st.expander("All figures of this page"):
+        values = {name: value for name, value in vars(found.row).items() if value is not None}
+        st.table({"figure": list(values), "value": [str(value) for value in values.values()]})
+
+
+def _source_page(opened: Opened, found: PageFound) -> Page | str:
+    """Return the source's page, or why it cannot be shown."""
+    if opened.source is None:
+        return "The run does not say where its source lies."
+    where = without_password(opened.source)
+    try:
+        data = store(opened.source).read_bytes(found.row.document_key)
+        return read_page(data, found.row.page_index, LimitSettings())
+    except (OSError, StoreUnavailable, ConfigError, PageError) as error:
+        return f"The source is not to be read from here ({plain(where)}: {error}); only the output is shown."
+
+
+def _output_page(opened: Opened, found: PageFound) -> Page | str:
+    if not found.row.output_key:
+        return "There is no output: the source could not be read."
+    index = 0 if found.row.status == "compressed" else found.row.page_index
+    try:
+        return read_page(store(opened.url).read_bytes(found.row.output_key), index, LimitSettings())
+    except (OSError, StoreUnavailable, PageError) as error:
+        return f"The output cannot be shown: {error}"
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"{row['document_key']}, page {row['page_index'] + 1}" if row["page_index"] else str(row["document_key"])

@@ -1,0 +1,55 @@
+"""Uniform: what the page would need if all of it were coded alike, its strokes as sharp as they are in the output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from app.bench import Tried
+from tasks import probe
+from tasks.encode import CODECS
+from tasks.ink import luma_of
+from tasks.writer import Writer, read_back
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A page in one quality throughout."""
+
+    quality: int
+    size_bytes: int
+
+
+def equal_uniform(tried: Tried) -> Uniform | None:
+    """Return the page in the least uniform quality of the same codec that leaves its strokes as sharp, and its size.
+
+    Sharpness is the mean luma SSIM on the strokes of up to 12 places of the page, at 150 dpi and at the page's own
+    resolution, as the quality of a page is found. None for a page of one bit or without strokes.
+    """
+    found, data = tried.found, tried.finished.data
+    if found is None or data is None or tried.finished.codec in (None, "g4"):
+        return None
+    output = read_back(data, tried.settings.limits)
+    source = found.page.pixels if output.ndim == 3 else found.luma
+    if max(source.shape[:2]) > CODECS[tried.settings.encode.codec].largest_side_px:
+        return None
+    sample = probe.take_sample(source, _at_size(output, source), found.ink.plain)
+    if sample is None:
+        return None
+    wanted = probe.sharpness(sample, lambda pixels, _: pixels, 100, found.dpi)
+    resolution = tried.settings.resolution.model_copy(update={"max_dpi": None})  # whatever cap the settings have
+    writer = Writer.for_page(found, tried.settings.model_copy(update={"resolution": resolution}))
+    alike = probe.Sample(sample.source, sample.source, sample.ink)
+    code = writer.coder(*alike.ink.shape)
+    quality = probe.least_quality(lambda quality: probe.sharpness(alike, code, quality, found.dpi), wanted)
+    return Uniform(quality, len(writer.encode(source, quality)))
+
+
+def _at_size(pixels: np.ndarray, source: np.ndarray) -> np.ndarray:
+    if pixels.shape[:2] != source.shape[:2]:
+        pixels = cv2.resize(pixels, source.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    if source.ndim == 3 and pixels.ndim == 2:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+    return pixels if source.ndim == 3 else luma_of(pixels)

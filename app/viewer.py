@@ -1,0 +1,122 @@
+"""Viewer: source and output on one canvas, with a divider, zoom to 400 % and overlays."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from streamlit import runtime
+
+from app.pictures import TILE_PX, Picture
+
+_HERE = Path(__file__).resolve().parent
+_VERDICTS = {"kept": 0, "changed": 1, "lost": 2, "unsure": 3}
+
+_mount = st.components.v2.component(
+    "foliopress_viewer",
+    html=(_HERE / "viewer.html").read_text("utf-8"),
+    css=(_HERE / "viewer.css").read_text("utf-8"),
+    js=(_HERE / "viewer.js").read_text("utf-8"),
+)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A box on the page, in its pixels, and what is said of the word in it: kept, changed, lost or unsure."""
+
+    row_px: int
+    col_px: int
+    height_px: int
+    width_px: int
+    verdict: str
+
+
+@dataclass(frozen=True, eq=False)
+class Overlays:
+    """What can be laid over the page; `importance` and `levels` are (n_rows, n_cols), `tile_px` their tile's side."""
+
+    importance: np.ndarray | None = None
+    levels: np.ndarray | None = None
+    tile_px: int = 1
+    marks: Sequence[Mark] = ()
+
+
+def show(
+    identity: str,
+    before: Picture,
+    after: Picture | None,
+    overlays: Overlays,
+    *,
+    labels: tuple[str, str] = ("Source", "Output"),
+    focus: Mark | None = None,
+) -> None:
+    """Draw the comparison.
+
+    Args:
+        identity: Of the page: while it stays, zoom and place stay as well.
+        before: The source.
+        after: The output; None where there is none.
+        overlays: Importance, resolution and words.
+        labels: What stands over the two.
+        focus: Where to look, if somewhere.
+    """
+    mark = focus and [focus.row_px, focus.col_px, focus.height_px, focus.width_px]
+    _mount(
+        key="viewer",
+        data={
+            "identity": identity,
+            "width": before.width_px,
+            "height": before.height_px,
+            "before": _as_data(before, labels[0], "before"),
+            "after": _as_data(after, labels[1], "after") if after else None,
+            "heat": _as_map(overlays.importance, overlays.tile_px, 255.0),
+            "levels": _as_map(overlays.levels, overlays.tile_px, 1.0),
+            "words": [_as_list(mark) for mark in overlays.marks],
+            "focus": mark,
+        },
+    )
+
+
+def _as_data(picture: Picture, label: str, side: str) -> dict[str, Any]:
+    return {
+        "label": label,
+        "width": picture.width_px,
+        "height": picture.height_px,
+        "preview": _address(picture.preview, picture.mimetype, f"{side}-preview"),
+        "tiles": list(_addresses(picture, side)),
+        "tile": TILE_PX,
+    }
+
+
+def _addresses(picture: Picture, side: str) -> Iterable[str]:
+    for number, tile in enumerate(picture.tiles):
+        yield _address(tile, picture.mimetype, f"{side}-{number}")
+
+
+def _address(data: bytes, mimetype: str, name: str) -> str:
+    """Return where the browser finds a picture: Streamlit holds it in memory for as long as this session shows it."""
+    if not runtime.exists():
+        return f"/media/{uuid.uuid5(uuid.NAMESPACE_OID, name)}"
+    return runtime.get_instance().media_file_mgr.add(data, mimetype, f"foliopress-{name}")
+
+
+def _as_map(values: np.ndarray | None, tile_px: int, scale: float) -> dict[str, Any] | None:
+    if values is None:
+        return None
+    coded = np.round(np.asarray(values, np.float64) * scale).astype(np.uint8)
+    return {
+        "rows": values.shape[0],
+        "cols": values.shape[1],
+        "tile": tile_px,
+        "values": base64.b64encode(coded.tobytes()).decode(),
+    }
+
+
+def _as_list(mark: Mark) -> list[int]:
+    return [mark.row_px, mark.col_px, mark.height_px, mark.width_px, _VERDICTS[mark.verdict]]

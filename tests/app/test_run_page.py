@@ -1,0 +1,162 @@
+"""Look through a run, as Streamlit runs it: totals, filters, worst pages, one page beside its source."""
+
+import dataclasses
+import uuid
+
+import pytest
+
+from app import run_page
+from app.bench import Bench, _job
+from configs.loading import load_settings
+from configs.settings import StorageSettings
+from flows import pages as steps
+from tasks.scan import Document
+from tasks.statistics import SCHEMAS, Footer, ShardEntry, file_key, table_bytes
+from tasks.store import Store
+
+NAMES = ("letters/a.jpg", "letters/b.jpg", "notes/broken.jpg", "photos/c.jpg")
+
+
+@pytest.fixture(scope="module")
+def dest(tmp_path_factory, draw_page):
+    """A DEST of four documents, one of them damaged, and its source."""
+    root = tmp_path_factory.mktemp("run")
+    for name in NAMES:
+        path = root / "scans" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_page(f"Page of {name}").save(path, quality=97, dpi=(100, 100))
+    (root / "scans" / "notes" / "broken.jpg").write_bytes(b"\xff\xd8 nothing more")
+    job = dataclasses.replace(_job(load_settings()), source_url=str(root / "scans"), dest_url=str(root / "out"))
+    results = []
+    for name in NAMES:
+        source = steps.fetch_document(Document(name, 1, "1"), job)
+        prepared = [steps.prepare_page(source, number, job) for number in range(steps.describe(source).n_pages)]
+        scores = steps.score_pages([steps.scoring_input(page) for page in prepared], job)
+        done = [steps.finish_page(page, score, source, job) for page, score in zip(prepared, scores, strict=True)]
+        results.append(steps.store_document(source, done, job))
+    store = Store(str(root / "out"), StorageSettings())
+    footer = Footer("shard", (ShardEntry("shard", job.run_id, NAMES[0], NAMES[-1], len(NAMES)),)).as_metadata()
+    tables = {"words": [one.words for one in results], "tiles": [one.tiles for one in results]}
+    for name, parts in tables.items():
+        rows = [row for part in parts for row in part.to_pylist()]
+        store.write_bytes(file_key(name, "shard"), table_bytes(rows, SCHEMAS[name], footer))
+    rows = [row for one in results for row in one.pages]
+    store.write_bytes(file_key("pages", "shard"), table_bytes(rows, SCHEMAS["pages"], footer))
+    store.write_bytes("runs/r1/run.json", b'{"source": "%s"}' % str(root / "scans").encode())
+    return root / "out"
+
+
+def labelled(elements, label):
+    return next(one for one in elements if one.label == label)
+
+
+def turn_to(page, tab):
+    page.session_state["run tab"] = tab
+    return page.run()
+
+
+def figures(page):
+    return {one.label: one.value for one in page.metric}
+
+
+def said(page):
+    return " ".join(one.value for kind in (page.caption, page.warning, page.error, page.info) for one in kind)
+
+
+def test_totals_are_those_of_whole_files(look_through, dest):
+    page = look_through(dest)
+    assert not page.exception and not page.error
+    found = figures(page)
+    assert found["Pages"] == "4"
+    assert found["Compressed"] == "3"
+    assert found["Kept, failed"] == "0, 1"
+
+
+def test_filters_narrow_the_table(look_through, dest):
+    page = turn_to(look_through(dest), "All pages")
+    assert "4 pages found" in said(page)
+    labelled(page.text_input, "Name contains").set_value("LETTERS/").run()
+    assert "2 pages found" in said(page)
+    assert sorted(page.dataframe[0].value["document_key"]) == ["letters/a.jpg", "letters/b.jpg"]
+    labelled(page.text_input, "Name contains").set_value("").run()
+    labelled(page.multiselect, "Status").set_value(["failed"]).run()
+    assert list(page.dataframe[0].value["document_key"]) == ["notes/broken.jpg"]
+    labelled(page.multiselect, "Status").set_value([]).run()
+    labelled(page.number_input, "at least").set_value(1.1).run()
+    assert "0 pages found" in said(page)
+    assert not page.exception
+
+
+def test_folders_are_gone_down_into(look_through, dest):
+    page = look_through(dest)
+    folders = labelled(page.selectbox, "Folders")
+    assert set(folders.options) == {"letters/", "notes/", "photos/"}
+    folders.select("letters/").run()
+    assert not page.exception
+
+
+def test_the_gallery_holds_the_worst_first_and_leads_to_the_comparison(look_through, dest):
+    page = turn_to(look_through(dest), "Worst pages")
+    buttons = [one for one in page.button if one.label == "Compare"]
+    assert len(buttons) == 3  # the damaged one has nothing to compare
+    buttons[0].click().run()
+    assert not page.exception and not page.error
+    assert "Worst block of ink" in figures(page)
+    labelled(page.button, "Back to the run").click().run()
+    assert figures(page)["Pages"] == "4"
+
+
+def test_what_was_asked_for_is_still_there_after_a_page_was_looked_at(look_through, dest):
+    page = turn_to(look_through(dest), "All pages")
+    labelled(page.text_input, "Name contains").set_value("letters/").run()
+    page.session_state["looked at"] = (str(dest), "letters/b.jpg", 0)
+    page.run()
+    assert "Worst block of ink" in figures(page)
+    labelled(page.button, "Back to the run").click().run()
+    assert labelled(page.text_input, "Name contains").value == "letters/"
+    assert "2 pages found" in said(page)
+
+
+def test_a_page_that_failed_is_shown_with_its_reason(look_through, dest):
+    page = look_through(dest)
+    page.session_state["looked at"] = (str(dest), "notes/broken.jpg", 0)
+    page.run()
+    assert not page.exception
+    assert "that can be opened" in said(page) and figures(page)["Source"] != "0 B"
+
+
+def test_without_its_source_only_the_output_is_shown_and_said_to_be(look_through, dest, monkeypatch):
+    real = run_page.open_archive
+    monkeypatch.setattr(run_page, "open_archive", lambda url: dataclasses.replace(real(url), source="/nowhere"))
+    page = look_through(dest)
+    page.session_state["looked at"] = (str(dest), "letters/a.jpg", 0)
+    page.run()
+    assert not page.exception
+    assert "only the output is shown" in said(page)
+
+
+@pytest.mark.parametrize("place", ["/nowhere/at/all", "s3://", "nonsense://x"])
+def test_a_place_that_cannot_be_opened_is_told(look_through, place):
+    page = look_through(place)
+    assert not page.exception
+    assert "cannot be opened" in said(page)
+
+
+def test_a_dest_without_finished_pages_is_told(look_through, tmp_path):
+    page = look_through(tmp_path)
+    assert not page.exception
+    assert "no finished pages" in said(page)
+
+
+def test_a_damaged_file_of_statistics_is_told(look_through, tmp_path):
+    (tmp_path / "stats" / "pages").mkdir(parents=True)
+    (tmp_path / "stats" / "pages" / f"{uuid.uuid4().hex}.parquet").write_bytes(b"no parquet")
+    page = look_through(tmp_path)
+    assert not page.exception
+    assert "is damaged" in said(page)
+
+
+def test_the_bench_and_a_run_show_the_same_page(dest):
+    data = (dest.parent / "scans" / "letters" / "a.jpg").read_bytes()
+    tried = Bench("a.jpg", data).try_page(0, load_settings())
+    assert tried.finished.data == (dest / "pages" / "letters" / "a.jpg.avif").read_bytes()

@@ -1,0 +1,30 @@
+"""A real browser, for what a person would see; tests that need one are `slow`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+_WAIT_MS = 30_000
+_QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync")
+
+
+@contextmanager
+def browser_page(width_px: int = 1280, height_px: int = 900, *, is_dark: bool = False) -> Iterator[Page]:
+    """Open a page of Chromium that reaches loopback and nothing else; without a browser the test is skipped."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no browser on this machine: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=[*_QUIET, "--disable-component-update"])
+        opened = browser.new_page(
+            viewport={"width": width_px, "height": height_px}, color_scheme="dark" if is_dark else "light"
+        )
+        opened.set_default_timeout(_WAIT_MS)
+        opened.route("**/*", lambda route: route.continue_() if "127.0.0.1" in route.request.url else route.abort())
+        yield opened
+        browser.close()
