@@ -250,6 +250,8 @@ class Settings(Closed):
 
     profile: str = "access"
     """Name of the profile these settings came from; for the record only."""
+    text: tuple[Literal["alto", "hocr", "txt"], ...] = ()
+    """Forms in which each page's words are written below DEST/text: ALTO 4, hOCR, plain text."""
     scan: ScanSettings = ScanSettings()
     limits: LimitSettings = LimitSettings()
     ocr: OcrSettings = OcrSettings()

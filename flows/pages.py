@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from configs.settings import OcrSettings, Settings
 from model.scoring import ScorerName, load_scorer, score_planes
-from tasks import encode, fitting, kinds, ocr, pages, reading, resolution, tiles
+from tasks import encode, fitting, kinds, ocr, pages, reading, resolution, searchable, tiles
 from tasks.errors import PageError
 from tasks.findings import Findings
-from tasks.keys import output_key
+from tasks.keys import output_key, text_key
 from tasks.scan import Document
 from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, PageRow, as_table
 from tasks.store import ObjectArchived, Store
@@ -108,6 +108,8 @@ class FinishedPage:
     figures: dict[str, object] = field(repr=False)
     words: list[dict[str, object]] = field(repr=False)
     tiles: dict[str, object] | None = field(repr=False)
+    text: tuple[ocr.Word, ...] = field(default=(), repr=False)
+    """What is written below DEST/text, boxes in the source's pixels; nothing where no text is asked for."""
 
 
 @dataclass(frozen=True)
@@ -244,9 +246,10 @@ def finish_page(
     """
     figures = _page_figures(prepared, scored)
     found = found or findings_of(prepared, scored)
+    text = prepared.words if job.settings.text else ()
     if found is None:
         problem = prepared.problem or PageError("internal_error", "the page was not scored", failed=True)
-        return FinishedPage(prepared.page_index, problem, None, None, figures, [], None)
+        return FinishedPage(prepared.page_index, problem, None, None, figures, [], None, text)
     page = found.page
     height_px, width_px = page.pixels.shape[:2]
     reader = reading.Reader(
@@ -260,7 +263,7 @@ def finish_page(
     try:
         outcome = fitting.fit_page(found, _useful_bytes(source, job.settings), reader, job.settings)
     except PageError as error:  # reading again gave no answer
-        return FinishedPage(prepared.page_index, error, None, None, figures, [], None)
+        return FinishedPage(prepared.page_index, error, None, None, figures, [], None, text)
     figures |= outcome.figures
     return FinishedPage(
         prepared.page_index,
@@ -270,15 +273,18 @@ def finish_page(
         figures,
         _word_rows(prepared, source.document.key, job.settings.stats.words),
         _tile_row(prepared, source.document.key, found.importance, outcome.levels),
+        text,
     )
 
 
 def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job: PageJob) -> DocumentResult:
     """Write a document's outputs, all its pages compressed or the source whole, and return its rows."""
     problem = problem_of(source, finished, job.settings)
+    dest = Store(job.dest_url, job.settings.storage)
+    for page in finished:
+        _store_text(source, page, dest, job, is_kept=problem is not None)
     if problem is not None:
         return _keep_document(source, finished, problem, job)
-    dest = Store(job.dest_url, job.settings.storage)
     shares = _shares(len(source.data or b""), [_pixels_of(page) for page in finished])
     rows: list[dict[str, object]] = []
     for page, share in zip(finished, shares, strict=True):
@@ -397,6 +403,32 @@ def _keep_document(
         rows.append(_kept_row(source, page, number, reason, stored, job))
     tile_rows = [_at_full_resolution(page.tiles) for page in finished if page.tiles]
     return _result(rows, finished, tile_rows)
+
+
+def _store_text(source: SourceDocument, page: FinishedPage, dest: Store, job: PageJob, *, is_kept: bool) -> None:
+    """Write a page's text in the forms that are asked for, its boxes in the pixels of what is stored."""
+    if not job.settings.text or "ocr_words" not in page.figures:  # not asked for, or OCR gave no answer
+        return
+    assert source.header is not None
+    key, number = source.document.key, page.page_index if len(source.header.pages) > 1 else None
+    height_px, width_px = (int(str(page.figures[side])) for side in ("height_px", "width_px"))
+    stored = key if is_kept else output_key_of(source, page)
+    rows = cols = 1.0
+    if not is_kept:
+        rows = int(str(page.figures["output_height_px"])) / height_px
+        cols = int(str(page.figures["output_width_px"])) / width_px
+    text = searchable.TextPage(
+        name=stored.rpartition("/")[2],
+        page_index=page.page_index,
+        height_px=round(height_px * rows),
+        width_px=round(width_px * cols),
+        words=searchable.scaled(page.text, rows, cols),
+        language=job.settings.ocr.language,
+        engine="Tesseract",
+    )
+    for form in job.settings.text:
+        place = text_key(key, searchable.EXTENSIONS[form], page_index=number)
+        dest.write_bytes(place, searchable.written(text, form), is_output=True)
 
 
 def _result(

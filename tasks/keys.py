@@ -57,6 +57,21 @@ def output_key(document_key: str, *, page_index: int | None = None, extension: s
     return f"pages/{place}" + (f".{extension}" if extension else "")
 
 
+def text_key(document_key: str, extension: str, *, page_index: int | None = None) -> str:
+    """Return the key of a page's text, relative to DEST: it lies below `text/` as its document does below `pages/`.
+
+    Args:
+        document_key: The source's key, any text.
+        extension: The text's ending without its first dot.
+        page_index: 0-based number of the page, for a page of a many-page document.
+
+    >>> text_key("letters/a.jpg", "alto.xml"), text_key("b.tif", "txt", page_index=1)
+    ('text/letters/a.jpg.alto.xml', 'text/b.tif/0002.txt')
+    """
+    place = output_key(document_key).removeprefix("pages/")
+    return f"text/{place}" + (f"/{page_index + 1:04d}" if page_index is not None else "") + f".{extension}"
+
+
 def _file_name(name: str) -> str:
     path = PurePosixPath(name)
     if not _is_document(name):

@@ -1,6 +1,7 @@
 """A page's way from end to end, without Prefect and Dask: what becomes of a document, and what its rows say."""
 
 import io
+import xml.etree.ElementTree as ElementTree
 
 import cv2
 import numpy as np
@@ -190,6 +191,36 @@ def test_one_page_that_cannot_be_compressed_keeps_its_document_whole(archive, mo
     assert archive.stored() == ["pages/b.tif"]
     assert archive.dest.read_bytes("pages/b.tif") == data
     assert all(set(row["level"]) == {1} for row in result.tiles.to_pylist())
+
+
+def test_text_is_written_beside_each_page_in_the_pixels_of_what_is_stored(archive):
+    settings = Settings.model_validate(
+        {"text": ["alto", "txt"], "resolution": {"max_dpi": 75}, "stats": {"words": "off"}}
+    )
+    archive.run("letters/a.jpg", saved(scan()), settings)
+    assert archive.stored() == ["pages/letters/a.jpg.avif", "text/letters/a.jpg.alto.xml", "text/letters/a.jpg.txt"]
+    assert archive.dest.read_bytes("text/letters/a.jpg.txt").startswith(b"Minutes of 4 March 1887\n")
+    alto = ElementTree.fromstring(archive.dest.read_bytes("text/letters/a.jpg.alto.xml"))
+    sheet, first = (next(one for one in alto.iter() if one.tag.endswith(name)) for name in ("Page", "String"))
+    assert (sheet.get("HEIGHT"), sheet.get("WIDTH")) == ("350", "450")
+    assert 30 <= int(first.get("HPOS")) <= 40 and 30 <= int(first.get("VPOS")) <= 50
+
+
+def test_text_of_kept_pages_is_that_of_their_source_and_what_ocr_did_not_read_has_none(archive, monkeypatch):
+    real = ocr.read_words
+
+    def slow_on_the_second(pixels, dpi, settings):
+        if pixels.shape[0] == 350:
+            raise PageError("ocr_timeout", "OCR gave no answer in 1 s; page kept whole")
+        return real(pixels, dpi, settings)
+
+    monkeypatch.setattr(ocr, "read_words", slow_on_the_second)
+    settings = Settings.model_validate({"text": ["hocr"], "resolution": {"max_dpi": 75}})
+    archive.run("b.tif", many_pages(scan(), scan(shape=(350, 450))), settings)
+    assert archive.stored() == ["pages/b.tif", "text/b.tif/0001.hocr.html"]
+    assert b'image "b.tif"; bbox 0 0 900 700; ppageno 0' in ElementTree.tostring(
+        ElementTree.fromstring(archive.dest.read_bytes("text/b.tif/0001.hocr.html"))
+    ).replace(b"&quot;", b'"')
 
 
 def test_a_bitonal_page_becomes_g4_without_loss(archive):

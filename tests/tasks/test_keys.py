@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from tasks.keys import output_key
+from tasks.keys import output_key, text_key
 from tests.promises import NO_COLLISION
 
 pytestmark = pytest.mark.promise(
@@ -60,6 +60,24 @@ def test_no_two_documents_share_an_output_key(one, one_form, other, other_form):
 def test_no_output_is_a_folder_of_another_documents_output(one, one_form, other, other_form):
     assume(one != other)
     assert not output_key(other, **other_form).startswith(output_key(one, **one_form) + "/")
+
+
+texts = st.tuples(st.sampled_from(["alto.xml", "hocr.html", "txt"]), st.none() | st.integers(0, 11_000))
+
+
+@given(one=keys, one_text=texts, other=keys, other_text=texts)
+@example("a.jpg", ("txt", None), "a.jpg.txt", ("txt", None))
+@example("b.tif", ("txt", 0), "b.tif/0001.jpg", ("txt", None))
+@settings(max_examples=600, deadline=None)
+def test_no_two_pages_share_a_text_key_and_none_is_a_folder_of_anothers(one, one_text, other, other_text):
+    assume((one, one_text) != (other, other_text))
+    ours, theirs = (
+        text_key(key, form, page_index=page) for key, (form, page) in ((one, one_text), (other, other_text))
+    )
+    assert ours != theirs
+    assert not theirs.startswith(ours + "/")
+    assert ours.startswith("text/") and not {"", ".", ".."} & set(ours.split("/"))
+    assert len(ours.encode()) <= 1024 and all(len(part.encode()) <= 255 for part in ours.split("/"))
 
 
 @given(key=keys, form=forms)
