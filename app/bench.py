@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 import cv2
@@ -77,7 +77,10 @@ class Tried:
 
     def output(self) -> Page | None:
         """Decode the output, as a reader sees it; None without one."""
-        return read_page(self.finished.data, 0, self.settings.limits) if self.finished.data else None
+        if self.finished.data is None or self.prepared.page is None:
+            return None
+        page = read_page(self.finished.data, 0, self.settings.limits)
+        return replace(page, pixels=self.prepared.page.upright(page.pixels))
 
     @property
     def output_name(self) -> str:
@@ -158,7 +161,7 @@ class Bench:
         if page is None or data is None or not tried.prepared.words:
             return ()
         height_px, width_px = page.pixels.shape[:2]
-        pixels = read_back(data, tried.settings.limits)
+        pixels = page.upright(read_back(data, tried.settings.limits))
         if pixels.shape[:2] != (height_px, width_px):  # as the check saw it
             pixels = cv2.resize(pixels, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
         again = self._read_words(pixels, ocr.guess_dpi(height_px, width_px, page.dpi), tried.settings.ocr)

@@ -18,9 +18,11 @@ from app.words import byte_size, percent, plain, words_for
 from configs.loading import without_password
 from configs.settings import LimitSettings
 from flows.charts import DISTRIBUTIONS, distribution, pages_by_reason, saved_by_folder
+from tasks.documents import read_page
 from tasks.errors import ConfigError, PageError, StoreUnavailable
+from tasks.keys import output_key
 from tasks.overview import RATIO, PageFound, Wanted, by_folder, find_page, totals_of
-from tasks.pages import Page, read_page
+from tasks.pages import Page
 from tasks.reading import SURE_CONFIDENCE
 from tasks.statistics import PageRow
 
@@ -304,7 +306,7 @@ def _source_page(opened: Opened, found: PageFound) -> Page | str:
 def _output_page(opened: Opened, found: PageFound) -> Page | str:
     if not found.row.output_key:
         return "There is no output: the source could not be read."
-    index = 0 if found.row.status == "compressed" else found.row.page_index
+    index = found.row.page_index if found.row.output_key == output_key(found.row.document_key) else 0
     try:
         return read_page(store(opened.url).read_bytes(found.row.output_key), index, LimitSettings())
     except (OSError, StoreUnavailable, PageError) as error:

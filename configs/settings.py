@@ -116,6 +116,16 @@ class EncodeSettings(Closed):
     """Write a two-tone page (a bitonal scan saved as grey or colour) back as one bit."""
 
 
+class DocumentSettings(Closed):
+    """What becomes of documents that hold their pages themselves."""
+
+    pdf: Literal["same", "pages"] = "same"
+    """`same` writes a PDF again with smaller scans in the same places, all else in it untouched; pages that are no scan
+    stay as they are. `pages` writes an image of each page, and keeps a PDF whole that has a page without a scan."""
+    pdf_codec: Literal["jp2", "jpeg"] = "jp2"
+    """Format of grey and colour scans in a PDF; JPEG in one that is PDF/A-1, which has no JPEG 2000."""
+
+
 class LegibilitySettings(Closed):
     """What a compressed page must still show of its source."""
 
@@ -258,6 +268,7 @@ class Settings(Closed):
     importance: ImportanceSettings = ImportanceSettings()
     resolution: ResolutionSettings = ResolutionSettings()
     encode: EncodeSettings = EncodeSettings()
+    documents: DocumentSettings = DocumentSettings()
     legibility: LegibilitySettings = LegibilitySettings()
     shard: ShardSettings = ShardSettings()
     stats: StatsSettings = StatsSettings()

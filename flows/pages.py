@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from configs.settings import OcrSettings, Settings
 from model.scoring import ScorerName, load_scorer, score_planes
-from tasks import encode, fitting, kinds, ocr, pages, reading, resolution, searchable, tiles
+from tasks import documents, encode, fitting, kinds, ocr, pages, pdf_writer, reading, resolution, searchable, tiles
 from tasks.errors import PageError
 from tasks.findings import Findings
 from tasks.keys import output_key, text_key
@@ -53,7 +53,11 @@ class PageJob:
 
 @dataclass(frozen=True)
 class SourceDocument:
-    """A document's bytes and header, or the problem that keeps it from having them."""
+    """A document's bytes and header, or the problem that keeps it from having them.
+
+    `codec` is what its grey and colour pages become; `is_written_back` says that its output is the same document, not a
+    file for each page.
+    """
 
     document: Document
     data: bytes | None = field(repr=False)
@@ -61,6 +65,14 @@ class SourceDocument:
     header: pages.DocumentHeader | None
     problem: PageError | None
     seconds_read: float
+    codec: encode.Codec | None = None
+    is_written_back: bool = False
+
+    def settings_for(self, settings: Settings) -> Settings:
+        """Return the settings with the codec that this document takes."""
+        if self.codec is None or self.codec == settings.encode.codec:
+            return settings
+        return settings.model_copy(update={"encode": settings.encode.model_copy(update={"codec": self.codec})})
 
 
 @dataclass(frozen=True)
@@ -139,23 +151,32 @@ def open_document(document: Document, data: bytes, settings: Settings, seconds_r
     start = perf_counter()
     header: pages.DocumentHeader | None = None
     problem: PageError | None = None
+    codec, is_written_back = None, False
     try:
         if len(data) > settings.limits.max_document_bytes:
             raise PageError("too_large", f"{len(data)} bytes exceed limits.max_document_bytes")
-        header = pages.read_header(data, settings.limits)
+        header = documents.read_header(data, settings.limits, as_drawn=settings.documents.pdf == "pages")
         if header.is_ours:
             raise PageError("already_compressed", "Foliopress wrote this document; it is kept as it is")
+        if header.format == "PDF" and settings.documents.pdf == "same":
+            codec, is_written_back = _pdf_codec(data, settings), True
     except PageError as error:
         problem = error
     digest = hashlib.sha256(data).hexdigest()
-    return SourceDocument(document, data, digest, header, problem, seconds_read + perf_counter() - start)
+    seconds_read += perf_counter() - start
+    return SourceDocument(document, data, digest, header, problem, seconds_read, codec, is_written_back)
+
+
+def _pdf_codec(data: bytes, settings: Settings) -> encode.Codec:
+    wanted = settings.documents.pdf_codec
+    return wanted if wanted == "jpeg" or pdf_writer.takes_jp2(data) else "jpeg"
 
 
 def describe(source: SourceDocument) -> DocumentShape:
     """Return the number of a document's pages and their pixels; none where it has a problem."""
     if source.problem or not source.header:
         return DocumentShape(0, (), source.problem.reason if source.problem else None)
-    sizes = tuple(page.height_px * page.width_px for page in source.header.pages)
+    sizes = tuple(1 if page.problem else page.height_px * page.width_px for page in source.header.pages)
     return DocumentShape(len(sizes), sizes, None)
 
 
@@ -164,14 +185,11 @@ def prepare_page(
 ) -> PreparedPage:
     """Read, sort and tile one page and find its text."""
     start = perf_counter()
-    settings = job.settings
+    settings = source.settings_for(job.settings)
     try:
-        keep_deep = not settings.encode.deep_to_eight_bits
-        page = pages.read_page(source.data or b"", page_index, settings.limits, keep_deep=keep_deep)
+        page = _read_page(source, page_index, settings)
     except PageError as error:
         return PreparedPage(page_index, error, seconds_read=perf_counter() - start)
-    can_carry = encode.CODECS[settings.encode.codec].can_carry
-    page = pages.with_profile_for(page, can_carry, settings.encode.largest_profile_bytes)
     height_px, width_px = page.pixels.shape[:2]
     kind = kinds.page_kind(page)
     read_at = perf_counter()
@@ -196,6 +214,23 @@ def prepare_page(
         seconds_read=read_at - start,
         seconds_ocr=ocr_at - read_at,
     )
+
+
+def _read_page(source: SourceDocument, page_index: int, settings: Settings) -> pages.Page:
+    assert source.header is not None
+    if (problem := source.header.pages[page_index].problem) is not None:
+        raise problem
+    page = documents.read_page(
+        source.data or b"",
+        page_index,
+        settings.limits,
+        keep_deep=not settings.encode.deep_to_eight_bits,
+        as_drawn=settings.documents.pdf == "pages",
+    )
+    if source.is_written_back:
+        return pages.with_document_profile(page)
+    can_carry = encode.CODECS[settings.encode.codec].can_carry
+    return pages.with_profile_for(page, can_carry, settings.encode.largest_profile_bytes)
 
 
 def scoring_input(prepared: PreparedPage) -> ScoringInput | None:
@@ -245,6 +280,7 @@ def finish_page(
     `found` is what `findings_of` made of the two, where that is there already.
     """
     figures = _page_figures(prepared, scored)
+    settings = source.settings_for(job.settings)
     found = found or findings_of(prepared, scored)
     text = prepared.words if job.settings.text else ()
     if found is None:
@@ -256,12 +292,12 @@ def finish_page(
         partial(
             read_words or ocr.read_words,
             dpi=ocr.guess_dpi(height_px, width_px, page.dpi),
-            settings=job.settings.ocr,
+            settings=settings.ocr,
         ),
-        partial(ocr.read_lines, dpi=prepared.dpi, settings=job.settings.ocr),
+        partial(ocr.read_lines, dpi=prepared.dpi, settings=settings.ocr),
     )
     try:
-        outcome = fitting.fit_page(found, _useful_bytes(source, job.settings), reader, job.settings)
+        outcome = fitting.fit_page(found, _useful_page_bytes(source, prepared.page_index, settings), reader, settings)
     except PageError as error:  # reading again gave no answer
         return FinishedPage(prepared.page_index, error, None, None, figures, [], None, text)
     figures |= outcome.figures
@@ -280,11 +316,19 @@ def finish_page(
 def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job: PageJob) -> DocumentResult:
     """Write a document's outputs, all its pages compressed or the source whole, and return its rows."""
     problem = problem_of(source, finished, job.settings)
+    data: bytes | None = None
+    if problem is None and source.is_written_back:
+        try:
+            data = _written_back(source, finished, job.settings)
+        except PageError as error:
+            problem = error
     dest = Store(job.dest_url, job.settings.storage)
     for page in finished:
-        _store_text(source, page, dest, job, is_kept=problem is not None)
+        _store_text(source, page, dest, job, is_kept=problem is not None or page.data is None)
     if problem is not None:
         return _keep_document(source, finished, problem, job)
+    if data is not None:
+        return _store_written_back(source, finished, data, job)
     shares = _shares(len(source.data or b""), [_pixels_of(page) for page in finished])
     rows: list[dict[str, object]] = []
     for page, share in zip(finished, shares, strict=True):
@@ -301,7 +345,10 @@ def problem_of(source: SourceDocument, finished: Sequence[FinishedPage], setting
     """Return what keeps a document whole: its own problem, that of one of its pages, or that nothing is saved."""
     if source.problem is not None:
         return source.problem
-    problem = next((page.problem for page in finished if page.problem is not None), None)
+    problems = [page.problem for page in finished if page.problem is not None]
+    if source.is_written_back and len(problems) < len(finished) and not any(one.failed for one in problems):
+        return None  # a page that cannot be smaller stays in its document as it is
+    problem = next(iter(problems), None)
     if problem is None:
         size_bytes = sum(len(page.data or b"") for page in finished)
         if size_bytes >= (useful := _useful_bytes(source, settings)):
@@ -313,17 +360,71 @@ def problem_of(source: SourceDocument, finished: Sequence[FinishedPage], setting
 def output_key_of(source: SourceDocument, page: FinishedPage) -> str:
     """Return where a compressed page of a document lies, relative to DEST."""
     assert page.codec is not None and source.header is not None
+    if source.is_written_back:
+        return output_key(source.document.key)
     number = page.page_index if len(source.header.pages) > 1 else None
     return output_key(source.document.key, page_index=number, extension=encode.EXTENSIONS[page.codec])
+
+
+def _written_back(source: SourceDocument, finished: Sequence[FinishedPage], settings: Settings) -> bytes:
+    """Return the document with the pages that became smaller.
+
+    Raises:
+        PageError: If it cannot be written, or nothing is saved.
+    """
+    images: dict[int, pdf_writer.NewImage] = {}
+    for page in finished:
+        if page.problem is None:
+            assert page.data is not None and page.codec is not None
+            images[page.page_index] = pdf_writer.NewImage(page.data, page.codec)
+    data = pdf_writer.rewritten(source.data or b"", images)
+    if len(data) >= (useful := _useful_bytes(source, settings)):
+        raise PageError("no_gain", f"compressed it would have {len(data)} bytes, of use are less than {useful}")
+    return data
+
+
+def _store_written_back(
+    source: SourceDocument, finished: Sequence[FinishedPage], data: bytes, job: PageJob
+) -> DocumentResult:
+    """Write a document of several pages and share out its bytes among them, by what their images take."""
+    assert source.header is not None
+    start = perf_counter()
+    key = output_key(source.document.key)
+    Store(job.dest_url, job.settings.storage).write_bytes(key, data, is_output=True)
+    seconds_store = (perf_counter() - start) / len(finished)
+    source_shares = _with_own(len(source.data or b""), [page.stored_bytes or 0 for page in source.header.pages])
+    smaller = [page for page in finished if page.problem is None]
+    kept_bytes = sum(source_shares[page.page_index] for page in finished if page.problem is not None)
+    shares = iter(_with_own(len(data) - kept_bytes, [len(page.data or b"") for page in smaller]))
+    output_shares = [next(shares) if page.problem is None else source_shares[page.page_index] for page in finished]
+    digest = hashlib.sha256(data).hexdigest()
+    rows = []
+    for page, source_bytes, output_bytes in zip(finished, source_shares, output_shares, strict=True):
+        stored: dict[str, object] = {
+            "output_key": key,
+            "source_bytes": source_bytes,
+            "output_bytes": output_bytes,
+            "output_sha256": digest,
+            "seconds_store": seconds_store,
+        }
+        if page.problem is None:
+            rows.append(_row(source, page.page_index, page.figures | stored | {"status": "compressed"}, job))
+        else:
+            rows.append(_kept_row(source, page, page.page_index, page.problem, stored, job))
+    tiled = [(page.tiles, page.problem) for page in finished if page.tiles]
+    return _result(rows, finished, [_at_full_resolution(row) if problem else row for row, problem in tiled])
 
 
 def page_row(source: SourceDocument, page: FinishedPage, job: PageJob) -> dict[str, object]:
     """Return the row that a page would have if nothing kept its document whole but itself; nothing is stored."""
     assert source.header is not None
     sizes = [one.height_px * one.width_px for one in source.header.pages]
+    if source.is_written_back:
+        sizes = [(one.stored_bytes or 0) + 1 for one in source.header.pages]
     share = _shares(len(source.data or b""), sizes)[page.page_index]
     if page.problem is None:
-        return _compressed_row(source, page, share, job, 0.0)
+        row = _compressed_row(source, page, share, job, 0.0)
+        return row | {"output_sha256": None} if source.is_written_back else row  # that of the document is not known
     stored: dict[str, object] = {
         "output_key": output_key(source.document.key),
         "source_bytes": share,
@@ -358,6 +459,15 @@ def _useful_bytes(source: SourceDocument, settings: Settings) -> int:
     return fitting.useful_bytes(size_bytes, is_lossy, settings.encode)
 
 
+def _useful_page_bytes(source: SourceDocument, page_index: int, settings: Settings) -> int:
+    """Return the size from which a page's output is of no use: of one that goes back where it was, its image's."""
+    assert source.header is not None
+    page = source.header.pages[page_index]
+    if not source.is_written_back or page.stored_bytes is None:
+        return _useful_bytes(source, settings)
+    return fitting.useful_bytes(page.stored_bytes, page.is_lossy, settings.encode)
+
+
 def _source_bytes(document: Document, job: PageJob) -> bytes:
     try:
         return Store(job.source_url, job.settings.storage).read_bytes(document.key)
@@ -387,7 +497,7 @@ def _keep_document(
     n_pages = max(1, len(finished) or n_pages)
     size_bytes = len(source.data) if source.data is not None else source.document.size_bytes
     shares = _shares(size_bytes, [_pixels_of(page) for page in finished] or [1] * n_pages)
-    one_is_to_blame = any(page.problem for page in finished)
+    one_is_to_blame = any(page.problem is problem for page in finished)
     shared = PageError("document_kept", "another page kept the document whole") if one_is_to_blame else problem
     rows = []
     for number in range(n_pages):
@@ -552,6 +662,18 @@ def _tile_row(prepared: PreparedPage, key: str, importance: np.ndarray, levels: 
 
 def _pixels_of(page: FinishedPage) -> int:
     return int(str(page.figures.get("height_px", 1))) * int(str(page.figures.get("width_px", 1)))
+
+
+def _with_own(total_bytes: int, own_bytes: Sequence[int]) -> list[int]:
+    """Share out a document's bytes among its pages: to each its own image's, and of all the rest the same.
+
+    >>> _with_own(110, [20, 60])
+    [35, 75]
+    """
+    rest = total_bytes - sum(own_bytes)
+    if rest < 0:  # pages that share an image
+        return _shares(total_bytes, [own + 1 for own in own_bytes])
+    return [own + share for own, share in zip(own_bytes, _shares(rest, [1] * len(own_bytes)), strict=True)]
 
 
 def _shares(total_bytes: int, weights: Sequence[int]) -> list[int]:

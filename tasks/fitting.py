@@ -66,9 +66,10 @@ def useful_bytes(source_bytes: int, is_lossy: bool, settings: EncodeSettings) ->
 def _as_bitonal(found: Findings, check: Check, most_bytes: int, settings: Settings) -> Outcome:
     """Write one bit a pixel; a bitonal source loses nothing by it, a two-tone one is judged like any other."""
     start = perf_counter()
-    data = encode.encode(kinds.to_bitonal(found.luma), "g4", 100, encode.carried_by(found.page), settings.encode)
+    stored = found.page.as_stored(kinds.to_bitonal(found.luma))
+    data = encode.encode(stored, "g4", 100, encode.carried_by(found.page), settings.encode)
     encoded_at = perf_counter()
-    decoded = read_back(data, settings.limits)
+    decoded = found.page.upright(read_back(data, settings.limits))
     whole = np.ones(found.importance.shape, np.int8)
     figures: dict[str, object] = {"codec": "g4", "attempts": 1, "seconds_encode": encoded_at - start}
     figures |= plan_figures(whole)

@@ -41,6 +41,8 @@ class PageHeader:
     """What is known of a page before its pixels are decoded; sizes are those of the upright page.
 
     `is_lossy` says that its coding has lost something already, as JPEG's does: to code it again loses more.
+    `stored_bytes` is what its image takes, where that is told apart from the rest of its document. `problem` is what
+    keeps it as it is, where that can be seen already.
     """
 
     page_index: int
@@ -48,6 +50,8 @@ class PageHeader:
     width_px: int
     mode: str
     is_lossy: bool = False
+    stored_bytes: int | None = None
+    problem: PageError | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Page:
     `pixels` is uint8, (height, width) grey or (height, width, 3) RGB. `dpi` is the file's tag, of the coarser axis, or
     None where there is none or it cannot be true; `dpi_ratio` is dots per inch across by those down. `icc` is the
     file's profile where it can be used. `exif` and `xmp` hold what the source says about itself, upright.
+    `quarter_turns` is how often its picture was turned clockwise to stand upright, and is turned back to be stored.
     """
 
     pixels: np.ndarray
@@ -75,6 +80,15 @@ class Page:
     exif: bytes | None
     xmp: bytes | None = None
     dpi_ratio: float = 1.0
+    quarter_turns: int = 0
+
+    def as_stored(self, pixels: np.ndarray) -> np.ndarray:
+        """Return upright pixels as they lie in the document."""
+        return np.ascontiguousarray(np.rot90(pixels, self.quarter_turns)) if self.quarter_turns else pixels
+
+    def upright(self, pixels: np.ndarray) -> np.ndarray:
+        """Return pixels as they lie in the document upright."""
+        return np.ascontiguousarray(np.rot90(pixels, -self.quarter_turns)) if self.quarter_turns else pixels
 
 
 def read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
@@ -86,7 +100,9 @@ def read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
     return _despite_broken_blocks(lambda readable: _read_header(readable, limits), data)
 
 
-def read_page(data: bytes, page_index: int, limits: LimitSettings, *, keep_deep: bool = False) -> Page:
+def read_page(
+    data: bytes, page_index: int, limits: LimitSettings, *, keep_deep: bool = False, only_pixels: bool = False
+) -> Page:
     """Decode one page, upright.
 
     Args:
@@ -94,11 +110,14 @@ def read_page(data: bytes, page_index: int, limits: LimitSettings, *, keep_deep:
         page_index: 0-based.
         limits: What a page may cost.
         keep_deep: Refuse pages of more than 8 bits a sample, which are rounded to 8 otherwise.
+        only_pixels: Pass over what the file says of its orientation, colours and resolution.
 
     Raises:
         PageError: If the page cannot be decoded (`failed`), or holds what cannot be carried over (kept whole).
     """
-    return _despite_broken_blocks(lambda readable: _read_page(readable, page_index, limits, keep_deep), data)
+    return _despite_broken_blocks(
+        lambda readable: _read_page(readable, page_index, limits, keep_deep, only_pixels), data
+    )
 
 
 def to_srgb(page: Page) -> Page:
@@ -127,6 +146,16 @@ def with_profile_for(page: Page, can_carry: Callable[[bytes], bool], largest_byt
     if page.icc is not None and (len(page.icc) > largest_bytes or not can_carry(page.icc)):
         page = replace(to_srgb(page), icc=None)  # one that nothing can be converted by is of no use to a reader
     return page
+
+
+def with_document_profile(page: Page) -> Page:
+    """Return the page without its profile, which its document keeps and which goes on to hold for its pixels.
+
+    A grey page with an RGB profile has only one value a pixel, which becomes that of sRGB.
+    """
+    if page.icc is not None and page.pixels.ndim == 2 and profiles.space_of(page.icc) == "RGB":
+        page = to_srgb(page)
+    return replace(page, icc=None)
 
 
 def plausible_dpi(tagged: float | None, height_px: int, width_px: int) -> float | None:
@@ -181,7 +210,7 @@ def _read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
         return DocumentHeader(str(image.format), tuple(pages), is_ours)
 
 
-def _read_page(data: bytes, page_index: int, limits: LimitSettings, keep_deep: bool) -> Page:
+def _read_page(data: bytes, page_index: int, limits: LimitSettings, keep_deep: bool, only_pixels: bool) -> Page:
     if _is_jxl(data):
         return _read_jxl(data, limits)
     with _opened(data) as image:
@@ -190,7 +219,9 @@ def _read_page(data: bytes, page_index: int, limits: LimitSettings, keep_deep: b
         if frame is None:
             raise PageError("damaged", f"the document has no page {page_index + 1}", failed=True)
         starts = _tiff_starts(data, image)
-        told = metadata.told(data, str(image.format), starts.get(frame.tell()), frame.info)
+        told = metadata.Told()
+        if not only_pixels:
+            told = metadata.told(data, str(image.format), starts.get(frame.tell()), frame.info)
         height_px, width_px = _upright_size(frame, told)
         _check_size(height_px, width_px, limits)
         bits = _bits(data, frame)
@@ -240,7 +271,7 @@ def _read_jxl(data: bytes, limits: LimitSettings) -> Page:
         raise PageError("unsupported_format", str(error)) from error
     except Exception as error:  # the library's own kinds, of which none is public
         raise PageError("damaged", f"cannot be decoded: {type(error).__name__}: {error}", failed=True) from error
-    dpi, dpi_ratio = _likely_dpi([told.exif_dpi], height_px, width_px)
+    dpi, dpi_ratio = likely_dpi([told.exif_dpi], height_px, width_px)
     exif = metadata.carried_exif(told)
     return Page(pixels, False, dpi, None, exif, metadata.carried_xmp(told.xmp), dpi_ratio)
 
@@ -259,8 +290,6 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     except PageError:
         raise
     except UnidentifiedImageError as error:
-        if b"%PDF-" in data[:1024]:
-            raise PageError("unsupported_format", "PDF is not compressed yet; the document is kept whole") from error
         names = "JPEG, PNG, TIFF, WebP, JPEG 2000, AVIF or BMP"
         raise PageError("unreadable", f"the bytes are no {names} that can be opened", failed=True) from error
     except MemoryError as error:
@@ -351,10 +380,10 @@ def _resolution(image: Image.Image, told: metadata.Told, height_px: int, width_p
     axes = [tagged, told.exif_dpi]
     if told.orientation >= 5:
         axes = [(pair[1], pair[0]) if pair else None for pair in axes]
-    return _likely_dpi(axes, height_px, width_px)
+    return likely_dpi(axes, height_px, width_px)
 
 
-def _likely_dpi(axes: list[tuple[float, float] | None], height_px: int, width_px: int) -> tuple[float | None, float]:
+def likely_dpi(axes: list[tuple[float, float] | None], height_px: int, width_px: int) -> tuple[float | None, float]:
     """Return the first of several (down, across) that can be true, as the coarser axis and across by down."""
     for pair in axes:
         if pair and min(pair) > 0 and (dpi := plausible_dpi(min(pair), height_px, width_px)):

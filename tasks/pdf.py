@@ -1,30 +1,39 @@
-"""PDF: what the pages of a document hold, and the image of a page that is one scan. The only door to pikepdf and pdfium.
+"""PDF: what a document's pages hold, and the image of a page that is one scan. The only door to pikepdf and pdfium.
 
-A page is a *scan* where one image covers it and nothing can be seen above it; *composed* where images cover most of it
-with more beside or above them; *digital* where they do not: text and drawings of a program.
+A page is a *scan* where one image covers it, whatever else lies under or above it; *composed* where several images do,
+or one that is not opaque or in other colours than grey and RGB; *digital* where none does: text and drawings of a
+program.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pikepdf
 import pypdfium2
 
+from tasks import metadata
 from tasks.errors import PageError
 
-_POINTS_PER_INCH = 72.0
+POINTS_PER_INCH = 72.0
 _COVERS = 0.9  # of the page: scanners leave a margin, and MRC programs cut one off
 _MOST_NESTED = 8  # forms in forms; deeper is made to harm
 _INVISIBLE = 3  # text rendering mode (ISO 32000-1, table 106): neither filled nor stroked
+_MARK = "/Foliopress"  # in the dictionary of an image that we wrote
 
 _PAINTS = frozenset(("f", "F", "f*", "S", "s", "B", "B*", "b", "b*", "sh"))
 _SHOWS = frozenset(("Tj", "TJ", "'", '"'))
+_WANTED = " ".join(("q", "Q", "cm", "Tr", "Do", "INLINE IMAGE", "BI", "EI", *_PAINTS, *_SHOWS))
+_FILES = frozenset(("/DCTDecode", "/JPXDecode", "/CCITTFaxDecode"))  # codings of which there are files
+_LOSSY = frozenset(("/DCTDecode", "/JPXDecode"))
+_BROKEN = (pikepdf.PdfError, KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError)
+"""What pikepdf raises over what is not as the standard has it."""
+_NUMBERS = {"/DeviceGray": 1, "/CalGray": 1, "/DeviceRGB": 3, "/CalRGB": 3}
 
 
 class PageLook(StrEnum):
@@ -40,14 +49,18 @@ class Placed:
     """An image as a page shows it.
 
     object_id: Of its stream, (number, generation). matrix: (a, b, c, d, e, f), which brings the unit square to where
-    the image lies, in points. is_plain: It has no mask, is none, and has no values turned round.
+    the image lies, in points. is_plain: It is opaque, and its colours are grey or RGB, of 8 bits at most. is_lossy: Its
+    coding has lost something already. is_ours: Foliopress wrote it.
     """
 
     object_id: tuple[int, int]
     height_px: int
     width_px: int
     matrix: tuple[float, float, float, float, float, float]
+    stored_bytes: int
     is_plain: bool
+    is_lossy: bool
+    is_ours: bool
 
     @property
     def dpi(self) -> tuple[float, float]:
@@ -58,76 +71,146 @@ class Placed:
 
     @property
     def quarter_turns(self) -> int | None:
-        """By how many quarter turns clockwise the page shows it; None where it lies askew or mirrored."""
+        """By how many quarter turns clockwise the page shows it, to the nearest; None where it is mirrored."""
         a, b, c, d, _, _ = self.matrix
         if a * d - b * c <= 0:
             return None
-        turned = round(float(np.degrees(np.arctan2(b, a))) / 90) % 4
-        longest = max(abs(a), abs(b), abs(c), abs(d))
-        is_straight = min(abs(a), abs(b)) < 1e-3 * longest and min(abs(c), abs(d)) < 1e-3 * longest
-        return (-turned) % 4 if is_straight else None
+        return (-round(float(np.degrees(np.arctan2(b, a))) / 90)) % 4
 
 
 @dataclass(frozen=True)
 class PdfPage:
     """What is known of a page before any image is decoded.
 
-    height_pt, width_pt: Of its visible box, before it is turned by `rotate` degrees. images: In the order of painting.
-    has_text: Text that can be seen, or hidden text to search for.
+    box: Its visible part, (left, bottom, right, top) in points, before it is turned clockwise by `rotate` degrees.
+    images: In the order of painting. scan: Of these the one that is the page, if it is a scan. is_bare: Nothing else
+    can be seen. has_text: Text that can be seen, or hidden text to search for.
     """
 
     look: PageLook
-    height_pt: float
-    width_pt: float
+    box: tuple[float, float, float, float]
     rotate: int
     images: tuple[Placed, ...]
+    scan: Placed | None
+    is_bare: bool
     has_text: bool
 
+    @property
+    def shown_pt(self) -> tuple[float, float]:
+        """Height and width of the page as it is shown."""
+        sides = self.box[3] - self.box[1], self.box[2] - self.box[0]
+        return sides[::-1] if self.rotate % 180 else sides
 
-def open_pdf(data: bytes) -> pikepdf.Pdf:
-    """Return a document.
+    def covered(self, image: Placed) -> float:
+        """Return the share of the page that the box round an image covers."""
+        return _covered(image, self.box)
+
+    @property
+    def quarter_turns(self) -> int:
+        """By how many quarter turns clockwise a scan is shown; 0 for other pages."""
+        turns = self.scan.quarter_turns if self.scan else 0
+        return ((turns or 0) + self.rotate // 90) % 4 if self.scan else 0
+
+
+def is_pdf(data: bytes) -> bool:
+    """Return whether bytes begin as a PDF does; readers look for its mark in the first 1,024 (ISO 32000-1, annex H)."""
+    return b"%PDF-" in data[:1024]
+
+
+def open_pdf(source: bytes | BinaryIO) -> pikepdf.Pdf:
+    """Return a document; of a stream no more is read than is asked for.
 
     Raises:
-        PageError: If it is encrypted (`encrypted`), or cannot be opened (`failed`).
+        PageError: If it is encrypted or signed, or cannot be opened (`failed`).
     """
     try:
-        pdf = pikepdf.open(io.BytesIO(data))
+        pdf = pikepdf.open(io.BytesIO(source) if isinstance(source, bytes) else source)
     except pikepdf.PasswordError as error:
         raise PageError("encrypted", "the PDF is locked by a password; it is kept whole") from error
-    except (pikepdf.PdfError, ValueError, RuntimeError) as error:
-        raise PageError("damaged", f"the PDF cannot be opened: {error}", failed=True) from error
+    except _BROKEN as error:
+        raise PageError("damaged", f"the PDF cannot be opened: {_told(error)}", failed=True) from error
     if pdf.is_encrypted:
         raise PageError("encrypted", "the PDF is encrypted; it is kept whole")
     return pdf
 
 
-def describe_page(page: pikepdf.Page) -> PdfPage:
+def is_signed(pdf: pikepdf.Pdf) -> bool:
+    """Return whether a change would break a signature: one that is there, or rights that one gives."""
+    root = pdf.Root
+    if "/Perms" in root:
+        return True
+    form = root.get("/AcroForm")
+    if form is None:
+        return False
+    if int(form.get("/SigFlags", 0)) & 1:
+        return True
+    return any(_has_signature(field, 0) for field in form.get("/Fields", ()))
+
+
+def _has_signature(field: Any, depth: int) -> bool:
+    if depth > _MOST_NESTED:
+        return False
+    if str(field.get("/FT", "")) == "/Sig" and "/V" in field:
+        return True
+    return any(_has_signature(kid, depth + 1) for kid in field.get("/Kids", ()))
+
+
+def count_pages(pdf: pikepdf.Pdf) -> int:
+    """Return how many pages a document has.
+
+    Raises:
+        PageError: If it has none, or its page tree cannot be followed (`failed`).
+    """
+    try:
+        n_pages = len(pdf.pages)
+    except _BROKEN as error:
+        raise PageError("damaged", f"the pages cannot be found: {_told(error)}", failed=True) from error
+    if not n_pages:
+        raise PageError("damaged", "the document holds no page", failed=True)
+    return n_pages
+
+
+def describe_page(pdf: pikepdf.Pdf, page_index: int) -> PdfPage:
     """Return what a page holds.
 
     Raises:
-        PageError: If its content cannot be read (`failed`).
+        PageError: If it is not there or its content cannot be read (`failed`).
     """
     try:
-        box = [float(side) for side in page.cropbox]
-        left, right, bottom, top = min(box[0], box[2]), max(box[0], box[2]), min(box[1], box[3]), max(box[1], box[3])
-        rotate = int(page.obj.get("/Rotate", 0)) % 360
-        painted = list(_painted(page.obj, page.resources, pikepdf.Matrix(), 0))
-    except (pikepdf.PdfError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise PageError("damaged", f"the page cannot be read: {error}", failed=True) from error
+        page = pdf.pages[page_index]
+        unit = float(page.obj.get("/UserUnit", 1))
+        x0, y0, x1, y1 = (float(side) for side in page.cropbox)
+        box = min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+        rotate = int(_inherited(page.obj, "/Rotate", 0)) % 360
+        resources = page.resources
+        start = pikepdf.Matrix().scaled(unit, unit)
+        painted = list(_painted(page.obj, resources, start, 0))
+    except _BROKEN as error:
+        raise PageError("damaged", f"the page cannot be read: {_told(error)}", failed=True) from error
+    left, bottom, right, top = (side * unit for side in box)
+    shown = left, bottom, right, top
     images = tuple(one for one in painted if isinstance(one, Placed))
-    look = _look_of(painted, (left, bottom, right, top))
-    return PdfPage(look, top - bottom, right - left, rotate, images, any(one in ("text", "hidden") for one in painted))
+    covering = [one for one in images if _covered(one, shown) >= _COVERS]
+    look, scan, is_bare = PageLook.COMPOSED, None, False
+    if not covering:
+        look = PageLook.DIGITAL
+    elif len(covering) == 1 and covering[0].is_plain and covering[0].quarter_turns is not None:
+        look, scan = PageLook.SCAN, covering[0]
+        # what an opaque image covers cannot be seen
+        is_bare = all(one == "hidden" for one in painted[painted.index(scan) + 1 :])
+    has_text = any(one in ("text", "hidden") for one in painted)
+    return PdfPage(look, shown, rotate, images, scan, is_bare, has_text)
 
 
-def _look_of(painted: Sequence[Placed | str], box: tuple[float, float, float, float]) -> PageLook:
-    images = [one for one in painted if isinstance(one, Placed)]
-    if not images or max(_covered(one, box) for one in images) < _COVERS:
-        return PageLook.DIGITAL
-    last = max(number for number, one in enumerate(painted) if isinstance(one, Placed))
-    is_bare = all(one == "hidden" for one in painted[last + 1 :])  # what an opaque image covers cannot be seen
-    if len(images) == 1 and images[0].is_plain and images[0].quarter_turns is not None and is_bare:
-        return PageLook.SCAN
-    return PageLook.COMPOSED
+def _inherited(node: Any, key: str, usual: object) -> Any:
+    """Return a page's attribute, or that of the nearest node above it which has one."""
+    for _ in range(_MOST_NESTED):
+        if key in node:
+            return node[key]
+        if "/Parent" not in node:
+            break
+        node = node["/Parent"]
+    return usual
 
 
 def _covered(image: Placed, box: tuple[float, float, float, float]) -> float:
@@ -146,8 +229,8 @@ def _painted(content: Any, resources: Any, start: pikepdf.Matrix, depth: int) ->
         raise ValueError("forms are nested too deeply")
     matrix, mode = start, 0
     held: list[tuple[pikepdf.Matrix, int]] = []
-    for operands, operator in pikepdf.parse_content_stream(content):
-        name = str(operator)
+    for instruction in pikepdf.parse_content_stream(content, operators=_WANTED):
+        operands, name = instruction.operands, str(instruction.operator)
         if name == "q":
             held.append((matrix, mode))
         elif name == "Q" and held:
@@ -170,47 +253,134 @@ def _painted(content: Any, resources: Any, start: pikepdf.Matrix, depth: int) ->
 
 
 def _placed(image: Any, matrix: pikepdf.Matrix) -> Placed:
-    is_mask = bool(image.get("/ImageMask", False))
-    bits = int(image.get("/BitsPerComponent", 8))
-    usual = [0.0, 1.0]
-    decode = [float(value) for value in image.get("/Decode", usual)]
-    is_turned_round = decode != usual * (len(decode) // 2)
+    filters = _filters(image)
+    is_opaque = not any(key in image for key in ("/SMask", "/Mask", "/SMaskInData"))
     return Placed(
         object_id=image.objgen,
         height_px=int(image.Height),
         width_px=int(image.Width),
         matrix=(matrix.a, matrix.b, matrix.c, matrix.d, matrix.e, matrix.f),
-        is_plain=not is_mask and "/SMask" not in image and "/Mask" not in image and not is_turned_round and bits <= 8,
+        stored_bytes=int(image.get("/Length", 0)),
+        is_plain=is_opaque and _is_grey_or_rgb(image) and image.objgen != (0, 0),
+        is_lossy=bool(filters & _LOSSY),
+        is_ours=_MARK in image,
     )
 
 
+def _filters(image: Any) -> set[str]:
+    found = image.get("/Filter", ())
+    return {str(found)} if isinstance(found, pikepdf.Name) else {str(one) for one in found}
+
+
+def _is_grey_or_rgb(image: Any) -> bool:
+    if bool(image.get("/ImageMask", False)):
+        return False
+    space = image.get("/ColorSpace")
+    if space is None:
+        return "/JPXDecode" in _filters(image)  # which tells its colours itself
+    return int(image.get("/BitsPerComponent", 8)) <= 8 and channels_of(space) in (1, 3)
+
+
+def channels_of(space: Any) -> int:
+    """Return how many values a colour has, that of a palette after its look-up; 0 for spaces not dealt with here."""
+    if space is None:
+        return 0
+    if isinstance(space, pikepdf.Name):
+        return _NUMBERS.get(str(space), 0)
+    family = str(space[0])
+    if family == "/ICCBased":
+        return int(space[1].get("/N", 0))
+    if family == "/Indexed":
+        return channels_of(space[1])
+    return _NUMBERS.get(family, 0)
+
+
 def _dpi(pixels: int, points: float) -> float:
-    return pixels * _POINTS_PER_INCH / points if points > 0 else 0.0
+    return pixels * POINTS_PER_INCH / points if points > 0 else 0.0
+
+
+def _told(error: BaseException) -> str:
+    """Return what an error says, without the name of the object in memory that was read."""
+    text = str(error).rpartition("stream <")
+    return text[2].partition(">: ")[2] or str(error)
 
 
 def stored_image(pdf: pikepdf.Pdf, image: Placed) -> bytes:
-    """Return an image as a file of its own, as it is stored wherever there is a file for that, else as PNG or TIFF.
+    """Return an image as a file of its own: as it is stored where there is a file for that, else as a bare TIFF.
 
     Raises:
         PageError: If it is of a kind that cannot be read.
     """
     buffer = io.BytesIO()
     try:
-        pikepdf.PdfImage(pdf.get_object(image.object_id)).extract_to(stream=buffer)
-    except (pikepdf.PdfError, NotImplementedError, ValueError, TypeError, AttributeError, OSError) as error:
-        raise PageError("unsupported_mode", f"an image of the PDF cannot be taken out: {error}") from error
+        found = pikepdf.PdfImage(stream_of(pdf, image))
+        if _filters(pdf.get_object(image.object_id)) & _FILES:
+            found.extract_to(stream=buffer)
+        else:
+            found.as_pil_image().save(buffer, "TIFF")
+    except (*_BROKEN, NotImplementedError, OSError) as error:
+        raise PageError("unsupported_mode", f"an image of the PDF cannot be taken out: {_told(error)}") from error
     return buffer.getvalue()
 
 
-def rendered(data: bytes, page_index: int, dpi: float) -> np.ndarray:
+def stream_of(pdf: pikepdf.Pdf, image: Placed) -> pikepdf.Stream:
+    """Return the object that an image is stored as."""
+    found = pdf.get_object(image.object_id)
+    assert isinstance(found, pikepdf.Stream)
+    return found
+
+
+def mark(image: pikepdf.Stream) -> None:
+    """Say in an image's dictionary that Foliopress wrote it."""
+    image[_MARK] = pikepdf.String(metadata.mark())
+
+
+def has_jbig2(pdf: pikepdf.Pdf, image: Placed) -> bool:
+    """Return whether an image is coded as JBIG2, which `stored_image` does not read."""
+    return "/JBIG2Decode" in _filters(pdf.get_object(image.object_id))
+
+
+def has_colour_space(pdf: pikepdf.Pdf, image: Placed) -> bool:
+    """Return whether a document says what an image's colours are; JPEG 2000 may say so itself."""
+    return "/ColorSpace" in pdf.get_object(image.object_id)
+
+
+def icc_of(pdf: pikepdf.Pdf, image: Placed) -> bytes | None:
+    """Return the profile that a document gives an image's colours, of a palette its base's; None without one."""
+    space = pdf.get_object(image.object_id).get("/ColorSpace")
+    if isinstance(space, pikepdf.Array) and str(space[0]) == "/Indexed":
+        space = space[1]
+    if isinstance(space, pikepdf.Array) and str(space[0]) == "/ICCBased":
+        return bytes(space[1].read_bytes())
+    return None
+
+
+def drawn_image(source: bytes | BinaryIO, page_index: int, image: Placed) -> np.ndarray:
+    """Return an image's own pixels, (height, width) uint8 grey, as pdfium decodes it.
+
+    Raises:
+        PageError: If pdfium cannot open or decode it (`failed`).
+    """
+    try:
+        with pypdfium2.PdfDocument(source) as document:
+            for found in document[page_index].get_objects(filter=[pypdfium2.raw.FPDF_PAGEOBJ_IMAGE]):
+                assert isinstance(found, pypdfium2.PdfImage)
+                if found.get_px_size() == (image.width_px, image.height_px):
+                    return np.array(found.get_bitmap(render=False).to_pil().convert("L"))
+    except (pypdfium2.PdfiumError, ValueError, IndexError) as error:
+        raise PageError("damaged", f"an image of the PDF cannot be decoded: {error}", failed=True) from error
+    raise PageError("unsupported_mode", "an image of the PDF cannot be taken out")
+
+
+def rendered(source: bytes | BinaryIO, page_index: int, dpi: float) -> np.ndarray:
     """Return a page as it is shown, (height, width, 3) uint8 RGB, by pdfium.
 
     Raises:
         PageError: If pdfium cannot open or draw it (`failed`).
     """
     try:
-        with pypdfium2.PdfDocument(data) as document:
-            bitmap = document[page_index].render(scale=dpi / _POINTS_PER_INCH, rev_byteorder=True, draw_annots=False)
+        with pypdfium2.PdfDocument(source) as document:
+            bitmap = document[page_index].render(scale=dpi / POINTS_PER_INCH, rev_byteorder=True, draw_annots=False)
             return np.ascontiguousarray(bitmap.to_numpy()[..., :3])
     except (pypdfium2.PdfiumError, ValueError, IndexError) as error:
         raise PageError("damaged", f"the page cannot be drawn: {error}", failed=True) from error

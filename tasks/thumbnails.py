@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from configs.settings import LimitSettings
-from tasks.pages import read_page, to_srgb
+from tasks.documents import read_page
+from tasks.pages import to_srgb
 
 _QUALITY = 82
 

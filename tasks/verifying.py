@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from configs.settings import LimitSettings
+from tasks.documents import read_page
 from tasks.errors import PageError
-from tasks.pages import read_page
+from tasks.keys import output_key as own_key
 from tasks.store import Store
 
 DamageKind = Literal[
@@ -54,7 +55,7 @@ def check_output(dest: Store, output_key: str, rows: Sequence[Row]) -> Damage | 
     Args:
         dest: Where it lies.
         output_key: Its key.
-        rows: Those rows that name it: one, or for a document that was kept whole all of its pages'.
+        rows: Those rows that name it: one, or all of a document that was kept whole or written back as one.
 
     Raises:
         StoreUnavailable: If the store gives no answer.
@@ -73,11 +74,14 @@ def check_output(dest: Store, output_key: str, rows: Sequence[Row]) -> Damage | 
         return Damage(
             "changed", output_key, f"the bytes are not those that were written ({size_bytes}, now {len(data)})"
         )
-    if rows[0]["status"] != "compressed":
+    compressed = [row for row in rows if row["status"] == "compressed"]
+    if not compressed:
         if any(row["source_sha256"] not in (None, digest) for row in rows):
             return Damage("changed", output_key, "it was kept as it is, but is not its source")
         return None
-    return _check_page(data, output_key, rows[0])
+    is_document = output_key == own_key(str(rows[0]["document_key"]))
+    damages = (_check_page(data, output_key, row, int(row["page_index"]) if is_document else 0) for row in compressed)
+    return next((damage for damage in damages if damage is not None), None)
 
 
 def check_rows(document_key: str, rows: Sequence[Row]) -> list[Damage]:
@@ -93,9 +97,9 @@ def check_rows(document_key: str, rows: Sequence[Row]) -> list[Damage]:
     return damages
 
 
-def _check_page(data: bytes, output_key: str, row: Row) -> Damage | None:
+def _check_page(data: bytes, output_key: str, row: Row, page_index: int) -> Damage | None:
     try:
-        page = read_page(data, 0, _NO_LIMITS)
+        page = read_page(data, page_index, _NO_LIMITS)
     except PageError as error:
         return Damage("undecodable", output_key, str(error))
     told = int(row["output_height_px"]), int(row["output_width_px"])

@@ -24,6 +24,8 @@ class Writer:
     size_px: tuple[int, int]
     written_px: tuple[int, int]
     settings: Settings
+    page: pages.Page | None = None
+    """Says how the page lies in its document; without one it stands upright."""
 
     @classmethod
     def for_page(cls, found: Findings, settings: Settings) -> Writer:
@@ -32,17 +34,19 @@ class Writer:
         size_px = found.page.pixels.shape[0], found.page.pixels.shape[1]
         most = settings.resolution.max_dpi
         if most is None or most / found.dpi > _LEAST_CAP:
-            return cls(settings.encode.codec, carried, size_px, size_px, settings)
+            return cls(settings.encode.codec, carried, size_px, size_px, settings, found.page)
         scale = most / found.dpi
         written_px = max(1, round(size_px[0] * scale)), max(1, round(size_px[1] * scale))
         dpi = carried.dpi * scale if carried.dpi else None
-        return cls(settings.encode.codec, replace(carried, dpi=dpi), size_px, written_px, settings)
+        return cls(settings.encode.codec, replace(carried, dpi=dpi), size_px, written_px, settings, found.page)
 
     def encode(self, pixels: np.ndarray, quality: int) -> bytes:
         """Return a page of the source's size as a file."""
         smaller = pixels
         if self.written_px != self.size_px:
             smaller = cv2.resize(pixels, self.written_px[::-1], interpolation=cv2.INTER_AREA)
+        if self.page is not None:
+            smaller = self.page.as_stored(smaller)
         return encode.encode(smaller, self.codec, quality, self.carried, self.settings.encode)
 
     def decode(self, data: bytes) -> np.ndarray:
@@ -52,6 +56,8 @@ class Writer:
             PageError: If it cannot be decoded (`encoder_failed`).
         """
         pixels = read_back(data, self.settings.limits)
+        if self.page is not None:
+            pixels = self.page.upright(pixels)
         if self.written_px != self.size_px:
             pixels = cv2.resize(pixels, self.size_px[::-1], interpolation=cv2.INTER_CUBIC)
         return pixels
@@ -60,7 +66,7 @@ class Writer:
         """Return the codec there and back for a sample of another size."""
         rows, cols = self.written_px[0] / self.size_px[0], self.written_px[1] / self.size_px[1]
         written_px = max(1, round(height_px * rows)), max(1, round(width_px * cols))
-        bare = replace(self, carried=encode.Carried(), size_px=(height_px, width_px), written_px=written_px)
+        bare = replace(self, carried=encode.Carried(), size_px=(height_px, width_px), written_px=written_px, page=None)
         return lambda pixels, quality: bare.decode(bare.encode(pixels, quality))
 
     def size_figures(self) -> dict[str, object]:

@@ -96,7 +96,7 @@ def test_a_document_of_many_pages_has_a_page_picker(window, draw_page):
     ("name", "data", "words"),
     [
         ("letter.png", b"this is no image", "Try to open it in another program"),
-        ("document.png", b"%PDF-1.4 and so on", "PDF documents are kept as they are"),
+        ("document.png", b"%PDF-1.4 and so on", "Try to open it in another program"),
         ("empty.jpg", b"", "Try to open it in another program"),
     ],
 )

@@ -26,6 +26,7 @@ from flows.summary import RunSummary
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.statistics import live_rows
 from tasks.store import Store
+from tests.papers import Sheet, paper, shown
 from tests.promises import NO_SECRET, RERUN
 from tests.servers import S3Server
 
@@ -67,7 +68,7 @@ def test_an_archive_is_compressed_and_every_page_accounted_for(
     book = [draw_page(f"Leaf {number}").convert("L") for number in range(3)]
     book[0].save(source / "book.tif", save_all=True, append_images=book[1:], dpi=(100, 100))
     (source / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
-    (source / "act.pdf").write_bytes(b"%PDF-1.7\n")
+    (source / "act.pdf").write_bytes(paper(Sheet(None, above=shown("An act"))))
     (source / ".hidden.jpg").write_bytes(b"x")
     (source / "notes.txt").write_text("no scan")
 
@@ -76,7 +77,7 @@ def test_an_archive_is_compressed_and_every_page_accounted_for(
     rows = rows_of(tmp_path / "out")
     told = {(row["document_key"], row["page_index"]): (row["status"], row["reason"]) for row in rows}
     assert told == {
-        ("act.pdf", 0): ("kept", "unsupported_format"),
+        ("act.pdf", 0): ("kept", "digital_page"),
         ("book.tif", 0): ("compressed", None),
         ("book.tif", 1): ("compressed", None),
         ("book.tif", 2): ("compressed", None),

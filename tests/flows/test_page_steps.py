@@ -116,9 +116,9 @@ def test_the_same_page_gives_the_same_bytes(archive):
     assert archive.run("a.jpg", saved(scan())).pages[0]["output_sha256"] == first["output_sha256"]
 
 
-def test_a_pdf_is_kept_byte_for_byte(archive):
+def test_a_pdf_that_is_broken_stands_in_the_output_byte_for_byte(archive):
     row = archive.run("c.pdf", b"%PDF-1.4 something").pages[0]
-    assert (row["status"], row["reason"], row["page_index"]) == ("kept", "unsupported_format", 0)
+    assert (row["status"], row["reason"], row["page_index"]) == ("failed", "damaged", 0)
     assert archive.dest.read_bytes("pages/c.pdf") == b"%PDF-1.4 something"
 
 

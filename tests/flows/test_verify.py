@@ -20,6 +20,7 @@ from configs.loading import load_settings
 from flows.compress import compress_archive
 from flows.verify import Verification, verify_archive
 from tasks.errors import ConfigError
+from tests.papers import Sheet, paper, shown
 from tests.promises import VERIFY
 
 pytestmark = [
@@ -49,7 +50,7 @@ def finished(prefect_api: None, scheduler: str, tmp_path_factory, draw_page) -> 
         draw_page(f"Page {name}").save(source / name, quality=92, dpi=(100, 100))
     book = [draw_page(f"Leaf {number}").convert("L") for number in range(3)]
     book[0].save(source / "book.tif", save_all=True, append_images=book[1:], dpi=(100, 100))
-    (source / "act.pdf").write_bytes(b"%PDF-1.7\n")
+    (source / "act.pdf").write_bytes(paper(Sheet(None, above=shown("An act"))))
     (source / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
     settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=3"])
     summary = compress_archive(str(source), str(dest), quote(settings))
@@ -109,7 +110,8 @@ def test_each_kind_of_damage_is_found_and_named(dest: Path, verify: Callable[...
     data = bytearray(flipped.read_bytes())
     data[len(data) // 2] ^= 0x10
     flipped.write_bytes(data)
-    (dest / "pages/act.pdf").write_bytes(b"%PDF-1.8\n")
+    act = dest / "pages/act.pdf"
+    act.write_bytes(act.read_bytes().replace(b"%PDF-1.", b"%PDF-2."))
     page = dest / "pages/book.tif/0002.avif"
     page.write_bytes(page.read_bytes() + b"\0")
     (dest / "pages/letters/stranger.avif").write_bytes(b"who put this here")

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tests.papers import Sheet, flate, jpeg, paper, shown
+
 Image.MAX_IMAGE_PIXELS = None
 
 PIECE_PX = (180, 300)
@@ -49,7 +51,9 @@ def write_archive(root: Path, n_pages: int, scans: Path | None, seed: int = 0) -
         written += 1
         number += 1
     (root / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more of it")
-    (root / "act.pdf").write_bytes(b"%PDF-1.7\n% kept as it is\n")
+    (root / "kept.pdf").write_bytes(paper(Sheet(None, above=shown("kept as it is"))))
+    one, two = (np.asarray(next(images).convert("RGB")) for _ in range(2))
+    (root / "act.pdf").write_bytes(paper(Sheet(jpeg(one)), Sheet(flate(two)), Sheet(None, above=shown("typed"))))
     return root
 
 

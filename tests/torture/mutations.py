@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks.scan import DOCUMENT_SUFFIXES
+from tests.papers import Sheet, everything_else, flate, jpeg, paper, shown
 from tests.torture.archives import pieces
 
 _LARGEST_REAL_BYTES = 150_000
@@ -49,6 +50,9 @@ def base_files(scans: Path | None, seed: int) -> list[tuple[str, bytes]]:
     buffer = io.BytesIO()
     leaves[0].save(buffer, "TIFF", save_all=True, append_images=leaves[1:], compression="tiff_lzw")
     files.append(("tif", buffer.getvalue()))
+    for made in (jpeg, flate):
+        sheets = [Sheet(made(np.asarray(next(source).convert(mode)))) for mode in ("L", "RGB")]
+        files.append(("pdf", paper(*sheets, Sheet(None, above=shown("typed")), finish=everything_else)))
     return files + _small_real_files(scans)
 
 
@@ -61,7 +65,7 @@ def _small_real_files(scans: Path | None) -> list[tuple[str, bytes]]:
     return [
         (path.suffix.lower().lstrip("."), path.read_bytes())
         for path in sorted(small)
-        if path.suffix.lower() in DOCUMENT_SUFFIXES and path.suffix.lower() != ".pdf"
+        if path.suffix.lower() in DOCUMENT_SUFFIXES
     ]
 
 

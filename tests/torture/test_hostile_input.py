@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pikepdf
 import pytest
 from PIL import Image
 
@@ -19,6 +20,7 @@ from configs.settings import LimitSettings, StorageSettings
 from tasks.pages import read_page
 from tasks.statistics import live_rows
 from tasks.store import Store
+from tests.papers import Sheet, paper
 from tests.promises import EVERY_FILE_HAS_ROWS, MANY_AT_ONCE, NO_COLLISION
 from tests.reliability import Tally
 from tests.servers import S3Server
@@ -140,7 +142,11 @@ def test_odd_files(tmp_path: Path, tally: Tally) -> None:
     put("a png.jpg", saved(noise, "PNG"), fine)
     put("a tiff.png", saved(blank, "TIFF"), fine)
     put("text.tif", b"Dear Sir, enclosed please find\n" * 40, ("failed",))
-    put("locked.pdf", b"%PDF-1.6\n1 0 obj<</Encrypt 2 0 R>>endobj\ntrailer<</Encrypt 2 0 R>>\n", ("kept",))
+    locked = paper(Sheet(None), encryption=pikepdf.Encryption(user="secret", owner="owner"))
+    put("locked.pdf", locked, ("kept",), "encrypted")
+    put(
+        "nothing.pdf", b"%PDF-1.6\n1 0 obj<</Encrypt 2 0 R>>endobj\ntrailer<</Encrypt 2 0 R>>\n", ("failed",), "damaged"
+    )
     put("fine.jpg", saved(next(pieces(scans_if_any(), np.random.default_rng(3))), "JPEG", quality=92), fine)
     (source / "loop.jpg").symlink_to("loop.jpg")
     (source / "nowhere.png").symlink_to("gone.png")

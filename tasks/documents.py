@@ -1,0 +1,150 @@
+"""Read: any document's bytes become headers, then upright pages, whether it is a PDF or an image file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pikepdf
+
+from configs.settings import LimitSettings
+from tasks import pages, pdf, profiles
+from tasks.errors import PageError
+from tasks.pages import DocumentHeader, Page, PageHeader
+from tasks.pdf import PageLook, PdfPage, Placed
+
+_DIGITAL_DPI = 150.0  # at which a page without a scan is drawn, to be looked at
+_FINEST_DPI = 600.0  # at which a page of several images is drawn
+_MATTERS = 0.05  # share of its page that an image covers whose resolution counts
+
+_STAY = {
+    PageLook.COMPOSED: PageError("composed_page", "the page is put together of several images; it stays as it is"),
+    PageLook.DIGITAL: PageError("digital_page", "the page is a program's text and drawings; it stays as it is"),
+}
+
+
+def read_header(data: bytes, limits: LimitSettings, *, as_drawn: bool = False) -> DocumentHeader:
+    """Return a document's format and the sizes of its pages, without decoding pixels.
+
+    Args:
+        data: The document.
+        limits: What it may be.
+        as_drawn: The pages of a PDF are wanted as images of what they show, not to be put back into it.
+
+    Raises:
+        PageError: If the document cannot be opened (`failed`), or is of a kind or size that is kept whole.
+    """
+    if not pdf.is_pdf(data):
+        return pages.read_header(data, limits)
+    with pdf.open_pdf(data) as document:
+        if pdf.is_signed(document):
+            raise PageError("signed", "the PDF is signed, which any change would break; it is kept whole")
+        n_pages = pdf.count_pages(document)
+        if n_pages > limits.max_document_pages:
+            message = f"more than the {limits.max_document_pages} pages of limits.max_document_pages"
+            raise PageError("too_many_pages", message)
+        found = [_described(document, number) for number in range(n_pages)]
+    shown = [page.scan.object_id for page in found if isinstance(page, PdfPage) and page.scan]
+    shared = frozenset(one for one in shown if shown.count(one) > 1) if not as_drawn else frozenset()
+    headers = (_header(page, number, limits, shared, as_drawn) for number, page in enumerate(found))
+    return DocumentHeader("PDF", tuple(headers))
+
+
+def read_page(
+    data: bytes, page_index: int, limits: LimitSettings, *, keep_deep: bool = False, as_drawn: bool = False
+) -> Page:
+    """Decode one page, upright.
+
+    Of a PDF's page that is a scan this is its image, never drawn anew; other pages are drawn as they are shown.
+
+    Args:
+        data: The document.
+        page_index: 0-based.
+        limits: What a page may cost.
+        keep_deep: Refuse pages of more than 8 bits a sample, which are rounded to 8 otherwise.
+        as_drawn: Draw a PDF's scan too where more than the scan can be seen.
+
+    Raises:
+        PageError: If the page cannot be decoded (`failed`), or holds what cannot be carried over (kept whole).
+    """
+    if not pdf.is_pdf(data):
+        return pages.read_page(data, page_index, limits, keep_deep=keep_deep)
+    with pdf.open_pdf(data) as document:
+        page = pdf.describe_page(document, page_index)
+        height_px, width_px, dpi = _shape(page, as_drawn)
+        _check_size(height_px, width_px, limits)
+        if page.scan is None or (as_drawn and not page.is_bare):
+            drawn = pdf.rendered(data, page_index, max(dpi))
+            is_grey = all(np.array_equal(drawn[..., 0], drawn[..., channel]) for channel in (1, 2))
+            return Page(drawn[..., 0].copy() if is_grey else drawn, False, max(dpi), None, None)
+        stored = _stored(data, document, page_index, page.scan, limits, keep_deep)
+    tag, ratio = pages.likely_dpi([dpi], height_px, width_px)
+    found = Page(stored.pixels, stored.is_bitonal, tag, stored.icc, None, None, ratio, page.quarter_turns)
+    return replace(found, pixels=found.upright(stored.pixels))
+
+
+def _described(document: pikepdf.Pdf, page_index: int) -> PdfPage | PageError:
+    try:
+        return pdf.describe_page(document, page_index)
+    except PageError as error:
+        return error
+
+
+def _header(
+    page: PdfPage | PageError,
+    page_index: int,
+    limits: LimitSettings,
+    shared: frozenset[tuple[int, int]],
+    as_drawn: bool,
+) -> PageHeader:
+    if isinstance(page, PageError):
+        return PageHeader(page_index, 1, 1, "", problem=page)
+    height_px, width_px, _ = _shape(page, as_drawn)
+    scan = page.scan
+    problem: PageError | None = None
+    if page.look is PageLook.DIGITAL or (page.look is PageLook.COMPOSED and not as_drawn):
+        problem = _STAY[page.look]
+    elif scan and scan.is_ours:
+        problem = PageError("already_compressed", "Foliopress wrote this page; it stays as it is")
+    elif scan and scan.object_id in shared:
+        problem = PageError("shared_image", "other pages show the same image; it stays as it is")
+    else:
+        try:
+            _check_size(height_px, width_px, limits)
+        except PageError as error:
+            problem = error
+    stored_bytes = sum(image.stored_bytes for image in page.images)
+    is_lossy = any(image.is_lossy for image in page.images)
+    return PageHeader(page_index, height_px, width_px, "", is_lossy, stored_bytes, problem)
+
+
+def _shape(page: PdfPage, as_drawn: bool) -> tuple[int, int, tuple[float, float]]:
+    """Return (height_px, width_px) of the upright page and its dots per inch down and across."""
+    if page.scan is not None and (page.is_bare or not as_drawn):
+        height_px, width_px, dpi = page.scan.height_px, page.scan.width_px, page.scan.dpi
+        return (width_px, height_px, dpi[::-1]) if page.quarter_turns % 2 else (height_px, width_px, dpi)
+    finest = max((min(image.dpi) for image in page.images if page.covered(image) > _MATTERS), default=_DIGITAL_DPI)
+    finest = min(finest, _FINEST_DPI)
+    height_px, width_px = (max(1, round(side * finest / pdf.POINTS_PER_INCH)) for side in page.shown_pt)
+    return height_px, width_px, (finest, finest)
+
+
+def _check_size(height_px: int, width_px: int, limits: LimitSettings) -> None:
+    if height_px * width_px > limits.max_page_pixels:
+        message = f"{height_px} x {width_px} pixels; limits.max_page_pixels allows {limits.max_page_pixels}"
+        raise PageError("too_large", message)
+
+
+def _stored(
+    data: bytes, document: pikepdf.Pdf, page_index: int, scan: Placed, limits: LimitSettings, keep_deep: bool
+) -> Page:
+    """Return a scan as it is stored, in its own colours, with the profile that its document gives them."""
+    if pdf.has_jbig2(document, scan):
+        return Page(pdf.drawn_image(data, page_index, scan), True, None, None, None)
+    has_space = pdf.has_colour_space(document, scan)
+    image = pdf.stored_image(document, scan)
+    page = pages.read_page(image, 0, limits, keep_deep=keep_deep, only_pixels=has_space)
+    if not has_space:
+        return pages.to_srgb(page)
+    icc = pdf.icc_of(document, scan)
+    return replace(page, icc=icc if icc and profiles.space_of(icc) in ("RGB", "GRAY") else None)

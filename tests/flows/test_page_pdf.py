@@ -1,0 +1,118 @@
+"""A PDF's way from end to end: its scans become smaller, and everything else stays what it was."""
+
+import numpy as np
+import pytest
+
+from configs.settings import DocumentSettings, EncodeSettings, Settings
+from tasks import pdf
+from tasks.documents import read_page
+from tests.flows.test_page_steps import Archive, scan
+from tests.papers import Sheet, everything_else, flate, hidden, jpeg, paper, shown
+
+LETTER = scan()
+GREY = scan(("Ledger 1887", "Carried forward 4,113"), colour=False)
+LINES = GREY > 150
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return Archive(tmp_path)
+
+
+def told(result):
+    return [(row["page_index"], row["status"], row["reason"], row["codec"]) for row in result.pages]
+
+
+def test_a_pdf_is_written_back_with_smaller_scans_and_one_row_a_page(archive):
+    data = paper(
+        Sheet(jpeg(LETTER, 95), above=hidden("Minutes of 4 March 1887")),
+        Sheet(flate(GREY)),
+        Sheet(flate(LINES)),
+        Sheet(None, above=shown("typed")),
+        finish=everything_else,
+    )
+    result = archive.run("acts/a.pdf", data)
+    assert told(result) == [
+        (0, "compressed", None, "jp2"),
+        (1, "compressed", None, "jp2"),
+        (2, "compressed", None, "g4"),
+        (3, "kept", "digital_page", None),
+    ]
+    assert archive.stored() == ["pages/acts/a.pdf"] == list({row["output_key"] for row in result.pages})
+    output = archive.dest.read_bytes("pages/acts/a.pdf")
+    assert sum(row["output_bytes"] for row in result.pages) == len(output) < len(data) / 2
+    assert sum(row["source_bytes"] for row in result.pages) == len(data)
+    for row, source in zip(result.pages[:3], (LETTER, GREY, LINES * 255), strict=True):
+        page = read_page(output, row["page_index"], Settings().limits)
+        assert page.pixels.shape[:2] == source.shape[:2] == (row["output_height_px"], row["output_width_px"])
+        assert row["ocr_words"] > 0 and row["output_dpi"] == pytest.approx(page.dpi)
+    assert np.array_equal(pdf.rendered(output, 3, 72), pdf.rendered(data, 3, 72))
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_scan_that_lies_on_its_side_is_read_upright_and_goes_back_as_it_lay(archive, turns):
+    lying = np.ascontiguousarray(np.rot90(GREY, turns))
+    matrix = {1: (0, -842, 595, 0, 0, 842), 2: (-595, 0, 0, -842, 595, 842), 3: (0, 842, -595, 0, 595, 0)}[turns]
+    data = paper(Sheet(flate(lying), matrix=matrix))
+    (row,) = archive.run("a.pdf", data).pages
+    assert (row["status"], row["height_px"], row["width_px"]) == ("compressed", *GREY.shape)
+    assert row["ocr_words"] == 5
+    shown_before, shown_after = (
+        pdf.rendered(one, 0, 72).astype(int) for one in (data, archive.dest.read_bytes("pages/a.pdf"))
+    )
+    assert np.abs(shown_before - shown_after).mean() < 4
+
+
+def test_a_pdf_of_which_no_page_can_be_smaller_is_kept_byte_for_byte(archive):
+    data = paper(Sheet(None, above=shown("typed")), Sheet(None, above=shown("more")))
+    assert told(archive.run("a.pdf", data)) == [(0, "kept", "digital_page", None), (1, "kept", "digital_page", None)]
+    assert archive.dest.read_bytes("pages/a.pdf") == data
+
+
+def test_a_page_that_cannot_be_read_fails_and_its_document_is_kept_whole(archive):
+    broken = jpeg(GREY)
+
+    def cut(document):
+        stream = broken(document)
+        stream.write(bytes(stream.read_raw_bytes())[:200], filter=stream.Filter)
+        return stream
+
+    data = paper(Sheet(flate(GREY)), Sheet(cut), Sheet(None, above=shown("typed")))
+    result = archive.run("a.pdf", data)
+    assert told(result) == [
+        (0, "kept", "document_kept", None),
+        (1, "failed", "damaged", None),
+        (2, "kept", "digital_page", None),
+    ]
+    assert archive.dest.read_bytes("pages/a.pdf") == data
+
+
+def test_a_signed_and_a_locked_pdf_are_kept_with_their_reason(archive):
+    import pikepdf
+
+    def signed(document):
+        document.Root.AcroForm = pikepdf.Dictionary(SigFlags=3, Fields=pikepdf.Array([]))
+
+    locked = paper(Sheet(flate(GREY)), encryption=pikepdf.Encryption(user="secret", owner="owner"))
+    for data, reason in ((paper(Sheet(flate(GREY)), finish=signed), "signed"), (locked, "encrypted")):
+        assert told(archive.run("a.pdf", data)) == [(0, "kept", reason, None)]
+        assert archive.dest.read_bytes("pages/a.pdf") == data
+
+
+def test_what_was_written_back_once_is_kept_the_second_time(archive):
+    archive.run("a.pdf", paper(Sheet(jpeg(LETTER, 95))))
+    once = archive.dest.read_bytes("pages/a.pdf")
+    assert told(archive.run("b.pdf", once)) == [(0, "kept", "already_compressed", None)]
+    assert archive.dest.read_bytes("pages/b.pdf") == once
+
+
+def test_pages_of_a_pdf_become_images_where_that_is_wanted(archive):
+    settings = Settings(documents=DocumentSettings(pdf="pages"), encode=EncodeSettings(codec="webp"))
+    data = paper(Sheet(flate(GREY)), Sheet(flate(GREY), above=shown("Received", (200, 300))))
+    result = archive.run("a.pdf", data, settings)
+    assert told(result) == [(0, "compressed", None, "webp"), (1, "compressed", None, "webp")]
+    assert archive.stored() == ["pages/a.pdf/0001.webp", "pages/a.pdf/0002.webp"]
+    assert "Received" in [word["text"] for word in result.words.to_pylist() if word["page_index"] == 1]
+    with_text = paper(Sheet(flate(GREY)), Sheet(None, above=shown("typed")))
+    assert told(archive.run("b.pdf", with_text, settings))[1] == (1, "kept", "digital_page", None)
+    assert archive.dest.read_bytes("pages/b.pdf") == with_text
