@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from configs.loading import settings_digest
 from configs.settings import OcrSettings, Settings
-from flows import pages as steps
+from flows import steps
 from model.scoring import load_scorer
 from tasks import ocr
 from tasks.errors import PageError

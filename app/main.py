@@ -29,7 +29,7 @@ def _warm() -> threading.Thread:
         import numpy as np
 
         from configs.settings import OcrSettings
-        from flows import pages  # noqa: F401 - and with it OpenCV, Pillow and the codecs
+        from flows import steps  # noqa: F401 - and with it OpenCV, Pillow and the codecs
         from model.scoring import load_scorer
         from tasks.errors import ConfigError, PageError
         from tasks.ocr import read_words

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from configs.loading import load_settings, settings_digest
-from flows import pages
+from flows import steps
 from flows.ledger import ShardRows
 from flows.shards import Shard
 from model.scoring import load_scorer
@@ -28,14 +28,14 @@ def main(
     """Compress all documents of SOURCE into DEST, one after another."""
     settings = load_settings(profile, overrides or ())
     scorer = load_scorer(settings.importance.model)
-    job = pages.PageJob(source, dest, settings, "bare", "bare", settings_digest(settings), scorer.digest, scorer.name)
+    job = steps.PageJob(source, dest, settings, "bare", "bare", settings_digest(settings), scorer.digest, scorer.name)
     documents, rows = [], ShardRows()
     for document in list_documents(Store(source, settings.storage), settings.scan, ScanCounts()):
-        opened = pages.fetch_document(document, job)
-        prepared = [pages.prepare_page(opened, number, job) for number in range(pages.describe(opened).n_pages)]
-        scores = pages.score_pages([pages.scoring_input(page) for page in prepared], job)
-        finished = [pages.finish_page(page, score, opened, job) for page, score in zip(prepared, scores, strict=True)]
-        rows.add(pages.store_document(opened, finished, job))
+        opened = steps.fetch_document(document, job)
+        prepared = [steps.prepare_page(opened, number, job) for number in range(steps.describe(opened).n_pages)]
+        scores = steps.score_pages([steps.scoring_input(page) for page in prepared], job)
+        finished = [steps.finish_page(page, score, opened, job) for page, score in zip(prepared, scores, strict=True)]
+        rows.add(steps.store_document(opened, finished, job))
         documents.append(document)
     shard = Shard("bare", tuple(documents))
     keys = [document.key for document in documents] or [""]

@@ -17,7 +17,7 @@ import pyarrow as pa
 import flows.cli
 import flows.run
 from configs.settings import StorageSettings
-from flows.pages import DocumentResult, PageJob
+from flows.steps import DocumentResult, PageJob
 from tasks.scan import Document
 from tasks.statistics import SCHEMAS, TILES_SCHEMA, WORDS_SCHEMA, as_table, live_rows
 from tasks.store import Store

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from flows.pages import DocumentResult
 from flows.shards import Shard
 from flows.spans import Spans
+from flows.storing import DocumentResult
 from tasks.statistics import (
     SCHEMAS,
     Footer,

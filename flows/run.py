@@ -16,13 +16,14 @@ from uuid import uuid4
 
 from configs.loading import carries_password, settings_digest, without_password
 from configs.settings import Settings
+from flows import parking
 from flows.cluster import ClusterShape, WorkerFacts, check_worker, open_cluster
 from flows.compaction import compact
 from flows.lease import Lease, LeaseLost
 from flows.ledger import Ledger, ShardRows
-from flows.pages import PageJob
 from flows.progress import Progress
 from flows.shards import Shard, cut_shards
+from flows.sources import PageJob
 from flows.spread import ClusterLost, PageGate, Spread
 from flows.summary import (
     Recipe,
@@ -220,13 +221,17 @@ class Run:
             page_done=self.progress.page_done,
         )
         rows = ShardRows()
+        has_parked = False
         for result in spread.compress(shard.documents, job):
             rows.add(result)
+            has_parked = has_parked or len(result.pages) >= parking.LONG_DOCUMENT_PAGES
             sizes = [(int(str(page["source_bytes"])), int(str(page["output_bytes"]))) for page in result.pages]
             self.progress.document_done(sum(size[0] for size in sizes), sum(size[1] for size in sizes))
         self.check()
         self._lease.confirm()
         self._ledger.commit(shard, self.run_id, rows)
+        if has_parked:
+            parking.clear(self._dest, shard.shard_id)
         log.info("shard %s is committed", shard.shard_id)
 
     def check(self) -> None:
@@ -241,6 +246,8 @@ class Run:
         """Add up what the run did, and write it beside the output; many small files of statistics become few."""
         self.check()
         self._lease.confirm()
+        if not shards_failed:  # nothing is left that could be gone on with
+            parking.clear(self._dest)
         compact(self._ledger, self._dest, self.settings.stats.most_small_files)
         figures = read_figures(self._dest, self.run_id)
         summary = RunSummary(

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from configs.settings import ShardSettings
 from tasks.scan import Document
 
+_SHARE_OF_ITS_OWN = 8
+"""A document of this part of a shard's bytes has a shard of its own."""
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -50,12 +53,18 @@ def cut(documents: Iterable[Document], max_documents: int, max_bytes: int) -> It
 
     About one key in `max_documents / 2` ends a piece. A piece that reaches a cap first ends after that one of its
     documents whose digest is lowest: a document more or less in front seldom moves that place, as it would move a
-    plain cut at the cap.
+    plain cut at the cap. A large document is a piece of its own, so that its neighbours need not wait for it.
     """
     one_in = max(2, max_documents // 2)
     piece: list[Document] = []
     size_bytes = 0
     for document in documents:
+        if document.size_bytes >= max_bytes // _SHARE_OF_ITS_OWN:
+            if piece:
+                yield tuple(piece)
+                piece, size_bytes = [], 0
+            yield (document,)
+            continue
         piece.append(document)
         size_bytes += document.size_bytes
         if _digest(document.key) % one_in == 0:

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flows import pages
+from flows import steps as page_steps
 from flows.cluster import ClusterShape
-from flows.pages import DocumentResult, FinishedPage, PageJob, PreparedPage, SourceDocument
+from flows.steps import DocumentResult, DocumentShape, FinishedPage, PageJob, PreparedPage, SourceDocument
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.scan import Document
 
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class PageSteps(Protocol):
-    """The page functions; `flows.pages` is one, and a test may bring its own."""
+    """The page functions; `flows.steps` is one, and a test may bring its own."""
 
     fetch_document: Callable[..., Any]
     describe: Callable[..., Any]
@@ -160,7 +160,7 @@ class Spread:
         scoring_batch_pages: int,
         check: Callable[[], None] = lambda: None,
         page_done: Callable[[], None] = lambda: None,
-        steps: PageSteps = pages,
+        steps: PageSteps = page_steps,
     ) -> None:
         self._client, self._shape, self._gate, self._batch_pages = client, shape, gate, scoring_batch_pages
         self._check, self._page_done, self._steps = check, page_done, steps
@@ -229,7 +229,7 @@ class Spread:
         shape = self._submit(self._steps.describe, opened.source, priority=_FETCH)
         self._when_done(shape, opened, lambda value: self._described(opened, value))
 
-    def _described(self, opened: _Open, shape: pages.DocumentShape) -> None:
+    def _described(self, opened: _Open, shape: DocumentShape) -> None:
         opened.pages = [_Page(opened, number, pixels) for number, pixels in enumerate(shape.pixels)]
         self._waiting.extend(opened.pages)
         if not opened.pages:

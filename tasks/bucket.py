@@ -130,6 +130,18 @@ class S3Bucket:
     def open_input(self, key: str) -> BinaryIO:
         return io.BytesIO(self.read(key))
 
+    def read_piece(self, key: str, start: int, size: int) -> bytes:
+        try:
+            answer = self._call("get_object", Key=self.prefix + key, Range=f"bytes={start}-{start + size - 1}")
+        except Exception as error:
+            if fault_of(error) == "InvalidRange":
+                return b""
+            raise
+        data: bytes = sync(self.fs.loop, answer["Body"].read)
+        if len(data) != int(answer["ContentLength"]):
+            raise ConnectionError(f"{len(data)} of {answer['ContentLength']} bytes came")
+        return data
+
     def _call(self, method: str, **arguments: object) -> Any:
         try:
             return self.fs.call_s3(method, Bucket=self.bucket, **arguments)

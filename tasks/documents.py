@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from typing import BinaryIO
 
 import numpy as np
 import pikepdf
@@ -23,11 +25,11 @@ _STAY = {
 }
 
 
-def read_header(data: bytes, limits: LimitSettings, *, as_drawn: bool = False) -> DocumentHeader:
+def read_header(data: bytes | BinaryIO, limits: LimitSettings, *, as_drawn: bool = False) -> DocumentHeader:
     """Return a document's format and the sizes of its pages, without decoding pixels.
 
     Args:
-        data: The document.
+        data: The document, or a file of it, of which no more is read than is needed where it is a PDF.
         limits: What it may be.
         as_drawn: The pages of a PDF are wanted as images of what they show, not to be put back into it.
 
@@ -35,7 +37,7 @@ def read_header(data: bytes, limits: LimitSettings, *, as_drawn: bool = False) -
         PageError: If the document cannot be opened (`failed`), or is of a kind or size that is kept whole.
     """
     if not pdf.is_pdf(data):
-        return pages.read_header(data, limits)
+        return pages.read_header(_bytes(data), limits)
     with pdf.open_pdf(data) as document:
         if pdf.is_signed(document):
             raise PageError("signed", "the PDF is signed, which any change would break; it is kept whole")
@@ -44,21 +46,21 @@ def read_header(data: bytes, limits: LimitSettings, *, as_drawn: bool = False) -
             message = f"more than the {limits.max_document_pages} pages of limits.max_document_pages"
             raise PageError("too_many_pages", message)
         found = [_described(document, number) for number in range(n_pages)]
-    shown = [page.scan.object_id for page in found if isinstance(page, PdfPage) and page.scan]
-    shared = frozenset(one for one in shown if shown.count(one) > 1) if not as_drawn else frozenset()
+    shown = Counter(page.scan.object_id for page in found if isinstance(page, PdfPage) and page.scan)
+    shared = frozenset(one for one, times in shown.items() if times > 1 and not as_drawn)
     headers = (_header(page, number, limits, shared, as_drawn) for number, page in enumerate(found))
     return DocumentHeader("PDF", tuple(headers))
 
 
 def read_page(
-    data: bytes, page_index: int, limits: LimitSettings, *, keep_deep: bool = False, as_drawn: bool = False
+    data: bytes | BinaryIO, page_index: int, limits: LimitSettings, *, keep_deep: bool = False, as_drawn: bool = False
 ) -> Page:
     """Decode one page, upright.
 
     Of a PDF's page that is a scan this is its image, never drawn anew; other pages are drawn as they are shown.
 
     Args:
-        data: The document.
+        data: The document, or a file of it.
         page_index: 0-based.
         limits: What a page may cost.
         keep_deep: Refuse pages of more than 8 bits a sample, which are rounded to 8 otherwise.
@@ -68,7 +70,7 @@ def read_page(
         PageError: If the page cannot be decoded (`failed`), or holds what cannot be carried over (kept whole).
     """
     if not pdf.is_pdf(data):
-        return pages.read_page(data, page_index, limits, keep_deep=keep_deep)
+        return pages.read_page(_bytes(data), page_index, limits, keep_deep=keep_deep)
     with pdf.open_pdf(data) as document:
         page = pdf.describe_page(document, page_index)
         height_px, width_px, dpi = _shape(page, as_drawn)
@@ -81,6 +83,10 @@ def read_page(
     tag, ratio = pages.likely_dpi([dpi], height_px, width_px)
     found = Page(stored.pixels, stored.is_bitonal, tag, stored.icc, None, None, ratio, page.quarter_turns)
     return replace(found, pixels=found.upright(stored.pixels))
+
+
+def _bytes(data: bytes | BinaryIO) -> bytes:
+    return data if isinstance(data, bytes) else data.read()
 
 
 def _described(document: pikepdf.Pdf, page_index: int) -> PdfPage | PageError:
@@ -136,7 +142,7 @@ def _check_size(height_px: int, width_px: int, limits: LimitSettings) -> None:
 
 
 def _stored(
-    data: bytes, document: pikepdf.Pdf, page_index: int, scan: Placed, limits: LimitSettings, keep_deep: bool
+    data: bytes | BinaryIO, document: pikepdf.Pdf, page_index: int, scan: Placed, limits: LimitSettings, keep_deep: bool
 ) -> Page:
     """Return a scan as it is stored, in its own colours, with the profile that its document gives them."""
     if pdf.has_jbig2(document, scan):

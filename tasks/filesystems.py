@@ -67,3 +67,8 @@ class AnyFileSystem:
 
     def open_input(self, key: str) -> BinaryIO:
         return io.BytesIO(self.read(key))
+
+    def read_piece(self, key: str, start: int, size: int) -> bytes:
+        path = f"{self.root}/{key}"
+        end = min(start + size, int(self.fs.size(path)))
+        return bytes(self.fs.cat_file(path, start, end)) if start < end else b""

@@ -119,6 +119,11 @@ class LocalFolder:
             raise FileNotFoundError(errno.ENOENT, f"not a file: {key!r}")
         return file
 
+    def read_piece(self, key: str, start: int, size: int) -> bytes:
+        with self.open_input(key) as file:
+            file.seek(start)
+            return file.read(size)
+
     def write(self, key: str, data: bytes, is_output: bool = False) -> None:  # noqa: ARG002 - a disk has no classes
         path = self._path(key)
         if _PAGE_NAME.fullmatch(path.name) and path.parent != self.root and path.parent.is_file():

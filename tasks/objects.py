@@ -78,6 +78,9 @@ class Backend(Protocol):
     def open_input(self, key: str) -> BinaryIO:
         """Return a seekable binary file of an object."""
 
+    def read_piece(self, key: str, start: int, size: int) -> bytes:
+        """Return at most `size` bytes from `start` on; none behind the end."""
+
 
 def fault_of(error: BaseException) -> str:
     """Return S3's code of an error, from wherever in the chain of causes botocore's answer hangs; else ''."""

@@ -112,9 +112,17 @@ class PdfPage:
         return ((turns or 0) + self.rotate // 90) % 4 if self.scan else 0
 
 
-def is_pdf(data: bytes) -> bool:
-    """Return whether bytes begin as a PDF does; readers look for its mark in the first 1,024 (ISO 32000-1, annex H)."""
-    return b"%PDF-" in data[:1024]
+def is_pdf(source: bytes | BinaryIO) -> bool:
+    """Return whether a file begins as a PDF does; readers look for its mark in the first 1,024 bytes.
+
+    Source: ISO 32000-1, annex H.3.4.1.
+    """
+    if isinstance(source, bytes):
+        return b"%PDF-" in source[:1024]
+    source.seek(0)
+    start = source.read(1024)
+    source.seek(0)
+    return b"%PDF-" in start
 
 
 def open_pdf(source: bytes | BinaryIO) -> pikepdf.Pdf:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -31,26 +31,27 @@ class NewImage:
     codec: Codec
 
 
-def rewritten(source: bytes | BinaryIO, images: Mapping[int, NewImage]) -> bytes:
+def rewritten(source: bytes | BinaryIO, images: Iterable[tuple[int, NewImage]]) -> bytes:
     """Return a document in which the scans of some pages are others; all the rest is as it was.
 
     The same input gives the same bytes: the file's identifier is made of what is in it.
 
     Args:
         source: The document, bytes or a stream that is read as needed.
-        images: The new scans by page (0-based).
+        images: The new scans, each with its page (0-based).
 
     Raises:
         PageError: If a page is no scan, or the document cannot be written or read again.
     """
     buffer = io.BytesIO()
     with pdf.open_pdf(source) as document:
-        for page_index, image in images.items():
+        has_jpx = False
+        for page_index, image in images:
+            has_jpx = has_jpx or image.codec == "jp2"
             scan = pdf.describe_page(document, page_index).scan
             if scan is None:
                 raise PageError("digital_page", f"page {page_index + 1} of the PDF is no scan")
             _replace(document, scan, image)
-        has_jpx = any(image.codec == "jp2" for image in images.values())
         try:
             document.save(
                 buffer,

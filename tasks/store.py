@@ -165,6 +165,15 @@ class Store:
         """Return a seekable binary file of an object, for Parquet's footers."""
         return self._try("open", key, lambda: self._backend.open_input(key))
 
+    def read_piece(self, key: str, start: int, size: int) -> bytes:
+        """Return at most `size` bytes of an object from `start` on; none behind its end."""
+        return self._try("read", key, lambda: self._backend.read_piece(key, start, size))
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder on a disk of this machine, whose files can be read here and there."""
+        return isinstance(self._backend, LocalFolder)
+
     def check_readable(self) -> None:
         """Raise ConfigError, with what is wrong, if the root does not exist or must not be read."""
         try:

@@ -13,7 +13,7 @@ from app.bench import Bench, Remembered
 from app.controls import Chosen, as_profile
 from app.uniform import equal_uniform
 from configs.loading import load_settings, settings_digest
-from flows import pages as steps
+from flows import steps
 from tasks import ocr
 from tasks.errors import PageError
 from tasks.scan import Document

@@ -9,7 +9,7 @@ from app import run_page
 from app.bench import Bench, _job
 from configs.loading import load_settings
 from configs.settings import StorageSettings
-from flows import pages as steps
+from flows import steps
 from tasks.scan import Document
 from tasks.statistics import SCHEMAS, Footer, ShardEntry, file_key, table_bytes
 from tasks.store import Store

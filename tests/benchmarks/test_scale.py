@@ -16,7 +16,7 @@ from benchmarks.recorded import RecordedSpread, read_record
 from benchmarks.scale import run_phases
 from benchmarks.scale_report import as_markdown, write_plot
 from configs.settings import Settings, StorageSettings
-from flows.pages import PageJob
+from flows.sources import PageJob
 from tasks.scan import Document, ScanCounts, list_documents
 from tasks.statistics import PAGES_SCHEMA, as_table
 from tasks.store import Store

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from configs.settings import ShardSettings, StorageSettings
 from flows.ledger import Ledger, ShardRows
-from flows.pages import DocumentResult
 from flows.shards import Shard, cut_shards
+from flows.storing import DocumentResult
 from tasks.scan import Document
 from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, PageRow, as_table, file_key, live_rows, read_footer
 from tasks.store import Store

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from configs.settings import Settings
-from flows import pages as steps
+from flows import steps
 from tasks import ocr
 from tasks.errors import PageError
 from tasks.keys import output_key

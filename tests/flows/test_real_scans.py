@@ -3,7 +3,7 @@
 import pytest
 
 from configs.settings import Settings
-from flows import pages as steps
+from flows import steps
 from model.scoring import load_scorer
 from tasks.pages import read_page
 from tasks.scan import Document

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from configs.settings import ClusterSettings
 from flows.cluster import ClusterShape, open_cluster
-from flows.pages import DocumentResult, DocumentShape
 from flows.spread import PageGate, Spread
+from flows.steps import DocumentResult, DocumentShape
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.scan import Document
 from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA

@@ -1,0 +1,208 @@
+"""Sources: a document as it is fetched, its header, and what it is to become."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import BinaryIO
+
+from configs.settings import Settings
+from flows import parking
+from model.scoring import ScorerName
+from tasks import documents, encode, fitting, large_objects, pages, pdf, pdf_writer
+from tasks.errors import PageError
+from tasks.scan import Document
+from tasks.store import ObjectArchived, Store
+
+_LARGE_BYTES = 2**26
+"""A PDF of more bytes stays where it is, and its pages are read from there; smaller ones go from worker to worker."""
+
+
+@dataclass(frozen=True)
+class PageJob:
+    """What a worker must know beside the page itself; the same for every page of a shard."""
+
+    source_url: str
+    dest_url: str
+    settings: Settings
+    run_id: str
+    shard_id: str
+    settings_digest: str
+    model_digest: str
+    scorer: ScorerName
+
+    @property
+    def source(self) -> Store:
+        """Where the documents come from."""
+        return Store(self.source_url, self.settings.storage)
+
+    @property
+    def dest(self) -> Store:
+        """Where the outputs go."""
+        return Store(self.dest_url, self.settings.storage)
+
+
+@dataclass(frozen=True)
+class SourceDocument:
+    """A document's bytes and header, or the problem that keeps it from having them.
+
+    `codec` is what its grey and colour pages become; `is_written_back` says that its output is the same document, not a
+    file for each page.
+    """
+
+    document: Document
+    data: bytes | None = field(repr=False)
+    sha256: str | None
+    header: pages.DocumentHeader | None
+    problem: PageError | None
+    seconds_read: float
+    codec: encode.Codec | None = None
+    is_written_back: bool = False
+    is_large: bool = False
+    """Its bytes stay where they are, and are read from there piece by piece."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the document."""
+        return self.document.size_bytes if self.data is None else len(self.data)
+
+    @contextmanager
+    def opened(self, job: PageJob) -> Iterator[bytes | BinaryIO]:
+        """Give its bytes, or an open file of them.
+
+        Raises:
+            PageError: If it is gone or must not be read any more.
+            StoreUnavailable: If it has changed since it was fetched, or its store gives no answer.
+        """
+        if not self.is_large:
+            yield self.data or b""
+            return
+        with _explained(), large_objects.opened(job.source, self.document.key, self.sha256) as file:
+            yield file
+
+    def parking_place(self, job: PageJob) -> str | None:
+        """Return where its finished pages wait below DEST; None where it is too short for that."""
+        if self.header is None or len(self.header.pages) < parking.LONG_DOCUMENT_PAGES:
+            return None
+        return parking.place_of(job.shard_id, self.document.key, self.sha256 or "")
+
+    def settings_for(self, settings: Settings) -> Settings:
+        """Return the settings with the codec that this document takes."""
+        if self.codec is None or self.codec == settings.encode.codec:
+            return settings
+        return settings.model_copy(update={"encode": settings.encode.model_copy(update={"codec": self.codec})})
+
+
+@dataclass(frozen=True)
+class DocumentShape:
+    """The little of a document that the driver needs to plan its pages."""
+
+    n_pages: int
+    pixels: tuple[int, ...]
+    problem: str | None
+
+
+def fetch_document(document: Document, job: PageJob) -> SourceDocument:
+    """Read a document's bytes and header. `StoreUnavailable` passes through; a missing source is a problem."""
+    start = perf_counter()
+    try:
+        if _may_be_large(document, job.settings):
+            with _explained(), large_objects.opened(job.source, document.key) as file:
+                if pdf.is_pdf(file):
+                    return open_document(document, file, job.settings, perf_counter() - start)
+        data = copy_of(document, job)
+    except PageError as error:
+        return SourceDocument(document, None, None, None, error, perf_counter() - start)
+    return open_document(document, data, job.settings, perf_counter() - start)
+
+
+def open_document(
+    document: Document, data: bytes | BinaryIO, settings: Settings, seconds_read: float = 0.0
+) -> SourceDocument:
+    """Read the header of a document; `seconds_read` is what it took to have its bytes, or an open file of them."""
+    start = perf_counter()
+    is_large = not isinstance(data, bytes)
+    header: pages.DocumentHeader | None = None
+    problem: PageError | None = None
+    codec, is_written_back = None, False
+    try:
+        if (
+            size_bytes := len(data) if isinstance(data, bytes) else document.size_bytes
+        ) > settings.limits.max_document_bytes:
+            raise PageError("too_large", f"{size_bytes} bytes exceed limits.max_document_bytes")
+        header = documents.read_header(data, settings.limits, as_drawn=settings.documents.pdf == "pages")
+        if header.is_ours:
+            raise PageError("already_compressed", "Foliopress wrote this document; it is kept as it is")
+        if header.format == "PDF" and settings.documents.pdf == "same":
+            codec, is_written_back = _pdf_codec(data, settings), True
+    except PageError as error:
+        problem = error
+    digest = hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else large_objects.digest_of(data)
+    held = data if isinstance(data, bytes) else None
+    seconds_read += perf_counter() - start
+    return SourceDocument(document, held, digest, header, problem, seconds_read, codec, is_written_back, is_large)
+
+
+def describe(source: SourceDocument) -> DocumentShape:
+    """Return the number of a document's pages and their pixels; none where it has a problem."""
+    if source.problem or not source.header:
+        return DocumentShape(0, (), source.problem.reason if source.problem else None)
+    sizes = tuple(1 if page.problem else page.height_px * page.width_px for page in source.header.pages)
+    return DocumentShape(len(sizes), sizes, None)
+
+
+def useful_bytes(source: SourceDocument, settings: Settings) -> int:
+    """Return the size from which a document's output is of no use."""
+    size_bytes = source.size_bytes
+    is_lossy = source.header is not None and any(page.is_lossy for page in source.header.pages)
+    return fitting.useful_bytes(size_bytes, is_lossy, settings.encode)
+
+
+def useful_page_bytes(source: SourceDocument, page_index: int, settings: Settings) -> int:
+    """Return the size from which a page's output is of no use: of one that goes back where it was, its image's."""
+    assert source.header is not None
+    page = source.header.pages[page_index]
+    if not source.is_written_back or page.stored_bytes is None:
+        return useful_bytes(source, settings)
+    return fitting.useful_bytes(page.stored_bytes, page.is_lossy, settings.encode)
+
+
+def copy_of(document: Document, job: PageJob) -> bytes:
+    """Return the bytes of a document.
+
+    Raises:
+        PageError: If it is gone or must not be read.
+        StoreUnavailable: If its store gives no answer.
+    """
+    with _explained():
+        return job.source.read_bytes(document.key)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say of a source that cannot be read what is to be done about it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise PageError("source_missing", "the source was listed but is gone", failed=True) from error
+    except ObjectArchived as error:
+        message = "the source is archived (Glacier-class); restore it, then run with --retry-failed"
+        raise PageError("source_archived", message, failed=True) from error
+    except PermissionError as error:
+        raise PageError("source_unreadable", "the source may not be read (permissions)", failed=True) from error
+    except OSError as error:
+        message = f"the source cannot be read: {error.strerror or type(error).__name__}"
+        raise PageError("source_unreadable", message, failed=True) from error
+
+
+def _may_be_large(document: Document, settings: Settings) -> bool:
+    is_pdf_by_name = document.key.lower().endswith(".pdf")
+    return is_pdf_by_name and _LARGE_BYTES < document.size_bytes <= settings.limits.max_document_bytes
+
+
+def _pdf_codec(data: bytes | BinaryIO, settings: Settings) -> encode.Codec:
+    wanted = settings.documents.pdf_codec
+    return wanted if wanted == "jpeg" or pdf_writer.takes_jp2(data) else "jpeg"

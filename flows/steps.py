@@ -1,0 +1,40 @@
+"""The page steps in their order, as `flows.spread` runs them on the cluster, and the window for a single page."""
+
+from __future__ import annotations
+
+from flows.pages import (
+    PreparedPage,
+    ScoringInput,
+    WholePageReader,
+    findings_of,
+    finish_page,
+    prepare_page,
+    score_pages,
+    scoring_input,
+)
+from flows.parking import FinishedPage
+from flows.sources import DocumentShape, PageJob, SourceDocument, describe, fetch_document, open_document
+from flows.storing import DocumentResult, fail_document, output_key_of, page_row, store_document
+
+__all__ = [
+    "DocumentResult",
+    "DocumentShape",
+    "FinishedPage",
+    "PageJob",
+    "PreparedPage",
+    "ScoringInput",
+    "SourceDocument",
+    "WholePageReader",
+    "describe",
+    "fail_document",
+    "fetch_document",
+    "findings_of",
+    "finish_page",
+    "open_document",
+    "output_key_of",
+    "page_row",
+    "prepare_page",
+    "score_pages",
+    "scoring_input",
+    "store_document",
+]

@@ -1,0 +1,351 @@
+"""Storing: a document's outputs are written, all its pages compressed or the source whole, and its rows made."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import pyarrow as pa
+
+from configs.settings import Settings
+from flows import parking
+from flows.parking import FinishedPage
+from flows.sources import PageJob, SourceDocument, copy_of, useful_bytes
+from tasks import encode, large_objects, pdf_writer, resolution, searchable
+from tasks.errors import PageError, StoreUnavailable
+from tasks.keys import output_key, text_key
+from tasks.scan import Document
+from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, PageRow, as_table
+from tasks.store import Store
+
+
+@dataclass(frozen=True)
+class DocumentResult:
+    """The rows of one document; its outputs are stored.
+
+    Words and tiles, of which a page has hundreds, are tables already, so that the driver need not make them.
+    """
+
+    pages: list[dict[str, object]]
+    words: pa.Table
+    tiles: pa.Table
+
+
+def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job: PageJob) -> DocumentResult:
+    """Write a document's outputs, all its pages compressed or the source whole, and return its rows."""
+    problem = problem_of(source, finished, job.settings)
+    data: bytes | None = None
+    if problem is None and source.is_written_back:
+        try:
+            data = _written_back(source, finished, job)
+        except PageError as error:
+            problem = error
+    if problem is not None:
+        return _keep_document(source, finished, problem, job)
+    if data is not None:
+        return _store_written_back(source, finished, data, job)
+    dest = job.dest
+    shares = _shares(source.size_bytes, [_pixels_of(page) for page in finished])
+    rows: list[dict[str, object]] = []
+    beside = _Beside(source, job)
+    for page, share in zip(_whole(finished, dest), shares, strict=True):
+        assert page.data is not None
+        start = perf_counter()
+        dest.write_bytes(output_key_of(source, page), page.data, is_output=True)
+        rows.append(_compressed_row(source, page, share, job, perf_counter() - start))
+        beside.add(page, is_kept=False)
+    return beside.result(rows)
+
+
+def problem_of(source: SourceDocument, finished: Sequence[FinishedPage], settings: Settings) -> PageError | None:
+    """Return what keeps a document whole: its own problem, that of one of its pages, or that nothing is saved."""
+    if source.problem is not None:
+        return source.problem
+    problems = [page.problem for page in finished if page.problem is not None]
+    if source.is_written_back and len(problems) < len(finished) and not any(one.failed for one in problems):
+        return None  # a page that cannot be smaller stays in its document as it is
+    problem = next(iter(problems), None)
+    if problem is None:
+        size_bytes = sum(page.size_bytes for page in finished)
+        if size_bytes >= (useful := useful_bytes(source, settings)):
+            message = f"compressed it would have {size_bytes} bytes, of use are less than {useful}"
+            problem = PageError("no_gain", message)
+    return problem
+
+
+def output_key_of(source: SourceDocument, page: FinishedPage) -> str:
+    """Return where a compressed page of a document lies, relative to DEST."""
+    assert page.codec is not None and source.header is not None
+    if source.is_written_back:
+        return output_key(source.document.key)
+    number = page.page_index if len(source.header.pages) > 1 else None
+    return output_key(source.document.key, page_index=number, extension=encode.EXTENSIONS[page.codec])
+
+
+def page_row(source: SourceDocument, page: FinishedPage, job: PageJob) -> dict[str, object]:
+    """Return the row that a page would have if nothing kept its document whole but itself; nothing is stored."""
+    assert source.header is not None
+    sizes = [one.height_px * one.width_px for one in source.header.pages]
+    if source.is_written_back:
+        sizes = [(one.stored_bytes or 0) + 1 for one in source.header.pages]
+    share = _shares(source.size_bytes, sizes)[page.page_index]
+    if page.problem is None:
+        row = _compressed_row(source, page, share, job, 0.0)
+        return row | {"output_sha256": None} if source.is_written_back else row  # that of the document is not known
+    stored: dict[str, object] = {
+        "output_key": output_key(source.document.key),
+        "source_bytes": share,
+        "output_bytes": share,
+        "output_sha256": source.sha256,
+        "seconds_store": 0.0,
+    }
+    return _kept_row(source, page, page.page_index, page.problem, stored, job)
+
+
+def fail_document(document: Document, job: PageJob, reason: str, message: str, n_pages: int = 1) -> DocumentResult:
+    """Return a `failed` row for each page of a document that could not be worked on; its source is copied if it can be.
+
+    `n_pages` is what was known before it failed; a document that was never opened is one row.
+    """
+    start = perf_counter()
+    problem = PageError(reason, message, failed=True)
+    data, digest = None, None
+    try:
+        data = copy_of(document, job)
+        digest = hashlib.sha256(data).hexdigest()
+    except PageError:
+        pass  # the row says why it failed; without bytes there is nothing to copy
+    source = SourceDocument(document, data, digest, None, problem, perf_counter() - start)
+    return _keep_document(source, [], problem, job, n_pages)
+
+
+def _whole(finished: Iterable[FinishedPage], dest: Store) -> Iterator[FinishedPage]:
+    """Yield pages with their bytes, words and tiles, of which a long document's lie below DEST/work."""
+    return (parking.unpark(page, dest) for page in finished)
+
+
+def _written_back(source: SourceDocument, finished: Sequence[FinishedPage], job: PageJob) -> bytes:
+    """Return the document with the pages that became smaller.
+
+    Raises:
+        PageError: If it cannot be written, or nothing is saved.
+    """
+    smaller = _whole((page for page in finished if page.problem is None), job.dest)
+    with source.opened(job) as file:
+        data = pdf_writer.rewritten(file, ((page.page_index, _new_image(page)) for page in smaller))
+        if not isinstance(file, bytes) and large_objects.digest_of(file) != source.sha256:
+            raise StoreUnavailable(f"{source.document.key!r} has changed while it was worked on")
+    if len(data) >= (useful := useful_bytes(source, job.settings)):
+        raise PageError("no_gain", f"compressed it would have {len(data)} bytes, of use are less than {useful}")
+    return data
+
+
+def _new_image(page: FinishedPage) -> pdf_writer.NewImage:
+    assert page.data is not None and page.codec is not None
+    return pdf_writer.NewImage(page.data, page.codec)
+
+
+def _store_written_back(
+    source: SourceDocument, finished: Sequence[FinishedPage], data: bytes, job: PageJob
+) -> DocumentResult:
+    """Write a document of several pages and share out its bytes among them, by what their images take."""
+    assert source.header is not None
+    start = perf_counter()
+    key = output_key(source.document.key)
+    job.dest.write_bytes(key, data, is_output=True)
+    seconds_store = (perf_counter() - start) / len(finished)
+    source_shares = _with_own(source.size_bytes, [page.stored_bytes or 0 for page in source.header.pages])
+    smaller = [page for page in finished if page.problem is None]
+    kept_bytes = sum(source_shares[page.page_index] for page in finished if page.problem is not None)
+    shares = iter(_with_own(len(data) - kept_bytes, [page.size_bytes for page in smaller]))
+    output_shares = [next(shares) if page.problem is None else source_shares[page.page_index] for page in finished]
+    digest = hashlib.sha256(data).hexdigest()
+    rows = []
+    for page, source_bytes, output_bytes in zip(finished, source_shares, output_shares, strict=True):
+        stored: dict[str, object] = {
+            "output_key": key,
+            "source_bytes": source_bytes,
+            "output_bytes": output_bytes,
+            "output_sha256": digest,
+            "seconds_store": seconds_store,
+        }
+        if page.problem is None:
+            rows.append(_row(source, page.page_index, page.figures | stored | {"status": "compressed"}, job))
+        else:
+            rows.append(_kept_row(source, page, page.page_index, page.problem, stored, job))
+    beside = _Beside(source, job)
+    for page in _whole(finished, job.dest):
+        beside.add(page, is_kept=page.problem is not None)
+    return beside.result(rows)
+
+
+def _keep_document(
+    source: SourceDocument, finished: Sequence[FinishedPage], problem: PageError, job: PageJob, n_pages: int = 1
+) -> DocumentResult:
+    """Copy the source byte for byte and say, page by page, why it was not compressed."""
+    start = perf_counter()
+    key = source.document.key
+    out_key, digest = None, None
+    if source.data is not None or source.is_large:
+        out_key, digest = output_key(key), source.sha256
+        with source.opened(job) as file:
+            data = file if isinstance(file, bytes) else file.read()
+        job.dest.write_bytes(out_key, data, is_output=True)
+    seconds_store = perf_counter() - start
+    n_pages = max(1, len(finished) or n_pages)
+    shares = _shares(source.size_bytes, [_pixels_of(page) for page in finished] or [1] * n_pages)
+    one_is_to_blame = any(page.problem is problem for page in finished)
+    shared = PageError("document_kept", "another page kept the document whole") if one_is_to_blame else problem
+    rows = []
+    for number in range(n_pages):
+        page = finished[number] if finished else None
+        reason = (page.problem if page else None) or shared
+        stored: dict[str, object] = {
+            "output_key": out_key,
+            "source_bytes": shares[number],
+            "output_bytes": shares[number] if out_key else 0,
+            "output_sha256": digest,
+            "seconds_store": seconds_store / n_pages,
+        }
+        rows.append(_kept_row(source, page, number, reason, stored, job))
+    beside = _Beside(source, job)
+    for page in _whole(finished, job.dest):
+        beside.add(page, is_kept=True)
+    return beside.result(rows)
+
+
+class _Beside:
+    """Takes what goes with a document's pages, one after another: their words, tiles and text."""
+
+    def __init__(self, source: SourceDocument, job: PageJob) -> None:
+        self._source, self._job = source, job
+        self._words = [as_table([], WORDS_SCHEMA)]
+        self._tiles = [as_table([], TILES_SCHEMA)]
+
+    def add(self, page: FinishedPage, *, is_kept: bool) -> None:
+        """Take a page with all that is known of it."""
+        _store_text(self._source, page, self._job, is_kept=is_kept)
+        self._words.append(as_table(page.words, WORDS_SCHEMA))
+        if page.tiles:
+            row = _at_full_resolution(page.tiles) if is_kept else page.tiles
+            self._tiles.append(as_table([row], TILES_SCHEMA))
+
+    def result(self, rows: list[dict[str, object]]) -> DocumentResult:
+        """Return the document's rows."""
+        return DocumentResult(rows, pa.concat_tables(self._words), pa.concat_tables(self._tiles))
+
+
+def _store_text(source: SourceDocument, page: FinishedPage, job: PageJob, *, is_kept: bool) -> None:
+    """Write a page's text in the forms that are asked for, its boxes in the pixels of what is stored."""
+    if not job.settings.text or "ocr_words" not in page.figures:  # not asked for, or OCR gave no answer
+        return
+    assert source.header is not None
+    key, number = source.document.key, page.page_index if len(source.header.pages) > 1 else None
+    height_px, width_px = (int(str(page.figures[side])) for side in ("height_px", "width_px"))
+    stored = key if is_kept else output_key_of(source, page)
+    rows = cols = 1.0
+    if not is_kept:
+        rows = int(str(page.figures["output_height_px"])) / height_px
+        cols = int(str(page.figures["output_width_px"])) / width_px
+    text = searchable.TextPage(
+        name=stored.rpartition("/")[2],
+        page_index=page.page_index,
+        height_px=round(height_px * rows),
+        width_px=round(width_px * cols),
+        words=searchable.scaled(page.text, rows, cols),
+        language=job.settings.ocr.language,
+        engine="Tesseract",
+    )
+    for form in job.settings.text:
+        place = text_key(key, searchable.EXTENSIONS[form], page_index=number)
+        job.dest.write_bytes(place, searchable.written(text, form), is_output=True)
+
+
+def _kept_row(
+    source: SourceDocument,
+    page: FinishedPage | None,
+    number: int,
+    reason: PageError,
+    stored: dict[str, object],
+    job: PageJob,
+) -> dict[str, object]:
+    figures = dict(page.figures) if page else {}
+    # what was tried is not what was stored: a kept page has its full resolution and no codec of ours
+    figures |= {"codec": None, "quality": None} | _kept_levels(figures)
+    figures |= {"status": "failed" if reason.failed else "kept", "reason": reason.reason, "message": reason.message}
+    return _row(source, page.page_index if page else number, figures | stored, job)
+
+
+def _compressed_row(
+    source: SourceDocument, page: FinishedPage, source_bytes: int, job: PageJob, seconds_store: float
+) -> dict[str, object]:
+    assert page.data is not None
+    figures = page.figures | {
+        "status": "compressed",
+        "output_key": output_key_of(source, page),
+        "source_bytes": source_bytes,
+        "output_bytes": len(page.data),
+        "output_sha256": hashlib.sha256(page.data).hexdigest(),
+        "seconds_store": seconds_store,
+    }
+    return _row(source, page.page_index, figures, job)
+
+
+def _row(source: SourceDocument, page_index: int, figures: dict[str, object], job: PageJob) -> dict[str, object]:
+    n_pages = len(source.header.pages) if source.header else 1
+    seconds_read = float(str(figures.get("seconds_read", 0.0))) + source.seconds_read / n_pages
+    values: dict[str, object] = {
+        "run_id": job.run_id,
+        "shard_id": job.shard_id,
+        "document_key": source.document.key,
+        "document_version": source.document.version,
+        "page_index": page_index,
+        "source_sha256": source.sha256,
+        "scorer": job.scorer,
+        "model_digest": job.model_digest,
+        "settings_digest": job.settings_digest,
+    }
+    row: dict[str, object] = dataclasses.asdict(PageRow(**{**figures, **values, "seconds_read": seconds_read}))  # type: ignore[arg-type]
+    return row
+
+
+def _kept_levels(figures: dict[str, object]) -> dict[str, object]:
+    if "n_tiles" not in figures:
+        return {}
+    rest = {f"tiles_at_level_{level}": 0 for level in resolution.LEVELS[1:]}
+    return {"tiles_at_level_1": figures["n_tiles"], **rest}
+
+
+def _at_full_resolution(row: dict[str, object]) -> dict[str, object]:
+    levels = row["level"]
+    assert isinstance(levels, list)
+    return row | {"level": [1] * len(levels)}
+
+
+def _pixels_of(page: FinishedPage) -> int:
+    return int(str(page.figures.get("height_px", 1))) * int(str(page.figures.get("width_px", 1)))
+
+
+def _with_own(total_bytes: int, own_bytes: Sequence[int]) -> list[int]:
+    """Share out a document's bytes among its pages: to each its own image's, and of all the rest the same.
+
+    >>> _with_own(110, [20, 60])
+    [35, 75]
+    """
+    rest = total_bytes - sum(own_bytes)
+    if rest < 0:  # pages that share an image
+        return _shares(total_bytes, [own + 1 for own in own_bytes])
+    return [own + share for own, share in zip(own_bytes, _shares(rest, [1] * len(own_bytes)), strict=True)]
+
+
+def _shares(total_bytes: int, weights: Sequence[int]) -> list[int]:
+    """Share out bytes by weight, in whole bytes that add up to the total.
+
+    >>> _shares(10, [1, 1, 1])
+    [3, 3, 4]
+    """
+    ends = [total_bytes * sum(weights[: number + 1]) // sum(weights) for number in range(len(weights))]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]

@@ -1,0 +1,74 @@
+"""Large objects: read piece by piece, from the disk where they lie or from a copy on this machine's."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+from tasks.errors import StoreUnavailable
+from tasks.store import Store
+
+_PIECE_BYTES = 2**24
+_MOST_COPIES = 2
+_copies: OrderedDict[tuple[str, str], tuple[BinaryIO, str]] = OrderedDict()
+"""Copies and their digests by store and key, the last one used at the end."""
+
+
+@contextmanager
+def opened(store: Store, key: str, sha256: str | None = None) -> Iterator[BinaryIO]:
+    """Open an object for reading here and there, without all of it in memory.
+
+    What lies on a disk is read where it is. Of an object store's, a process keeps copies of the last two in nameless
+    temporary files, which vanish with it.
+
+    Args:
+        store: Where it lies.
+        key: Its key.
+        sha256: What its bytes were known by, in hexadecimal: a copy of these will do. Without it a new one is made.
+
+    Raises:
+        OSError: If the object cannot be read; FileNotFoundError if it is gone.
+        StoreUnavailable: If the store gives no answer, or the object is another by now.
+    """
+    if store.is_folder:
+        with store.open_input(key) as file:
+            yield file
+        return
+    place = store.url, key
+    copy, digest = _copies.pop(place, (None, ""))
+    if copy is None or sha256 is None or digest != sha256:
+        if copy is not None:
+            copy.close()
+        copy, digest = _copied(store, key)
+    _copies[place] = copy, digest
+    while len(_copies) > _MOST_COPIES:
+        _copies.popitem(last=False)[1][0].close()
+    if sha256 is not None and digest != sha256:
+        raise StoreUnavailable(f"{key!r} in {store!r} has changed while it was worked on")
+    copy.seek(0)
+    yield copy
+
+
+def digest_of(file: BinaryIO) -> str:
+    """Return the SHA-256 of all of a file, in hexadecimal; the next read begins at its start."""
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    file.seek(0)
+    return digest
+
+
+def _copied(store: Store, key: str) -> tuple[BinaryIO, str]:
+    copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it is kept open
+    digest = hashlib.sha256()
+    try:
+        while piece := store.read_piece(key, copy.tell(), _PIECE_BYTES):
+            copy.write(piece)
+            digest.update(piece)
+    except BaseException:
+        copy.close()
+        raise
+    return copy, digest.hexdigest()
