@@ -122,6 +122,8 @@ class DocumentSettings(Closed):
     pdf: Literal["same", "pages"] = "same"
     """`same` writes a PDF again with smaller scans in the same places, all else in it untouched; pages that are no scan
     stay as they are. `pages` writes an image of each page, and keeps a PDF whole that has a page without a scan."""
+    tiff: Literal["pages", "same"] = "pages"
+    """`same` writes a TIFF of as many pages: CCITT G4 where a page is bitonal or two-tone, else JPEG."""
     pdf_codec: Literal["jp2", "jpeg"] = "jp2"
     """Format of grey and colour scans in a PDF; JPEG in one that is PDF/A-1, which has no JPEG 2000."""
 

@@ -208,7 +208,7 @@ def _read_page(source: SourceDocument, page_index: int, settings: Settings, job:
             keep_deep=not settings.encode.deep_to_eight_bits,
             as_drawn=settings.documents.pdf == "pages",
         )
-    if source.is_written_back:
+    if source.written_back == "PDF":
         return pages.with_document_profile(page)
     can_carry = encode.CODECS[settings.encode.codec].can_carry
     return pages.with_profile_for(page, can_carry, settings.encode.largest_profile_bytes)

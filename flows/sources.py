@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from configs.settings import Settings
 from flows import parking
@@ -49,8 +49,8 @@ class PageJob:
 class SourceDocument:
     """A document's bytes and header, or the problem that keeps it from having them.
 
-    `codec` is what its grey and colour pages become; `is_written_back` says that its output is the same document, not a
-    file for each page.
+    `codec` is what its grey and colour pages become. `written_back` is the format of its output where that is one
+    document again, not a file for each page.
     """
 
     document: Document
@@ -60,7 +60,7 @@ class SourceDocument:
     problem: PageError | None
     seconds_read: float
     codec: encode.Codec | None = None
-    is_written_back: bool = False
+    written_back: Literal["PDF", "TIFF"] | None = None
     is_large: bool = False
     """Its bytes stay where they are, and are read from there piece by piece."""
 
@@ -127,7 +127,8 @@ def open_document(
     is_large = not isinstance(data, bytes)
     header: pages.DocumentHeader | None = None
     problem: PageError | None = None
-    codec, is_written_back = None, False
+    codec: encode.Codec | None = None
+    written_back: Literal["PDF", "TIFF"] | None = None
     try:
         if (
             size_bytes := len(data) if isinstance(data, bytes) else document.size_bytes
@@ -137,13 +138,15 @@ def open_document(
         if header.is_ours:
             raise PageError("already_compressed", "Foliopress wrote this document; it is kept as it is")
         if header.format == "PDF" and settings.documents.pdf == "same":
-            codec, is_written_back = _pdf_codec(data, settings), True
+            codec, written_back = _pdf_codec(data, settings), "PDF"
+        elif header.format == "TIFF" and settings.documents.tiff == "same":
+            codec, written_back = "tiff", "TIFF"
     except PageError as error:
         problem = error
     digest = hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else large_objects.digest_of(data)
     held = data if isinstance(data, bytes) else None
     seconds_read += perf_counter() - start
-    return SourceDocument(document, held, digest, header, problem, seconds_read, codec, is_written_back, is_large)
+    return SourceDocument(document, held, digest, header, problem, seconds_read, codec, written_back, is_large)
 
 
 def describe(source: SourceDocument) -> DocumentShape:
@@ -165,7 +168,7 @@ def useful_page_bytes(source: SourceDocument, page_index: int, settings: Setting
     """Return the size from which a page's output is of no use: of one that goes back where it was, its image's."""
     assert source.header is not None
     page = source.header.pages[page_index]
-    if not source.is_written_back or page.stored_bytes is None:
+    if source.written_back != "PDF" or page.stored_bytes is None:
         return useful_bytes(source, settings)
     return fitting.useful_bytes(page.stored_bytes, page.is_lossy, settings.encode)
 

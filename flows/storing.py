@@ -14,7 +14,7 @@ from configs.settings import Settings
 from flows import parking
 from flows.parking import FinishedPage
 from flows.sources import PageJob, SourceDocument, copy_of, useful_bytes
-from tasks import encode, large_objects, pdf_writer, resolution, searchable
+from tasks import encode, large_objects, pdf_writer, resolution, searchable, tiff_writer
 from tasks.errors import PageError, StoreUnavailable
 from tasks.keys import output_key, text_key
 from tasks.scan import Document
@@ -38,7 +38,7 @@ def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job
     """Write a document's outputs, all its pages compressed or the source whole, and return its rows."""
     problem = problem_of(source, finished, job.settings)
     data: bytes | None = None
-    if problem is None and source.is_written_back:
+    if problem is None and source.written_back:
         try:
             data = _written_back(source, finished, job)
         except PageError as error:
@@ -65,7 +65,7 @@ def problem_of(source: SourceDocument, finished: Sequence[FinishedPage], setting
     if source.problem is not None:
         return source.problem
     problems = [page.problem for page in finished if page.problem is not None]
-    if source.is_written_back and len(problems) < len(finished) and not any(one.failed for one in problems):
+    if source.written_back == "PDF" and len(problems) < len(finished) and not any(one.failed for one in problems):
         return None  # a page that cannot be smaller stays in its document as it is
     problem = next(iter(problems), None)
     if problem is None:
@@ -79,7 +79,7 @@ def problem_of(source: SourceDocument, finished: Sequence[FinishedPage], setting
 def output_key_of(source: SourceDocument, page: FinishedPage) -> str:
     """Return where a compressed page of a document lies, relative to DEST."""
     assert page.codec is not None and source.header is not None
-    if source.is_written_back:
+    if source.written_back:
         return output_key(source.document.key)
     number = page.page_index if len(source.header.pages) > 1 else None
     return output_key(source.document.key, page_index=number, extension=encode.EXTENSIONS[page.codec])
@@ -89,12 +89,12 @@ def page_row(source: SourceDocument, page: FinishedPage, job: PageJob) -> dict[s
     """Return the row that a page would have if nothing kept its document whole but itself; nothing is stored."""
     assert source.header is not None
     sizes = [one.height_px * one.width_px for one in source.header.pages]
-    if source.is_written_back:
+    if source.written_back == "PDF":
         sizes = [(one.stored_bytes or 0) + 1 for one in source.header.pages]
     share = _shares(source.size_bytes, sizes)[page.page_index]
     if page.problem is None:
         row = _compressed_row(source, page, share, job, 0.0)
-        return row | {"output_sha256": None} if source.is_written_back else row  # that of the document is not known
+        return row | {"output_sha256": None} if source.written_back else row  # that of the document is not known
     stored: dict[str, object] = {
         "output_key": output_key(source.document.key),
         "source_bytes": share,
@@ -134,10 +134,16 @@ def _written_back(source: SourceDocument, finished: Sequence[FinishedPage], job:
         PageError: If it cannot be written, or nothing is saved.
     """
     smaller = _whole((page for page in finished if page.problem is None), job.dest)
+    if source.written_back == "TIFF":
+        return _of_use(tiff_writer.joined((page.data or b"" for page in smaller), len(finished)), source, job)
     with source.opened(job) as file:
         data = pdf_writer.rewritten(file, ((page.page_index, _new_image(page)) for page in smaller))
         if not isinstance(file, bytes) and large_objects.digest_of(file) != source.sha256:
             raise StoreUnavailable(f"{source.document.key!r} has changed while it was worked on")
+    return _of_use(data, source, job)
+
+
+def _of_use(data: bytes, source: SourceDocument, job: PageJob) -> bytes:
     if len(data) >= (useful := useful_bytes(source, job.settings)):
         raise PageError("no_gain", f"compressed it would have {len(data)} bytes, of use are less than {useful}")
     return data
@@ -157,7 +163,10 @@ def _store_written_back(
     key = output_key(source.document.key)
     job.dest.write_bytes(key, data, is_output=True)
     seconds_store = (perf_counter() - start) / len(finished)
-    source_shares = _with_own(source.size_bytes, [page.stored_bytes or 0 for page in source.header.pages])
+    if source.written_back == "PDF":
+        source_shares = _with_own(source.size_bytes, [page.stored_bytes or 0 for page in source.header.pages])
+    else:
+        source_shares = _shares(source.size_bytes, [_pixels_of(page) for page in finished])
     smaller = [page for page in finished if page.problem is None]
     kept_bytes = sum(source_shares[page.page_index] for page in finished if page.problem is not None)
     shares = iter(_with_own(len(data) - kept_bytes, [page.size_bytes for page in smaller]))

@@ -18,7 +18,8 @@ from tasks.ink import luma_of
 from tasks.metadata import signed
 from tasks.pages import Page
 
-Codec = Literal["avif", "webp", "jpeg", "jp2", "jxl", "g4"]
+Codec = Literal["avif", "webp", "jpeg", "jp2", "jxl", "tiff", "g4"]
+"""`tiff` is JPEG in a TIFF, `g4` CCITT Group 4 in one."""
 
 # libaom's defaults for stills are tuned to photographs. They give smooth blocks a finer quantiser than busy ones, which
 # on a page is bytes for paper, not for strokes; blunt the encoder's choices for the sake of texture; and quantise the
@@ -27,6 +28,9 @@ _AVIF_OPTIONS = {"deltaq-mode": "0", "sharpness": "0", "enable-qm": "1", "qm-min
 
 _BUSY_BLOCK_PX, _BUSY_VARIANCE = 16, 60.0  # a block with strokes in it, not one of paper's grain
 _USUALLY_BUSY, _LEAST_BUSY = 0.4, 0.05  # share of a page's blocks; where next to none is busy it has nothing to lose
+
+_TIFF_STRIP_PIXELS = 4_000_000
+"""TIFF 6.0 wants strips that a reader can hold; these cost no hundredth of the bytes."""
 
 LARGEST_JPEG_XMP_BYTES = 65_502
 """What one segment holds beside its name (XMP specification, part 3, 1.1.3); JPEG's longer packets are left out."""
@@ -209,6 +213,30 @@ def _decibels_for_bare_paper(pixels: np.ndarray) -> float:
     return 7 * math.log10(_USUALLY_BUSY / max(busy, _LEAST_BUSY))
 
 
+def _as_tiff(job: _Job) -> bytes:
+    """Write JPEGs in a TIFF, its strips (TIFF Technical Note 2); the directory is ours, as for `_as_g4`."""
+    height_px, width_px = job.pixels.shape[:2]
+    rows = max(16, _TIFF_STRIP_PIXELS // width_px // 16 * 16)
+    pieces = [job.pixels[top : top + rows] for top in range(0, height_px, rows)]
+    strips = [jpeg_blocks.encode_jpeg(piece, job.quality, is_progressive=False) for piece in pieces]
+    page = ifd.read(job.exif, None, lambda _: True, 2 * len(job.exif))
+    is_grey = job.pixels.ndim == 2
+    starts = [8 + sum(map(len, strips[:number])) for number in range(len(strips))]
+    lists = {273: starts, 279: [len(strip) for strip in strips]}
+    numbers = {256: [width_px], 257: [height_px], 278: [rows], **lists}
+    page.tags.update({tag: page.of(ifd.LONG, *values) for tag, values in numbers.items()})
+    small = {258: [8] * (1 if is_grey else 3), 259: [7], 262: [1 if is_grey else 6], 277: [1 if is_grey else 3]}
+    page.tags.update({tag: page.of(ifd.SHORT, *values) for tag, values in small.items()})
+    if not is_grey:
+        page.tags[530] = page.of(ifd.SHORT, 2, 2)  # chroma at half size each way
+        page.tags[532] = page.of(ifd.RATIONAL, 0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)
+    if job.carried.icc:
+        page.tags[34675] = ifd.Tag(ifd.UNDEFINED, job.carried.icc)
+    if job.carried.xmp:
+        page.tags[700] = ifd.Tag(ifd.BYTE, job.carried.xmp)
+    return ifd.block(page, before=b"".join(strips))
+
+
 def _as_jxl(job: _Job) -> bytes:
     return boxes.jxl_with(jxl.encoded(job.pixels, job.quality), job.exif, job.carried.xmp)
 
@@ -245,6 +273,7 @@ CODECS: dict[str, CodecTraits] = {
     "jpeg": CodecTraits("jpg", jpeg_stream.LONGEST_SIDE_PX, _ANY, True, _as_jpeg),
     "jp2": CodecTraits("jp2", 1_000_000, _ANY, False, _as_jp2),
     "jxl": CodecTraits("jxl", 262_144, _NONE, False, _as_jxl),
+    "tiff": CodecTraits("tif", jpeg_stream.LONGEST_SIDE_PX, _ANY, True, _as_tiff),
     "g4": CodecTraits("tif", 1_000_000, _NONE, False, _as_g4),
 }
 """The formats, by the name that settings and rows give them."""

@@ -58,6 +58,15 @@ class Directory:
         value, *divisor = struct.unpack_from(self.order + shape, found.data)
         return None if divisor == [0] else value / (divisor[0] if divisor else 1)
 
+    def numbers(self, tag: int) -> tuple[int, ...]:
+        """Return all values of a tag of SHORTs or LONGs; none where there is no such tag."""
+        found = self.tags.get(tag)
+        shape = {SHORT: "H", LONG: "I"}.get(found.kind) if found else None
+        if found is None or shape is None:
+            return ()
+        count = len(found.data) // struct.calcsize(shape)
+        return struct.unpack_from(f"{self.order}{count}{shape}", found.data)
+
     def of(self, kind: int, *values: int) -> Tag:
         """Return a tag of SHORTs, LONGs or RATIONALs (numerator, denominator, …) in this directory's byte order."""
         return Tag(kind, struct.pack(f"{self.order}{len(values)}{'H' if kind == SHORT else 'I'}", *values))
@@ -124,20 +133,30 @@ def read(data: bytes, at: int | None, wanted: Callable[[int], bool], most_bytes:
 def block(directory: Directory, before: bytes = b"") -> bytes:
     """Return a directory as a TIFF of its own; its tags follow `before`, which starts 8 bytes in."""
     before += bytes(len(before) % 2)
+    head = struct.pack(directory.order + "2sHI", b"II" if directory.order == "<" else b"MM", 42, 8 + len(before))
+    return head + before + laid_out(directory, 8 + len(before))
+
+
+def laid_out(directory: Directory, at: int, following: int = 0) -> bytes:
+    """Return a directory that starts at `at`, an even place in a TIFF, with those inside it behind it.
+
+    `following` is the place of the next page's directory, 0 for none.
+    """
     inside = {key: dict(tags) for key, tags in directory.inside.items() if tags}
     if INTEROPERABILITY in inside:
         inside.setdefault(EXIF, {})
     whole = {0: dict(directory.tags)} | {key: inside[key] for key in _PARENTS if key in inside}
     for child in list(whole)[1:]:
         whole[_PARENTS[child]][child] = directory.of(LONG, 0)
-    starts, at = {}, 8 + len(before)
+    starts = {}
     for key, tags in whole.items():
         starts[key] = at
         at += _length(tags)
     for child in list(whole)[1:]:
         whole[_PARENTS[child]][child] = directory.of(LONG, starts[child])
-    head = struct.pack(directory.order + "2sHI", b"II" if directory.order == "<" else b"MM", 42, starts[0])
-    return head + before + b"".join(_laid_out(tags, starts[key], directory.order) for key, tags in whole.items())
+    return b"".join(
+        _laid_out(tags, starts[key], directory.order, following if key == 0 else 0) for key, tags in whole.items()
+    )
 
 
 def without(data: bytes, unwanted: Callable[[int], bool]) -> bytes:
@@ -232,7 +251,7 @@ def _length(tags: Mapping[int, Tag]) -> int:
     return 2 + 12 * len(tags) + 4 + sum(len(tag.data) + len(tag.data) % 2 for tag in tags.values() if len(tag.data) > 4)
 
 
-def _laid_out(tags: Mapping[int, Tag], at: int, order: Order) -> bytes:
+def _laid_out(tags: Mapping[int, Tag], at: int, order: Order, following: int) -> bytes:
     """Return a directory that starts at `at`: its entries in rising order, then the values of more than four bytes."""
     entries, values = b"", b""
     values_at = at + 2 + 12 * len(tags) + 4
@@ -243,4 +262,4 @@ def _laid_out(tags: Mapping[int, Tag], at: int, order: Order) -> bytes:
         else:
             entries += struct.pack(order + "I", values_at + len(values))
             values += tag.data + bytes(len(tag.data) % 2)
-    return struct.pack(order + "H", len(tags)) + entries + bytes(4) + values
+    return struct.pack(order + "H", len(tags)) + entries + struct.pack(order + "I", following) + values

@@ -61,8 +61,10 @@ def _basis() -> np.ndarray:
 _BASIS = _basis()
 
 
-def encode_jpeg(pixels: np.ndarray, quality: int, options: Mapping[str, object] | None = None) -> bytes:
-    """Return a page as a progressive JPEG, chroma at half size each way.
+def encode_jpeg(
+    pixels: np.ndarray, quality: int, options: Mapping[str, object] | None = None, *, is_progressive: bool = True
+) -> bytes:
+    """Return a page as a JPEG, chroma at half size each way.
 
     At equal likeness of the strokes it is smaller than what libjpeg makes of the same pixels: the luma table is
     flatter; small coefficients become zero where that saves more bits than it costs likeness; white and black pixels
@@ -72,6 +74,7 @@ def encode_jpeg(pixels: np.ndarray, quality: int, options: Mapping[str, object] 
         pixels: uint8 (height, width) grey or (height, width, 3) RGB.
         quality: 1 to 100, on libjpeg's scale.
         options: Pillow's options for what the file carries: `dpi`, `icc_profile`, `exif`, `xmp`, `comment`.
+        is_progressive: As `write_jpeg` says.
 
     Raises:
         ValueError: If a side is longer than the format holds, or Pillow cannot write what the file is to carry.
@@ -80,7 +83,8 @@ def encode_jpeg(pixels: np.ndarray, quality: int, options: Mapping[str, object] 
     luma, *chroma = _planes(pixels)
     components = [_quantised_luma(luma, _clipping(pixels), tables[0])]
     components += [_quantised_chroma(plane, tables[1]) for plane in chroma]
-    return write_jpeg(_segments(tables, options or {}), components, pixels.shape[0], pixels.shape[1])
+    segments = _segments(tables, options or {})
+    return write_jpeg(segments, components, *pixels.shape[:2], is_progressive=is_progressive)
 
 
 def quantisation_tables(quality: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Write quantised DCT coefficients as a progressive JPEG that any viewer opens (ITU-T T.81)."""
+"""Write quantised DCT coefficients as a JPEG that any viewer opens, progressive or baseline (ITU-T T.81)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ ZIGZAG = np.array(sorted(range(64), key=lambda i: (i // 8 + i % 8, i // 8 if (i 
 LONGEST_SIDE_PX = 65_500
 """Longest side that libjpeg opens (`JPEG_MAX_DIMENSION`); the format itself ends 35 pixels later."""
 
-_SOI, _SOF2, _DHT, _SOS, _EOI = b"\xff\xd8", 0xC2, 0xC4, 0xDA, b"\xff\xd9"
+_SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
+_SOF0, _SOF2, _DHT, _SOS = 0xC0, 0xC2, 0xC4, 0xDA
 _LUMA_BANDS = ((1, 8), (9, 63))  # low and high frequencies have different statistics: a table for each
 _CHROMA_BANDS = ((1, 63),)
 _ZERO_RUN = 0xF0  # sixteen zeros
 _LONGEST_END_RUN = 0x7FFF  # blocks that one end-of-band code can span
 
 
-def write_jpeg(segments: bytes, components: Sequence[np.ndarray], height_px: int, width_px: int) -> bytes:
-    """Return a progressive JPEG of one component (grey) or three (YCbCr, chroma at half size each way).
+def write_jpeg(
+    segments: bytes, components: Sequence[np.ndarray], height_px: int, width_px: int, *, is_progressive: bool = True
+) -> bytes:
+    """Return a JPEG of one component (grey) or three (YCbCr, chroma at half size each way).
 
-    One scan holds the DC coefficients of all components, then each component has one or two scans of AC coefficients,
-    every scan with Huffman codes of its own.
+    Of a progressive one, one scan holds the DC coefficients of all components, then each component has one or two scans
+    of AC coefficients, every scan with Huffman codes of its own. A baseline one has a single scan.
 
     Args:
         segments: Whole marker segments to stand after SOI: JFIF, EXIF, ICC and so on, and the quantisation tables 0
@@ -33,6 +36,7 @@ def write_jpeg(segments: bytes, components: Sequence[np.ndarray], height_px: int
             has twice as many rows and columns of blocks as the others.
         height_px: Height of the page.
         width_px: Width of the page.
+        is_progressive: Smaller by some hundredths; a TIFF must not have it.
 
     Raises:
         ValueError: If a side is longer than `LONGEST_SIDE_PX`, or the numbers of blocks do not fit the size.
@@ -44,7 +48,13 @@ def write_jpeg(segments: bytes, components: Sequence[np.ndarray], height_px: int
     factors = [sampling, 1, 1][: len(components)]
     if [c.shape[:2] for c in components] != [(units[0] * f, units[1] * f) for f in factors]:
         raise ValueError(f"{[c.shape for c in components]} blocks do not make {height_px} x {width_px} pixels")
-    parts = [_SOI, segments, _frame(height_px, width_px, factors), _dc_scan(components, factors)]
+    if not is_progressive:
+        if len(components) == 1:  # see below
+            components = [components[0][: -(-height_px // 8), : -(-width_px // 8)]]
+        return b"".join(
+            [_SOI, segments, _frame(_SOF0, height_px, width_px, factors), _only_scan(components, factors), _EOI]
+        )
+    parts = [_SOI, segments, _frame(_SOF2, height_px, width_px, factors), _dc_scan(components, factors)]
     for number, (blocks, factor) in enumerate(zip(components, factors, strict=True)):
         # a scan of one component holds the blocks that the page covers, not those that fill up the last unit
         covered = -(-height_px * factor // (8 * sampling)), -(-width_px * factor // (8 * sampling))
@@ -54,33 +64,105 @@ def write_jpeg(segments: bytes, components: Sequence[np.ndarray], height_px: int
     return b"".join([*parts, _EOI])
 
 
-def _frame(height_px: int, width_px: int, factors: Sequence[int]) -> bytes:
+def _frame(kind: int, height_px: int, width_px: int, factors: Sequence[int]) -> bytes:
     body = bytes([8, *height_px.to_bytes(2, "big"), *width_px.to_bytes(2, "big"), len(factors)])
     body += b"".join(bytes([n + 1, factor << 4 | factor, min(n, 1)]) for n, factor in enumerate(factors))
-    return _segment(_SOF2, body)
+    return _segment(kind, body)
 
 
 def _dc_scan(components: Sequence[np.ndarray], factors: Sequence[int]) -> bytes:
     """Code the DC coefficients of all components, unit by unit, each as its difference from the one before."""
-    differences, tables = [], []
-    for number, (blocks, factor) in enumerate(zip(components, factors, strict=True)):
-        rows, cols = blocks.shape[0] // factor, blocks.shape[1] // factor
-        values = blocks[..., 0].astype(np.int32).reshape(rows, factor, cols, factor).swapaxes(1, 2)
-        differences.append(np.diff(values.ravel(), prepend=0).reshape(rows * cols, factor * factor))
-        tables.append(np.full(factor * factor, min(number, 1)))
-    value = np.concatenate(differences, axis=1)
-    table = np.broadcast_to(np.concatenate(tables), value.shape).ravel()
-    size = _bit_length(np.abs(value)).ravel()
-    code, length = np.zeros(size.shape, np.int64), np.zeros(size.shape, np.int64)
-    definitions = b""
-    for number in range(2 if len(components) > 1 else 1):
-        definition, codes, lengths = _huffman(np.bincount(size[table == number], minlength=256))
-        definitions += bytes([number]) + definition
-        code[table == number] = codes[size[table == number]]
-        length[table == number] = lengths[size[table == number]]
+    ordered, table = _by_units([blocks[..., :1] for blocks in components], factors)
+    value = _differences(ordered[:, 0], len(components), factors)
+    size = _bit_length(np.abs(value))
+    definitions, code, length = _coded(size, table, kind=0)
     which = b"".join(bytes([number + 1, min(number, 1) << 4]) for number in range(len(components)))
     start = _segment(_DHT, definitions) + _segment(_SOS, bytes([len(components)]) + which + bytes([0, 0, 0]))
-    return start + _packed(code, length, _extra(value.ravel(), size), size)
+    return start + _packed(code, length, _extra(value, size), size)
+
+
+def _by_units(components: Sequence[np.ndarray], factors: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the blocks of all components, unit by unit, (n_blocks, n_frequencies), and the table of each, 0 or 1."""
+    parts, tables = [], []
+    for number, (blocks, factor) in enumerate(zip(components, factors, strict=True)):
+        rows, cols, depth = blocks.shape[0] // factor, blocks.shape[1] // factor, blocks.shape[2]
+        units = blocks.reshape(rows, factor, cols, factor, depth).swapaxes(1, 2)
+        parts.append(units.reshape(rows * cols, factor * factor, depth))
+        tables.append(np.full(factor * factor, min(number, 1)))
+    ordered = np.concatenate(parts, axis=1)
+    table = np.broadcast_to(np.concatenate(tables), ordered.shape[:2])
+    return ordered.reshape(-1, ordered.shape[2]), table.ravel()
+
+
+def _differences(values: np.ndarray, n_components: int, factors: Sequence[int]) -> np.ndarray:
+    """Return by how much each DC value, unit by unit, differs from the one before of its component."""
+    per_unit = values.astype(np.int32).reshape(-1, sum(factor * factor for factor in factors))
+    ends = np.cumsum([factor * factor for factor in factors])
+    own = [per_unit[:, end - factor * factor : end] for end, factor in zip(ends, factors, strict=True)]
+    assert len(own) == n_components
+    return np.concatenate([np.diff(one.ravel(), prepend=0).reshape(one.shape) for one in own], axis=1).ravel()
+
+
+def _coded(symbol: np.ndarray, table: np.ndarray, kind: int) -> tuple[bytes, np.ndarray, np.ndarray]:
+    """Return the definitions of the best Huffman tables, and each symbol's code and length.
+
+    Args:
+        symbol: (n,) 0 to 255.
+        table: (n,) which of the tables each takes, 0 or 1.
+        kind: 0 for tables of DC values, 1 for those of AC values.
+    """
+    code, length, definitions = np.zeros(symbol.shape, np.int64), np.zeros(symbol.shape, np.int64), b""
+    for number in range(int(table.max(initial=0)) + 1):
+        here = table == number
+        definition, codes, lengths = _huffman(np.bincount(symbol[here], minlength=256))
+        definitions += bytes([kind << 4 | number]) + definition
+        code[here], length[here] = codes[symbol[here]], lengths[symbol[here]]
+    return definitions, code, length
+
+
+def _only_scan(components: Sequence[np.ndarray], factors: Sequence[int]) -> bytes:
+    """Code all coefficients of all components, block after block (T.81, F.1.2)."""
+    blocks, table = _by_units(components, factors)
+    dc = _differences(blocks[:, 0], len(components), factors)
+    dc_size = _bit_length(np.abs(dc))
+    dc_tables, dc_code, dc_length = _coded(dc_size, table, kind=0)
+
+    block, place = np.nonzero(blocks[:, 1:])
+    value = blocks[block, place + 1].astype(np.int64)
+    is_first = np.diff(block, prepend=-1) > 0
+    run = place - np.where(is_first, 0, np.roll(place, 1) + 1)
+    size = _bit_length(np.abs(value))
+    long = np.nonzero(run > 15)[0]
+    zero_runs = np.repeat(long, run[long] // 16)
+    last = np.full(len(blocks), -1)
+    last[block] = place  # the last one of each block stays
+    ends = np.nonzero(last < 62)[0]
+
+    symbol = np.concatenate([np.full(len(zero_runs), _ZERO_RUN), (run % 16) << 4 | size, np.zeros(len(ends), np.int64)])
+    owner = np.concatenate([block[zero_runs], block, ends])
+    ac_tables, ac_code, ac_length = _coded(symbol, table[owner], kind=1)
+    nothing = np.zeros(len(zero_runs), np.int64)
+    no_ends = np.zeros(len(ends), np.int64)
+    extra = np.concatenate([nothing, _extra(value, size), no_ends])
+    n_extra = np.concatenate([nothing, size, no_ends])
+
+    # in coding order: a block's DC value, its zero runs and values, its end
+    order = np.concatenate(
+        [
+            np.arange(len(blocks)) * 256,
+            block[zero_runs] * 256 + 2 * place[zero_runs] + 1,
+            block * 256 + 2 * place + 2,
+            ends * 256 + 255,
+        ]
+    )
+    sorting = np.argsort(order, kind="stable")
+    code, length = np.concatenate([dc_code, ac_code])[sorting], np.concatenate([dc_length, ac_length])[sorting]
+    extra = np.concatenate([_extra(dc, dc_size), extra])[sorting]
+    n_extra = np.concatenate([dc_size, n_extra])[sorting]
+    which = b"".join(bytes([number + 1, min(number, 1) * 0x11]) for number in range(len(components)))
+    start = _segment(_DHT, dc_tables + ac_tables)
+    start += _segment(_SOS, bytes([len(components)]) + which + bytes([0, 63, 0]))
+    return start + _packed(code, length, extra, n_extra)
 
 
 def _ac_scan(band: np.ndarray, component: int, first: int, last: int) -> bytes:

@@ -342,7 +342,7 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 def _has_our_form(image: Image.Image) -> bool:
     """Return whether a file is of a kind that we write; another program may have carried our mark into its own."""
-    is_ours = {"TIFF": _tiff_tags(image).get(259) == 4, "JPEG": True, "WEBP": True, "AVIF": True, "JPEG2000": True}
+    is_ours = {"TIFF": _tiff_tags(image).get(259) in (4, 7), "JPEG": True, "WEBP": True, "AVIF": True, "JPEG2000": True}
     return is_ours.get(str(image.format), False)
 
 

@@ -1,0 +1,68 @@
+"""TIFFs of many pages, put together from single ones: every reader finds each page with all that it says of itself."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from configs.settings import EncodeSettings, LimitSettings
+from tasks import encode, ifd
+from tasks.encode import Carried
+from tasks.pages import read_header, read_page
+from tasks.tiff_writer import joined
+
+RAMP = (np.add.outer(np.arange(203), np.arange(149)) % 256).astype(np.uint8)
+PAGES = {
+    "lines": ((RAMP > 99), "g4"),
+    "grey": (RAMP, "tiff"),
+    "colour": (np.dstack([RAMP, RAMP[::-1], RAMP[:, ::-1]]), "tiff"),
+}
+
+
+def single(name, dpi=300.0):
+    pixels, codec = PAGES[name]
+    described = ifd.block(ifd.Directory(tags={270: ifd.Tag(ifd.ASCII, b"Leaf " + name.encode() + b"\0")}))
+    return encode.encode(pixels, codec, 90, Carried(dpi=dpi, exif=described), EncodeSettings())
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.sampled_from(sorted(PAGES)), min_size=1, max_size=4))
+def test_every_page_comes_back_in_its_place(names):
+    data = joined((single(name, 100.0 + number) for number, name in enumerate(names)), len(names))
+    header = read_header(data, LimitSettings())
+    assert (len(header.pages), header.is_ours) == (len(names), True)
+    with Image.open(io.BytesIO(data)) as image:
+        for number, name in enumerate(names):
+            image.seek(number)
+            assert image.tag_v2[270] == f"Leaf {name}"
+            assert image.tag_v2[297] == (number, len(names))
+            page = read_page(data, number, LimitSettings())
+            alone = read_page(single(name), 0, LimitSettings())
+            assert np.array_equal(page.pixels, alone.pixels)
+            assert page.dpi == pytest.approx(100.0 + number)
+    found, pages = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert found and [page.shape for page in pages] == [(203, 149)] * len(names)
+
+
+def test_a_jpeg_in_a_tiff_is_near_its_page_and_large_ones_lie_in_strips(monkeypatch):
+    monkeypatch.setattr(encode, "_TIFF_STRIP_PIXELS", 149 * 64)
+    for name in ("grey", "colour"):
+        pixels, _ = PAGES[name]
+        data = single(name)
+        assert len(ifd.read(data, None, lambda tag: tag == 273, 1000).numbers(273)) == 4
+        found = read_page(data, 0, LimitSettings()).pixels
+        assert found.shape == pixels.shape
+        assert np.abs(found.astype(int) - pixels).mean() < 4
+
+
+def test_a_tiff_of_more_bytes_than_it_can_hold_is_refused(monkeypatch):
+    from tasks import tiff_writer
+    from tasks.errors import PageError
+
+    monkeypatch.setattr(tiff_writer, "_LARGEST_BYTES", 1000)
+    with pytest.raises(PageError, match="4 GB"):
+        joined([single("grey")] * 3, 3)
