@@ -21,9 +21,10 @@ from configs.settings import OcrSettings, Settings
 from flows import steps
 from model.scoring import load_scorer
 from tasks import ocr
+from tasks.encode import EXTENSIONS
 from tasks.errors import PageError
 from tasks.findings import Findings
-from tasks.pages import Page, read_page
+from tasks.pages import Page
 from tasks.reading import WordCheck, check_words
 from tasks.scan import Document
 from tasks.writer import read_back
@@ -77,15 +78,36 @@ class Tried:
 
     def output(self) -> Page | None:
         """Decode the output, as a reader sees it; None without one."""
-        if self.finished.data is None or self.prepared.page is None:
+        pixels, page = self.output_pixels(), self.prepared.page
+        return None if pixels is None or page is None else replace(page, pixels=pixels)
+
+    def output_pixels(self) -> np.ndarray | None:
+        """Decode the output's pixels, upright, of the size that they are stored in; None without one."""
+        page, data = self.prepared.page, self.finished.data
+        if page is None or data is None:
             return None
-        page = read_page(self.finished.data, 0, self.settings.limits)
-        return replace(page, pixels=self.prepared.page.upright(page.pixels))
+        return page.upright(read_back(data, self.settings.limits, self.finished.codec))
 
     @property
     def output_name(self) -> str:
         """Name for the file that is downloaded."""
-        return steps.output_key_of(self.source, self.finished).removeprefix("pages/").replace("/", "-")
+        name = steps.output_key_of(self.source, self.finished).removeprefix("pages/").replace("/", "-")
+        if self.is_one_of_many:
+            extension = EXTENSIONS.get(str(self.finished.codec), "pdf")
+            return f"{name}-{self.finished.page_index + 1:04d}.{extension}"
+        return name
+
+    @property
+    def is_one_of_many(self) -> bool:
+        """Whether a run would put the page into one document with others."""
+        header = self.source.header
+        return self.source.written_back is not None and header is not None and len(header.pages) > 1
+
+    def output_file(self) -> bytes | None:
+        """Return what is downloaded: the file that a run would write; of a document of many pages, this one's image."""
+        if self.problem is not None or self.source.written_back is None or self.is_one_of_many:
+            return self.finished.data
+        return steps.put_together(self.source, [self.finished], _job(self.settings))
 
 
 class Bench:
@@ -157,11 +179,10 @@ class Bench:
         )
 
     def _check(self, tried: Tried) -> tuple[WordCheck, ...]:
-        page, data = tried.prepared.page, tried.finished.data
-        if page is None or data is None or not tried.prepared.words:
+        page, pixels = tried.prepared.page, tried.output_pixels()
+        if page is None or pixels is None or not tried.prepared.words:
             return ()
         height_px, width_px = page.pixels.shape[:2]
-        pixels = page.upright(read_back(data, tried.settings.limits))
         if pixels.shape[:2] != (height_px, width_px):  # as the check saw it
             pixels = cv2.resize(pixels, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
         again = self._read_words(pixels, ocr.guess_dpi(height_px, width_px, page.dpi), tried.settings.ocr)

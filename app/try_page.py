@@ -246,8 +246,8 @@ def _focus(checks: Sequence[WordCheck]) -> viewer.Mark | None:
 def _draw_downloads(tried: Tried, chosen: Chosen) -> None:
     """Draw the downloads beside one another, so that output and settings are always those of one try."""
     columns = st.columns(3)
-    data = tried.finished.data
-    if data is not None and tried.problem is None:
+    data = tried.output_file() if tried.problem is None else None
+    if data is not None:
         columns[0].download_button(
             "Download the output", BytesIO(data), tried.output_name, "application/octet-stream", on_click="ignore"
         )

@@ -11,7 +11,7 @@ from app.bench import Tried
 from tasks import probe
 from tasks.encode import CODECS
 from tasks.ink import luma_of
-from tasks.writer import Writer, read_back
+from tasks.writer import Writer
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ def equal_uniform(tried: Tried) -> Uniform | None:
     Sharpness is the mean luma SSIM on the strokes of up to 12 places of the page, at 150 dpi and at the page's own
     resolution, as the quality of a page is found. None for a page of one bit or without strokes.
     """
-    found, data = tried.found, tried.finished.data
-    if found is None or data is None or tried.finished.codec in (None, "g4"):
+    found, output = tried.found, tried.output_pixels()
+    if found is None or output is None or tried.finished.codec in (None, "g4"):
         return None
-    output = read_back(data, tried.settings.limits)
+    settings = tried.source.settings_for(tried.settings)
     source = found.page.pixels if output.ndim == 3 else found.luma
-    if max(source.shape[:2]) > CODECS[tried.settings.encode.codec].largest_side_px:
+    if max(source.shape[:2]) > CODECS[settings.encode.codec].largest_side_px:
         return None
     sample = probe.take_sample(source, _at_size(output, source), found.ink.plain)
     if sample is None:
         return None
     wanted = probe.sharpness(sample, lambda pixels, _: pixels, 100, found.dpi)
-    resolution = tried.settings.resolution.model_copy(update={"max_dpi": None})  # whatever cap the settings have
-    writer = Writer.for_page(found, tried.settings.model_copy(update={"resolution": resolution}))
+    resolution = settings.resolution.model_copy(update={"max_dpi": None})  # whatever cap the settings have
+    writer = Writer.for_page(found, settings.model_copy(update={"resolution": resolution}))
     alike = probe.Sample(sample.source, sample.source, sample.ink)
     code = writer.coder(*alike.ink.shape)
     quality = probe.least_quality(lambda quality: probe.sharpness(alike, code, quality, found.dpi), wanted)

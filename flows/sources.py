@@ -84,16 +84,19 @@ class SourceDocument:
             yield file
 
     def parking_place(self, job: PageJob) -> str | None:
-        """Return where its finished pages wait below DEST; None where it is too short for that."""
-        if self.header is None or len(self.header.pages) < parking.LONG_DOCUMENT_PAGES:
+        """Return where its finished pages wait below DEST; None where it is too short for that, or there is no DEST."""
+        if not job.dest_url or self.header is None or len(self.header.pages) < parking.LONG_DOCUMENT_PAGES:
             return None
         return parking.place_of(job.shard_id, self.document.key, self.sha256 or "")
 
     def settings_for(self, settings: Settings) -> Settings:
-        """Return the settings with the codec that this document takes."""
-        if self.codec is None or self.codec == settings.encode.codec:
-            return settings
-        return settings.model_copy(update={"encode": settings.encode.model_copy(update={"codec": self.codec})})
+        """Return the settings with the codec that this document takes, and layers only where they can be written."""
+        changes: dict[str, object] = {}
+        if self.codec is not None and self.codec != settings.encode.codec:
+            changes["encode"] = settings.encode.model_copy(update={"codec": self.codec})
+        if self.written_back != "PDF" and settings.documents.layers != "one":
+            changes["documents"] = settings.documents.model_copy(update={"layers": "one"})
+        return settings.model_copy(update=changes) if changes else settings
 
 
 @dataclass(frozen=True)

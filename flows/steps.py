@@ -14,7 +14,7 @@ from flows.pages import (
 )
 from flows.parking import FinishedPage
 from flows.sources import DocumentShape, PageJob, SourceDocument, describe, fetch_document, open_document
-from flows.storing import DocumentResult, fail_document, output_key_of, page_row, store_document
+from flows.storing import DocumentResult, fail_document, output_key_of, page_row, put_together, store_document
 
 __all__ = [
     "DocumentResult",
@@ -34,6 +34,7 @@ __all__ = [
     "output_key_of",
     "page_row",
     "prepare_page",
+    "put_together",
     "score_pages",
     "scoring_input",
     "store_document",

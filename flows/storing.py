@@ -40,7 +40,7 @@ def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job
     data: bytes | None = None
     if problem is None and source.written_back:
         try:
-            data = _written_back(source, finished, job)
+            data = put_together(source, finished, job)
         except PageError as error:
             problem = error
     if problem is not None:
@@ -127,7 +127,7 @@ def _whole(finished: Iterable[FinishedPage], dest: Store) -> Iterator[FinishedPa
     return (parking.unpark(page, dest) for page in finished)
 
 
-def _written_back(source: SourceDocument, finished: Sequence[FinishedPage], job: PageJob) -> bytes:
+def put_together(source: SourceDocument, finished: Sequence[FinishedPage], job: PageJob) -> bytes:
     """Return the document with the pages that became smaller.
 
     Raises:

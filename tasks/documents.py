@@ -10,7 +10,7 @@ import numpy as np
 import pikepdf
 
 from configs.settings import LimitSettings
-from tasks import pages, pdf, profiles
+from tasks import layered_pdf, pages, pdf, profiles
 from tasks.errors import PageError
 from tasks.pages import DocumentHeader, Page, PageHeader
 from tasks.pdf import PageLook, PdfPage, Placed
@@ -145,6 +145,9 @@ def _stored(
     data: bytes | BinaryIO, document: pikepdf.Pdf, page_index: int, scan: Placed, limits: LimitSettings, keep_deep: bool
 ) -> Page:
     """Return a scan as it is stored, in its own colours, with the profile that its document gives them."""
+    if pdf.is_in_layers(document, scan):
+        form = pdf.stream_of(document, scan)
+        return Page(layered_pdf.layered_image(form, (scan.height_px, scan.width_px)), False, None, None, None)
     if pdf.has_jbig2(document, scan):
         return Page(pdf.drawn_image(data, page_index, scan), True, None, None, None)
     has_space = pdf.has_colour_space(document, scan)

@@ -18,8 +18,8 @@ from tasks.ink import luma_of
 from tasks.metadata import signed
 from tasks.pages import Page
 
-Codec = Literal["avif", "webp", "jpeg", "jp2", "jxl", "tiff", "g4"]
-"""`tiff` is JPEG in a TIFF, `g4` CCITT Group 4 in one."""
+Codec = Literal["avif", "webp", "jpeg", "jp2", "jxl", "tiff", "g4", "mrc"]
+"""`tiff` is JPEG in a TIFF, `g4` CCITT Group 4 in one, `mrc` a page in layers (`tasks.layered_pdf`)."""
 
 # libaom's defaults for stills are tuned to photographs. They give smooth blocks a finer quantiser than busy ones, which
 # on a page is bytes for paper, not for strokes; blunt the encoder's choices for the sake of texture; and quantise the

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 
 from configs.settings import EncodeSettings, Settings
-from tasks import chroma, encode, kinds, likeness, probe, reading, resolution, tiles
+from tasks import chroma, encode, kinds, layering, likeness, probe, reading, resolution, tiles
 from tasks.checking import Check, Judgement
 from tasks.errors import PageError
 from tasks.findings import Findings
-from tasks.ink import Ink, luma_of
+from tasks.ink import Ink
+from tasks.outcomes import Outcome, no_gain, pixels_to_code, plan_figures, strengthened
 from tasks.writer import Writer, read_back
 
 _NUDGE = 3  # part of a step: where OCR wavers over a digit, a little more mostly decides it
 _FIRST_FOR_LIKENESS = 4  # quality 76: to look the same takes more than to be read
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What compressing one page came to; `levels` are (n_rows, n_cols) int8, all 1 unless the page is written so.
-
-    `figures` are columns of the page's row.
-    """
-
-    problem: PageError | None
-    data: bytes | None = field(repr=False)
-    codec: encode.Codec | None
-    levels: np.ndarray = field(repr=False)
-    figures: dict[str, object]
 
 
 def fit_page(found: Findings, most_bytes: int, reader: reading.Reader, settings: Settings) -> Outcome:
@@ -50,6 +37,10 @@ def fit_page(found: Findings, most_bytes: int, reader: reading.Reader, settings:
     if one_bit:
         outcome = _as_bitonal(found, check, most_bytes, settings)
         if outcome.problem is None or found.kind is kinds.PageKind.BITONAL:
+            return outcome
+    if settings.documents.layers == "mrc":
+        outcome = layering.fit_layers(check, most_bytes, settings)
+        if outcome.problem is None:
             return outcome
     return _adaptive(found, check, most_bytes, settings)
 
@@ -76,7 +67,7 @@ def _as_bitonal(found: Findings, check: Check, most_bytes: int, settings: Settin
     seconds_check = perf_counter() - encoded_at
     problem: PageError | None = None
     if len(data) >= most_bytes:
-        problem = _no_gain("CCITT G4", data, most_bytes)
+        problem = no_gain("CCITT G4", data, most_bytes)
     elif found.kind is kinds.PageKind.BITONAL:
         if not np.array_equal(decoded, found.page.pixels):
             problem = PageError("not_lossless", "the one-bit encoding does not decode to its source")
@@ -123,7 +114,7 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
     stays as it was.
     """
     grid, dpi, codec = found.grid, found.dpi, settings.encode.codec
-    pixels = _pixels_to_code(found)
+    pixels = pixels_to_code(found)
     if max(pixels.shape[:2]) > encode.LARGEST_SIDE_PX[codec]:
         message = f"{codec} holds at most {encode.LARGEST_SIDE_PX[codec]} pixels a side"
         return Outcome(PageError("too_long", message), None, None, np.ones(found.importance.shape, np.int8), {})
@@ -148,7 +139,7 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
         figures: dict[str, object] = {"codec": codec, "quality": plan.quality} | writer.size_figures()
         outcome = Outcome(None, data, codec, plan.levels, figures | plan_figures(plan.levels))
         if len(data) >= most_bytes:
-            outcome = replace(outcome, problem=_no_gain(codec, data, most_bytes))
+            outcome = replace(outcome, problem=no_gain(codec, data, most_bytes))
             break
         decoded = writer.decode(data)  # whatever else is left out: what cannot be decoded is never stored
         if settings.legibility.mode == "off":
@@ -217,38 +208,3 @@ def _quality_for_likeness(pixels: np.ndarray, mixed: np.ndarray, check: Check, w
         return np.array([100.0, 100.0] if like is None else [like.page, like.text])
 
     return probe.least_quality(scores, check.least_likeness, _FIRST_FOR_LIKENESS)
-
-
-def strengthened(levels: np.ndarray, failing: np.ndarray, ink: Ink, grid: tiles.TileGrid) -> np.ndarray:
-    """Return the levels with every tile of ink near a failing box at its full resolution; bare paper stays coarse.
-
-    Args:
-        levels: (n_rows, n_cols) int8.
-        failing: (n, 4) (row_px, col_px, height_px, width_px).
-        ink: The page's strokes.
-        grid: The page's tiles.
-    """
-    near = np.zeros(levels.shape, bool)
-    for row_px, col_px, height_px, width_px in failing.tolist():
-        rows = slice(row_px // grid.tile_px, (row_px + height_px) // grid.tile_px + 1)
-        cols = slice(col_px // grid.tile_px, (col_px + width_px) // grid.tile_px + 1)
-        near[rows, cols] = True
-    has_ink = tiles.masked_fraction(ink.plain, grid) >= resolution.LEAST_STROKE_FRACTION
-    return np.where(near & has_ink, np.int8(1), levels)
-
-
-def plan_figures(levels: np.ndarray) -> dict[str, object]:
-    """Return the columns of a page's row that count its levels."""
-    return {f"tiles_at_level_{level}": count for level, count in resolution.count_levels(levels).items()}
-
-
-def _pixels_to_code(found: Findings) -> np.ndarray:
-    """Return the page without its chroma where it has none to speak of."""
-    is_coloured = found.kind is kinds.PageKind.COLOUR or (
-        found.kind is kinds.PageKind.BLANK and kinds.has_colour(found.page.pixels)  # a blank page may be red
-    )
-    return found.page.pixels if is_coloured else luma_of(found.page.pixels)
-
-
-def _no_gain(form: str, data: bytes, most_bytes: int) -> PageError:
-    return PageError("no_gain", f"as {form} it would have {len(data)} bytes, of use are less than {most_bytes}")

@@ -1,4 +1,4 @@
-"""PDF: what a document's pages hold, and the image of a page that is one scan. The only door to pikepdf and pdfium.
+"""PDF: what a document's pages hold, and the image of a page that is one scan. The only door to pdfium.
 
 A page is a *scan* where one image covers it, whatever else lies under or above it; *composed* where several images do,
 or one that is not opaque or in other colours than grey and RGB; *digital* where none does: text and drawings of a
@@ -24,7 +24,7 @@ POINTS_PER_INCH = 72.0
 _COVERS = 0.9  # of the page: scanners leave a margin, and MRC programs cut one off
 _MOST_NESTED = 8  # forms in forms; deeper is made to harm
 _INVISIBLE = 3  # text rendering mode (ISO 32000-1, table 106): neither filled nor stroked
-_MARK = "/Foliopress"  # in the dictionary of an image that we wrote
+_MARK, _SIZE = "/Foliopress", "/FoliopressSize"  # in the dictionary of an image or form that we wrote
 
 _PAINTS = frozenset(("f", "F", "f*", "S", "s", "B", "B*", "b", "b*", "sh"))
 _SHOWS = frozenset(("Tj", "TJ", "'", '"'))
@@ -255,6 +255,8 @@ def _painted(content: Any, resources: Any, start: pikepdf.Matrix, depth: int) ->
             found = resources.XObject[str(operands[0])]
             if found.Subtype == "/Image":
                 yield _placed(found, matrix)
+            elif found.Subtype == "/Form" and _MARK in found and _SIZE in found:
+                yield _page_in_layers(found, matrix)
             elif found.Subtype == "/Form":
                 inner = pikepdf.Matrix(*(float(value) for value in found.get("/Matrix", [1, 0, 0, 1, 0, 0])))
                 yield from _painted(found, found.get("/Resources", resources), inner @ matrix, depth + 1)
@@ -273,6 +275,17 @@ def _placed(image: Any, matrix: pikepdf.Matrix) -> Placed:
         is_lossy=bool(filters & _LOSSY),
         is_ours=_MARK in image,
     )
+
+
+def _page_in_layers(form: Any, matrix: pikepdf.Matrix) -> Placed:
+    height_px, width_px = (int(side) for side in form[_SIZE])
+    place = matrix.a, matrix.b, matrix.c, matrix.d, matrix.e, matrix.f
+    return Placed(form.objgen, height_px, width_px, place, 0, is_plain=True, is_lossy=True, is_ours=True)
+
+
+def is_in_layers(pdf: pikepdf.Pdf, image: Placed) -> bool:
+    """Return whether what shows a page is no image but a form that was put in its place."""
+    return _SIZE in pdf.get_object(image.object_id)
 
 
 def _filters(image: Any) -> set[str]:
@@ -338,9 +351,11 @@ def stream_of(pdf: pikepdf.Pdf, image: Placed) -> pikepdf.Stream:
     return found
 
 
-def mark(image: pikepdf.Stream) -> None:
-    """Say in an image's dictionary that Foliopress wrote it."""
+def mark(image: Any, size_px: tuple[int, int] | None = None) -> None:
+    """Say in the dictionary of an image that Foliopress wrote it; of a form also its height and width as a page."""
     image[_MARK] = pikepdf.String(metadata.mark())
+    if size_px is not None:
+        image[_SIZE] = pikepdf.Array(size_px)
 
 
 def has_jbig2(pdf: pikepdf.Pdf, image: Placed) -> bool:

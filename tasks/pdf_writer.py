@@ -9,12 +9,10 @@ from typing import BinaryIO
 
 import pikepdf
 
-from configs.settings import LimitSettings
-from tasks import ifd, pages, pdf
+from tasks import layered_pdf, pdf, pdf_images
 from tasks.encode import Codec
 from tasks.errors import PageError
 
-_FILTERS: dict[str, str] = {"jpeg": "/DCTDecode", "jp2": "/JPXDecode", "g4": "/CCITTFaxDecode"}
 _JPX_VERSION = "1.5"  # from which on a PDF may hold JPEG 2000 (ISO 32000-1, 7.4.9)
 _GONE = ("/Decode", "/DecodeParms", "/SMaskInData", "/Alternates", "/ImageMask")
 """What spoke of the old coding, or is another copy of the old image."""
@@ -24,7 +22,8 @@ _GONE = ("/Decode", "/DecodeParms", "/SMaskInData", "/Alternates", "/ImageMask")
 class NewImage:
     """What takes the place of a page's scan, as it lies in the document.
 
-    data: A file of one image: JPEG, JPEG 2000, or TIFF of one strip of CCITT G4.
+    data: A file of one image: JPEG, JPEG 2000, or TIFF of one strip of CCITT G4; or a page in layers (`mrc`), as
+    `tasks.layered_pdf` writes it.
     """
 
     data: bytes = field(repr=False)
@@ -47,7 +46,7 @@ def rewritten(source: bytes | BinaryIO, images: Iterable[tuple[int, NewImage]]) 
     with pdf.open_pdf(source) as document:
         has_jpx = False
         for page_index, image in images:
-            has_jpx = has_jpx or image.codec == "jp2"
+            has_jpx = has_jpx or image.codec in ("jp2", "mrc")
             scan = pdf.describe_page(document, page_index).scan
             if scan is None:
                 raise PageError("digital_page", f"page {page_index + 1} of the PDF is no scan")
@@ -84,30 +83,14 @@ def takes_jp2(source: bytes | BinaryIO) -> bool:
 
 def _replace(document: pikepdf.Pdf, scan: pdf.Placed, image: NewImage) -> None:
     stream = pdf.stream_of(document, scan)
-    header = pages.read_header(image.data, LimitSettings()).pages[0]
-    is_grey = header.mode in ("1", "L")
-    data, parameters = image.data, None
-    if image.codec == "g4":
-        data = _strip(image.data)
-        parameters = pikepdf.Dictionary(K=-1, Columns=header.width_px, Rows=header.height_px)
+    if image.codec == "mrc":
+        layered_pdf.put_in_place(document, stream, image.data)
+        return
+    space = stream.get("/ColorSpace")
     for key in _GONE:
         if key in stream:
             del stream[key]
-    if pdf.channels_of(stream.get("/ColorSpace")) != (1 if is_grey else 3):
-        stream.ColorSpace = pikepdf.Name.DeviceGray if is_grey else pikepdf.Name.DeviceRGB
-    elif str(stream.ColorSpace[0] if isinstance(stream.ColorSpace, pikepdf.Array) else "") == "/Indexed":
-        stream.ColorSpace = stream.ColorSpace[1]
-    if image.codec == "g4":
-        stream.ColorSpace = pikepdf.Name.DeviceGray
-    stream.write(data, filter=pikepdf.Name(_FILTERS[image.codec]), decode_parms=parameters)
-    stream.Width, stream.Height = header.width_px, header.height_px
-    stream.BitsPerComponent = 1 if image.codec == "g4" else 8
+    pdf_images.write(stream, pdf_images.CodedImage(image.data, image.codec))
+    if image.codec != "g4" and pdf.channels_of(space) == pdf.channels_of(stream.ColorSpace):
+        stream.ColorSpace = pdf_images.colours_of(space)
     pdf.mark(stream)
-
-
-def _strip(tiff: bytes) -> bytes:
-    """Return the one strip of a TIFF; where its pixels are white, the runs of its code are (tag 262 is 0)."""
-    found = ifd.read(tiff, None, lambda tag: tag in (262, 273, 279), 1_000)
-    start, size = found.number(273), found.number(279)
-    assert start is not None and size is not None and found.number(262) == 0
-    return tiff[int(start) : int(start + size)]

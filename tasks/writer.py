@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from configs.settings import LimitSettings, Settings
-from tasks import encode, pages, probe
+from tasks import encode, layered_pdf, pages, probe
 from tasks.errors import PageError
 from tasks.findings import Findings
 
@@ -75,14 +75,16 @@ class Writer:
         return {"output_height_px": height_px, "output_width_px": width_px, "output_dpi": self.carried.dpi}
 
 
-def read_back(data: bytes, limits: LimitSettings) -> np.ndarray:
-    """Return the pixels of a page that was just encoded.
+def read_back(data: bytes, limits: LimitSettings, codec: encode.Codec | None = None) -> np.ndarray:
+    """Return the pixels of a page that was just encoded, as they lie in its document.
+
+    `codec` is needed to know a page in layers.
 
     Raises:
         PageError: If its own decoder cannot read it (`encoder_failed`): no trouble of the source's, which is kept.
     """
     try:
-        return pages.read_page(data, 0, limits).pixels
+        return layered_pdf.decode_layers(data) if codec == "mrc" else pages.read_page(data, 0, limits).pixels
     except PageError as error:
         message = f"the codec cannot read what it wrote of this page ({error}); page kept whole"
         raise PageError("encoder_failed", message) from error

@@ -115,7 +115,9 @@ def test_the_exported_profile_gives_a_run_the_very_bytes_that_were_tried(letter,
 
 def test_a_profile_is_a_file_of_sections_without_places_and_keys(letter):
     values = yaml.safe_load(as_profile(Chosen(ACCESS, {})))
-    assert set(values) == {"limits", "ocr", "importance", "resolution", "encode", "legibility", "stats"}
+    assert set(values) == {
+        *("limits", "ocr", "importance", "resolution", "encode", "documents", "legibility", "stats", "text")
+    }
 
 
 def test_the_text_check_names_the_words_that_read_otherwise(letter, monkeypatch):
@@ -177,3 +179,26 @@ def test_levels_and_importance_have_the_page_s_tiles(letter):
     grid = tried.prepared.grid
     assert tried.found.importance.shape == tried.levels.shape == (grid.n_rows, grid.n_cols)
     assert set(np.unique(tried.levels)) <= {1, 2, 4, 8}
+
+
+def test_the_page_of_a_pdf_is_downloaded_as_a_run_would_write_it(letter, tmp_path, draw_page):
+    from tests.papers import Sheet, flate, paper
+
+    pixels = np.asarray(draw_page("Council of the town 1898").convert("RGB"))
+    single, double = paper(Sheet(flate(pixels))), paper(Sheet(flate(pixels)), Sheet(flate(255 - pixels)))
+    tried = Bench("act.pdf", single).try_page(0, ACCESS)
+    assert tried.output_name == "act.pdf"
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "act.pdf").write_bytes(single)
+    job = dataclasses.replace(
+        bench_module._job(ACCESS), source_url=str(tmp_path / "scans"), dest_url=str(tmp_path / "out")
+    )
+    source = steps.fetch_document(Document("act.pdf", len(single), "1"), job)
+    prepared = steps.prepare_page(source, 0, job)
+    scored = steps.score_pages([steps.scoring_input(prepared)], job)[0]
+    steps.store_document(source, [steps.finish_page(prepared, scored, source, job)], job)
+    assert Store(str(tmp_path / "out"), ACCESS.storage).read_bytes("pages/act.pdf") == tried.output_file()
+    assert tried.output().pixels.shape[:2] == pixels.shape[:2]
+    of_many = Bench("act.pdf", double).try_page(1, ACCESS)
+    assert of_many.output_name == "act.pdf-0002.jp2"
+    assert of_many.output_file() == of_many.finished.data

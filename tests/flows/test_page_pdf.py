@@ -116,3 +116,15 @@ def test_pages_of_a_pdf_become_images_where_that_is_wanted(archive):
     with_text = paper(Sheet(flate(GREY)), Sheet(None, above=shown("typed")))
     assert told(archive.run("b.pdf", with_text, settings))[1] == (1, "kept", "digital_page", None)
     assert archive.dest.read_bytes("pages/b.pdf") == with_text
+
+
+def test_a_scan_becomes_layers_where_that_is_wanted_and_they_pass(archive):
+    data = paper(Sheet(jpeg(LETTER, 95)), Sheet(flate(LINES)))
+    one, three = (
+        archive.run(key, data, Settings(documents=DocumentSettings(layers=layers)))
+        for key, layers in (("one.pdf", "one"), ("three.pdf", "mrc"))
+    )
+    assert [row["codec"] for row in one.pages] == ["jp2", "g4"]
+    assert [row["codec"] for row in three.pages] == ["mrc", "g4"]
+    assert three.pages[0]["output_bytes"] < one.pages[0]["output_bytes"]
+    assert three.pages[0]["words_kept_fraction"] == 1.0

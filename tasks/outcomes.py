@@ -1,0 +1,62 @@
+"""Outcomes: what compressing a page came to, and what every way of fitting one needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tasks import encode, kinds, resolution, tiles
+from tasks.errors import PageError
+from tasks.findings import Findings
+from tasks.ink import Ink, luma_of
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What compressing one page came to; `levels` are (n_rows, n_cols) int8, all 1 unless the page is written so.
+
+    `figures` are columns of the page's row.
+    """
+
+    problem: PageError | None
+    data: bytes | None = field(repr=False)
+    codec: encode.Codec | None
+    levels: np.ndarray = field(repr=False)
+    figures: dict[str, object]
+
+
+def strengthened(levels: np.ndarray, failing: np.ndarray, ink: Ink, grid: tiles.TileGrid) -> np.ndarray:
+    """Return the levels with every tile of ink near a failing box at its full resolution; bare paper stays coarse.
+
+    Args:
+        levels: (n_rows, n_cols) int8.
+        failing: (n, 4) (row_px, col_px, height_px, width_px).
+        ink: The page's strokes.
+        grid: The page's tiles.
+    """
+    near = np.zeros(levels.shape, bool)
+    for row_px, col_px, height_px, width_px in failing.tolist():
+        rows = slice(row_px // grid.tile_px, (row_px + height_px) // grid.tile_px + 1)
+        cols = slice(col_px // grid.tile_px, (col_px + width_px) // grid.tile_px + 1)
+        near[rows, cols] = True
+    has_ink = tiles.masked_fraction(ink.plain, grid) >= resolution.LEAST_STROKE_FRACTION
+    return np.where(near & has_ink, np.int8(1), levels)
+
+
+def plan_figures(levels: np.ndarray) -> dict[str, object]:
+    """Return the columns of a page's row that count its levels."""
+    return {f"tiles_at_level_{level}": count for level, count in resolution.count_levels(levels).items()}
+
+
+def pixels_to_code(found: Findings) -> np.ndarray:
+    """Return a page's pixels, without chroma where it has none to speak of."""
+    is_coloured = found.kind is kinds.PageKind.COLOUR or (
+        found.kind is kinds.PageKind.BLANK and kinds.has_colour(found.page.pixels)  # a blank page may be red
+    )
+    return found.page.pixels if is_coloured else luma_of(found.page.pixels)
+
+
+def no_gain(form: str, data: bytes, most_bytes: int) -> PageError:
+    """Return the problem of a page that is not small enough to be of use."""
+    return PageError("no_gain", f"as {form} it would have {len(data)} bytes, of use are less than {most_bytes}")

@@ -1,0 +1,128 @@
+"""Layers: strokes keep their resolution and colour, and what two colours cannot show stays what it was."""
+
+import io
+
+import numpy as np
+import pikepdf
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from configs.settings import EncodeSettings, LimitSettings, Settings
+from tasks import kinds, layered_pdf, layers, pdf, tiles
+from tasks.checking import Check
+from tasks.documents import read_header, read_page
+from tasks.findings import Findings
+from tasks.layering import fit_layers
+from tasks.layers import Layers
+from tasks.pages import Page
+from tasks.pdf_writer import NewImage, rewritten
+from tasks.reading import Reader
+from tests.papers import Sheet, flate, hidden, paper
+
+DPI = 200.0
+FONT = ImageFont.load_default(36)
+
+
+def printed(*, ink=(20, 30, 120), paper_tone=(235, 228, 205), shape=(600, 800)):
+    """A page with two lines of coloured print, and a photograph below them."""
+    image = Image.new("RGB", shape[::-1], paper_tone)
+    draw = ImageDraw.Draw(image)
+    for number, line in enumerate(("Received of the board", "four pounds 1887")):
+        draw.text((60, 60 + 80 * number), line, fill=ink, font=FONT)
+    pixels = np.array(image).astype(int)
+    cells = np.random.default_rng(5).integers(20, 236, (50, 75, 1)).repeat(4, 0).repeat(4, 1)
+    pixels[350:550, 100:400] = cells
+    grain = np.random.default_rng(3).normal(0, 2, (*shape, 1))
+    return np.clip(pixels + grain, 0, 255).astype(np.uint8)
+
+
+def found_on(pixels):
+    grid = tiles.tile_grid(*pixels.shape[:2], DPI)
+    page = Page(pixels, False, DPI, None, None)
+    importance = np.zeros((grid.n_rows, grid.n_cols), np.float32)
+    importance[: round(240 / grid.tile_px)] = 1.0
+    return Findings(page, kinds.page_kind(page), DPI, (), grid, np.zeros(importance.shape, bool), importance)
+
+
+def all_kept(found):
+    return np.where(found.importance > 0, np.int8(1), np.int8(8))
+
+
+def test_strokes_are_found_where_they_count_and_keep_their_shape_and_colour():
+    pixels = printed()
+    found = found_on(pixels)
+    strokes = layers.find_strokes(found, all_kept(found))
+    dark = pixels[:240].mean(axis=2) < 150
+    assert (strokes[:240] == dark).mean() > 0.995
+    assert not strokes[300:].any()  # the photograph lies in tiles that do not count
+    parted = layers.part(pixels, strokes, np.zeros(found.importance.shape, bool), found, pixels)
+    shown = layers.put_together(parted).astype(int)
+    assert np.abs(np.median(shown[:240][dark], axis=0) - (20, 30, 120)).max() <= 8
+    assert np.abs(np.median(shown[:240][~dark], axis=0) - (235, 228, 205)).max() <= 4
+
+
+def test_tiles_that_two_colours_cannot_show_are_named():
+    pixels = printed()
+    found = found_on(pixels)
+    everything = np.ones(found.importance.shape, np.int8)
+    strokes = layers.find_strokes(found, everything)
+    none = np.zeros(everything.shape, bool)
+    shown = layers.put_together(layers.part(found.luma, strokes, none, found, found.luma)).astype(np.uint8)
+    unlike = layers.unlike_tiles(found.luma, shown, found.grid, DPI)
+    area = np.repeat(np.repeat(unlike, found.grid.tile_px, 0), found.grid.tile_px, 1)[:600, :800]
+    assert area[360:540, 110:390].mean() > 0.9
+    assert not area[270:330].any() and not area[360:540, 450:].any()
+    mixed = layers.put_together(layers.part(pixels, strokes, unlike, found, pixels))
+    inner = np.s_[380:520, 130:370]
+    assert np.abs(mixed[inner].astype(int) - pixels[inner])[area[inner]].mean() < 6
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("codec", ["jp2", "jpeg"])
+def test_pdfium_shows_the_mask_to_the_pixel(codec, channels):
+    mask = np.random.default_rng(1).random((97, 131)) < 0.3
+    fore, back = (np.full((5, 7, channels), level, np.uint8).squeeze() for level in (20, 230))
+    drawn = layered_pdf.decode_layers(layered_pdf.encode_layers(Layers(mask, fore, back), codec, 90, EncodeSettings()))
+    assert drawn.shape == mask.shape
+    assert np.abs(drawn.astype(int) - np.where(mask, 20, 230)).max() <= 6
+
+
+def test_a_page_in_layers_takes_the_place_of_a_scan_and_is_read_again():
+    mask = np.zeros((842, 595), bool)
+    mask[100:200, 50:300] = True
+    fore, back = np.full((9, 7, 3), (200, 10, 10), np.uint8), np.full((84, 59, 3), (240, 240, 220), np.uint8)
+    data = layered_pdf.encode_layers(Layers(mask, fore, back), "jp2", 80, EncodeSettings())
+    source = paper(Sheet(flate(np.zeros((842, 595, 3), np.uint8)), above=hidden("kept")), Sheet(None))
+    written = rewritten(source, [(0, NewImage(data, "mrc"))])
+    with pikepdf.open(io.BytesIO(written)) as document:
+        assert document.check_pdf_syntax() == []
+        assert document.pdf_version >= "1.5"
+    shown = pdf.rendered(written, 0, 72).astype(int)
+    read = read_page(written, 0, LimitSettings()).pixels.astype(int)
+    for found in (shown, read):
+        assert found.shape == (842, 595, 3)
+        assert np.abs(found[150, 150] - (200, 10, 10)).max() <= 8
+        assert np.abs(found[500, 400] - (240, 240, 220)).max() <= 8
+    assert read_header(written, LimitSettings()).pages[0].problem.reason == "already_compressed"
+
+
+def test_a_page_is_fitted_in_layers_smaller_than_its_strokes_in_one():
+    pixels = printed()
+    found = found_on(pixels)
+    reader = Reader(lambda *_: (), lambda *_: ())
+    settings = Settings(encode=EncodeSettings(codec="jp2"))
+    outcome = fit_layers(Check(found, reader, settings), 10**6, settings)
+    assert outcome.problem is None and outcome.codec == "mrc"
+    decoded = layered_pdf.decode_layers(outcome.data)
+    dark = pixels[:240].mean(axis=2) < 150
+    assert ((decoded[:240].mean(axis=2) < 150) == dark).mean() > 0.98
+    assert np.abs(decoded[360:540, 110:390].astype(int) - pixels[360:540, 110:390]).mean() < 20
+    assert outcome.figures["worst_block_ssim"] >= settings.legibility.min_block_ssim
+    too_large = fit_layers(Check(found, reader, settings), 100, settings)
+    assert too_large.problem.reason == "no_gain"
+
+
+def test_a_page_longer_than_a_pdf_can_be_is_left_to_one_layer():
+    found = found_on(np.full((16, layered_pdf.LARGEST_SIDE_PX + 1), 255, np.uint8))
+    outcome = fit_layers(Check(found, Reader(lambda *_: (), lambda *_: ()), Settings()), 10**6, Settings())
+    assert outcome.problem.reason == "too_long"
