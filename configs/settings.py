@@ -126,6 +126,8 @@ class DocumentSettings(Closed):
     """`same` writes a TIFF of as many pages: CCITT G4 where a page is bitonal or two-tone, else JPEG."""
     pdf_codec: Literal["jp2", "jpeg"] = "jp2"
     """Format of grey and colour scans in a PDF; JPEG in one that is PDF/A-1, which has no JPEG 2000."""
+    text_layer: bool = False
+    """Put the words that OCR read under the scans of a PDF that have no text yet, to be searched; never seen."""
     layers: Literal["one", "mrc"] = "one"
     """`mrc` parts a scan in a PDF into a mask of its strokes at full resolution, and their colour and what is behind
     them at a low one, wherever such a page passes its check: far smaller, with crisp edges in place of the source's."""

@@ -165,7 +165,8 @@ def _finish_page(
     figures = _page_figures(prepared, scored)
     settings = source.settings_for(job.settings)
     found = found or findings_of(prepared, scored)
-    text = prepared.words if job.settings.text else ()
+    is_text_wanted = job.settings.text or (settings.documents.text_layer and source.written_back == "PDF")
+    text = prepared.words if is_text_wanted else ()
     if found is None:
         problem = prepared.problem or PageError("internal_error", "the page was not scored", failed=True)
         return FinishedPage(prepared.page_index, problem, None, None, figures, [], None, text)

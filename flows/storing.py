@@ -133,14 +133,32 @@ def put_together(source: SourceDocument, finished: Sequence[FinishedPage], job: 
     Raises:
         PageError: If it cannot be written, or nothing is saved.
     """
-    smaller = _whole((page for page in finished if page.problem is None), job.dest)
     if source.written_back == "TIFF":
-        return _of_use(tiff_writer.joined((page.data or b"" for page in smaller), len(finished)), source, job)
-    with source.opened(job) as file:
-        data = pdf_writer.rewritten(file, ((page.page_index, _new_image(page)) for page in smaller))
-        if not isinstance(file, bytes) and large_objects.digest_of(file) != source.sha256:
-            raise StoreUnavailable(f"{source.document.key!r} has changed while it was worked on")
-    return _of_use(data, source, job)
+        files = (page.data or b"" for page in _whole(finished, job.dest))
+        return _of_use(tiff_writer.joined(files, len(finished)), source, job)
+    with_text = job.settings.documents.text_layer
+    while True:
+        with source.opened(job) as file:
+            data = pdf_writer.rewritten(file, _new_pages(finished, job, with_text=with_text))
+            if not isinstance(file, bytes) and large_objects.digest_of(file) != source.sha256:
+                raise StoreUnavailable(f"{source.document.key!r} has changed while it was worked on")
+        if not with_text or len(data) < useful_bytes(source, job.settings):
+            return _of_use(data, source, job)
+        with_text = False  # which is what outweighs the gain
+
+
+def _new_pages(finished: Sequence[FinishedPage], job: PageJob, *, with_text: bool) -> Iterator[pdf_writer.NewPage]:
+    """Yield what is new about a PDF's pages: smaller scans, and if wanted the text of those that were read."""
+    for page in finished:
+        is_smaller = page.problem is None
+        has_text = with_text and "ocr_words" in page.figures
+        if is_smaller or has_text:
+            whole = parking.unpark(page, job.dest)
+            text: pdf_writer.NewText | None = None
+            if has_text:
+                size_px = int(str(page.figures["height_px"])), int(str(page.figures["width_px"]))
+                text = pdf_writer.NewText(whole.text, size_px)
+            yield pdf_writer.NewPage(page.page_index, _new_image(whole) if is_smaller else None, text)
 
 
 def _of_use(data: bytes, source: SourceDocument, job: PageJob) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -12,6 +12,8 @@ import pikepdf
 from tasks import layered_pdf, pdf, pdf_images
 from tasks.encode import Codec
 from tasks.errors import PageError
+from tasks.ocr import Word
+from tasks.text_layer import add_text
 
 _JPX_VERSION = "1.5"  # from which on a PDF may hold JPEG 2000 (ISO 32000-1, 7.4.9)
 _GONE = ("/Decode", "/DecodeParms", "/SMaskInData", "/Alternates", "/ImageMask")
@@ -30,14 +32,31 @@ class NewImage:
     codec: Codec
 
 
-def rewritten(source: bytes | BinaryIO, images: Iterable[tuple[int, NewImage]]) -> bytes:
-    """Return a document in which the scans of some pages are others; all the rest is as it was.
+@dataclass(frozen=True)
+class NewText:
+    """The words of a page, their boxes in pixels of the upright page, and its height and width."""
+
+    words: Sequence[Word] = field(repr=False)
+    size_px: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class NewPage:
+    """What is new about a page: its scan, its text layer (where it has no text yet), or both."""
+
+    page_index: int
+    image: NewImage | None = None
+    text: NewText | None = None
+
+
+def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage]) -> bytes:
+    """Return a document in which some pages have other scans or a text layer; all the rest is as it was.
 
     The same input gives the same bytes: the file's identifier is made of what is in it.
 
     Args:
         source: The document, bytes or a stream that is read as needed.
-        images: The new scans, each with its page (0-based).
+        pages: What is new.
 
     Raises:
         PageError: If a page is no scan, or the document cannot be written or read again.
@@ -45,12 +64,15 @@ def rewritten(source: bytes | BinaryIO, images: Iterable[tuple[int, NewImage]]) 
     buffer = io.BytesIO()
     with pdf.open_pdf(source) as document:
         has_jpx = False
-        for page_index, image in images:
-            has_jpx = has_jpx or image.codec in ("jp2", "mrc")
-            scan = pdf.describe_page(document, page_index).scan
-            if scan is None:
-                raise PageError("digital_page", f"page {page_index + 1} of the PDF is no scan")
-            _replace(document, scan, image)
+        for page in pages:
+            described = pdf.describe_page(document, page.page_index)
+            if described.scan is None:
+                raise PageError("digital_page", f"page {page.page_index + 1} of the PDF is no scan")
+            if page.image is not None:
+                has_jpx = has_jpx or page.image.codec in ("jp2", "mrc")
+                _replace(document, described.scan, page.image)
+            if page.text is not None and not described.has_text:
+                add_text(document, page.page_index, described, page.text.words, page.text.size_px)
         try:
             document.save(
                 buffer,

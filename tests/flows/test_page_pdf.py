@@ -1,6 +1,7 @@
 """A PDF's way from end to end: its scans become smaller, and everything else stays what it was."""
 
 import numpy as np
+import pypdfium2
 import pytest
 
 from configs.settings import DocumentSettings, EncodeSettings, Settings
@@ -128,3 +129,18 @@ def test_a_scan_becomes_layers_where_that_is_wanted_and_they_pass(archive):
     assert [row["codec"] for row in three.pages] == ["mrc", "g4"]
     assert three.pages[0]["output_bytes"] < one.pages[0]["output_bytes"]
     assert three.pages[0]["words_kept_fraction"] == 1.0
+
+
+def test_scans_without_text_can_be_searched_afterwards_where_that_is_wanted(archive):
+    settings = Settings(documents=DocumentSettings(text_layer=True))
+    small = np.ascontiguousarray(np.repeat(np.repeat(LINES[::2, ::2], 2, 0), 2, 1))
+    data = paper(Sheet(jpeg(LETTER, 95)), Sheet(jpeg(LETTER, 95), above=hidden("its own")), Sheet(flate(small)))
+    archive.run("a.pdf", data, settings)
+    with pypdfium2.PdfDocument(archive.dest.read_bytes("pages/a.pdf")) as document:
+        texts = [page.get_textpage().get_text_range().split() for page in document]
+    assert texts[0] == ["Minutes", "of", "4", "March", "1887", "Present:", "the", "whole", "board"]
+    assert texts[1] == ["its", "own"]
+    assert "Ledger" in texts[2]
+    archive.run("b.pdf", data)
+    with pypdfium2.PdfDocument(archive.dest.read_bytes("pages/b.pdf")) as document:
+        assert document[0].get_textpage().get_text_range() == ""

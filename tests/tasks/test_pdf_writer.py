@@ -11,7 +11,7 @@ from pikepdf import Array, Name
 from configs.settings import EncodeSettings, LimitSettings
 from tasks import encode, pdf
 from tasks.documents import read_header, read_page
-from tasks.pdf_writer import NewImage, rewritten, takes_jp2
+from tasks.pdf_writer import NewImage, NewPage, rewritten, takes_jp2
 from tests.papers import Sheet, everything_else, flate, hidden, jpeg, paper, shown
 
 RAMP = (np.add.outer(np.arange(842), np.arange(595)) // 6 % 256).astype(np.uint8)
@@ -37,7 +37,7 @@ BOOK = paper(
 
 
 def test_only_the_scan_is_another_and_all_the_rest_is_kept():
-    data = rewritten(BOOK, [(0, new_image(COLOUR))])
+    data = rewritten(BOOK, [NewPage(0, new_image(COLOUR))])
     assert text_of(data) == text_of(BOOK)
     with pdf.open_pdf(BOOK) as before, pdf.open_pdf(data) as after:
         assert after.check_pdf_syntax() == []
@@ -75,7 +75,7 @@ def test_only_the_scan_is_another_and_all_the_rest_is_kept():
 @pytest.mark.parametrize("is_grey", [True, False])
 def test_whatever_was_there_the_new_scan_is_what_shows(codec, stream, is_grey):
     pixels = LINES if codec == "g4" else RAMP if is_grey else COLOUR
-    data = rewritten(paper(Sheet(stream)), [(0, new_image(pixels, codec))])
+    data = rewritten(paper(Sheet(stream)), [NewPage(0, new_image(pixels, codec))])
     expected = (pixels * 255 if codec == "g4" else pixels).astype(int)
     if expected.ndim == 2:
         expected = np.repeat(expected[..., np.newaxis], 3, axis=2)
@@ -90,14 +90,14 @@ def test_a_profile_goes_on_to_hold_for_the_new_scan():
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     space = lambda document: Array([Name.ICCBased, document.make_stream(profile, N=3)])  # noqa: E731
-    data = rewritten(paper(Sheet(flate(COLOUR, ColorSpace=space))), [(0, new_image(COLOUR))])
+    data = rewritten(paper(Sheet(flate(COLOUR, ColorSpace=space))), [NewPage(0, new_image(COLOUR))])
     with pdf.open_pdf(data) as document:
         assert pdf.icc_of(document, pdf.describe_page(document, 0).scan) == profile
 
 
 def test_what_was_written_is_known_again_and_the_same_bytes_come_out():
-    data = rewritten(BOOK, [(0, new_image(COLOUR))])
-    assert data == rewritten(BOOK, [(0, new_image(COLOUR))])
+    data = rewritten(BOOK, [NewPage(0, new_image(COLOUR))])
+    assert data == rewritten(BOOK, [NewPage(0, new_image(COLOUR))])
     reasons = [page.problem and page.problem.reason for page in read_header(data, LimitSettings()).pages]
     assert reasons == ["already_compressed", None, "digital_page"]
 
@@ -105,7 +105,7 @@ def test_what_was_written_is_known_again_and_the_same_bytes_come_out():
 def test_streams_and_their_order_in_objects_stay_as_they_were_packed():
     for saving in ({"object_stream_mode": pikepdf.ObjectStreamMode.generate}, {"linearize": True}):
         source = paper(Sheet(flate(COLOUR)), Sheet(None), finish=everything_else, **saving)
-        data = rewritten(source, [(0, new_image(COLOUR))])
+        data = rewritten(source, [NewPage(0, new_image(COLOUR))])
         with pdf.open_pdf(source) as before, pdf.open_pdf(data) as after:
             assert after.is_linearized == before.is_linearized
             assert after.check_pdf_syntax() == []
@@ -117,7 +117,7 @@ def test_jpeg_2000_raises_the_version_and_stays_out_of_the_first_pdf_a():
         with document.open_metadata() as told:
             told["pdfaid:part"], told["pdfaid:conformance"] = "1", "B"
 
-    data = rewritten(paper(Sheet(flate(COLOUR)), force_version="1.3"), [(0, new_image(COLOUR, "jp2"))])
+    data = rewritten(paper(Sheet(flate(COLOUR)), force_version="1.3"), [NewPage(0, new_image(COLOUR, "jp2"))])
     assert pikepdf.open(io.BytesIO(data)).pdf_version == "1.5"
     assert not takes_jp2(paper(Sheet(flate(COLOUR)), finish=archival))
     assert takes_jp2(paper(Sheet(flate(COLOUR))))

@@ -1,0 +1,107 @@
+"""A text layer: what OCR read can be found and copied where it stands, and nobody sees it."""
+
+import numpy as np
+import pypdfium2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks import pdf
+from tasks.ocr import Word
+from tasks.pdf_writer import NewPage, NewText, rewritten
+from tests.papers import Sheet, everything_else, flate, hidden, paper
+
+SCAN = np.full((842, 595), 240, np.uint8)
+WORDS = (
+    Word(0, 100, 60, 20, 120, "Received", 90.0),
+    Word(0, 100, 190, 20, 60, "für", 90.0),
+    Word(1, 400, 300, 40, 90, "£4", 80.0),
+)
+
+LYING = ((595, 0, 0, 842, 0, 0), (0, -842, 595, 0, 0, 842), (-595, 0, 0, -842, 595, 842), (0, 842, -595, 0, 595, 0))
+TEXTS = st.text(st.characters(exclude_categories=("C", "Z", "M")), min_size=1, max_size=12)
+
+
+def with_words(data, words=WORDS, size_px=(842, 595)):
+    return rewritten(data, [NewPage(0, None, NewText(words, size_px))])
+
+
+def found_in(data):
+    """Return each run of text that pdfium finds on the first page, with its box (left, bottom, right, top)."""
+    with pypdfium2.PdfDocument(data) as document:
+        page = document[0].get_textpage()
+        return page.get_text_range(), [page.get_charbox(index) for index in range(page.count_chars())]
+
+
+def test_words_are_found_in_their_lines_and_places_and_not_seen():
+    source = paper(Sheet(flate(SCAN)))
+    data = with_words(source)
+    text, boxes = found_in(data)
+    assert text.split() == ["Received", "für", "£4"]
+    assert "Received für" in text
+    left, bottom, _, top = boxes[0]
+    assert (left, top) == (pytest.approx(60, abs=8), pytest.approx(842 - 100, abs=8))
+    assert bottom == pytest.approx(842 - 120, abs=8)
+    assert np.array_equal(pdf.rendered(data, 0, 72), pdf.rendered(source, 0, 72))
+    with pdf.open_pdf(data) as document:
+        assert document.check_pdf_syntax() == []
+
+
+@pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_words_stand_where_they_are_seen_however_the_scan_lies(turns, rotate):
+    source = paper(Sheet(flate(SCAN), matrix=LYING[turns], rotate=rotate))
+    upright = (842, 595) if (turns + rotate // 90) % 2 == 0 else (595, 842)
+    word = Word(0, 100, 60, 30, 200, "there", 90.0)
+    data = with_words(source, (word,), upright)
+    with pypdfium2.PdfDocument(data) as document:
+        page = document[0]
+        box = page.get_textpage().get_charbox(0)
+        places = [_shown(x, y, rotate) for x, y in (box[:2], box[2:])]
+    rows = sorted(row for row, _ in places)
+    cols = sorted(col for _, col in places)
+    height, width = (842, 595) if rotate % 180 == 0 else (595, 842)
+    assert rows[0] / height == pytest.approx(100 / upright[0], abs=0.03)
+    assert cols[0] / width == pytest.approx(60 / upright[1], abs=0.03)
+
+
+def _shown(x, y, rotate):
+    """Return the (row, column), in points, at which a place of a page is shown."""
+    return {0: (842 - y, x), 90: (x, y), 180: (y, 595 - x), 270: (595 - x, 842 - y)}[rotate]
+
+
+def test_a_page_that_has_text_keeps_its_own():
+    source = paper(Sheet(flate(SCAN), above=hidden("its own")))
+    assert found_in(with_words(source))[0].split() == ["its", "own"]
+
+
+def test_what_else_the_document_holds_stays_and_shared_resources_stay_shared():
+    source = paper(Sheet(flate(SCAN)), Sheet(flate(SCAN), above=hidden("second")), finish=everything_else)
+    data = with_words(source)
+    with pypdfium2.PdfDocument(data) as document:
+        assert document[1].get_textpage().get_text_range().strip() == "second"
+    with pdf.open_pdf(data) as document:
+        assert str(document.docinfo["/Title"]) == "Minutes"
+        assert list(document.pages[1].Resources.Font.keys()) == ["/F1"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=("C", "Z", "M")), min_size=1, max_size=12), min_size=1, max_size=9
+    )
+)
+def test_any_text_comes_back(texts):
+    words = [Word(0, 20 + 40 * number, 20, 30, 400, text, 90.0) for number, text in enumerate(texts)]
+    text, _ = found_in(with_words(paper(Sheet(flate(SCAN))), words))
+    import unicodedata
+
+    plain = lambda value: unicodedata.normalize("NFKC", value)  # noqa: E731 - pdfium takes ligatures apart
+    assert "".join(plain(text).split()) == "".join(plain("".join(texts)).split())
+
+
+def test_more_characters_than_one_font_holds_come_back():
+    texts = ["".join(chr(0x4E00 + 20 * number + place) for place in range(20)) for number in range(30)]
+    words = [Word(number, 20 + 25 * number, 20, 20, 400, text, 90.0) for number, text in enumerate(texts)]
+    text, _ = found_in(with_words(paper(Sheet(flate(SCAN))), words))
+    assert text.split() == texts
