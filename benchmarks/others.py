@@ -119,7 +119,7 @@ def run_command(command: Sequence[str], folder: Path, environment: Mapping[str, 
 
 def _archive_pdf(page: MarkedPage, folder: Path, *extra: str) -> Path:
     """hOCR by Tesseract, then layers as archive-pdf-tools makes them; the mask is JBIG2 where jbig2enc is installed."""
-    picture, dpi = _upright_png(page, folder), str(round(page.dpi))
+    picture, dpi = upright_png(page, folder), str(round(page.dpi))
     run_command(["tesseract", picture.name, "page", "--dpi", dpi, "hocr"], folder)
     command = ["recode_pdf", "--from-imagestack", picture.name, "--hocr-file", "page.hocr", "--dpi", dpi]
     masks = "jbig2" if shutil.which("jbig2") else "ccitt"
@@ -139,7 +139,7 @@ def _ocrmypdf(page: MarkedPage, folder: Path) -> Path:
     try:
         run_command(["ocrmypdf", *options, *resolution, str(page.scan.path.resolve()), "page.pdf"], folder)
     except ArmFailed:
-        picture = _upright_png(page, folder)
+        picture = upright_png(page, folder)
         run_command(["ocrmypdf", *options, *resolution, picture.name, "page.pdf"], folder)
     return _found(folder / "page.pdf", "ocrmypdf")
 
@@ -156,8 +156,8 @@ TOOLS = {
 }
 
 
-def _upright_png(page: MarkedPage, folder: Path) -> Path:
-    """Write the page, in three channels where the scan has them: that they are equal is for the tool to find."""
+def upright_png(page: MarkedPage, folder: Path) -> Path:
+    """Write the page as PNG, in three channels where the scan has them: that they are equal is for the tool to find."""
     path = folder / "page.png"
     header = read_header(page.scan.path.read_bytes(), LimitSettings())
     is_grey_file = page.pixels.ndim == 2 and header.pages[0].mode in ("1", "L")

@@ -86,12 +86,12 @@ def as_markdown(
     uniform = [arm for arm in arms if arm.startswith(_UNIFORM)]
     uniform = [arm for arm in uniform if arms[arm]["n_words"]] or uniform
     parts = ["# Size against legibility", about, "## All scans", _ARMS_ARE]
-    parts.append(_table(_HEADINGS, [[arm, *_cells(arms[arm])] for arm in (*_compared(list(arms)), *uniform)]))
+    parts.append(as_table(_HEADINGS, [[arm, *_cells(arms[arm])] for arm in (*_compared(list(arms)), *uniform)]))
     lines = [line for tool in figures["against_tools"] for line in against_lines(tool, figures["against_tools"][tool])]
     if lines:
         parts += ["## Beside other tools", "\n".join(f"- {line}" for line in lines)]
     parts += [f"![{name}]({name})" for name in plots]
-    parts += ["## By collection", _table(("collection", *_HEADINGS), _collection_rows(figures["collections"]))]
+    parts += ["## By collection", as_table(("collection", *_HEADINGS), _collection_rows(figures["collections"]))]
     if strips:
         parts += ["## Worst lines", _STRIPS_ARE]
         parts += [f"![{strip.collection}]({strip.name})" + _attribution(strip) for strip in strips]
@@ -107,8 +107,8 @@ def against_lines(tool: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         target = "" if row["target"] is None else f" (target: at most {row['target']:g} ×)"
         lines.append(
-            f"{row['arm']}: {_kilobytes(row['bytes'])} kB on {row['pages']} scans that are not bitonal, "
-            f"{tool} {_kilobytes(row['tool_bytes'])} kB: {row['ratio']:.2f} ×{target}"
+            f"{row['arm']}: {as_kilobytes(row['bytes'])} kB on {row['pages']} scans that are not bitonal, "
+            f"{tool} {as_kilobytes(row['tool_bytes'])} kB: {row['ratio']:.2f} ×{target}"
         )
     return lines
 
@@ -148,14 +148,14 @@ def _cells(found: Mapping[str, Any]) -> list[str]:
     return [
         str(found["pages"]),
         str(found["kept"]),
-        _kilobytes(found["bytes"]),
-        _share(found["saved"], 1),
+        as_kilobytes(found["bytes"]),
+        as_share(found["saved"], 1),
         _ratio(found, "ratio_avif"),
         _ratio(found, "ratio") if found["ratio"] != found["ratio_avif"] else "",
-        *(_number(found[name], 3) for name in ("text_ssim", "text_ssim_worst", "other_ssim_worst")),
-        _number(found["chroma_error_worst"], 1),
-        *(_share(found[name], 1) for name in ("words_found", "words_source", "worst_drop")),
-        _number(found["seconds"], 2),
+        *(as_number(found[name], 3) for name in ("text_ssim", "text_ssim_worst", "other_ssim_worst")),
+        as_number(found["chroma_error_worst"], 1),
+        *(as_share(found[name], 1) for name in ("words_found", "words_source", "worst_drop")),
+        as_number(found["seconds"], 2),
     ]
 
 
@@ -165,7 +165,8 @@ def _ratio(found: Mapping[str, Any], name: str) -> str:
     return f"{found[f'{name}_median']:.2f} ({found[name]:.2f})"
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def as_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown; numbers stand to the right."""
     lines = ["| " + " | ".join(cells) + " |" for cells in (headings, *rows)]
     n_names = 2 if headings[0] == "collection" else 1
     rule = "|" + " --- |" * n_names + " ---: |" * (len(headings) - n_names)
@@ -176,13 +177,16 @@ def _attribution(strip: Strip) -> str:
     return f"\n\n*{strip.collection}: {strip.attribution}; cropped and compressed.*" if strip.attribution else ""
 
 
-def _kilobytes(size_bytes: int) -> str:
+def as_kilobytes(size_bytes: int) -> str:
+    """Return bytes in thousands, without a unit."""
     return f"{size_bytes / 1000:,.0f}"
 
 
-def _share(value: float | None, digits: int) -> str:
+def as_share(value: float | None, digits: int) -> str:
+    """Return a share in per cent; nothing for None."""
     return "" if value is None else f"{value:.{digits}%}"
 
 
-def _number(value: float | None, digits: int) -> str:
+def as_number(value: float | None, digits: int) -> str:
+    """Return a number; nothing for None."""
     return "" if value is None else f"{value:.{digits}f}"

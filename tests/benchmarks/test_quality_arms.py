@@ -177,7 +177,7 @@ def test_a_scan_of_three_equal_channels_is_handed_on_with_three(tmp_path: Path) 
     scan = find_marked(tmp_path, "test")[0]
     for mode in ("L", "RGB"):
         Image.fromarray(drawn_page()).convert(mode).save(scan.path)
-        with Image.open(others._upright_png(read_marked(scan), tmp_path)) as image:
+        with Image.open(others.upright_png(read_marked(scan), tmp_path)) as image:
             assert image.mode == mode and np.array_equal(image.convert("L"), drawn_page())
 
 
