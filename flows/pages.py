@@ -19,7 +19,8 @@ from flows import parking
 from flows.parking import FinishedPage
 from flows.sources import PageJob, SourceDocument, useful_page_bytes
 from model.scoring import load_scorer, score_planes
-from tasks import documents, encode, fitting, kinds, ocr, pages, reading, resolution, tiles
+from tasks import composed, documents, encode, fitting, kinds, ocr, pages, reading, resolution, tiles
+from tasks.checking import Check
 from tasks.errors import PageError
 from tasks.findings import Findings
 
@@ -180,8 +181,16 @@ def _finish_page(
         ),
         partial(ocr.read_lines, dpi=prepared.dpi, settings=settings.ocr),
     )
+    most_bytes = useful_page_bytes(source, prepared.page_index, settings)
+    assert source.header is not None
+    parts = source.header.pages[prepared.page_index].parts
     try:
-        outcome = fitting.fit_page(found, useful_page_bytes(source, prepared.page_index, settings), reader, settings)
+        if parts and source.written_back == "PDF":
+            with source.opened(job) as file:
+                alone = composed.page_alone(file, prepared.page_index, parts, page.dpi or prepared.dpi)
+            outcome = composed.fit_images(alone, Check(found, reader, settings), most_bytes, settings)
+        else:
+            outcome = fitting.fit_page(found, most_bytes, reader, settings)
     except PageError as error:  # reading again gave no answer
         return FinishedPage(prepared.page_index, error, None, None, figures, [], None, text)
     figures |= outcome.figures

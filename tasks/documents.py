@@ -11,6 +11,7 @@ import pikepdf
 
 from configs.settings import LimitSettings
 from tasks import layered_pdf, pages, pdf, profiles
+from tasks.composed import LEAST_BYTES
 from tasks.errors import PageError
 from tasks.pages import DocumentHeader, Page, PageHeader
 from tasks.pdf import PageLook, PdfPage, Placed
@@ -46,7 +47,7 @@ def read_header(data: bytes | BinaryIO, limits: LimitSettings, *, as_drawn: bool
             message = f"more than the {limits.max_document_pages} pages of limits.max_document_pages"
             raise PageError("too_many_pages", message)
         found = [_described(document, number) for number in range(n_pages)]
-    shown = Counter(page.scan.object_id for page in found if isinstance(page, PdfPage) and page.scan)
+    shown = Counter(image.object_id for page in found if isinstance(page, PdfPage) for image in page.images)
     shared = frozenset(one for one, times in shown.items() if times > 1 and not as_drawn)
     headers = (_header(page, number, limits, shared, as_drawn) for number, page in enumerate(found))
     return DocumentHeader("PDF", tuple(headers))
@@ -108,7 +109,10 @@ def _header(
     height_px, width_px, _ = _shape(page, as_drawn)
     scan = page.scan
     problem: PageError | None = None
-    if page.look is PageLook.DIGITAL or (page.look is PageLook.COMPOSED and not as_drawn):
+    parts: tuple[int, ...] = ()
+    if page.look is PageLook.COMPOSED and not as_drawn:
+        parts = tuple(number for number, image in enumerate(page.images) if _may_be_part(image, shared))
+    if page.look is PageLook.DIGITAL or (page.look is PageLook.COMPOSED and not (as_drawn or parts)):
         problem = _STAY[page.look]
     elif scan and scan.is_ours:
         problem = PageError("already_compressed", "Foliopress wrote this page; it stays as it is")
@@ -121,7 +125,13 @@ def _header(
             problem = error
     stored_bytes = sum(image.stored_bytes for image in page.images)
     is_lossy = any(image.is_lossy for image in page.images)
-    return PageHeader(page_index, height_px, width_px, "", is_lossy, stored_bytes, problem)
+    return PageHeader(page_index, height_px, width_px, "", is_lossy, stored_bytes, problem, parts)
+
+
+def _may_be_part(image: Placed, shared: frozenset[tuple[int, int]]) -> bool:
+    """Return whether one of several images on a page can be coded anew: its colours are known, and it is no other's."""
+    is_free = not image.is_ours and image.object_id not in shared
+    return image.is_colour_known and is_free and image.stored_bytes >= LEAST_BYTES
 
 
 def _shape(page: PdfPage, as_drawn: bool) -> tuple[int, int, tuple[float, float]]:

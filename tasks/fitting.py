@@ -67,7 +67,7 @@ def _as_bitonal(found: Findings, check: Check, most_bytes: int, settings: Settin
     seconds_check = perf_counter() - encoded_at
     problem: PageError | None = None
     if len(data) >= most_bytes:
-        problem = no_gain("CCITT G4", data, most_bytes)
+        problem = no_gain("CCITT G4", len(data), most_bytes)
     elif found.kind is kinds.PageKind.BITONAL:
         if not np.array_equal(decoded, found.page.pixels):
             problem = PageError("not_lossless", "the one-bit encoding does not decode to its source")
@@ -139,7 +139,7 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
         figures: dict[str, object] = {"codec": codec, "quality": plan.quality} | writer.size_figures()
         outcome = Outcome(None, data, codec, plan.levels, figures | plan_figures(plan.levels))
         if len(data) >= most_bytes:
-            outcome = replace(outcome, problem=no_gain(codec, data, most_bytes))
+            outcome = replace(outcome, problem=no_gain(codec, len(data), most_bytes))
             break
         decoded = writer.decode(data)  # whatever else is left out: what cannot be decoded is never stored
         if settings.legibility.mode == "off":

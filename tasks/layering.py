@@ -55,7 +55,7 @@ def fit_layers(check: Check, most_bytes: int, settings: Settings) -> Outcome:
         data = layered_pdf.encode_layers(stored, settings.encode.codec, quality, settings.encode)
         spent["seconds_encode"] += perf_counter() - start
         if len(data) >= most_bytes:
-            problem = no_gain("a page in layers", data, most_bytes)
+            problem = no_gain("a page in layers", len(data), most_bytes)
             break
         decoded = found.page.upright(layered_pdf.decode_layers(data))
         shown = np.where(levels == 1, np.int8(1), sharp)

@@ -57,6 +57,6 @@ def pixels_to_code(found: Findings) -> np.ndarray:
     return found.page.pixels if is_coloured else luma_of(found.page.pixels)
 
 
-def no_gain(form: str, data: bytes, most_bytes: int) -> PageError:
+def no_gain(form: str, size_bytes: int, most_bytes: int) -> PageError:
     """Return the problem of a page that is not small enough to be of use."""
-    return PageError("no_gain", f"as {form} it would have {len(data)} bytes, of use are less than {most_bytes}")
+    return PageError("no_gain", f"as {form} it would have {size_bytes} bytes, of use are less than {most_bytes}")

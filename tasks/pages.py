@@ -42,7 +42,8 @@ class PageHeader:
 
     `is_lossy` says that its coding has lost something already, as JPEG's does: to code it again loses more.
     `stored_bytes` is what its image takes, where that is told apart from the rest of its document. `problem` is what
-    keeps it as it is, where that can be seen already.
+    keeps it as it is, where that can be seen already. `parts` are those of a page's images (numbers, in the order of
+    painting) that are coded anew where it is put together of several.
     """
 
     page_index: int
@@ -52,6 +53,7 @@ class PageHeader:
     is_lossy: bool = False
     stored_bytes: int | None = None
     problem: PageError | None = None
+    parts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

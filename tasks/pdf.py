@@ -20,6 +20,9 @@ import pypdfium2
 from tasks import metadata
 from tasks.errors import PageError
 
+# the size limit is ours (LimitSettings), checked before an image is decoded
+pikepdf.PdfImage.MAX_IMAGE_PIXELS = None
+
 POINTS_PER_INCH = 72.0
 _COVERS = 0.9  # of the page: scanners leave a margin, and MRC programs cut one off
 _MOST_NESTED = 8  # forms in forms; deeper is made to harm
@@ -49,8 +52,8 @@ class Placed:
     """An image as a page shows it.
 
     object_id: Of its stream, (number, generation). matrix: (a, b, c, d, e, f), which brings the unit square to where
-    the image lies, in points. is_plain: It is opaque, and its colours are grey or RGB, of 8 bits at most. is_lossy: Its
-    coding has lost something already. is_ours: Foliopress wrote it.
+    the image lies, in points. is_colour_known: Its colours are grey or RGB, of 8 bits at most. is_plain: That, and it
+    is opaque. is_lossy: Its coding has lost something already. is_ours: Foliopress wrote it.
     """
 
     object_id: tuple[int, int]
@@ -61,6 +64,7 @@ class Placed:
     is_plain: bool
     is_lossy: bool
     is_ours: bool
+    is_colour_known: bool = True
 
     @property
     def dpi(self) -> tuple[float, float]:
@@ -200,7 +204,7 @@ def describe_page(pdf: pikepdf.Pdf, page_index: int) -> PdfPage:
     images = tuple(one for one in painted if isinstance(one, Placed))
     covering = [one for one in images if _covered(one, shown) >= _COVERS]
     look, scan, is_bare = PageLook.COMPOSED, None, False
-    if not covering:
+    if sum(_covered(one, shown) for one in images) < _COVERS:  # strips cover a page together
         look = PageLook.DIGITAL
     elif len(covering) == 1 and covering[0].is_plain and covering[0].quarter_turns is not None:
         look, scan = PageLook.SCAN, covering[0]
@@ -265,15 +269,17 @@ def _painted(content: Any, resources: Any, start: pikepdf.Matrix, depth: int) ->
 def _placed(image: Any, matrix: pikepdf.Matrix) -> Placed:
     filters = _filters(image)
     is_opaque = not any(key in image for key in ("/SMask", "/Mask", "/SMaskInData"))
+    is_colour_known = _is_grey_or_rgb(image) and image.objgen != (0, 0)
     return Placed(
         object_id=image.objgen,
         height_px=int(image.Height),
         width_px=int(image.Width),
         matrix=(matrix.a, matrix.b, matrix.c, matrix.d, matrix.e, matrix.f),
         stored_bytes=int(image.get("/Length", 0)),
-        is_plain=is_opaque and _is_grey_or_rgb(image) and image.objgen != (0, 0),
+        is_plain=is_opaque and is_colour_known,
         is_lossy=bool(filters & _LOSSY),
         is_ours=_MARK in image,
+        is_colour_known=is_colour_known and not isinstance(image.get("/Mask"), pikepdf.Array),
     )
 
 
@@ -327,7 +333,9 @@ def _told(error: BaseException) -> str:
 
 
 def stored_image(pdf: pikepdf.Pdf, image: Placed) -> bytes:
-    """Return an image as a file of its own: as it is stored where there is a file for that, else as a bare TIFF.
+    """Return an image as a file of its own, as it is stored where there is a file for that, else as a bare TIFF.
+
+    A mask that goes with it is left out.
 
     Raises:
         PageError: If it is of a kind that cannot be read.
@@ -336,9 +344,9 @@ def stored_image(pdf: pikepdf.Pdf, image: Placed) -> bytes:
     try:
         found = pikepdf.PdfImage(stream_of(pdf, image))
         if _filters(pdf.get_object(image.object_id)) & _FILES:
-            found.extract_to(stream=buffer)
+            found.extract_to(stream=buffer, apply_mask=False)
         else:
-            found.as_pil_image().save(buffer, "TIFF")
+            found.as_pil_image(apply_mask=False).save(buffer, "TIFF")
     except (*_BROKEN, NotImplementedError, OSError) as error:
         raise PageError("unsupported_mode", f"an image of the PDF cannot be taken out: {_told(error)}") from error
     return buffer.getvalue()

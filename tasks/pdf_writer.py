@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pikepdf
 
-from tasks import layered_pdf, pdf, pdf_images
+from tasks import composed, layered_pdf, pdf, pdf_images
 from tasks.encode import Codec
 from tasks.errors import PageError
 from tasks.ocr import Word
@@ -25,7 +25,7 @@ class NewImage:
     """What takes the place of a page's scan, as it lies in the document.
 
     data: A file of one image: JPEG, JPEG 2000, or TIFF of one strip of CCITT G4; or a page in layers (`mrc`), as
-    `tasks.layered_pdf` writes it.
+    `tasks.layered_pdf` writes it; or of a page put together of several images these, as `tasks.composed` does.
     """
 
     data: bytes = field(repr=False)
@@ -59,17 +59,18 @@ def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage]) -> bytes:
         pages: What is new.
 
     Raises:
-        PageError: If a page is no scan, or the document cannot be written or read again.
+        PageError: If the document cannot be written or read again.
     """
     buffer = io.BytesIO()
     with pdf.open_pdf(source) as document:
         has_jpx = False
         for page in pages:
             described = pdf.describe_page(document, page.page_index)
-            if described.scan is None:
-                raise PageError("digital_page", f"page {page.page_index + 1} of the PDF is no scan")
             if page.image is not None:
                 has_jpx = has_jpx or page.image.codec in ("jp2", "mrc")
+            if page.image is not None and described.scan is None:
+                composed.put_images(document, described.images, page.image.data)
+            elif page.image is not None and described.scan is not None:
                 _replace(document, described.scan, page.image)
             if page.text is not None and not described.has_text:
                 add_text(document, page.page_index, described, page.text.words, page.text.size_px)

@@ -21,8 +21,15 @@ from tasks.pages import read_header, read_page, with_profile_for
 LIMITS = LimitSettings()
 COLOUR = ["avif", "webp", "jpeg", "jp2", "jxl"]
 ALL = [*COLOUR, "g4"]
-NAMES = {"avif": "AVIF", "webp": "WebP", "jpeg": "JPEG", "jp2": "JPEG 2000", "jxl": "JPEG XL",
-    "tiff": "JPEG in TIFF", "g4": "G4 TIFF"}
+NAMES = {
+    "avif": "AVIF",
+    "webp": "WebP",
+    "jpeg": "JPEG",
+    "jp2": "JPEG 2000",
+    "jxl": "JPEG XL",
+    "tiff": "JPEG in TIFF",
+    "g4": "G4 TIFF",
+}
 TESTS = Path(__file__).parent
 TABLES = TESTS.parents[1] / "docs" / "fidelity.md"
 RGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
