@@ -71,10 +71,10 @@ def look_up(
 
 
 @st.cache_data(max_entries=400, show_spinner=False)
-def thumbnail_of(url: str, output_key: str, size_bytes: int) -> bytes | None:  # noqa: ARG001
+def thumbnail_of(url: str, output_key: str, page_index: int, size_bytes: int) -> bytes | None:  # noqa: ARG001
     """Return a small picture of a compressed page, None where it cannot be shown; another size is another page."""
     try:
-        return thumbnail(store(url).read_bytes(output_key), 0, LimitSettings())
+        return thumbnail(store(url).read_bytes(output_key), page_index, LimitSettings())
     except (PageError, OSError, StoreUnavailable):
         return None
 

@@ -125,6 +125,16 @@ def _asked(profile: str, base: Settings) -> dict[str, Any]:
         key=key("cap"),
         help="Pages of a higher resolution are written at this one. Many archives ask for 300 dpi at least.",
     )
+    asked["documents.layers"] = (
+        "mrc"
+        if st.toggle(
+            "PDFs in layers",
+            value=base.documents.layers == "mrc",
+            key=key("layers"),
+            help="Scans in PDFs: strokes with crisp edges, their colour and the paper behind them apart. Far smaller.",
+        )
+        else "one"
+    )
     asked["ocr.language"] = _language(base, key("language"))
     return asked
 

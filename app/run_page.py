@@ -20,7 +20,7 @@ from configs.settings import LimitSettings
 from flows.charts import DISTRIBUTIONS, distribution, pages_by_reason, saved_by_folder
 from tasks.documents import read_page
 from tasks.errors import ConfigError, PageError, StoreUnavailable
-from tasks.keys import output_key
+from tasks.keys import page_in_output
 from tasks.overview import RATIO, PageFound, Wanted, by_folder, find_page, totals_of
 from tasks.pages import Page
 from tasks.reading import SURE_CONFIDENCE
@@ -156,7 +156,8 @@ def _draw_gallery(opened: Opened) -> None:
 
 
 def _draw_card(opened: Opened, row: dict[str, Any], order: str, by: str) -> None:
-    picture = thumbnail_of(opened.url, row["output_key"], row["output_bytes"])
+    index = page_in_output(row["document_key"], row["page_index"], row["output_key"])
+    picture = thumbnail_of(opened.url, row["output_key"], index, row["output_bytes"])
     if picture:
         st.image(picture, width="stretch")
     else:
@@ -306,7 +307,7 @@ def _source_page(opened: Opened, found: PageFound) -> Page | str:
 def _output_page(opened: Opened, found: PageFound) -> Page | str:
     if not found.row.output_key:
         return "There is no output: the source could not be read."
-    index = found.row.page_index if found.row.output_key == output_key(found.row.document_key) else 0
+    index = page_in_output(found.row.document_key, found.row.page_index, found.row.output_key)
     try:
         return read_page(store(opened.url).read_bytes(found.row.output_key), index, LimitSettings())
     except (OSError, StoreUnavailable, PageError) as error:

@@ -23,7 +23,8 @@ from tasks.reading import WordCheck
 from tasks.samples import sample_document, sample_keys
 from tasks.scan import DOCUMENT_SUFFIXES
 
-_TYPES = sorted(suffix.removeprefix(".") for suffix in DOCUMENT_SUFFIXES if suffix != ".pdf")
+_TYPES = sorted(suffix.removeprefix(".") for suffix in DOCUMENT_SUFFIXES)
+_MANY_NAMES = ("jpeg", "tiff", "jpe", "tif", "pdf")
 _UNIFORM = "Uniform, as sharp"
 _STEPS = {
     "seconds_read": "read",
@@ -98,8 +99,8 @@ def _welcome() -> None:
     st.markdown(
         "Drop a scan on the left, or choose a sample. You see it beside what Foliopress makes of it, what the network "
         "thinks matters on it, how far the rest was reduced, and every word that no longer reads the same.\n\n"
-        f"It takes {', '.join(one.upper() for one in _TYPES if one not in ('jpeg', 'tiff', 'jpe', 'tif'))} and TIFF, "
-        "also of many pages. Nothing leaves this machine."
+        f"It takes {', '.join(one.upper() for one in _TYPES if one not in _MANY_NAMES)} and TIFF, also of many pages, "
+        "and PDF. Nothing leaves this machine."
     )
 
 

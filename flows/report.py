@@ -13,6 +13,7 @@ from configs.settings import Settings
 from flows.charts import DISTRIBUTIONS, as_svg, distribution, pages_by_reason, saved_by_folder
 from flows.progress import megabytes
 from tasks.errors import PageError
+from tasks.keys import page_in_output
 from tasks.overview import Wanted, by_folder, ranked, read_overview, select, totals_of
 from tasks.store import Store
 from tasks.thumbnails import thumbnail
@@ -101,7 +102,8 @@ def _reasons(reasons: dict[str, int]) -> Sequence[str]:
 
 def _page(dest: Store, row: dict[str, Any], settings: Settings) -> str:
     try:
-        data = base64.b64encode(thumbnail(dest.read_bytes(row["output_key"]), 0, settings.limits)).decode()
+        index = page_in_output(row["document_key"], row["page_index"], row["output_key"])
+        data = base64.b64encode(thumbnail(dest.read_bytes(row["output_key"]), index, settings.limits)).decode()
         picture = f'<img alt="" src="data:image/jpeg;base64,{data}">'
     except (PageError, OSError):
         picture = "<p>This output cannot be shown; foliopress verify tells why.</p>"

@@ -57,6 +57,15 @@ def output_key(document_key: str, *, page_index: int | None = None, extension: s
     return f"pages/{place}" + (f".{extension}" if extension else "")
 
 
+def page_in_output(document_key: str, page_index: int, key: str) -> int:
+    """Return which page (0-based) of its output a page is: a document kept or written back holds all of its pages.
+
+    >>> page_in_output("c.pdf", 3, "pages/c.pdf"), page_in_output("b.tif", 3, "pages/b.tif/0004.avif")
+    (3, 0)
+    """
+    return page_index if key == output_key(document_key) else 0
+
+
 def text_key(document_key: str, extension: str, *, page_index: int | None = None) -> str:
     """Return the key of a page's text, relative to DEST: it lies below `text/` as its document does below `pages/`.
 

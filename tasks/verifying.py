@@ -11,7 +11,7 @@ from typing import Any, Literal
 from configs.settings import LimitSettings
 from tasks.documents import read_page
 from tasks.errors import PageError
-from tasks.keys import output_key as own_key
+from tasks.keys import page_in_output
 from tasks.store import Store
 
 DamageKind = Literal[
@@ -79,8 +79,8 @@ def check_output(dest: Store, output_key: str, rows: Sequence[Row]) -> Damage | 
         if any(row["source_sha256"] not in (None, digest) for row in rows):
             return Damage("changed", output_key, "it was kept as it is, but is not its source")
         return None
-    is_document = output_key == own_key(str(rows[0]["document_key"]))
-    damages = (_check_page(data, output_key, row, int(row["page_index"]) if is_document else 0) for row in compressed)
+    places = [page_in_output(str(row["document_key"]), int(row["page_index"]), output_key) for row in compressed]
+    damages = (_check_page(data, output_key, row, place) for row, place in zip(compressed, places, strict=True))
     return next((damage for damage in damages if damage is not None), None)
 
 
