@@ -19,7 +19,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from configs.errors import ConfigError
 from configs.settings import Settings
 
-_NOT_IN_DIGEST = ("profile", "scan", "cluster", "storage", "importance.model", "stats.most_small_files")
+_NOT_IN_DIGEST = ("profile", "scan", "cluster", "storage", "importance.model", "stats.most_small_files", "evidence")
 """What cannot change a page's output. A model of one's own counts by its weights, not by its folder."""
 
 

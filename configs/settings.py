@@ -182,6 +182,14 @@ class StatsSettings(Closed):
     """More small files of statistics than so many are put together to larger ones at the end of a run."""
 
 
+class EvidenceSettings(Closed):
+    """What the output can be held against later. None of it changes the output."""
+
+    events: bool = True
+    """Write at the end of a run what was done to each document, with what and when, as PREMIS events below
+    DEST/evidence."""
+
+
 class ClusterSettings(Closed):
     """Where the work runs. None of it changes the output."""
 
@@ -279,6 +287,7 @@ class Settings(Closed):
     legibility: LegibilitySettings = LegibilitySettings()
     shard: ShardSettings = ShardSettings()
     stats: StatsSettings = StatsSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
     cluster: ClusterSettings = ClusterSettings()
     storage: StorageSettings = StorageSettings()
 

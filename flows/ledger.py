@@ -9,6 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -125,6 +126,7 @@ class Ledger:
                 n_documents=len(shard.documents),
                 n_failed=n_failed,
                 n_again=n_again,
+                committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
             )
             before = self._outputs_of(name)
             footer = Footer(name, (entry,), supersedes=tuple(replaced))

@@ -19,6 +19,7 @@ from configs.settings import Settings
 from flows import parking
 from flows.cluster import ClusterShape, WorkerFacts, check_worker, open_cluster
 from flows.compaction import compact
+from flows.evidence import keep_events
 from flows.lease import Lease, LeaseLost
 from flows.ledger import Ledger, ShardRows
 from flows.progress import Progress
@@ -97,11 +98,11 @@ def open_run(
         lease = stack.enter_context(Lease(target, run_id, progress.say))
         target.clear_leftovers()
         ledger = Ledger(target)
-        ledger.finish_leftovers()
         client = stack.enter_context(open_cluster(settings.cluster, log_file))
         run = Run(source, dest, settings, retry_failed, run_id, progress, lease, ledger, client)
         if not overwrite and not ledger.is_empty:
             refuse_other_recipe(target, settings, run.recipe)
+        ledger.finish_leftovers()
         run.begin()
         try:
             yield run
@@ -148,7 +149,7 @@ class Run:
 
     def begin(self) -> None:
         """Write down what this run is."""
-        write_start(self._dest, self.run_id, self._started_at, self.settings, self.recipe)
+        write_start(self._dest, self.run_id, self._started_at, self.settings, self.recipe, self.versions)
         log.info("run %s begins: %s to %s", self.run_id, self.source_url, self.dest_url)
         if importlib.util.find_spec("bokeh") is not None:  # which Dask's dashboard is drawn by
             log.info("run %s: what the workers do shows at %s", self.run_id, self._client.dashboard_link)
@@ -249,6 +250,7 @@ class Run:
         if not shards_failed:  # nothing is left that could be gone on with
             parking.clear(self._dest)
         compact(self._ledger, self._dest, self.settings.stats.most_small_files)
+        keep_events(self._dest, self.settings.evidence.events)
         figures = read_figures(self._dest, self.run_id)
         summary = RunSummary(
             run_id=self.run_id,

@@ -145,10 +145,13 @@ def read_figures(dest: Store, run_id: str) -> DestFigures:
     return DestFigures(own, whole, failed, [row for _, _, row in ranked])
 
 
-def write_start(dest: Store, run_id: str, started_at: str, settings: Settings, recipe: Recipe) -> None:
+def write_start(
+    dest: Store, run_id: str, started_at: str, settings: Settings, recipe: Recipe, versions: Mapping[str, str]
+) -> None:
     """Write the settings in force, and a run.json that tells of a run that has begun."""
     text = yaml.safe_dump(public_settings(settings), sort_keys=False, allow_unicode=True)
-    begun = {"run_id": run_id, "status": "running", "started_at": started_at, **dataclasses.asdict(recipe)}
+    begun: dict[str, object] = {"run_id": run_id, "status": "running", "started_at": started_at}
+    begun |= dataclasses.asdict(recipe) | {"versions": versions}
     dest.write_bytes(f"runs/{run_id}/settings.yaml", text.encode())
     dest.write_bytes(f"runs/{run_id}/run.json", _json(begun))
 
@@ -189,13 +192,16 @@ def refuse_other_recipe(dest: Store, settings: Settings, recipe: Recipe) -> None
 
 def versions(tesseract: str) -> dict[str, str]:
     """Return the versions of all that has a say in the output."""
-    found = {"python": platform.python_version(), "tesseract": tesseract}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+    found = {package: version_of(package) for package in _PACKAGES}
+    return {"python": platform.python_version(), "tesseract": tesseract, **found}
+
+
+def version_of(package: str) -> str:
+    """Return the version of an installed package, `unknown` if it has none."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def as_text(summary: RunSummary) -> str:

@@ -21,6 +21,8 @@ from tasks.store import Store
 SCHEMA_VERSION = "3"
 PREFIX = "foliopress."
 
+_ROWS_AT_ONCE = 8192
+
 _TEXT, _COUNT, _BYTES, _FIGURE, _SECONDS = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.float32()
 
 
@@ -131,6 +133,8 @@ class ShardEntry:
     """Pages that failed; None in files that were written before this was counted."""
     n_again: int | None = None
     """Pages that every rerun tries again, e.g. since OCR gave no answer in time."""
+    committed_at: str | None = None
+    """When its rows were written, ISO 8601; None in files that were written before this was noted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,15 +383,42 @@ def live_rows(
         passing_over: Keys of files in `stats/pages` that are not to be read: their shards count as not committed.
     """
     footers = read_footers(dest, passing_over)
-    taken = _taken_over(dest, footers)
-    wanted = None if columns is None else sorted({*columns, "document_key"})
+    void = void_documents(dest, footers)
     for name in footers:
-        dead = taken.get(name, set())
-        with dest.open_input(file_key(table, name)) as file:
-            for batch in pq.ParquetFile(file).iter_batches(columns=wanted):
-                for row in batch.to_pylist():
-                    if row["document_key"] not in dead:
-                        yield row if columns is None else {name: row[name] for name in columns}
+        yield from rows_of(dest, table, name, columns, void.get(name, frozenset()))
+
+
+def rows_of(
+    dest: Store, table: str, name: str, columns: Sequence[str] | None = None, void: Collection[str] = ()
+) -> Iterator[dict[str, object]]:
+    """Yield the rows of one committed file, those of void documents left out.
+
+    Args:
+        dest: Where the statistics lie.
+        table: `pages`, `words` or `tiles`.
+        name: Of the file.
+        columns: Columns wanted; all of them without it.
+        void: Keys of documents, as `void_documents` gives them.
+    """
+    wanted = None if columns is None else sorted({*columns, "document_key"})
+    with dest.open_input(file_key(table, name)) as file:
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=_ROWS_AT_ONCE, columns=wanted):
+            for row in batch.to_pylist():
+                if row["document_key"] not in void:
+                    yield row if columns is None else {name: row[name] for name in columns}
+
+
+def void_documents(dest: Store, footers: Mapping[str, Footer]) -> dict[str, set[str]]:
+    """Return, for each file that has some, the documents whose rows in it are void since a newer one holds them.
+
+    A file of this kind is one that a run has not got round to rewriting or deleting; mostly there is none.
+    """
+    void: dict[str, set[str]] = {}
+    for footer in footers.values():
+        for old in footer.supersedes:
+            if old in footers:
+                void.setdefault(old, set()).update(_document_keys(dest, footer.name))
+    return void
 
 
 def live_table(dest: Store, columns: Sequence[str], coded: Sequence[str] = ()) -> pa.Table:
@@ -399,13 +430,13 @@ def live_table(dest: Store, columns: Sequence[str], coded: Sequence[str] = ()) -
         coded: Those of them that have few different texts, which the table holds by number (dictionary).
     """
     footers = read_footers(dest)
-    taken = _taken_over(dest, footers)
+    void = void_documents(dest, footers)
 
     def read(name: str) -> pa.Table:
         wanted = sorted({*columns, "document_key"})
         with dest.open_input(file_key("pages", name)) as file:
             table = pq.read_table(file, columns=wanted, read_dictionary=list(coded))
-        if dead := taken.get(name):
+        if dead := void.get(name):
             table = table.filter(pc.invert(pc.is_in(table["document_key"], pa.array(sorted(dead), _TEXT))))
         return table.select(list(columns)).replace_schema_metadata()
 
@@ -430,16 +461,6 @@ def _footer_if_there(dest: Store, name: str) -> Footer | None:
         return read_footer(dest, name)
     except FileNotFoundError:
         return None  # superseded and deleted since the listing
-
-
-def _taken_over(dest: Store, footers: Mapping[str, Footer]) -> dict[str, set[str]]:
-    """Return, for each file, the documents whose rows in it are void since a newer one holds them."""
-    taken: dict[str, set[str]] = {}
-    for footer in footers.values():
-        for old in footer.supersedes:
-            if old in footers:
-                taken.setdefault(old, set()).update(_document_keys(dest, footer.name))
-    return taken
 
 
 def _document_keys(dest: Store, name: str) -> set[str]:
