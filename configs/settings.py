@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+_WORKED_OUT = ("payload-oxum", "bagging-date", "bag-size", "bag-software-agent")
 
 
 class Closed(BaseModel):
@@ -188,6 +191,24 @@ class EvidenceSettings(Closed):
     events: bool = True
     """Write at the end of a run what was done to each document, with what and when, as PREMIS events below
     DEST/evidence."""
+    bag: bool = False
+    """Make DEST the payload of a BagIt bag at the end of a run, as `foliopress bag` does: its last folder must be
+    called `data`, and the bag's tag files lie beside that."""
+    bag_algorithm: Literal["sha256", "sha512"] = "sha256"
+    """Digest of a bag's manifests. SHA-256 of the outputs stands in the statistics; for another all are read again."""
+    bag_info: tuple[str, ...] = ()
+    """Further lines of bag-info.txt, each `Label: value`, e.g. `Source-Organization: City archive`."""
+
+    @field_validator("bag_info")
+    @classmethod
+    def _lines_are_labelled(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
+        for line in lines:
+            label = re.match(r"([^\s:][^:\r\n]*): *[^\s][^\r\n]*$", line)
+            if label is None:
+                raise ValueError(f"{line!r} is not one line of the form `Label: value`")
+            if label[1].lower() in _WORKED_OUT:
+                raise ValueError(f"{label[1]} is worked out")
+        return lines
 
 
 class ClusterSettings(Closed):

@@ -227,6 +227,40 @@ def report(
         print(f"written to {out}")
 
 
+@app.command()
+def bag(
+    dest: Annotated[str, typer.Argument(help="Path or URL of the output of earlier runs; its last folder is `data`.")],
+    algorithm: Annotated[str | None, typer.Option(help="Digest of the manifests: sha256 or sha512.")] = None,
+    info: Annotated[
+        list[str] | None,
+        typer.Option(help="Further line of bag-info.txt, e.g. 'Source-Organization: …'.", metavar="LINE"),
+    ] = None,
+    overrides: _Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
+    log_file: _LogFile = None,
+) -> None:
+    """Make DEST the payload of a BagIt bag: the tag files are written beside it, and nothing is moved or copied.
+
+    The next run into DEST takes them away again. Ends with 0, 3 if an output is not as it was written, 2 if a setting
+    is wrong, 1 if it broke.
+    """
+    options: dict[str, object] = {"evidence.bag_algorithm": algorithm, "evidence.bag_info": info or None}
+    with _no_traceback(log_file) as (run_id, log_path):
+        settings = load_settings("access", overrides or (), options)
+        from flows.bag import bag_archive
+        from tasks.bag import PayloadDamaged
+
+        try:
+            made = bag_archive(dest, settings, run_id, _say)
+        except PayloadDamaged as error:
+            log.error("no bag was made", exc_info=error)
+            _end(f"no bag was made: {error}; foliopress verify looks at all of DEST. Log: {log_path}", SOME_FAILED)
+        if as_json:
+            _print_json(made.as_dict())
+        else:
+            print(made.as_text())
+
+
 @app.command("app")
 def window(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,

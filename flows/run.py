@@ -17,6 +17,7 @@ from uuid import uuid4
 from configs.loading import carries_password, settings_digest, without_password
 from configs.settings import Settings
 from flows import parking
+from flows.bag import make_bag, void_bag
 from flows.cluster import ClusterShape, WorkerFacts, check_worker, open_cluster
 from flows.compaction import compact
 from flows.evidence import keep_events
@@ -36,6 +37,7 @@ from flows.summary import (
     write_start,
 )
 from model.scoring import ScorerName
+from tasks.bag import bag_url
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.scan import ScanCounts, list_documents
 from tasks.store import Store
@@ -72,6 +74,8 @@ def check_places(source: str, dest: str, settings: Settings) -> None:
     inner, outer = _as_prefix(dest), _as_prefix(source)
     if inner.startswith(outer) or outer.startswith(inner):
         raise ConfigError(f"SOURCE {source} and DEST {dest} lie one in the other; choose a DEST elsewhere")
+    if settings.evidence.bag:
+        bag_url(dest)
     Store(source, settings.storage).check_readable()
     try:
         Store(dest, settings.storage).check_writable()
@@ -102,6 +106,7 @@ def open_run(
         run = Run(source, dest, settings, retry_failed, run_id, progress, lease, ledger, client)
         if not overwrite and not ledger.is_empty:
             refuse_other_recipe(target, settings, run.recipe)
+        void_bag(target)
         ledger.finish_leftovers()
         run.begin()
         try:
@@ -272,6 +277,8 @@ class Run:
             worst_pages=figures.worst_pages,
         )
         write_end(self._dest, summary)
+        if self.settings.evidence.bag and not shards_failed:  # last: what is written later is not in it
+            make_bag(self._dest, self.settings.evidence, self._lease)
         return summary
 
     def _ask_worker(self) -> WorkerFacts:

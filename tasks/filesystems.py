@@ -55,7 +55,7 @@ class AnyFileSystem:
         self.write(key, data)
         return True
 
-    def clear_leftovers(self) -> None:
+    def clear_leftovers(self, older_than_s: float) -> None:
         pass  # whether writing is atomic is up to the protocol
 
     def delete(self, key: str) -> None:

@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 
 TEMPORARY = ".foliopress-"
 """How a local file's name begins while it is being written; such a file is no object."""
-_LEFTOVER_AGE_S = 300.0
-"""A file that is still being written is not as old; one that a killed process left is."""
 
 _PAGE_NAME = re.compile(r"[0-9]{4,}\.[a-z0-9]+")
 """How the pages of a many-page document are named."""
@@ -195,14 +193,14 @@ class LocalFolder:
             self.write(key, data)
         return True
 
-    def clear_leftovers(self) -> None:
+    def clear_leftovers(self, older_than_s: float) -> None:
         if not self.root.is_dir():
             return
         folders = [self.root, *(entry for entry in self.root.iterdir() if entry.is_dir())]
         for folder in folders:
             for path in folder.glob(f"{TEMPORARY}*"):
                 with suppress(FileNotFoundError):
-                    if time.time() - path.stat().st_mtime > _LEFTOVER_AGE_S:
+                    if time.time() - path.stat().st_mtime > older_than_s:
                         log.info("%s was left half-written; deleted", path)
                         path.unlink()
 

@@ -66,8 +66,8 @@ class Backend(Protocol):
     def replace(self, key: str, version: str, data: bytes) -> bool:
         """Write over an object that is still the one that was read; return whether it was."""
 
-    def clear_leftovers(self) -> None:
-        """Delete what killed processes left half-written."""
+    def clear_leftovers(self, older_than_s: float) -> None:
+        """Delete what killed processes left half-written so long ago."""
 
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is fine."""

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+LEFTOVER_AGE_S = 300.0
+"""A file that is still being written is not as old; one that a killed process left is."""
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.3, 10.0
 
 
@@ -149,9 +152,9 @@ class Store:
         """
         return self._try("replace", key, lambda: self._backend.replace(key, version, data))
 
-    def clear_leftovers(self) -> None:
+    def clear_leftovers(self, older_than_s: float = LEFTOVER_AGE_S) -> None:
         """Delete what killed processes left half-written on a disk; an object store has nothing of the kind."""
-        self._try("clear", "", self._backend.clear_leftovers)
+        self._try("clear", "", lambda: self._backend.clear_leftovers(older_than_s))
 
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is fine."""
