@@ -5,20 +5,35 @@ from __future__ import annotations
 import base64
 import datetime
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import pyarrow as pa
 
 from configs.loading import without_password
 from configs.settings import Settings
+from flows.bag import find_bag
 from flows.charts import DISTRIBUTIONS, as_svg, distribution, pages_by_reason, saved_by_folder
+from flows.evidence import has_current_events
 from flows.progress import megabytes
+from flows.summary import read_runs
 from tasks.errors import PageError
 from tasks.keys import page_in_output
-from tasks.overview import Wanted, by_folder, ranked, read_overview, select, totals_of
+from tasks.overview import (
+    Wanted,
+    by_folder,
+    by_verdict,
+    ranked,
+    read_overview,
+    read_recipes,
+    select,
+    totals_of,
+)
 from tasks.store import Store
 from tasks.thumbnails import thumbnail
 
 WORST_PAGES = 24
+NEWEST_RUNS = 20
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -77,6 +92,7 @@ def report_on(url: str, settings: Settings) -> str:
         "<h2>Where the bytes went</h2>",
         f'<div class="charts">{"".join(_figure(title, as_svg(chart)) for title, chart in charts)}</div>',
         *_reasons(sums.reasons),
+        *_evidence(dest, pages),
         "<h2>Pages whose ink lost most</h2>",
         "<p>SSIM of the worst block of ink, against the source; 1 is the same. Each of them passed the check.</p>",
         f'<div class="pages">{"".join(_page(dest, row, settings) for row in worst.to_pylist())}</div>',
@@ -98,6 +114,49 @@ def _reasons(reasons: dict[str, int]) -> Sequence[str]:
         for reason, count in sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))
     )
     return ["<h2>Kept or failed</h2>", f"<table><tr><th>Reason</th><th>Pages</th></tr>{rows}</table>"]
+
+
+def _evidence(dest: Store, pages: pa.Table) -> Sequence[str]:
+    """Return what the output was made by, and what it can be held against."""
+    runs, n_runs = read_runs(dest, NEWEST_RUNS)
+    softwares = dict.fromkeys(
+        ", ".join(f"{name} {one}" for name, one in run.get("versions", {}).items()) for run in runs
+    )
+    is_told = has_current_events(dest)
+    facts = [
+        ("Documents", ", ".join(f"{count:,} {verdict}" for verdict, count in by_verdict(pages).items())),
+        *(("Made with", f"{recipe}: {count:,} documents") for recipe, count in read_recipes(dest).items()),
+        *(("Software", software) for software in softwares if software),
+        ("Events", "one for each document, in evidence/events" if is_told else "not written, or not up to date"),
+        ("Bag", _bag(find_bag(dest))),
+    ]
+    rows = "".join(f"<tr><th>{name}</th><td>{html.escape(told)}</td></tr>" for name, told in facts)
+    older = f"<p>The newest {len(runs):,} of {n_runs:,} runs.</p>" if n_runs > len(runs) else ""
+    head = "".join(f"<th>{name}</th>" for name in ("Run", "Begun", "Ended", "Became", "Pages", "Settings"))
+    return [
+        "<h2>What it can be held against</h2>",
+        f"<table>{rows}</table>",
+        f"<table><tr>{head}</tr>{''.join(_run(run) for run in runs)}</table>{older}",
+    ]
+
+
+def _bag(info: Mapping[str, str] | None) -> str:
+    if info is None:
+        return "none; foliopress bag makes one"
+    told = [
+        f"{label} {info[label]}" for label in ("Bagging-Date", "Bag-Software-Agent", "Payload-Oxum") if label in info
+    ]
+    return f"BagIt: {', '.join(told)}; bagit.py --validate checks it"
+
+
+def _run(run: Mapping[str, Any]) -> str:
+    names = ("run_id", "started_at", "finished_at", "status")
+    words = [
+        *(run.get(name, "–") for name in names),
+        run.get("run", {}).get("pages", "–"),
+        run.get("settings_digest", "–"),
+    ]
+    return "<tr>" + "".join(f"<td>{html.escape(str(word))}</td>" for word in words) + "</tr>"
 
 
 def _page(dest: Store, row: dict[str, Any], settings: Settings) -> str:

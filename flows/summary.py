@@ -161,6 +161,19 @@ def write_end(dest: Store, summary: RunSummary) -> None:
     dest.write_bytes(f"runs/{summary.run_id}/run.json", _json(summary.as_dict()))
 
 
+def read_runs(dest: Store, most: int) -> tuple[list[dict[str, Any]], int]:
+    """Return the records of the newest runs of a DEST, the newest first, and how many runs there were."""
+    keys = [found.key for found in dest.list_objects("runs/") if found.key.endswith("/run.json")]
+    records = []
+    for key in sorted(keys, reverse=True)[:most]:
+        try:
+            record = json.loads(dest.read_bytes(key))
+        except (FileNotFoundError, ValueError):
+            record = {"run_id": key.split("/")[1], "status": "unreadable"}
+        records.append(record)
+    return records, len(keys)
+
+
 def refuse_other_recipe(dest: Store, settings: Settings, recipe: Recipe) -> None:
     """Stop a run that would mix pages of different settings, model or scorer in one DEST.
 

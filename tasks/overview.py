@@ -38,6 +38,7 @@ COLUMNS = (
 )
 RATIO = "output_per_source"
 """Column that is worked out: bytes of the output for each of the source's."""
+_VERDICTS = ("compressed", "kept", "failed")  # the last that one of its pages has is the document's
 _CODED = ("status", "reason", "page_kind", "codec")
 
 
@@ -86,6 +87,19 @@ def read_overview(dest: Store) -> pa.Table:
     return table.append_column(RATIO, ratio).combine_chunks()
 
 
+def read_recipes(dest: Store) -> dict[str, int]:
+    """Return what the pages of a DEST were made with, in words, and how many documents each time; most first."""
+    names = ("settings_digest", "model_digest", "scorer")
+    found = live_table(dest, ("document_key", *names), names).combine_chunks()
+    counts = found.group_by(list(names)).aggregate([("document_key", "count_distinct")]).to_pylist()
+    return {
+        f"settings {one['settings_digest']}, model {one['model_digest']}, {one['scorer']}": one[
+            "document_key_count_distinct"
+        ]
+        for one in sorted(counts, key=lambda one: -one["document_key_count_distinct"])
+    }
+
+
 def totals_of(pages: pa.Table) -> Totals:
     """Return the sums over the rows of an overview, as `tasks.statistics.totals` adds them up."""
     counts = _counts(pages["status"])
@@ -101,6 +115,14 @@ def totals_of(pages: pa.Table) -> Totals:
         unread_bytes=_sum(pages["source_bytes"].filter(is_unread)),
         reasons=_counts(pages["reason"]),
     )
+
+
+def by_verdict(pages: pa.Table) -> dict[str, int]:
+    """Return how many documents of an overview were compressed, kept and failed, as `tasks.events.verdict_of` says."""
+    ranks = pc.index_in(pc.cast(pages["status"], pa.string()), pa.array(_VERDICTS))
+    documents = pa.table({"key": pages["document_key"], "rank": ranks}).group_by("key").aggregate([("rank", "max")])
+    counts = _counts(documents["rank_max"])
+    return {verdict: counts.get(str(rank), 0) for rank, verdict in enumerate(_VERDICTS)}
 
 
 def by_folder(pages: pa.Table, prefix: str = "") -> list[FolderSums]:

@@ -1,6 +1,7 @@
 """The report: one file that says what the statistics say, and needs nothing else."""
 
 import io
+import json
 import re
 import uuid
 from dataclasses import asdict
@@ -11,10 +12,12 @@ from typer.testing import CliRunner
 
 from configs.loading import load_settings
 from configs.settings import StorageSettings
+from flows.bag import bag_archive
 from flows.cli import app
-from flows.report import report_on
+from flows.report import NEWEST_RUNS, report_on
 from tasks.statistics import SCHEMAS, Footer, PageRow, ShardEntry, file_key, live_rows, table_bytes, totals
 from tasks.store import Store
+from tests.flows.test_evidence import commit
 
 SETTINGS = load_settings()
 
@@ -79,6 +82,31 @@ def test_an_output_that_is_gone_is_told_and_a_name_is_no_markup(dest):
     assert "foliopress verify tells why" in " ".join(told.words)
     assert told.tags.count("img") == 1
     assert "b" not in [tag for tag, words in zip(told.tags, told.words, strict=False) if "amp" in words]
+
+
+def test_it_says_what_the_output_was_made_by_and_can_be_held_against(tmp_path):
+    store = Store(str(tmp_path / "data"), StorageSettings())
+    commit(store, "s1", {"a.tif": "compressed", "b.tif": "kept", "c.tif": "failed", "d.tif": "kept"})
+    for number in range(NEWEST_RUNS + 2):
+        record = {"run_id": f"r{number:02d}", "status": "finished", "versions": {"pillow": "<12.0>"}}
+        record |= {"started_at": f"begun {number}", "finished_at": f"ended {number}", "run": {"pages": 1000 + number}}
+        store.write_bytes(f"runs/r{number:02d}/run.json", json.dumps(record).encode())
+    told = " ".join(Told(report_on(store.url, SETTINGS)).words)
+    for words in ("1 compressed, 2 kept, 1 failed", "settings 5e, model 30, litert-cpu: 4 documents", "pillow <12.0>"):
+        assert words in told
+    assert "Events not written, or not up to date" in told and "Bag none; foliopress bag makes one" in told
+    assert "r21 begun 21 ended 21 finished 1021" in told and "r02" in told and "r01" not in told
+    assert f"The newest {NEWEST_RUNS} of {NEWEST_RUNS + 2} runs." in told
+
+    bag_archive(store.url, SETTINGS, "bagging", print)
+    told = " ".join(Told(report_on(store.url, SETTINGS)).words)
+    assert "one for each document, in evidence/events" in told
+    assert re.search(r"Bag BagIt: Bagging-Date \d{4}-\d\d-\d\d, Bag-Software-Agent Foliopress .* bagit.py", told)
+
+
+def test_a_run_whose_record_cannot_be_read_is_told(dest):
+    dest.write_bytes("runs/r1/run.json", b"{")
+    assert "r1 – – unreadable" in " ".join(Told(report_on(dest.url, SETTINGS)).words)
 
 
 def test_the_command_writes_a_file(dest, tmp_path):

@@ -11,7 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.settings import StorageSettings
-from tasks.overview import RATIO, Wanted, by_folder, find_page, histogram, ranked, read_overview, select, totals_of
+from tasks.events import verdict_of
+from tasks.overview import (
+    RATIO,
+    Wanted,
+    by_folder,
+    by_verdict,
+    find_page,
+    histogram,
+    ranked,
+    read_overview,
+    read_recipes,
+    select,
+    totals_of,
+)
 from tasks.statistics import SCHEMAS, Footer, PageRow, ShardEntry, file_key, live_rows, table_bytes, totals
 from tasks.store import Store
 
@@ -155,3 +168,26 @@ def test_an_empty_dest_is_an_empty_overview():
     assert found.num_rows == 0
     assert totals_of(found).pages == 0
     assert by_folder(found) == []
+
+
+@given(files=ARCHIVES)
+@settings(max_examples=60, deadline=None)
+def test_documents_are_counted_by_what_became_of_them(files):
+    dest = archive_of(files)
+    statuses = {}
+    for row in live_rows(dest):
+        statuses.setdefault(row["document_key"], []).append(row["status"])
+    counts = Counter(verdict_of(each) for each in statuses.values())
+    assert by_verdict(read_overview(dest)) == {name: counts[name] for name in ("compressed", "kept", "failed")}
+
+
+def test_what_documents_were_made_with_is_told_with_their_number():
+    dest = new_dest()
+    assert read_recipes(dest) == {}
+    old, new = ({"settings_digest": digest, "model_digest": "30", "scorer": "tf-gpu"} for digest in ("5e", "5f"))
+    commit(dest, "s1", [page("a.tif", 0, **old), page("a.tif", 1, **old)])
+    commit(dest, "s2", [page("b.tif", **new), page("c.tif", **new)])
+    assert read_recipes(dest) == {
+        "settings 5f, model 30, tf-gpu": 2,
+        "settings 5e, model 30, tf-gpu": 1,
+    }
