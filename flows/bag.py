@@ -115,8 +115,8 @@ def make_bag(dest: Store, evidence: EvidenceSettings, lease: Lease) -> BagMade:
     return made
 
 
-def void_bag(dest: Store) -> None:
-    """Delete the tag files of a bag whose payload is about to be written into.
+def void_bag(dest: Store, say: Callable[[str], None] = log.info) -> None:
+    """Delete the tag files of a bag whose payload is about to be written into, and `say` so.
 
     Raises:
         ConfigError: If the bag is not ours to delete.
@@ -131,7 +131,8 @@ def void_bag(dest: Store) -> None:
         return
     if bag.is_ours(info):
         bag.remove_bag(place)
-        log.warning("%s is a bag no more, as its payload is written into; bag it again afterwards", place)
+        url = without_password(place.url)
+        say(f"{url} is a bag no more, as its payload is written into; make it one again afterwards (foliopress bag)")
     elif is_bag:
         raise ConfigError(f"{without_password(place.url)} {_NOT_OURS}")
 

@@ -17,11 +17,10 @@ from tasks.events import EVENTS_SCHEMA, ROW_COLUMNS, as_premis, event_of
 from tasks.statistics import Footer, TableWriter, as_table, read_footers, rows_of, void_documents
 from tasks.store import Store
 
-EVENTS = "evidence/events/"
 INDEX_KEY = "evidence/index.json"
+TABLE, LINES = "evidence/events/{}.parquet", "evidence/premis/{}.jsonl.gz"
 
 _VERSION = 1  # of what an event holds: with another one all are written again
-_ENDINGS = (".parquet", ".jsonl.gz")
 _EVENTS_AT_ONCE = 4096
 
 log = logging.getLogger(__name__)
@@ -45,15 +44,15 @@ class _Index:
 def keep_events(dest: Store, wanted: bool) -> None:
     """Write the events of each file of statistics that is new or has changed, and delete those of files that are gone.
 
-    The events of DEST/stats/pages/x.parquet lie in DEST/evidence/events/x.parquet and, as PREMIS, in x.jsonl.gz. What
-    they are of stands in an index that is written last, so that what a killed run left is written again. Where nothing
-    has changed, nothing but two listings and the index is read.
+    The events of DEST/stats/pages/x.parquet lie in DEST/evidence/events/x.parquet and, as PREMIS, in
+    DEST/evidence/premis/x.jsonl.gz. What they are of stands in an index that is written last, so that what a killed run
+    left is written again. Where nothing has changed, nothing but listings and the index is read.
 
     Args:
         dest: Where the statistics lie; to be called by the holder of its lease.
         wanted: If False no events are written, and those that are no longer true are deleted.
     """
-    there = {found.key for found in dest.list_objects(EVENTS)}
+    there = _there(dest)
     if not wanted and not there:
         return
     now, told = _states(dest), _read_index(dest)
@@ -76,7 +75,7 @@ def keep_events(dest: Store, wanted: bool) -> None:
 def has_current_events(dest: Store) -> bool:
     """Return whether each document of a DEST has its event, as the statistics are now."""
     told = _read_index(dest)
-    return told.is_complete and _is_current(told, _states(dest), {found.key for found in dest.list_objects(EVENTS)})
+    return told.is_complete and _is_current(told, _states(dest), _there(dest))
 
 
 def _is_current(told: _Index, now: Mapping[str, str], there: set[str]) -> bool:
@@ -94,7 +93,17 @@ def _made_of(footers: Mapping[str, Footer], now: Mapping[str, str]) -> dict[str,
 
 
 def _keys_of(names: Iterable[str]) -> set[str]:
-    return {f"{EVENTS}{name}{ending}" for name in names for ending in _ENDINGS}
+    return {form.format(name) for name in names for form in (TABLE, LINES)}
+
+
+def _there(dest: Store) -> set[str]:
+    forms = [form.partition("{}") for form in (TABLE, LINES)]
+    return {
+        found.key
+        for folder, _, ending in forms
+        for found in dest.list_objects(folder)
+        if found.key.endswith(ending)  # what else somebody put there is none of ours
+    }
 
 
 def _states(dest: Store) -> dict[str, str]:
@@ -165,6 +174,6 @@ def _write(dest: Store, footer: Footer, versions_of: _VersionsOf, void: Collecti
             table.write(as_table(some, EVENTS_SCHEMA))
             for event in some:
                 zipped.write(json.dumps(as_premis(event), ensure_ascii=False).encode() + b"\n")
-    for ending, buffer in zip(_ENDINGS, (parquet, lines), strict=True):
-        dest.write_bytes(f"{EVENTS}{footer.name}{ending}", buffer.getvalue())
+    dest.write_bytes(TABLE.format(footer.name), parquet.getvalue())
+    dest.write_bytes(LINES.format(footer.name), lines.getvalue())
     log.info("%d events of %s are written", n_events, footer.name)

@@ -106,7 +106,7 @@ def open_run(
         run = Run(source, dest, settings, retry_failed, run_id, progress, lease, ledger, client)
         if not overwrite and not ledger.is_empty:
             refuse_other_recipe(target, settings, run.recipe)
-        void_bag(target)
+        void_bag(target, progress.say)
         ledger.finish_leftovers()
         run.begin()
         try:

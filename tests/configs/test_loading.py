@@ -124,6 +124,7 @@ def test_public_settings_are_a_profile_that_gives_the_same_settings(tmp_path: Pa
 def test_the_digest_changes_with_what_changes_output_and_with_nothing_else() -> None:
     digest = settings_digest(load_settings("access"))
     same = ["cluster.workers=7", "storage.retries=1", "scan.include=['*.tif']", "importance.model=/elsewhere"]
+    same += ["evidence.events=false", "evidence.bag=true", "evidence.bag_info=['Contact-Name: A']"]
     other = [
         "encode.quality=41",
         "shard.max_documents=4",
@@ -154,3 +155,9 @@ def problem_with(override: str, if_none: str) -> str:
     except ConfigError as error:
         return str(error)
     return if_none
+
+
+@pytest.mark.parametrize("line", ["no label", ": A", "Contact-Name:", "Contact-Name: A\nB: C", "payload-oxum: 1.1"])
+def test_lines_of_a_bags_info_have_a_label_and_none_that_is_worked_out(line: str) -> None:
+    with pytest.raises(ConfigError, match="evidence.bag_info"):
+        load_settings("access", [], {"evidence.bag_info": [line]})

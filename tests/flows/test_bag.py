@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import bagit
@@ -18,9 +19,9 @@ from prefect.utilities.annotations import quote
 from typer.testing import CliRunner
 
 from configs.loading import load_settings
-from configs.settings import StorageSettings
+from configs.settings import EvidenceSettings, StorageSettings
 from flows import bag as bag_module
-from flows.bag import BagMade, bag_archive, find_bag, void_bag
+from flows.bag import BagMade, bag_archive, find_bag, make_bag, void_bag
 from flows.cli import app
 from flows.compress import compress_archive
 from flows.evidence import has_current_events
@@ -31,6 +32,7 @@ from tasks.errors import ConfigError
 from tasks.folder import TEMPORARY
 from tasks.store import Store
 from tests.flows.test_evidence import commit, finished_run
+from tests.flows.test_ledger import DyingStore, Killed
 from tests.servers import S3Server
 from tests.tasks.test_keys import keys
 
@@ -123,7 +125,7 @@ def test_with_sha512_every_output_is_read_and_held_against_its_rows(dest: Store,
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "an output changed": lambda bag: flip(bag / "data/pages/b.tif"),
     "statistics changed": lambda bag: flip(bag / "data/stats/pages/s1.parquet"),
-    "events changed": lambda bag: flip(bag / "data/evidence/events/s1.jsonl.gz"),
+    "events changed": lambda bag: flip(bag / "data/evidence/premis/s1.jsonl.gz"),
     "settings changed": lambda bag: flip(next(bag.glob("data/runs/*/run.json"))),
     "an output missing": lambda bag: (bag / "data/pages/b.tif").unlink(),
     "an output too many": lambda bag: (bag / "data/pages/extra.tif").write_bytes(b"x"),
@@ -224,6 +226,20 @@ def test_whatever_the_keys_are_the_manifest_leads_back_to_each_file(found, tmp_p
         told[path.removeprefix("data/")] = digest
     there = {one.key: hashlib.sha256(dest.read_bytes(one.key)).hexdigest() for one in dest.list_objects()}
     assert told == there
+
+
+@pytest.mark.parametrize("changes", range(11))
+def test_wherever_the_making_is_killed_there_is_no_bag_or_a_valid_one_and_the_next_is_valid(
+    changes: int, dest: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(dest, "evidence.bag_algorithm=sha512")
+    dest.write_bytes("runs/later/run.json", b"{}")  # the bag is out of date
+    with monkeypatch.context() as patch, Lease(dest, "bagging") as lease, suppress(Killed):
+        patch.setattr(bag_module, "Store", lambda url, storage: DyingStore(Store(url, storage), changes))
+        make_bag(dest, EvidenceSettings(), lease)
+    assert is_valid(folder) or changes == 0 or not (folder / "bagit.txt").exists()
+    make(dest)
+    assert is_valid(folder) and not list(folder.glob("*sha512*"))
 
 
 def test_what_a_killed_process_left_half_written_is_not_in_it(dest: Store, folder: Path) -> None:

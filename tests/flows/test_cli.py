@@ -178,6 +178,10 @@ def test_a_run_that_is_killed_leaves_no_process_and_a_rerun_finishes_it(archive:
     rows = [row for path in shards(dest) for row in pq.read_table(path).to_pylist()]
     assert sorted(row["document_key"] for row in rows) == names
     assert sorted(path.name for path in (dest / "pages").iterdir()) == [f"{name}.avif" for name in names]
+    events = pq.read_table(dest / "evidence" / "events").to_pylist()
+    assert sorted(event["document_key"] for event in events) == names
+    assert len({event["run_id"] for event in events}) == 2  # that of the run that was killed, and of the one after it
+    assert all("tesseract" in json.loads(event["versions"]) for event in events)
 
 
 @pytest.mark.promise(NO_SECRET, "a canary for a key, run to its end and run into errors")

@@ -105,6 +105,17 @@ def test_an_archive_is_compressed_and_every_page_accounted_for(
     assert (record["exit_code"], record["run"]["pages"], record["dest_totals"]["failed"]) == (3, 8, 1)
     assert record["versions"]["tesseract"].startswith("tesserocr ")
     assert not (tmp_path / "out" / "runs" / "lease.json").exists()
+    events = pq.read_table(tmp_path / "out" / "evidence" / "events").to_pylist()
+    assert {(event["document_key"], event["verdict"], event["n_pages"]) for event in events} == {
+        ("act.pdf", "kept", 1),
+        ("book.tif", "compressed", 3),
+        ("broken.jpg", "failed", 1),
+        ("c.png", "compressed", 1),
+        ("letters/a.jpg", "compressed", 1),
+        ("letters/b.jpg", "compressed", 1),
+    }
+    assert len(events) == 6
+    assert all(json.loads(event["versions"]) == record["versions"] for event in events)
 
 
 @pytest.mark.promise(
@@ -117,11 +128,15 @@ def test_a_rerun_passes_over_what_is_done_and_a_new_first_file_redoes_one_shard(
     source = archive(*[f"p{number}.jpg" for number in range(8)])
     first = compress(source)
     assert (first.exit_code, first.shards_passed_over, first.whole.pages) == (0, 0, 8)
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "stats").glob("**/*.parquet")}
 
+    def written() -> dict[Path, int]:
+        found = [path for part in ("stats", "evidence") for path in (tmp_path / "out" / part).glob("**/*.*")]
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    before = written()
     again = compress(source)
     assert (again.shards_done, again.shards_passed_over, again.run.pages) == (0, first.shards_done, 0)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "stats").glob("**/*.parquet")} == before
+    assert written() == before
 
     archive("a-new.jpg")
     grown = compress(source)

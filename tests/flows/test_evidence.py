@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from configs.settings import StorageSettings
 from flows.compaction import compact
-from flows.evidence import EVENTS, INDEX_KEY, has_current_events, keep_events
+from flows.evidence import INDEX_KEY, LINES, TABLE, has_current_events, keep_events
 from flows.ledger import Ledger, ShardRows
 from flows.pages import DocumentResult
 from flows.shards import Shard
@@ -78,15 +78,14 @@ def finished_run(dest: Store, run_id: str = RUN, status: str = "finished") -> No
 
 def events_of(dest: Store) -> list[dict[str, object]]:
     events = []
-    for found in dest.list_objects(EVENTS):
-        if found.key.endswith(".parquet"):
-            with dest.open_input(found.key) as file:
-                events += pq.read_table(file).to_pylist()
+    for found in dest.list_objects("evidence/events/"):
+        with dest.open_input(found.key) as file:
+            events += pq.read_table(file).to_pylist()
     return sorted(events, key=lambda event: str(event["document_key"]))
 
 
 def lines_of(dest: Store) -> list[dict[str, object]]:
-    found = [dest.read_bytes(one.key) for one in dest.list_objects(EVENTS) if one.key.endswith(".jsonl.gz")]
+    found = [dest.read_bytes(one.key) for one in dest.list_objects("evidence/premis/")]
     return [json.loads(line) for data in found for line in gzip.decompress(data).splitlines()]
 
 
@@ -173,11 +172,8 @@ def test_where_nothing_is_new_nothing_is_written_and_what_is_new_alone_is(dest: 
     assert not has_current_events(dest)
     keep_events(dest, wanted=True)
     after = changes_of(dest)
-    assert {key for key in after if after[key] != before.get(key)} == {
-        INDEX_KEY,
-        f"{EVENTS}s2.parquet",
-        f"{EVENTS}s2.jsonl.gz",
-    }
+    new = {key for key in after if after[key] != before.get(key)}
+    assert new == {INDEX_KEY, TABLE.format("s2"), LINES.format("s2")}
 
 
 def test_a_document_that_a_later_run_did_again_has_the_event_of_that_run(dest: Store) -> None:
@@ -199,7 +195,7 @@ def test_events_of_files_that_were_put_together_lie_in_one_file(dest: Store) -> 
     compact(Ledger(dest), dest, most_small=1)
     keep_events(dest, wanted=True)
     assert events_of(dest) == before
-    assert len(list(dest.list_objects(EVENTS))) == 2
+    assert len(list(dest.list_objects("evidence/events/"))) == len(list(dest.list_objects("evidence/premis/"))) == 1
 
 
 def test_where_none_are_wanted_those_that_are_no_longer_true_go(dest: Store) -> None:
@@ -224,10 +220,19 @@ def test_events_that_somebody_deleted_or_spoiled_are_written_again(dest: Store, 
     if spoil == "index":
         dest.write_bytes(INDEX_KEY, b"[1, 2")
     else:
-        dest.delete(f"{EVENTS}s1" + {"table": ".parquet", "lines": ".jsonl.gz"}[spoil])
+        dest.delete({"table": TABLE, "lines": LINES}[spoil].format("s1"))
     keep_events(dest, wanted=True)
     assert told_by_events(dest) == told_by_rows(dest)
     assert len(lines_of(dest)) == 1
+
+
+def test_what_somebody_put_beside_them_is_left_alone(dest: Store) -> None:
+    for place in ("evidence/notes.txt", "evidence/events/notes.txt"):
+        dest.write_bytes(place, b"mine")
+    commit(dest, "s1", {"a.tif": "compressed"})
+    for wanted in (True, False):
+        keep_events(dest, wanted)
+    assert dest.exists("evidence/notes.txt") and dest.exists("evidence/events/notes.txt")
 
 
 def test_rows_of_a_run_without_a_record_have_events_all_the_same(dest: Store) -> None:
