@@ -31,7 +31,7 @@ _CODECS = {
 }
 _LEVELS = {1: "full", 2: "half", 4: "a quarter", 8: "an eighth"}
 _CAPS = (None, 400, 300, 250, 200, 150)
-_NOT_IN_A_PROFILE = ("profile", "scan", "cluster", "storage", "shard")
+_NOT_IN_A_PROFILE = ("profile", "scan", "cluster", "storage", "shard", "evidence")
 
 
 @dataclass(frozen=True)

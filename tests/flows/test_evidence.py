@@ -18,8 +18,8 @@ from configs.settings import StorageSettings
 from flows.compaction import compact
 from flows.evidence import INDEX_KEY, LINES, TABLE, has_current_events, keep_events
 from flows.ledger import Ledger, ShardRows
-from flows.pages import DocumentResult
 from flows.shards import Shard
+from flows.storing import DocumentResult
 from tasks.events import as_premis, verdict_of
 from tasks.keys import output_key
 from tasks.scan import Document

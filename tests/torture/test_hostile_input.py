@@ -228,7 +228,7 @@ def test_hostile_keys(way: str, s3_server: S3Server, s3_url: str, tmp_path: Path
     assert rows.keys() == sources.keys()
     if not way.endswith("s3"):
         assert {path.name for path in inside.iterdir()} == {"out"}
-        assert {path.name for path in (inside / "out").iterdir()} == {"pages", "stats", "runs"}
+        assert {path.name for path in (inside / "out").iterdir()} == {"pages", "stats", "runs", "evidence"}
     else:
         found = client.list_objects_v2(Bucket=bucket)["Contents"]
         assert {item["Key"].split("/")[0] for item in found} == {"in", "out"}
