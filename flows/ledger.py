@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from flows.shards import Shard
 from flows.spans import Spans
 from flows.storing import DocumentResult
+from tasks.errors import TRIED_AGAIN
 from tasks.statistics import (
     SCHEMAS,
     Footer,
@@ -33,9 +34,6 @@ from tasks.store import Store
 
 _TABLES = ("words", "tiles", "pages")
 """In the order of writing: where `pages` stands, the others do too."""
-
-_TRIED_AGAIN = ("ocr_timeout", "ocr_killed")
-"""Reasons that hang on the clock or the machine: such pages are tried again by every rerun."""
 
 log = logging.getLogger(__name__)
 
@@ -280,7 +278,7 @@ class Ledger:
 def _counts(pages: pa.Table) -> tuple[int, int]:
     """Return how many pages of a shard failed, and how many every rerun tries again."""
     rows: Mapping[str, list[str | None]] = pages.select(["status", "reason"]).to_pydict()
-    return rows["status"].count("failed"), sum(reason in _TRIED_AGAIN for reason in rows["reason"])
+    return rows["status"].count("failed"), sum(reason in TRIED_AGAIN for reason in rows["reason"])
 
 
 def _holds(rows: pa.Table, document_keys: frozenset[str]) -> pa.ChunkedArray:

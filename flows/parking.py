@@ -13,15 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.encode import Codec
-from tasks.errors import PageError
+from tasks.errors import TRIED_AGAIN, PageError
 from tasks.ocr import Word
 from tasks.store import Store
 
 WORK = "work/"
 LONG_DOCUMENT_PAGES = 32
 """From which on finished pages are parked: fewer are soon done again."""
-
-_TRIED_AGAIN = frozenset({"ocr_timeout", "ocr_failed"})  # what a rerun may do better
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +60,7 @@ def park(page: FinishedPage, dest: Store, place: str) -> FinishedPage:
     One that a rerun may do better, or that failed, is returned as it is.
     """
     problem = page.problem
-    if problem is not None and (problem.failed or problem.reason in _TRIED_AGAIN):
+    if problem is not None and (problem.failed or problem.reason in TRIED_AGAIN):
         return page
     told = dataclasses.asdict(dataclasses.replace(page, problem=None, data=None))
     told["problem"] = [problem.reason, problem.message] if problem else None

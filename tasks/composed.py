@@ -115,9 +115,8 @@ def put_images(document: pikepdf.Pdf, images: Sequence[pdf.Placed], data: bytes)
             kept = None if parameters is None else Dictionary(dict(parameters.items()))
             old.write(bytes(made.read_raw_bytes()), filter=pikepdf.Name(str(filters)), decode_parms=kept)
             old.Width, old.Height, old.BitsPerComponent = int(made.Width), int(made.Height), int(made.BitsPerComponent)
-            own = pikepdf.Name(str(made.ColorSpace))
-            is_same = int(made.BitsPerComponent) == 8 and pdf.channels_of(space) == pdf.channels_of(own)
-            old.ColorSpace = pdf_images.colours_of(space) if is_same else own
+            old.ColorSpace = pikepdf.Name(str(made.ColorSpace))
+            pdf_images.keep_colours(old, space)
             pdf.mark(old)
 
 

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import replace
 from typing import BinaryIO
 
-import numpy as np
 import pikepdf
 
 from configs.settings import LimitSettings
@@ -75,11 +74,10 @@ def read_page(
     with pdf.open_pdf(data) as document:
         page = pdf.describe_page(document, page_index)
         height_px, width_px, dpi = _shape(page, as_drawn)
-        _check_size(height_px, width_px, limits)
+        pages.check_size(height_px, width_px, limits)
         if page.scan is None or (as_drawn and not page.is_bare):
             drawn = pdf.rendered(data, page_index, max(dpi))
-            is_grey = all(np.array_equal(drawn[..., 0], drawn[..., channel]) for channel in (1, 2))
-            return Page(drawn[..., 0].copy() if is_grey else drawn, False, max(dpi), None, None)
+            return Page(pages.grey_if_grey(drawn), False, max(dpi), None, None)
         stored = _stored(data, document, page_index, page.scan, limits, keep_deep)
     tag, ratio = pages.likely_dpi([dpi], height_px, width_px)
     found = Page(stored.pixels, stored.is_bitonal, tag, stored.icc, None, None, ratio, page.quarter_turns)
@@ -120,7 +118,7 @@ def _header(
         problem = PageError("shared_image", "other pages show the same image; it stays as it is")
     else:
         try:
-            _check_size(height_px, width_px, limits)
+            pages.check_size(height_px, width_px, limits)
         except PageError as error:
             problem = error
     stored_bytes = sum(image.stored_bytes for image in page.images)
@@ -143,12 +141,6 @@ def _shape(page: PdfPage, as_drawn: bool) -> tuple[int, int, tuple[float, float]
     finest = min(finest, _FINEST_DPI)
     height_px, width_px = (max(1, round(side * finest / pdf.POINTS_PER_INCH)) for side in page.shown_pt)
     return height_px, width_px, (finest, finest)
-
-
-def _check_size(height_px: int, width_px: int, limits: LimitSettings) -> None:
-    if height_px * width_px > limits.max_page_pixels:
-        message = f"{height_px} x {width_px} pixels; limits.max_page_pixels allows {limits.max_page_pixels}"
-        raise PageError("too_large", message)
 
 
 def _stored(

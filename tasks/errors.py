@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from configs.errors import ConfigError
 
-__all__ = ["ConfigError", "PageError", "StoreUnavailable"]
+__all__ = ["TRIED_AGAIN", "ConfigError", "PageError", "StoreUnavailable"]
+
+
+TRIED_AGAIN = ("ocr_timeout", "ocr_killed")
+"""Reasons that hang on the clock or the machine: such pages are tried again by every rerun."""
 
 
 class PageError(Exception):

@@ -14,7 +14,7 @@ from tasks.checking import Check, Judgement
 from tasks.errors import PageError
 from tasks.findings import Findings
 from tasks.ink import Ink
-from tasks.outcomes import Outcome, no_gain, pixels_to_code, plan_figures, strengthened
+from tasks.outcomes import Outcome, no_gain, pixels_to_code, plan_figures, planned_levels, strengthened
 from tasks.writer import Writer, read_back
 
 _NUDGE = 3  # part of a step: where OCR wavers over a digit, a little more mostly decides it
@@ -165,16 +165,7 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
 
 def _first_plan(pixels: np.ndarray, check: Check) -> _Plan:
     found, settings = check.found, check.settings
-    levels = resolution.choose_levels(
-        found.luma,
-        found.ink,
-        found.importance,
-        found.masked,
-        found.grid,
-        found.dpi,
-        settings.importance,
-        settings.resolution,
-    )
+    levels = planned_levels(found, settings)
     coarse_chroma = chroma.coarsest_chroma(pixels, settings.encode.chroma_budget) if pixels.ndim == 3 else 1
     quality = settings.encode.quality
     return _Plan(levels, coarse_chroma, quality or 1, quality is None, settings.encode.retry_quality_step)

@@ -10,7 +10,7 @@ import pikepdf
 from pikepdf import Array, Dictionary, Name
 
 from configs.settings import EncodeSettings
-from tasks import encode, pdf, pdf_images
+from tasks import encode, pages, pdf, pdf_images
 from tasks.layers import Layers
 
 LARGEST_SIDE_PX = 14_400
@@ -56,9 +56,7 @@ def decode_layers(data: bytes) -> np.ndarray:
     Raises:
         PageError: If it cannot be drawn.
     """
-    drawn = pdf.rendered(data, 0, pdf.POINTS_PER_INCH)
-    is_grey = all(np.array_equal(drawn[..., 0], drawn[..., channel]) for channel in (1, 2))
-    return np.ascontiguousarray(drawn[..., 0]) if is_grey else drawn
+    return pages.grey_if_grey(pdf.rendered(data, 0, pdf.POINTS_PER_INCH))
 
 
 def put_in_place(document: pikepdf.Pdf, image: Any, data: bytes) -> None:
@@ -81,8 +79,8 @@ def put_in_place(document: pikepdf.Pdf, image: Any, data: bytes) -> None:
     image.Type, image.Subtype, image.BBox = Name.XObject, Name.Form, Array([0, 0, 1, 1])
     image.Resources = resources
     for layer in (resources.XObject.get("/Back"), resources.XObject.get("/Front")):
-        if layer is not None and pdf.channels_of(space) == pdf.channels_of(layer.ColorSpace):
-            layer.ColorSpace = pdf_images.colours_of(space)
+        if layer is not None:
+            pdf_images.keep_colours(layer, space)
     pdf.mark(image, (int(box[3]), int(box[2])))
 
 

@@ -10,7 +10,7 @@ from configs.settings import Settings
 from tasks import layered_pdf, layers, resolution
 from tasks.checking import Check
 from tasks.errors import PageError
-from tasks.outcomes import Outcome, no_gain, pixels_to_code, plan_figures, strengthened
+from tasks.outcomes import Outcome, no_gain, pixels_to_code, plan_figures, planned_levels, strengthened
 
 _MOST_TRIES = 6  # more than a page in one layer has: each one settles a few blocks
 
@@ -32,16 +32,7 @@ def fit_layers(check: Check, most_bytes: int, settings: Settings) -> Outcome:
     if max(pixels.shape[:2]) > layered_pdf.LARGEST_SIDE_PX:
         return Outcome(PageError("too_long", "a page in layers would be too long for a PDF"), None, None, whole, {})
     start = perf_counter()
-    levels = resolution.choose_levels(
-        found.luma,
-        found.ink,
-        found.importance,
-        found.masked,
-        grid,
-        found.dpi,
-        settings.importance,
-        settings.resolution,
-    )
+    levels = planned_levels(found, settings)
     strokes = layers.find_strokes(found, levels)
     sharp = np.where(_unlike(strokes, check), np.int8(1), layers.background_level(found.dpi)).astype(np.int8)
     sure = found.importance >= settings.importance.sure

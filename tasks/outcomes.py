@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from configs.settings import Settings
 from tasks import encode, kinds, resolution, tiles
 from tasks.errors import PageError
 from tasks.findings import Findings
@@ -24,6 +25,20 @@ class Outcome:
     codec: encode.Codec | None
     levels: np.ndarray = field(repr=False)
     figures: dict[str, object]
+
+
+def planned_levels(found: Findings, settings: Settings) -> np.ndarray:
+    """Return the levels (n_rows, n_cols) int8 that a page's tiles have at first."""
+    return resolution.choose_levels(
+        found.luma,
+        found.ink,
+        found.importance,
+        found.masked,
+        found.grid,
+        found.dpi,
+        settings.importance,
+        settings.resolution,
+    )
 
 
 def strengthened(levels: np.ndarray, failing: np.ndarray, ink: Ink, grid: tiles.TileGrid) -> np.ndarray:

@@ -132,7 +132,7 @@ def to_srgb(page: Page) -> Page:
     image = Image.fromarray(page.pixels)
     is_grey = page.pixels.ndim == 2 and profiles.space_of(page.icc) == "GRAY"
     converted = profiles.to_srgb(image if is_grey else image.convert("RGB"), page.icc)
-    return page if converted is None else replace(page, pixels=_grey_if_grey(converted), icc=None)
+    return page if converted is None else replace(page, pixels=grey_if_grey(converted), icc=None)
 
 
 def with_profile_for(page: Page, can_carry: Callable[[bytes], bool], largest_bytes: int) -> Page:
@@ -200,7 +200,7 @@ def _read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
         for frame in _page_frames(image):
             told = metadata.told(data, str(image.format), starts.get(frame.tell()), frame.info)
             height_px, width_px = _upright_size(frame, told)
-            _check_size(height_px, width_px, limits)
+            check_size(height_px, width_px, limits)
             pages.append(PageHeader(len(pages), height_px, width_px, frame.mode, _is_lossy(data, frame)))
             is_ours = is_ours or (_has_our_form(frame) and metadata.is_marked(told.exif))
             if len(pages) > limits.max_document_pages:
@@ -225,7 +225,7 @@ def _read_page(data: bytes, page_index: int, limits: LimitSettings, keep_deep: b
         if not only_pixels:
             told = metadata.told(data, str(image.format), starts.get(frame.tell()), frame.info)
         height_px, width_px = _upright_size(frame, told)
-        _check_size(height_px, width_px, limits)
+        check_size(height_px, width_px, limits)
         bits = _bits(data, frame)
         if bits > 8 and keep_deep:
             raise PageError("high_bit_depth", f"{bits} bits a sample are kept whole (encode.deep_to_eight_bits)")
@@ -236,7 +236,7 @@ def _read_page(data: bytes, page_index: int, limits: LimitSettings, keep_deep: b
             pixels, icc = _from_deep(data, frame, bits), told.icc
         else:
             pixels, icc = _to_pixels(frame, told.icc)
-        pixels = _grey_if_grey(_turned(pixels, 1 if frame.format in ("TIFF", "JPEG2000") else told.orientation))
+        pixels = grey_if_grey(_turned(pixels, 1 if frame.format in ("TIFF", "JPEG2000") else told.orientation))
         return Page(
             pixels,
             frame.mode == "1",
@@ -260,7 +260,7 @@ def _jxl_size(data: bytes, limits: LimitSettings) -> tuple[int, int]:
         height_px, width_px = jxl.size_of(data)
     except ValueError as error:
         raise PageError("damaged", f"cannot be decoded: {error}", failed=True) from error
-    _check_size(height_px, width_px, limits)
+    check_size(height_px, width_px, limits)
     return height_px, width_px
 
 
@@ -268,7 +268,7 @@ def _read_jxl(data: bytes, limits: LimitSettings) -> Page:
     height_px, width_px = _jxl_size(data, limits)
     told = metadata.told(data, "JXL", None, {})
     try:
-        pixels = _grey_if_grey(jxl.decoded(data))
+        pixels = grey_if_grey(jxl.decoded(data))
     except ConfigError as error:
         raise PageError("unsupported_format", str(error)) from error
     except Exception as error:  # the library's own kinds, of which none is public
@@ -321,7 +321,8 @@ def _tiff_tags(image: Image.Image) -> dict[int, Any]:
     return tags
 
 
-def _check_size(height_px: int, width_px: int, limits: LimitSettings) -> None:
+def check_size(height_px: int, width_px: int, limits: LimitSettings) -> None:
+    """Raise PageError (`too_large`) if a page has more pixels than it may have."""
     if height_px * width_px > limits.max_page_pixels:
         message = f"{height_px} x {width_px} pixels; limits.max_page_pixels allows {limits.max_page_pixels}"
         raise PageError("too_large", message)
@@ -492,7 +493,7 @@ def _fitting(icc: bytes | None, pixels: np.ndarray) -> bytes | None:
     return icc if icc and profiles.space_of(icc) in spaces else None
 
 
-def _grey_if_grey(pixels: np.ndarray) -> np.ndarray:
+def grey_if_grey(pixels: np.ndarray) -> np.ndarray:
     """Return (H, W) when the three channels are equal everywhere."""
     if pixels.ndim == 2:
         return np.ascontiguousarray(pixels)

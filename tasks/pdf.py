@@ -112,8 +112,7 @@ class PdfPage:
     @property
     def quarter_turns(self) -> int:
         """By how many quarter turns clockwise a scan is shown; 0 for other pages."""
-        turns = self.scan.quarter_turns if self.scan else 0
-        return ((turns or 0) + self.rotate // 90) % 4 if self.scan else 0
+        return ((self.scan.quarter_turns or 0) + self.rotate // 90) % 4 if self.scan else 0
 
 
 def is_pdf(source: bytes | BinaryIO) -> bool:
@@ -133,7 +132,7 @@ def open_pdf(source: bytes | BinaryIO) -> pikepdf.Pdf:
     """Return a document; of a stream no more is read than is asked for.
 
     Raises:
-        PageError: If it is encrypted or signed, or cannot be opened (`failed`).
+        PageError: If it is encrypted, or cannot be opened (`failed`).
     """
     try:
         pdf = pikepdf.open(io.BytesIO(source) if isinstance(source, bytes) else source)
@@ -147,16 +146,19 @@ def open_pdf(source: bytes | BinaryIO) -> pikepdf.Pdf:
 
 
 def is_signed(pdf: pikepdf.Pdf) -> bool:
-    """Return whether a change would break a signature: one that is there, or rights that one gives."""
-    root = pdf.Root
-    if "/Perms" in root:
-        return True
-    form = root.get("/AcroForm")
-    if form is None:
-        return False
-    if int(form.get("/SigFlags", 0)) & 1:
-        return True
-    return any(_has_signature(field, 0) for field in form.get("/Fields", ()))
+    """Return whether a change would break a signature: one that is there, or rights that one gives.
+
+    Raises:
+        PageError: If its forms cannot be read (`failed`).
+    """
+    try:
+        form = pdf.Root.get("/AcroForm")
+        if "/Perms" in pdf.Root or form is None:
+            return "/Perms" in pdf.Root
+        is_said = bool(int(form.get("/SigFlags", 0)) & 1)
+        return is_said or any(_has_signature(field, 0) for field in form.get("/Fields", ()))
+    except _BROKEN as error:
+        raise PageError("damaged", f"the forms of the PDF cannot be read: {_told(error)}", failed=True) from error
 
 
 def _has_signature(field: Any, depth: int) -> bool:
@@ -192,15 +194,13 @@ def describe_page(pdf: pikepdf.Pdf, page_index: int) -> PdfPage:
         page = pdf.pages[page_index]
         unit = float(page.obj.get("/UserUnit", 1))
         x0, y0, x1, y1 = (float(side) for side in page.cropbox)
-        box = min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+        shown = unit * min(x0, x1), unit * min(y0, y1), unit * max(x0, x1), unit * max(y0, y1)
         rotate = int(_inherited(page.obj, "/Rotate", 0)) % 360
         resources = page.resources
         start = pikepdf.Matrix().scaled(unit, unit)
         painted = list(_painted(page.obj, resources, start, 0))
     except _BROKEN as error:
         raise PageError("damaged", f"the page cannot be read: {_told(error)}", failed=True) from error
-    left, bottom, right, top = (side * unit for side in box)
-    shown = left, bottom, right, top
     images = tuple(one for one in painted if isinstance(one, Placed))
     covering = [one for one in images if _covered(one, shown) >= _COVERS]
     look, scan, is_bare = PageLook.COMPOSED, None, False

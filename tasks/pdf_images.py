@@ -9,7 +9,7 @@ import pikepdf
 from pikepdf import Name
 
 from configs.settings import LimitSettings
-from tasks import ifd, pages
+from tasks import ifd, pages, pdf
 from tasks.encode import Codec
 
 _FILTERS: dict[str, Any] = {"jpeg": "/DCTDecode", "jp2": "/JPXDecode", "g4": "/CCITTFaxDecode"}
@@ -48,10 +48,12 @@ def write(made: Any, image: CodedImage) -> None:
     made.ColorSpace = Name.DeviceGray if header.mode in ("1", "L") else Name.DeviceRGB
 
 
-def colours_of(space: Any) -> Any:
-    """Return a colour space, of a palette that of its colours."""
-    is_palette = isinstance(space, pikepdf.Array) and str(space[0]) == "/Indexed"
-    return space[1] if is_palette else space
+def keep_colours(image: Any, space: Any) -> None:
+    """Give a new image the colour space of the old one, of a palette its colours', if it has as many values for it."""
+    is_one_bit = int(image.BitsPerComponent) == 1  # black and white are the same in every space
+    if not is_one_bit and pdf.channels_of(space) == pdf.channels_of(image.ColorSpace):
+        is_palette = isinstance(space, pikepdf.Array) and str(space[0]) == "/Indexed"
+        image.ColorSpace = space[1] if is_palette else space
 
 
 def _strip(tiff: bytes) -> bytes:

@@ -114,6 +114,5 @@ def _replace(document: pikepdf.Pdf, scan: pdf.Placed, image: NewImage) -> None:
         if key in stream:
             del stream[key]
     pdf_images.write(stream, pdf_images.CodedImage(image.data, image.codec))
-    if image.codec != "g4" and pdf.channels_of(space) == pdf.channels_of(stream.ColorSpace):
-        stream.ColorSpace = pdf_images.colours_of(space)
+    pdf_images.keep_colours(stream, space)
     pdf.mark(stream)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import pikepdf
@@ -40,10 +42,11 @@ def add_text(
     unit = float(page.obj.get("/UserUnit", 1))
     alphabet = sorted({character for word in legible for character in word.text} | {" "})
     fonts = [alphabet[start : start + _MOST_CODES] for start in range(0, len(alphabet), _MOST_CODES)]
+    codes = {character: divmod(place, _MOST_CODES) for place, character in enumerate(alphabet)}
     content = ["q BT 3 Tr"]
     for word in legible:
         box = word.row_px, word.col_px, word.height_px, word.width_px
-        content += _shown(word.text, box, described, size_px, unit, fonts)
+        content += _shown(word.text, box, described, size_px, unit, codes)
     content.append("ET Q")
     own = {f"{_FONT}{number}": _font(document, characters) for number, characters in enumerate(fonts)}
     there = dict(page.resources.items())  # a copy: pages may share theirs
@@ -58,9 +61,9 @@ def _shown(
     described: PdfPage,
     size_px: tuple[int, int],
     unit: float,
-    fonts: Sequence[Sequence[str]],
+    codes: Mapping[str, tuple[int, int]],
 ) -> list[str]:
-    """Return the operators that show a word, its glyphs drawn out to the width of its box."""
+    """Return the operators that show a word, its glyphs drawn out to the width of its box; `codes` are (font, code)."""
     row, col, height, width = box
     start, end, top = (
         _on_page(place, described, size_px, unit)
@@ -70,17 +73,9 @@ def _shown(
     along = (end[0] - start[0]) * per_glyph, (end[1] - start[1]) * per_glyph
     up = top[0] - start[0], top[1] - start[1]
     operators = [" ".join(f"{value:.4f}" for value in (*along, *up, *start)) + " Tm"]
-    codes = [(number, characters.index(one)) for one in text + " " for number, characters in _holding(fonts, one)]
-    for place, (number, code) in enumerate(codes):
-        if place and codes[place - 1][0] == number:
-            operators[-1] = operators[-1].replace("> Tj", f"{code:02x}> Tj")
-        else:
-            operators.append(f"{_FONT}{number} 1 Tf <{code:02x}> Tj")
+    for number, piece in groupby((codes[one] for one in text + " "), key=itemgetter(0)):
+        operators.append(f"{_FONT}{number} 1 Tf <{''.join(f'{code:02x}' for _, code in piece)}> Tj")
     return operators
-
-
-def _holding(fonts: Sequence[Sequence[str]], character: str) -> list[tuple[int, Sequence[str]]]:
-    return [(number, characters) for number, characters in enumerate(fonts) if character in characters]
 
 
 def _on_page(place: Point, described: PdfPage, size_px: tuple[int, int], unit: float) -> Point:

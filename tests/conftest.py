@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tests.reliability import Reliability
 from tests.servers import S3Server, s3_server_process
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 # The same examples in every run of CI; at a desk each run tries new ones.
 settings.register_profile("ci", derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -83,3 +87,20 @@ def draw_page() -> Callable[[str], Image.Image]:
         return image
 
     return draw
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page of a real browser."""
+    from tests.browser import browser_page
+
+    with browser_page() as opened:
+        yield opened
+
+
+@pytest.fixture
+def keep(tmp_path: Path) -> Path:
+    """Folder for screenshots: one that the environment names, to look at them."""
+    folder = Path(os.environ.get("FOLIOPRESS_SCREENSHOTS") or tmp_path / "screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -55,19 +55,6 @@ def url(temporary: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    with browser_page() as opened:
-        yield opened
-
-
-@pytest.fixture
-def keep(tmp_path: Path) -> Path:
-    folder = Path(os.environ.get("FOLIOPRESS_SCREENSHOTS") or tmp_path / "screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@pytest.fixture
 def typescript(scans: Path) -> Path:
     """A typewritten page of A4 at 300 dpi, in colour."""
     (found,) = (scans / "tapuscorpus" / "images").glob("*21574.pdf_page_9.png")

@@ -5,30 +5,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import browser_page
 from tests.deployments.conftest import ScheduledRun
 
 pytestmark = pytest.mark.slow  # it needs a browser
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    with browser_page() as opened:
-        yield opened
-
-
-@pytest.fixture
-def keep(tmp_path: Path) -> Path:
-    folder = Path(os.environ.get("FOLIOPRESS_SCREENSHOTS") or tmp_path / "screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def test_a_scheduled_run_is_seen_completed_with_its_figures(

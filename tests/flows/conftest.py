@@ -6,8 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+
+from configs.settings import OcrSettings
+from tasks import ocr
+from tasks.errors import PageError
 
 os.environ |= {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}  # before Prefect is imported
 
@@ -34,3 +39,16 @@ def archive(tmp_path: Path, draw_page: Callable[[str], Image.Image]) -> Callable
         return root
 
     return write
+
+
+@pytest.fixture
+def no_answer_for_low_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OCR gives no answer for pages of 350 rows."""
+    real = ocr.read_words
+
+    def read_words(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[ocr.Word, ...]:
+        if pixels.shape[0] == 350:
+            raise PageError("ocr_timeout", "OCR gave no answer in 1 s; page kept whole")
+        return real(pixels, dpi, settings)
+
+    monkeypatch.setattr(ocr, "read_words", read_words)

@@ -10,8 +10,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from configs.settings import Settings
 from flows import steps
-from tasks import ocr
-from tasks.errors import PageError
 from tasks.keys import output_key
 from tasks.pages import read_page
 from tasks.scan import Document
@@ -173,15 +171,8 @@ def test_the_pages_of_a_document_are_written_each_and_its_bytes_are_shared_out(a
     assert rows[2]["source_bytes"] == pytest.approx(rows[0]["source_bytes"] / 4, rel=0.01)
 
 
-def test_one_page_that_cannot_be_compressed_keeps_its_document_whole(archive, monkeypatch):
-    real = ocr.read_words
-
-    def slow_on_the_second(pixels, dpi, settings):
-        if pixels.shape[0] == 350:
-            raise PageError("ocr_timeout", "OCR gave no answer in 1 s; page kept whole")
-        return real(pixels, dpi, settings)
-
-    monkeypatch.setattr(ocr, "read_words", slow_on_the_second)
+@pytest.mark.usefixtures("no_answer_for_low_pages")
+def test_one_page_that_cannot_be_compressed_keeps_its_document_whole(archive):
     data = many_pages(scan(), scan(shape=(350, 450)), scan())
     result = archive.run("b.tif", data)
     assert [row["reason"] for row in result.pages] == ["document_kept", "ocr_timeout", "document_kept"]
@@ -206,15 +197,8 @@ def test_text_is_written_beside_each_page_in_the_pixels_of_what_is_stored(archiv
     assert 30 <= int(first.get("HPOS")) <= 40 and 30 <= int(first.get("VPOS")) <= 50
 
 
-def test_text_of_kept_pages_is_that_of_their_source_and_what_ocr_did_not_read_has_none(archive, monkeypatch):
-    real = ocr.read_words
-
-    def slow_on_the_second(pixels, dpi, settings):
-        if pixels.shape[0] == 350:
-            raise PageError("ocr_timeout", "OCR gave no answer in 1 s; page kept whole")
-        return real(pixels, dpi, settings)
-
-    monkeypatch.setattr(ocr, "read_words", slow_on_the_second)
+@pytest.mark.usefixtures("no_answer_for_low_pages")
+def test_text_of_kept_pages_is_that_of_their_source_and_what_ocr_did_not_read_has_none(archive):
     settings = Settings.model_validate({"text": ["hocr"], "resolution": {"max_dpi": 75}})
     archive.run("b.tif", many_pages(scan(), scan(shape=(350, 450))), settings)
     assert archive.stored() == ["pages/b.tif", "text/b.tif/0001.hocr.html"]
