@@ -103,7 +103,7 @@ class ClusterShape:
 
     def __init__(self, client: Client, every_s: float = 5.0) -> None:
         self._client, self._every_s = client, every_s
-        self._lock, self._asked_at, self._workers = threading.Lock(), float("-inf"), 1
+        self._lock, self._asked_at, self._workers, self._had_one_at = threading.Lock(), float("-inf"), 1, monotonic()
         self.n_gpus = sum(GPU in worker["resources"] for worker in self._infos())
 
     @property
@@ -115,9 +115,21 @@ class ClusterShape:
     def n_workers(self) -> int:
         """Return the number of workers, at least 1."""
         with self._lock:
-            if monotonic() - self._asked_at >= self._every_s:
-                self._asked_at, self._workers = monotonic(), max(1, len(self._infos()))
-            return self._workers
+            self._ask()
+            return max(1, self._workers)
+
+    @property
+    def without_worker_s(self) -> float:
+        """Return for how many seconds the cluster has been seen without any worker; 0 if it has one."""
+        with self._lock:
+            self._ask()
+            return monotonic() - self._had_one_at if self._workers == 0 else 0.0
+
+    def _ask(self) -> None:
+        if monotonic() - self._asked_at >= self._every_s:
+            self._asked_at, self._workers = monotonic(), len(self._infos())
+            if self._workers > 0:
+                self._had_one_at = self._asked_at
 
     @property
     def pixels_that_fit(self) -> int | None:
@@ -186,10 +198,12 @@ def _local_cluster(settings: ClusterSettings) -> Any:
     from distributed import LocalCluster
 
     # A task that takes its worker down twice is looked at alone; Dask's three more tries would only take
-    # neighbours down with it.
+    # neighbours down with it. And a worker that is down 15 s after it died, because it is slow to come back or died
+    # again, would be given up for good, one after the other, though its nanny is about to restart it.
     dask.config.set(
         {
             "distributed.scheduler.allowed-failures": 1,
+            "distributed.deploy.lost-worker-timeout": "365 days",
             "distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT,
             "distributed.worker.multiprocessing-method": "spawn",
         }

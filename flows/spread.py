@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _TICK_S = 0.2
+_GATHER_S = 10.0
+"""How long to wait for a value that is said to be there; its worker may have died, and all others with it."""
 _OPEN_BYTES_PER_WORKER = 256 * 2**20
 """Bytes of sources that may lie in the workers' memory at once, per worker; one document is always let in."""
 _TRIES_ALONE = 1
@@ -50,7 +52,7 @@ class PageSteps(Protocol):
 
 
 class ClusterLost(Exception):
-    """The connection to the Dask scheduler is gone."""
+    """The Dask scheduler is gone, or has been without any worker for long."""
 
 
 class PageGate:
@@ -150,6 +152,7 @@ class Spread:
         check: Called several times a second; raises when the run must stop.
         page_done: Called when a page is finished.
         steps: The page functions.
+        without_worker_s: For how many seconds the cluster may be without any worker.
     """
 
     def __init__(
@@ -161,9 +164,11 @@ class Spread:
         check: Callable[[], None] = lambda: None,
         page_done: Callable[[], None] = lambda: None,
         steps: PageSteps = page_steps,
+        without_worker_s: float = 600.0,
     ) -> None:
         self._client, self._shape, self._gate, self._batch_pages = client, shape, gate, scoring_batch_pages
         self._check, self._page_done, self._steps = check, page_done, steps
+        self._without_worker_s = without_worker_s
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._job: PageJob | None = None
         self._open: set[_Open] = set()
@@ -182,7 +187,7 @@ class Spread:
         Raises:
             StoreUnavailable: If SOURCE or DEST gave no answer; the shard may be tried again.
             ConfigError: If a worker cannot do the work at all.
-            ClusterLost: If the scheduler is gone.
+            ClusterLost: If the scheduler is gone, or all workers are and none comes.
         """
         self._job = job
         todo = deque(documents)
@@ -215,6 +220,8 @@ class Spread:
         self._check()
         if self._client.status not in ("running", "connecting"):
             raise ClusterLost("the connection to the Dask scheduler is lost")
+        if self._shape.without_worker_s > self._without_worker_s:
+            raise ClusterLost(f"the Dask cluster has had no worker for {self._without_worker_s:g} s")
         try:
             self._events.get(timeout=_TICK_S)()
             while True:
@@ -324,7 +331,12 @@ class Spread:
         def failed(future: Future) -> None:
             if future.status != "finished":
                 raise _error_of(future)
-            self._close(opened, future.result())
+            try:
+                rows = future.result(timeout=_GATHER_S)
+            except TimeoutError:
+                self._watch(future, failed)
+                return
+            self._close(opened, rows)
 
         self._watch(result, failed)
 
@@ -379,11 +391,14 @@ class Spread:
                 self._went_wrong(opened, future)
             elif gather:
                 try:
-                    value = future.result()
-                except Exception:  # the worker that held it died meanwhile
-                    if future.status == "finished":
+                    value = future.result(timeout=_GATHER_S)
+                except Exception as error:  # the worker that held it died meanwhile
+                    if future.status == "pending" or (isinstance(error, TimeoutError) and future.status == "finished"):
+                        self._watch(future, done)  # it is made anew
+                    elif future.status == "finished":
                         raise
-                    self._went_wrong(opened, future)
+                    else:
+                        self._went_wrong(opened, future)
                     return
                 then(value)
             else:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from configs.settings import ClusterSettings
 from flows.cluster import ClusterShape, open_cluster
-from flows.spread import PageGate, Spread
+from flows.spread import ClusterLost, PageGate, Spread
 from flows.steps import DocumentResult, DocumentShape
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.scan import Document
@@ -182,6 +182,37 @@ def test_a_document_that_takes_more_memory_than_its_worker_may_fails_and_its_nei
 def test_a_document_whose_worker_was_killed_by_something_else_is_done_after_all(client, tmp_path: Path) -> None:
     rows = compress(client, ["unlucky:1:dies twice", "good:1:fine"], tmp_path)
     assert rows["unlucky:1:dies twice"][0]["scores"] == "scores of unlucky:1:dies twice 0"
+
+
+@pytest.mark.slow
+@pytest.mark.promise(FAILS_ALONE, "its workers die again and again for half a minute")
+def test_workers_that_die_for_longer_than_dask_waits_for_them_come_back_all_the_same(tmp_path: Path) -> None:
+    with open_cluster(ClusterSettings(workers=2), None) as client:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            killers = [client.submit(os._exit, 9, pure=False) for _ in range(2)]
+            time.sleep(0.3)
+            client.cancel(killers, force=True)
+        rows = compress(client, [f"good{number}:2:fine" for number in range(4)], tmp_path)
+        assert len(client.scheduler_info(n_workers=-1)["workers"]) == 2
+    assert all(row["scores"] for pages in rows.values() for row in pages)
+
+
+def test_a_cluster_that_is_left_without_any_worker_ends_the_shard(tmp_path: Path) -> None:
+    from distributed import Client, Nanny, Scheduler, SpecCluster
+
+    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}}
+    worker = {"cls": Nanny, "options": {"nthreads": 1, "host": "127.0.0.1"}}
+    with (
+        SpecCluster(workers={0: worker}, scheduler=scheduler) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        shape = ClusterShape(client, every_s=0.1)
+        assert shape.without_worker_s == 0
+        cluster.scale(0)
+        spread = Spread(client, shape, PageGate(lambda: 1, 2, 10**9), 4, steps=STEPS, without_worker_s=1.0)
+        with pytest.raises(ClusterLost, match="no worker for 1 s"):
+            list(spread.compress([Document("good:1:fine", 10, "1")], str(tmp_path)))
 
 
 @pytest.mark.promise(FAILS_ALONE, "a step raises what nobody expects")
