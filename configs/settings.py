@@ -107,7 +107,7 @@ class EncodeSettings(Closed):
     """AVIF encoder speed; 10 is fastest."""
     largest_profile_bytes: int = Field(65_536, ge=0)
     """A larger ICC profile, which can outweigh its page, gives way to a small one that says nearly the same; a page for
-    which there is none is converted to sRGB."""
+    which there is none is converted to sRGB. In a PDF, whose pages may share a profile, it then stays."""
     deep_to_eight_bits: bool = True
     """Round pages of more than 8 bits a sample to 8; without it they are kept whole with reason `high_bit_depth`."""
     chroma_budget: float = Field(4.0, ge=0, le=64)

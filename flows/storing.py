@@ -17,6 +17,7 @@ from flows.sources import PageJob, SourceDocument, copy_of, useful_bytes
 from tasks import encode, large_objects, pdf_writer, resolution, searchable, tiff_writer
 from tasks.errors import PageError, StoreUnavailable
 from tasks.keys import output_key, text_key
+from tasks.pdf_images import CodedImage
 from tasks.scan import Document
 from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, PageRow, as_table
 from tasks.store import Store
@@ -139,7 +140,8 @@ def put_together(source: SourceDocument, finished: Sequence[FinishedPage], job: 
     with_text = job.settings.documents.text_layer
     while True:
         with source.opened(job) as file:
-            data = pdf_writer.rewritten(file, _new_pages(finished, job, with_text=with_text))
+            new = _new_pages(finished, job, with_text=with_text)
+            data = pdf_writer.rewritten(file, new, job.settings.encode.largest_profile_bytes)
             if not isinstance(file, bytes) and large_objects.digest_of(file) != source.sha256:
                 raise StoreUnavailable(f"{source.document.key!r} has changed while it was worked on")
         if not with_text or len(data) < useful_bytes(source, job.settings):
@@ -167,9 +169,9 @@ def _of_use(data: bytes, source: SourceDocument, job: PageJob) -> bytes:
     return data
 
 
-def _new_image(page: FinishedPage) -> pdf_writer.NewImage:
+def _new_image(page: FinishedPage) -> CodedImage:
     assert page.data is not None and page.codec is not None
-    return pdf_writer.NewImage(page.data, page.codec)
+    return CodedImage(page.data, page.codec)
 
 
 def _store_written_back(

@@ -75,7 +75,7 @@ def fit_images(composed: Composed, check: Check, most_bytes: int, settings: Sett
     for attempt in range(1, settings.legibility.max_attempts + 1):
         coded = [_coded(pixels, is_bitonal, codec, quality, settings) for pixels, is_bitonal in decoded]
         size_bytes = composed.rest_bytes + sum(len(image.data) for image in coded)
-        drawn = pdf.rendered(_with_images(composed, coded), 0, composed.dpi)
+        drawn = pdf.rendered(_with_images(composed, coded, settings), 0, composed.dpi)
         spent["seconds_encode"] += perf_counter() - start
         if size_bytes >= most_bytes:
             problem = no_gain("images anew", size_bytes, most_bytes)
@@ -96,13 +96,14 @@ def fit_images(composed: Composed, check: Check, most_bytes: int, settings: Sett
     return Outcome(problem, None, None, whole, {**spent})
 
 
-def put_images(document: pikepdf.Pdf, images: Sequence[pdf.Placed], data: bytes) -> None:
+def put_images(document: pikepdf.Pdf, images: Sequence[pdf.Placed], data: bytes, colours: pdf_images.Colours) -> None:
     """Write the images of a fitted page in the places of its old ones.
 
     Args:
         document: That holds the page.
         images: The page's, in the order of painting.
         data: From `fit_images`.
+        colours: Of the document.
     """
     with pikepdf.open(io.BytesIO(data)) as other:
         for name, made in other.pages[0].Resources.XObject.items():
@@ -116,7 +117,7 @@ def put_images(document: pikepdf.Pdf, images: Sequence[pdf.Placed], data: bytes)
             old.write(bytes(made.read_raw_bytes()), filter=pikepdf.Name(str(filters)), decode_parms=kept)
             old.Width, old.Height, old.BitsPerComponent = int(made.Width), int(made.Height), int(made.BitsPerComponent)
             old.ColorSpace = pikepdf.Name(str(made.ColorSpace))
-            pdf_images.keep_colours(old, space)
+            colours.keep(old, space)
             pdf.mark(old)
 
 
@@ -135,11 +136,12 @@ def _coded(
     return pdf_images.CodedImage(encode.encode(pixels, codec, quality, encode.Carried(), settings.encode), codec)
 
 
-def _with_images(composed: Composed, coded: Sequence[pdf_images.CodedImage]) -> bytes:
+def _with_images(composed: Composed, coded: Sequence[pdf_images.CodedImage], settings: Settings) -> bytes:
     """Return the page by itself with other images."""
     buffer = io.BytesIO()
     with pdf.open_pdf(composed.page) as document:
-        put_images(document, pdf.describe_page(document, 0).images, _container(coded, composed.numbers))
+        images, data = pdf.describe_page(document, 0).images, _container(coded, composed.numbers)
+        put_images(document, images, data, pdf_images.Colours(document, settings.encode.largest_profile_bytes))
         document.save(buffer)
     return buffer.getvalue()
 

@@ -59,13 +59,14 @@ def decode_layers(data: bytes) -> np.ndarray:
     return pages.grey_if_grey(pdf.rendered(data, 0, pdf.POINTS_PER_INCH))
 
 
-def put_in_place(document: pikepdf.Pdf, image: Any, data: bytes) -> None:
+def put_in_place(document: pikepdf.Pdf, image: Any, data: bytes, colours: pdf_images.Colours) -> None:
     """Make an image's object the form of a page in layers; whatever showed the image shows it instead.
 
     Args:
         document: That holds the image.
         image: The image's object.
         data: From `encode_layers`.
+        colours: Of the document.
     """
     space = image.get("/ColorSpace")
     with pdf.open_pdf(data) as other:
@@ -80,7 +81,7 @@ def put_in_place(document: pikepdf.Pdf, image: Any, data: bytes) -> None:
     image.Resources = resources
     for layer in (resources.XObject.get("/Back"), resources.XObject.get("/Front")):
         if layer is not None:
-            pdf_images.keep_colours(layer, space)
+            colours.keep(layer, space)
     pdf.mark(image, (int(box[3]), int(box[2])))
 
 

@@ -312,14 +312,17 @@ def channels_of(space: Any) -> int:
     """Return how many values a colour has, that of a palette after its look-up; 0 for spaces not dealt with here."""
     if space is None:
         return 0
-    if isinstance(space, pikepdf.Name):
-        return _NUMBERS.get(str(space), 0)
-    family = str(space[0])
+    family = family_of(space)
     if family == "/ICCBased":
         return int(space[1].get("/N", 0))
     if family == "/Indexed":
         return channels_of(space[1])
     return _NUMBERS.get(family, 0)
+
+
+def family_of(space: Any) -> str:
+    """Return which kind of colour space one is: `/DeviceRGB`, `/ICCBased`, `/Indexed`, …"""
+    return str(space[0] if isinstance(space, pikepdf.Array) else space)
 
 
 def _dpi(pixels: int, points: float) -> float:
@@ -378,10 +381,10 @@ def has_colour_space(pdf: pikepdf.Pdf, image: Placed) -> bool:
 
 def icc_of(pdf: pikepdf.Pdf, image: Placed) -> bytes | None:
     """Return the profile that a document gives an image's colours, of a palette its base's; None without one."""
-    space = pdf.get_object(image.object_id).get("/ColorSpace")
-    if isinstance(space, pikepdf.Array) and str(space[0]) == "/Indexed":
+    space: Any = pdf.get_object(image.object_id).get("/ColorSpace")
+    if family_of(space) == "/Indexed":
         space = space[1]
-    if isinstance(space, pikepdf.Array) and str(space[0]) == "/ICCBased":
+    if family_of(space) == "/ICCBased":
         return bytes(space[1].read_bytes())
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ import pikepdf
 from pikepdf import Name
 
 from configs.settings import LimitSettings
-from tasks import ifd, pages, pdf
+from tasks import ifd, pages, pdf, profiles
 from tasks.encode import Codec
 
 _FILTERS: dict[str, Any] = {"jpeg": "/DCTDecode", "jp2": "/JPXDecode", "g4": "/CCITTFaxDecode"}
@@ -18,7 +19,12 @@ _NO_LIMITS = LimitSettings(max_page_pixels=2**40)
 
 @dataclass(frozen=True)
 class CodedImage:
-    """A file of one image: JPEG, JPEG 2000, or TIFF of one strip of CCITT G4."""
+    """A page's scan, or one image of it, as it goes into a document.
+
+    data: A file of one image: JPEG, JPEG 2000, or TIFF of one strip of CCITT G4. What takes a page's place may also be
+    a page in layers (`mrc`), as `tasks.layered_pdf` writes it, or the images of a page put together of several, as
+    `tasks.composed` does.
+    """
 
     data: bytes = field(repr=False)
     codec: Codec
@@ -48,12 +54,43 @@ def write(made: Any, image: CodedImage) -> None:
     made.ColorSpace = Name.DeviceGray if header.mode in ("1", "L") else Name.DeviceRGB
 
 
-def keep_colours(image: Any, space: Any) -> None:
-    """Give a new image the colour space of the old one, of a palette its colours', if it has as many values for it."""
-    is_one_bit = int(image.BitsPerComponent) == 1  # black and white are the same in every space
-    if not is_one_bit and pdf.channels_of(space) == pdf.channels_of(image.ColorSpace):
-        is_palette = isinstance(space, pikepdf.Array) and str(space[0]) == "/Indexed"
-        image.ColorSpace = space[1] if is_palette else space
+class Colours:
+    """The colour spaces of a document's new images: those of the old ones, but for profiles larger than the images.
+
+    Args:
+        document: That holds the images.
+        largest_profile_bytes: A larger profile gives way to a small one that says nearly the same (`tasks.profiles`),
+            if there is one; None keeps every profile. Whatever else in the document uses the large one goes on to.
+    """
+
+    def __init__(self, document: pikepdf.Pdf, largest_profile_bytes: int | None) -> None:
+        self._document, self._largest_bytes = document, largest_profile_bytes
+        self._small: dict[tuple[int, int], Any] = {}
+
+    def keep(self, image: Any, space: Any) -> None:
+        """Give a new image the space of the old one, of a palette its colours', if it has as many values for it."""
+        is_one_bit = int(image.BitsPerComponent) == 1  # black and white are the same in every space
+        if is_one_bit or pdf.channels_of(space) != pdf.channels_of(image.ColorSpace):
+            return
+        if pdf.family_of(space) == "/Indexed":
+            space = space[1]
+        image.ColorSpace = self._with_small_profile(space) if pdf.family_of(space) == "/ICCBased" else space
+
+    def _with_small_profile(self, space: Any) -> Any:
+        profile = space[1]
+        if self._largest_bytes is None or int(profile.get("/Length", 0)) <= self._largest_bytes:
+            return space
+        if profile.objgen not in self._small:
+            small = profiles.stand_in(bytes(profile.read_bytes()))
+            self._small[profile.objgen] = space if small is None else self._space_of(small, profile)
+        return self._small[profile.objgen]
+
+    def _space_of(self, icc: bytes, old: Any) -> Any:
+        made = self._document.make_stream(zlib.compress(icc, 9), Filter=Name.FlateDecode)
+        for key in ("/N", "/Alternate", "/Range"):
+            if key in old:
+                made[key] = old[key]
+        return pikepdf.Array([Name.ICCBased, self._document.make_indirect(made)])
 
 
 def _strip(tiff: bytes) -> bytes:

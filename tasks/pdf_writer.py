@@ -10,26 +10,14 @@ from typing import BinaryIO
 import pikepdf
 
 from tasks import composed, layered_pdf, pdf, pdf_images
-from tasks.encode import Codec
 from tasks.errors import PageError
 from tasks.ocr import Word
+from tasks.pdf_images import CodedImage, Colours
 from tasks.text_layer import add_text
 
 _JPX_VERSION = "1.5"  # from which on a PDF may hold JPEG 2000 (ISO 32000-1, 7.4.9)
 _GONE = ("/Decode", "/DecodeParms", "/SMaskInData", "/Alternates", "/ImageMask")
 """What spoke of the old coding, or is another copy of the old image."""
-
-
-@dataclass(frozen=True)
-class NewImage:
-    """What takes the place of a page's scan, as it lies in the document.
-
-    data: A file of one image: JPEG, JPEG 2000, or TIFF of one strip of CCITT G4; or a page in layers (`mrc`), as
-    `tasks.layered_pdf` writes it; or of a page put together of several images these, as `tasks.composed` does.
-    """
-
-    data: bytes = field(repr=False)
-    codec: Codec
 
 
 @dataclass(frozen=True)
@@ -45,11 +33,11 @@ class NewPage:
     """What is new about a page: its scan, its text layer (where it has no text yet), or both."""
 
     page_index: int
-    image: NewImage | None = None
+    image: CodedImage | None = None
     text: NewText | None = None
 
 
-def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage]) -> bytes:
+def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage], largest_profile_bytes: int | None = None) -> bytes:
     """Return a document in which some pages have other scans or a text layer; all the rest is as it was.
 
     The same input gives the same bytes: the file's identifier is made of what is in it.
@@ -57,21 +45,23 @@ def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage]) -> bytes:
     Args:
         source: The document, bytes or a stream that is read as needed.
         pages: What is new.
+        largest_profile_bytes: A new image whose colours a larger profile tells has a small one that says nearly the
+            same; None leaves all as they are.
 
     Raises:
         PageError: If the document cannot be written or read again.
     """
     buffer = io.BytesIO()
     with pdf.open_pdf(source) as document:
-        has_jpx = False
+        has_jpx, colours = False, Colours(document, largest_profile_bytes)
         for page in pages:
             described = pdf.describe_page(document, page.page_index)
             if page.image is not None:
                 has_jpx = has_jpx or page.image.codec in ("jp2", "mrc")
             if page.image is not None and described.scan is None:
-                composed.put_images(document, described.images, page.image.data)
+                composed.put_images(document, described.images, page.image.data, colours)
             elif page.image is not None and described.scan is not None:
-                _replace(document, described.scan, page.image)
+                _replace(document, described.scan, page.image, colours)
             if page.text is not None and not described.has_text:
                 add_text(document, page.page_index, described, page.text.words, page.text.size_px)
         try:
@@ -104,15 +94,15 @@ def takes_jp2(source: bytes | BinaryIO) -> bool:
             return True
 
 
-def _replace(document: pikepdf.Pdf, scan: pdf.Placed, image: NewImage) -> None:
+def _replace(document: pikepdf.Pdf, scan: pdf.Placed, image: CodedImage, colours: Colours) -> None:
     stream = pdf.stream_of(document, scan)
     if image.codec == "mrc":
-        layered_pdf.put_in_place(document, stream, image.data)
+        layered_pdf.put_in_place(document, stream, image.data, colours)
         return
     space = stream.get("/ColorSpace")
     for key in _GONE:
         if key in stream:
             del stream[key]
-    pdf_images.write(stream, pdf_images.CodedImage(image.data, image.codec))
-    pdf_images.keep_colours(stream, space)
+    pdf_images.write(stream, image)
+    colours.keep(stream, space)
     pdf.mark(stream)

@@ -15,7 +15,8 @@ from tasks.findings import Findings
 from tasks.layering import fit_layers
 from tasks.layers import Layers
 from tasks.pages import Page
-from tasks.pdf_writer import NewImage, NewPage, rewritten
+from tasks.pdf_images import CodedImage
+from tasks.pdf_writer import NewPage, rewritten
 from tasks.reading import Reader
 from tests.papers import Sheet, flate, hidden, paper
 
@@ -93,7 +94,7 @@ def test_a_page_in_layers_takes_the_place_of_a_scan_and_is_read_again():
     fore, back = np.full((9, 7, 3), (200, 10, 10), np.uint8), np.full((84, 59, 3), (240, 240, 220), np.uint8)
     data = layered_pdf.encode_layers(Layers(mask, fore, back), "jp2", 80, EncodeSettings())
     source = paper(Sheet(flate(np.zeros((842, 595, 3), np.uint8)), above=hidden("kept")), Sheet(None))
-    written = rewritten(source, [NewPage(0, NewImage(data, "mrc"))])
+    written = rewritten(source, [NewPage(0, CodedImage(data, "mrc"))])
     with pikepdf.open(io.BytesIO(written)) as document:
         assert document.check_pdf_syntax() == []
         assert document.pdf_version >= "1.5"

@@ -11,8 +11,10 @@ from pikepdf import Array, Name
 from configs.settings import EncodeSettings, LimitSettings
 from tasks import encode, pdf
 from tasks.documents import read_header, read_page
-from tasks.pdf_writer import NewImage, NewPage, rewritten, takes_jp2
+from tasks.pdf_images import CodedImage
+from tasks.pdf_writer import NewPage, rewritten, takes_jp2
 from tests.papers import Sheet, everything_else, flate, hidden, jpeg, paper, shown
+from tests.scanners import LARGE
 
 RAMP = (np.add.outer(np.arange(842), np.arange(595)) // 6 % 256).astype(np.uint8)
 COLOUR = np.dstack([RAMP, RAMP[::-1], RAMP[:, ::-1]])
@@ -20,7 +22,7 @@ LINES = np.add.outer(np.arange(842) // 7, np.arange(595) // 9) % 3 > 0
 
 
 def new_image(pixels, codec="jpeg"):
-    return NewImage(encode.encode(pixels, codec, 90, encode.Carried(), EncodeSettings()), codec)
+    return CodedImage(encode.encode(pixels, codec, 90, encode.Carried(), EncodeSettings()), codec)
 
 
 def text_of(data):
@@ -93,6 +95,29 @@ def test_a_profile_goes_on_to_hold_for_the_new_scan():
     data = rewritten(paper(Sheet(flate(COLOUR, ColorSpace=space))), [NewPage(0, new_image(COLOUR))])
     with pdf.open_pdf(data) as document:
         assert pdf.icc_of(document, pdf.describe_page(document, 0).scan) == profile
+
+
+@pytest.mark.parametrize("largest", [65_536, None])
+def test_a_profile_larger_than_the_scans_gives_way_to_a_small_one_that_they_share(largest):
+    held = []
+
+    def space(document):
+        held.append(held[0] if held else document.make_indirect(document.make_stream(LARGE, N=3)))
+        return Array([Name.ICCBased, held[0]])
+
+    source = paper(*[Sheet(flate(COLOUR, ColorSpace=space))] * 3)
+    data = rewritten(source, [NewPage(number, new_image(COLOUR)) for number in (0, 1)], largest)
+    with pdf.open_pdf(data) as document:
+        images = [document.pages[number].Resources.XObject.Im0 for number in range(3)]
+        profiles = [image.ColorSpace[1] for image in images]
+        small = profiles[0].read_bytes()
+        assert profiles[0].objgen == profiles[1].objgen
+        assert profiles[2].read_bytes() == LARGE  # the third page is as it was
+        assert (len(small) < 20_000 and int(profiles[0].N) == 3) if largest else small == LARGE
+        assert document.check_pdf_syntax() == []
+    new = rewritten(source, [NewPage(number, new_image(COLOUR)) for number in (0, 1, 2)], largest)
+    assert (len(new) < len(LARGE)) == bool(largest)
+    assert np.abs(pdf.rendered(new, 0, 72).astype(int) - pdf.rendered(source, 0, 72)).mean() < 5
 
 
 def test_what_was_written_is_known_again_and_the_same_bytes_come_out():
