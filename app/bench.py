@@ -9,105 +9,57 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Lock
 from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
 from pydantic import BaseModel
 
+from app.tried import Draft, Tried, job_of
+from app.uniform import Uniform, equal_uniform
 from configs.loading import settings_digest
 from configs.settings import OcrSettings, Settings
 from flows import steps
-from model.scoring import load_scorer
 from tasks import ocr
-from tasks.encode import EXTENSIONS
-from tasks.errors import PageError
 from tasks.findings import Findings
-from tasks.pages import Page
 from tasks.reading import WordCheck, check_words
 from tasks.scan import Document
-from tasks.writer import read_back
 
 Say = Callable[[str], object]
 """Told what is being done, in words for a person."""
+READING, SCORING = "Reading the page and finding its text", "Judging what matters on it"
+See = Callable[[Draft], object]
+"""Shown a page's first encoding, before it is judged."""
 
-_RUN = "trial"
 _VERSION = "in hand"
 _Value = TypeVar("_Value")
 
 
 class Remembered(Generic[_Value]):
-    """The latest answers, by what they were asked for; the one that was not asked for longest goes first."""
+    """The latest answers, by what they were asked for; the one that was not asked for longest goes first.
+
+    Several threads may ask; two that ask for the same at once both make it.
+    """
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._most, self._lock = most, Lock()
         self._held: OrderedDict[Hashable, _Value] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
         """Return the answer for a key, made if it is not there; an error is not remembered."""
-        if key not in self._held:
-            self._held[key] = make()
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key]
+        value = make()
+        with self._lock:
+            self._held[key] = value
+            self._held.move_to_end(key)
             if len(self._held) > self._most:
                 self._held.popitem(last=False)
-        self._held.move_to_end(key)
-        return self._held[key]
-
-
-@dataclass(frozen=True, eq=False)
-class Tried:
-    """What a page came to; `key` tells it from the same page under other settings.
-
-    found: None where the page was not scored. levels: (n_rows, n_cols) int8, None with it. row: As `stats/pages` would
-    hold it.
-    """
-
-    key: Hashable
-    source: steps.SourceDocument
-    prepared: steps.PreparedPage
-    found: Findings | None = field(repr=False)
-    finished: steps.FinishedPage
-    levels: np.ndarray | None
-    row: dict[str, object] = field(repr=False)
-    settings: Settings = field(repr=False)
-
-    @property
-    def problem(self) -> PageError | None:
-        """What keeps the page whole, if anything does."""
-        return self.finished.problem
-
-    def output(self) -> Page | None:
-        """Decode the output, as a reader sees it; None without one."""
-        pixels, page = self.output_pixels(), self.prepared.page
-        return None if pixels is None or page is None else replace(page, pixels=pixels)
-
-    def output_pixels(self) -> np.ndarray | None:
-        """Decode the output's pixels, upright, of the size that they are stored in; None without one."""
-        page, data = self.prepared.page, self.finished.data
-        if page is None or data is None:
-            return None
-        return page.upright(read_back(data, self.settings.limits, self.finished.codec))
-
-    @property
-    def output_name(self) -> str:
-        """Name for the file that is downloaded."""
-        name = steps.output_key_of(self.source, self.finished).removeprefix("pages/").replace("/", "-")
-        if self.is_one_of_many:
-            extension = EXTENSIONS.get(str(self.finished.codec), "pdf")
-            return f"{name}-{self.finished.page_index + 1:04d}.{extension}"
-        return name
-
-    @property
-    def is_one_of_many(self) -> bool:
-        """Whether a run would put the page into one document with others."""
-        header = self.source.header
-        return self.source.written_back is not None and header is not None and len(header.pages) > 1
-
-    def output_file(self) -> bytes | None:
-        """Return what is downloaded: the file that a run would write; of a document of many pages, this one's image."""
-        if self.problem is not None or self.source.written_back is None or self.is_one_of_many:
-            return self.finished.data
-        return steps.put_together(self.source, [self.finished], _job(self.settings))
+        return value
 
 
 class Bench:
@@ -127,22 +79,26 @@ class Bench:
         self._found: Remembered[Findings | None] = Remembered(2)
         self._tried: Remembered[Tried] = Remembered(4)
         self._checks: Remembered[tuple[WordCheck, ...]] = Remembered(6)
+        self._uniform: Remembered[Uniform | None] = Remembered(6)
 
     def open(self, settings: Settings) -> steps.SourceDocument:
         """Return the document with its header, or with the problem that keeps it from having one."""
         document = Document(self.name, len(self.data), _VERSION)
         return self._opened.get(_json(settings.limits), lambda: steps.open_document(document, self.data, settings))
 
-    def try_page(self, page_index: int, settings: Settings, say: Say = lambda _: None) -> Tried:
+    def try_page(
+        self, page_index: int, settings: Settings, say: Say = lambda _: None, see: See = lambda _: None
+    ) -> Tried:
         """Take one page through all steps, as a run with these settings would.
 
         Args:
             page_index: 0-based.
             settings: As for a run.
-            say: Told which step begins.
+            say: Told which step begins. What it or `see` raises ends the trial; what was done until then is kept.
+            see: Shown what comes out before it is judged.
         """
-        key = page_index, settings_digest(settings), settings.importance.model
-        return self._tried.get(key, lambda: self._try(key, page_index, settings, say))
+        key = key_of(page_index, settings)
+        return self._tried.get(key, lambda: self._try(key, page_index, settings, say, see))
 
     def check_text(self, tried: Tried) -> tuple[WordCheck, ...]:
         """Read the output as its source was read, and return for every word that OCR was sure of what stands there.
@@ -152,20 +108,25 @@ class Bench:
         """
         return self._checks.get(tried.key, lambda: self._check(tried))
 
-    def _try(self, key: Hashable, page_index: int, settings: Settings, say: Say) -> Tried:
-        source, job = self.open(settings), _job(settings)
+    def uniform(self, tried: Tried) -> Uniform | None:
+        """Return the page in the uniform quality that is as sharp; None where there is none."""
+        return self._uniform.get(tried.key, lambda: equal_uniform(tried))
+
+    def _try(self, key: Hashable, page_index: int, settings: Settings, say: Say, see: See) -> Tried:
+        source, job = self.open(settings), job_of(settings)
         encode = settings.encode
         profile = encode.codec, encode.deep_to_eight_bits, encode.largest_profile_bytes
         reading = page_index, _json(settings.limits), _json(settings.ocr), profile
-        say("Reading the page and finding its text")
+        say(READING)
         prepared = self._prepared.get(reading, lambda: steps.prepare_page(source, page_index, job, self._read_words))
-        say("Judging what matters on it")
+        say(SCORING)
         scored = self._scores.get(
             (reading, settings.importance.model), lambda: steps.score_pages([steps.scoring_input(prepared)], job)[0]
         )
-        say("Compressing, and reading again what came of it")
+        say("Compressing it")
         found = self._found.get((reading, settings.importance.model), lambda: steps.findings_of(prepared, scored))
-        finished = steps.finish_page(prepared, scored, source, job, self._read_words, found)
+        watch = None if found is None else partial(_show, see, source, found, page_index)
+        finished = steps.finish_page(prepared, scored, source, job, self._read_words, found, watch)
         levels = np.array(finished.tiles["level"], np.int8) if finished.tiles else None
         return Tried(
             key=key,
@@ -194,9 +155,21 @@ class Bench:
         return self._words.get(key, lambda: ocr.read_words(pixels, dpi, settings))
 
 
-def _job(settings: Settings) -> steps.PageJob:
-    scorer = load_scorer(settings.importance.model)
-    return steps.PageJob("", "", settings, _RUN, _RUN, settings_digest(settings), scorer.digest, scorer.name)
+def key_of(page_index: int, settings: Settings) -> Hashable:
+    """Return what tells one try from another."""
+    return page_index, settings_digest(settings), settings.importance.model
+
+
+def _show(
+    see: See,
+    source: steps.SourceDocument,
+    found: Findings,
+    page_index: int,
+    data: bytes,
+    pixels: np.ndarray,
+    levels: np.ndarray,
+) -> None:
+    see(Draft(source, found, page_index, data, pixels, levels))
 
 
 def _json(part: BaseModel) -> str:

@@ -10,11 +10,13 @@ from io import BytesIO
 import streamlit as st
 
 from app import viewer
-from app.bench import Bench, Tried
+from app.bench import READING, SCORING, Bench, key_of
 from app.controls import Chosen, as_profile, choose_settings
 from app.figures import Figure, draw_figures
 from app.pictures import Picture, picture_of
-from app.uniform import Uniform, equal_uniform
+from app.trial import Closer, Stage, Trial
+from app.tried import Draft, Tried
+from app.uniform import Uniform
 from app.words import byte_size, percent, plain, words_for
 from configs.settings import Settings
 from tasks import ocr
@@ -25,7 +27,10 @@ from tasks.scan import DOCUMENT_SUFFIXES
 
 _TYPES = sorted(suffix.removeprefix(".") for suffix in DOCUMENT_SUFFIXES)
 _MANY_NAMES = ("jpeg", "tiff", "jpe", "tif", "pdf")
-_UNIFORM = "Uniform, as sharp"
+_UNIFORM, _SSIM, _KEPT = "Uniform, as sharp", "Text SSIM", "Words kept"
+_OUTPUT, _ROW, _SETTINGS = "Download the output", "Download its row", "Download these settings"
+_TICK_S = 0.1
+_SHARE_DONE = {READING: 0.1, SCORING: 0.45}
 _STEPS = {
     "seconds_read": "read",
     "seconds_ocr": "find text",
@@ -54,11 +59,12 @@ def draw() -> None:
         return
     n_pages = len(source.header.pages)
     number = _picked_page(bench, n_pages) if n_pages > 1 else 0
-    tried = _tried(bench, number, chosen.settings)
-    if tried.prepared.page is None:
-        _say_what_is_wrong(bench, tried.problem)
-        return
-    _draw_result(bench, tried, chosen)
+    trial = _trial(bench, number, chosen.settings)
+    try:
+        _await_first_sight(trial)
+        _draw_trial(bench, trial, chosen)
+    except ConfigError as error:
+        st.error(f"These settings ask for what is not there: {error}")
 
 
 def _document() -> Bench | None:
@@ -83,7 +89,7 @@ def _document() -> Bench | None:
     if held is None or (held[0].name, held[1]) != (name, digest):
         held = Bench(name, data), digest
         st.session_state["bench"] = held
-        for key in ("shown", "extras", "text check"):  # they are of the document that was here before
+        for key in ("shown", "text check"):  # they are of the document that was here before
             st.session_state.pop(key, None)
     bench: Bench = held[0]
     return bench
@@ -115,59 +121,86 @@ def _picked_page(bench: Bench, n_pages: int) -> int:
     return int(picked) - 1
 
 
-def _tried(bench: Bench, number: int, settings: Settings) -> Tried:
+def _trial(bench: Bench, number: int, settings: Settings) -> Trial:
+    """Return the session's trial; one of other settings, or of another document, ends."""
+    held: Trial | None = st.session_state.get("trial")
+    if held is None or held.bench is not bench or held.key != key_of(number, settings) or not held.is_of_use:
+        if held is not None:
+            held.stop()
+        held = st.session_state["trial"] = Trial(bench, number, settings)
+    return held
+
+
+def _await_first_sight(trial: Trial) -> None:
     place = st.empty()
     with place.container():
         bar = st.progress(0.0, "Starting")
-        steps = iter((0.1, 0.45, 0.6))
-        tried = bench.try_page(number, settings, lambda text: bar.progress(next(steps, 0.9), text))
+        while not trial.wait(Stage.BEGUN, _TICK_S):  # drawing lets Streamlit go on to other settings
+            bar.progress(_SHARE_DONE.get(trial.says, 0.6), trial.says)
     place.empty()
-    return tried
 
 
-def _draw_result(bench: Bench, tried: Tried, chosen: Chosen) -> None:
-    extras = st.session_state.setdefault("extras", {})
-    found: tuple[Uniform | None, tuple[WordCheck, ...] | str] | None = extras.get(tried.key)
-    checks = found[1] if found and not isinstance(found[1], str) else ()
+def _draw_trial(bench: Bench, trial: Trial, chosen: Chosen) -> None:
+    """Draw what there is, and once there is more have the page drawn anew."""
+    stage, tried, draft, closer = trial.stage, trial.tried, trial.draft, trial.closer
+    if tried is not None and tried.prepared.page is None:
+        _say_what_is_wrong(bench, tried.problem)
+        return
+    seen = tried or draft
+    assert seen is not None
+    checks = closer.checks if closer and not isinstance(closer.checks, str) else ()
     st.markdown(f"**{plain(bench.name)}**")
-    if tried.problem:
+    if tried is not None and tried.problem:
         st.warning(words_for(tried.problem), icon=":material/warning:")
-    _draw_figures(tried, found[0] if found else None, is_known=found is not None)
-    before, after = _pictures(bench, tried, are_previews=found is None)
-    focus = _focus(checks)
-    page = tried.prepared
-    viewer.show(
-        f"{bench.name} {page.page_index}",
-        before,
-        after,
-        viewer.Overlays(
-            tried.found.importance if tried.found else None,
-            tried.levels,
-            page.grid.tile_px if page.grid else 1,
-            _marks(page.words, checks),
-        ),
-        labels=("Source", "Output" if tried.problem is None else "What was tried"),
-        focus=focus,
-    )
+    if tried is not None:
+        _draw_figures(tried, closer)
+    else:
+        _draw_first_figures(seen)
+    _draw_viewer(bench, seen, checks, are_previews=closer is None)
     _draw_downloads(tried, chosen)
-    _draw_text_check(found[1] if found else None)
-    _draw_seconds(tried)
-    if found is None:  # what takes seconds more comes when the rest is there to be looked at
-        with st.spinner("Reading the output once more, and looking for a uniform quality that is as sharp"):
-            extras.clear()
-            extras[tried.key] = equal_uniform(tried), _checked(bench, tried)
+    _draw_text_check(closer)
+    place = st.empty()
+    if tried is not None:
+        _draw_seconds(tried)
+    if stage < Stage.SEEN_CLOSER:
+        while not trial.wait(stage, _TICK_S):
+            place.caption(f"{trial.says} …")
         st.rerun()
 
 
-def _checked(bench: Bench, tried: Tried) -> tuple[WordCheck, ...] | str:
-    try:
-        return bench.check_text(tried)
-    except PageError as error:
-        return str(error)
+def _draw_viewer(bench: Bench, seen: Tried | Draft, checks: Sequence[WordCheck], *, are_previews: bool) -> None:
+    before, after = _pictures(bench, seen, are_previews=are_previews)
+    grid, words = (seen.found.grid, seen.found.words) if seen.found else (None, ())
+    outcome = "Output" if isinstance(seen, Draft) or seen.problem is None else "What was tried"
+    viewer.show(
+        f"{bench.name} {seen.page_index}",
+        before,
+        after,
+        viewer.Overlays(
+            seen.found.importance if seen.found else None,
+            seen.levels,
+            grid.tile_px if grid else 1,
+            _marks(words, checks),
+        ),
+        labels=("Source", outcome),
+        focus=_focus(checks),
+    )
 
 
-def _draw_figures(tried: Tried, uniform: Uniform | None, *, is_known: bool) -> None:
-    row = tried.row
+def _draw_first_figures(draft: Tried | Draft) -> None:
+    """Draw the figures of a page that was not judged yet: what is to come has its place already."""
+    assert isinstance(draft, Draft)
+    size_bytes, source_bytes = len(draft.data), draft.source_bytes
+    draw_figures(
+        Figure("Source", byte_size(source_bytes)),
+        Figure("Output", byte_size(size_bytes), f"{percent(1 - size_bytes / source_bytes)} saved"),
+        *(Figure(name, "…") for name in (_UNIFORM, _SSIM, _KEPT)),
+    )
+    st.caption("Held against its source …")
+
+
+def _draw_figures(tried: Tried, closer: Closer | None) -> None:
+    row, uniform = tried.row, closer.uniform if closer else None
     source_bytes, data = int(str(row["source_bytes"])), tried.finished.data
     ssim, kept = row["text_ssim"], row["words_kept_fraction"]
     draw_figures(
@@ -175,14 +208,14 @@ def _draw_figures(tried: Tried, uniform: Uniform | None, *, is_known: bool) -> N
         Figure("Output", byte_size(len(data)), f"{percent(1 - len(data) / source_bytes)} saved")
         if data is not None
         else Figure("Output", "none"),
-        _uniform_figure(uniform, len(data or b" ")) if uniform else Figure(_UNIFORM, "none" if is_known else "…"),
+        _uniform_figure(uniform, len(data or b" ")) if uniform else Figure(_UNIFORM, "none" if closer else "…"),
         Figure(
-            "Text SSIM",
+            _SSIM,
             "no text" if ssim is None else f"{float(str(ssim)):.3f}",
             help="How like the source the strokes of its words are, at full resolution; 1 is the same.",
         ),
         Figure(
-            "Words kept",
+            _KEPT,
             "none sure" if kept is None else percent(float(str(kept))),
             help="Of the words that OCR was sure of, those that read the same or stand where hardly anything changed.",
         ),
@@ -208,22 +241,23 @@ def _uniform_figure(uniform: Uniform, size_bytes: int) -> Figure:
     return Figure(_UNIFORM, byte_size(uniform.size_bytes), note, explained)
 
 
-def _pictures(bench: Bench, tried: Tried, *, are_previews: bool) -> tuple[Picture, Picture | None]:
-    """Return both sides as pictures; the source's is made once a page, and that of the output once a try."""
-    page = tried.prepared.page
+def _pictures(bench: Bench, seen: Tried | Draft, *, are_previews: bool) -> tuple[Picture, Picture | None]:
+    """Return both sides as pictures; each is made once, however often the page is drawn."""
+    page = seen.page
     assert page is not None
-    source = bench.name, tried.source.sha256, tried.prepared.page_index, page.icc
-    wanted = {(source, are_previews): lambda: page, (tried.key, are_previews): tried.output}
+    source = bench.name, seen.source.sha256, seen.page_index, page.icc
+    output = None if seen.data is None else hashlib.sha256(seen.data).digest()
+    wanted = {(source, are_previews): lambda: page, (output, are_previews): seen.output}
     shown: dict[Hashable, Picture | None] = st.session_state.setdefault("shown", {})
     for key in [key for key in shown if key not in wanted and key != (source, False)]:
         del shown[key]
     for key, decoded in wanted.items():
         if key not in shown:
-            output = decoded()
-            shown[key] = picture_of(output, is_preview=are_previews) if output else None
+            pixels = decoded()
+            shown[key] = picture_of(pixels, is_preview=are_previews) if pixels else None
     before = shown.get((source, False)) or shown[source, are_previews]
     assert before is not None
-    return before, shown[tried.key, are_previews]
+    return before, shown[output, are_previews]
 
 
 def _marks(words: Sequence[ocr.Word], checks: Sequence[WordCheck]) -> list[viewer.Mark]:
@@ -244,16 +278,20 @@ def _focus(checks: Sequence[WordCheck]) -> viewer.Mark | None:
     return viewer.Mark(word.row_px, word.col_px, word.height_px, word.width_px, bad[rows[0]].verdict)
 
 
-def _draw_downloads(tried: Tried, chosen: Chosen) -> None:
+def _draw_downloads(tried: Tried | None, chosen: Chosen) -> None:
     """Draw the downloads beside one another, so that output and settings are always those of one try."""
     columns = st.columns(3)
+    if tried is None:  # so that no button of the try before stays there
+        for column, name in zip(columns, (_OUTPUT, _ROW, _SETTINGS), strict=True):
+            column.button(name, disabled=True, key=f"no {name}")
+        return
     data = tried.output_file() if tried.problem is None else None
     if data is not None:
         columns[0].download_button(
-            "Download the output", BytesIO(data), tried.output_name, "application/octet-stream", on_click="ignore"
+            _OUTPUT, BytesIO(data), tried.output_name, "application/octet-stream", on_click="ignore"
         )
     columns[1].download_button(
-        "Download its row",
+        _ROW,
         json.dumps(tried.row, indent=1, ensure_ascii=False),
         f"{tried.source.document.key}.json",
         "application/json",
@@ -261,7 +299,7 @@ def _draw_downloads(tried: Tried, chosen: Chosen) -> None:
         on_click="ignore",
     )
     columns[2].download_button(
-        "Download these settings",
+        _SETTINGS,
         as_profile(chosen),
         "my-profile.yaml",
         "application/yaml",
@@ -270,8 +308,9 @@ def _draw_downloads(tried: Tried, chosen: Chosen) -> None:
     )
 
 
-def _draw_text_check(checks: tuple[WordCheck, ...] | str | None) -> None:
+def _draw_text_check(closer: Closer | None) -> None:
     st.markdown("#### Text check")
+    checks = closer.checks if closer else None
     if checks is None:
         st.caption("The output is read once more …")
     elif isinstance(checks, str):

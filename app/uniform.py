@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from app.bench import Tried
+from app.tried import Tried
 from tasks import probe
 from tasks.encode import CODECS
 from tasks.ink import luma_of

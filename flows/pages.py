@@ -142,15 +142,16 @@ def finish_page(
     job: PageJob,
     read_words: WholePageReader | None = None,
     found: Findings | None = None,
+    watch: fitting.Watch | None = None,
 ) -> FinishedPage:
     """Plan, rescale, encode and check one page: the strongest attempt that passes, or the reason why none did.
 
     A page of a long document is parked below DEST/work. `found` is what `findings_of` made of the two, where that is
-    there already.
+    there already; `watch` is told of each attempt.
     """
     if prepared.parked is not None:
         return prepared.parked
-    finished = _finish_page(prepared, scored, source, job, read_words, found)
+    finished = _finish_page(prepared, scored, source, job, read_words, found, watch)
     place = source.parking_place(job)
     return finished if place is None else parking.park(finished, job.dest, place)
 
@@ -162,6 +163,7 @@ def _finish_page(
     job: PageJob,
     read_words: WholePageReader | None,
     found: Findings | None,
+    watch: fitting.Watch | None,
 ) -> FinishedPage:
     figures = _page_figures(prepared, scored)
     settings = source.settings_for(job.settings)
@@ -190,7 +192,7 @@ def _finish_page(
                 alone = composed.page_alone(file, prepared.page_index, parts, page.dpi or prepared.dpi)
             outcome = composed.fit_images(alone, Check(found, reader, settings), most_bytes, settings)
         else:
-            outcome = fitting.fit_page(found, most_bytes, reader, settings)
+            outcome = fitting.fit_page(found, most_bytes, reader, settings, watch)
     except PageError as error:  # reading again gave no answer
         return FinishedPage(prepared.page_index, error, None, None, figures, [], None, text)
     figures |= outcome.figures

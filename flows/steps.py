@@ -14,7 +14,15 @@ from flows.pages import (
 )
 from flows.parking import FinishedPage
 from flows.sources import DocumentShape, PageJob, SourceDocument, describe, fetch_document, open_document
-from flows.storing import DocumentResult, fail_document, output_key_of, page_row, put_together, store_document
+from flows.storing import (
+    DocumentResult,
+    fail_document,
+    output_key_of,
+    page_row,
+    put_together,
+    source_share,
+    store_document,
+)
 
 __all__ = [
     "DocumentResult",
@@ -37,5 +45,6 @@ __all__ = [
     "put_together",
     "score_pages",
     "scoring_input",
+    "source_share",
     "store_document",
 ]

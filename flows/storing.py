@@ -88,11 +88,7 @@ def output_key_of(source: SourceDocument, page: FinishedPage) -> str:
 
 def page_row(source: SourceDocument, page: FinishedPage, job: PageJob) -> dict[str, object]:
     """Return the row that a page would have if nothing kept its document whole but itself; nothing is stored."""
-    assert source.header is not None
-    sizes = [one.height_px * one.width_px for one in source.header.pages]
-    if source.written_back == "PDF":
-        sizes = [(one.stored_bytes or 0) + 1 for one in source.header.pages]
-    share = _shares(source.size_bytes, sizes)[page.page_index]
+    share = source_share(source, page.page_index)
     if page.problem is None:
         row = _compressed_row(source, page, share, job, 0.0)
         return row | {"output_sha256": None} if source.written_back else row  # that of the document is not known
@@ -104,6 +100,15 @@ def page_row(source: SourceDocument, page: FinishedPage, job: PageJob) -> dict[s
         "seconds_store": 0.0,
     }
     return _kept_row(source, page, page.page_index, page.problem, stored, job)
+
+
+def source_share(source: SourceDocument, page_index: int) -> int:
+    """Return a page's part of its document, in bytes, before any page of it is decoded."""
+    assert source.header is not None
+    sizes = [one.height_px * one.width_px for one in source.header.pages]
+    if source.written_back == "PDF":
+        sizes = [(one.stored_bytes or 0) + 1 for one in source.header.pages]
+    return _shares(source.size_bytes, sizes)[page_index]
 
 
 def fail_document(document: Document, job: PageJob, reason: str, message: str, n_pages: int = 1) -> DocumentResult:

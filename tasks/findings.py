@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tasks import kinds, ocr, pages, tiles
+from tasks import kinds, ocr, pages, resolution, tiles
 from tasks.ink import Ink, find_ink, luma_of
 
 
@@ -37,3 +37,8 @@ class Findings:
     def ink(self) -> Ink:
         """The page's strokes."""
         return find_ink(self.luma, self.dpi)
+
+    @cached_property
+    def coarse_errors(self) -> resolution.CoarseErrors:
+        """What each tile would lose at each level; worked out when asked for, once."""
+        return resolution.CoarseErrors(self.luma, self.grid, self.dpi)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -17,11 +18,16 @@ from tasks.ink import Ink
 from tasks.outcomes import Outcome, no_gain, pixels_to_code, plan_figures, planned_levels, strengthened
 from tasks.writer import Writer, read_back
 
+Watch = Callable[[bytes, np.ndarray, np.ndarray], object]
+"""Told of an encoding before it is judged: its bytes, its pixels (upright, of the source's size) and its levels."""
+
 _NUDGE = 3  # part of a step: where OCR wavers over a digit, a little more mostly decides it
 _FIRST_FOR_LIKENESS = 4  # quality 76: to look the same takes more than to be read
 
 
-def fit_page(found: Findings, most_bytes: int, reader: reading.Reader, settings: Settings) -> Outcome:
+def fit_page(
+    found: Findings, most_bytes: int, reader: reading.Reader, settings: Settings, watch: Watch | None = None
+) -> Outcome:
     """Return the page's smallest encoding that passes its check, or the problem that keeps it whole.
 
     Args:
@@ -29,6 +35,7 @@ def fit_page(found: Findings, most_bytes: int, reader: reading.Reader, settings:
         most_bytes: Size from which an encoding is of no use.
         reader: Reads at the page's dpi.
         settings: The plan's, the encoder's and the check's.
+        watch: Told of each encoding of the page in one layer; what it raises ends the fit.
     """
     check = Check(found, reader, settings)
     one_bit = found.kind is kinds.PageKind.BITONAL or (
@@ -42,7 +49,7 @@ def fit_page(found: Findings, most_bytes: int, reader: reading.Reader, settings:
         outcome = layering.fit_layers(check, most_bytes, settings)
         if outcome.problem is None:
             return outcome
-    return _adaptive(found, check, most_bytes, settings)
+    return _adaptive(found, check, most_bytes, settings, watch)
 
 
 def useful_bytes(source_bytes: int, is_lossy: bool, settings: EncodeSettings) -> int:
@@ -107,7 +114,7 @@ class _Plan:
         return True
 
 
-def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings) -> Outcome:
+def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings, watch: Watch | None) -> Outcome:
     """Rescale by importance and encode; what the check finds failing gets its resolution back and more quality.
 
     A page that passes but for a digit string that reads in no way sure is strengthened once; if that does no good, it
@@ -142,6 +149,8 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
             outcome = replace(outcome, problem=no_gain(codec, len(data), most_bytes))
             break
         decoded = writer.decode(data)  # whatever else is left out: what cannot be decoded is never stored
+        if watch is not None:
+            watch(data, decoded, plan.levels)
         if settings.legibility.mode == "off":
             break
         spent["seconds_check"] += perf_counter() - start

@@ -30,12 +30,10 @@ class Outcome:
 def planned_levels(found: Findings, settings: Settings) -> np.ndarray:
     """Return the levels (n_rows, n_cols) int8 that a page's tiles have at first."""
     return resolution.choose_levels(
-        found.luma,
+        found.coarse_errors,
         found.ink,
         found.importance,
         found.masked,
-        found.grid,
-        found.dpi,
         settings.importance,
         settings.resolution,
     )

@@ -23,13 +23,33 @@ _CELLS_PER_BLOCK = 4  # errors are pooled over 1/16 inch, so that grain averages
 _UPSCALING = {2: cv2.INTER_CUBIC, 4: cv2.INTER_LINEAR, 8: cv2.INTER_LINEAR}
 
 
+class CoarseErrors:
+    """What each tile of a page loses at each level; worked out when asked for, once.
+
+    Args:
+        luma: (height, width) uint8.
+        grid: The page's tiles.
+        dpi: Resolution of the page.
+    """
+
+    def __init__(self, luma: np.ndarray, grid: TileGrid, dpi: float) -> None:
+        self.grid = grid
+        self._luma, self._dpi = luma, dpi
+        self._held: dict[int, np.ndarray] = {}
+
+    def at(self, level: int) -> np.ndarray:
+        """Return (n_rows, n_cols) float32, as `tile_errors` gives it."""
+        if level not in self._held:
+            small = reduced(self._luma, level)
+            self._held[level] = tile_errors(self._luma, small, level, self.grid, self._dpi)
+        return self._held[level]
+
+
 def choose_levels(
-    luma: np.ndarray,
+    errors: CoarseErrors,
     ink: Ink,
     importance: np.ndarray,
     must_keep: np.ndarray,
-    grid: TileGrid,
-    dpi: float,
     what_counts: ImportanceSettings,
     settings: ResolutionSettings,
 ) -> np.ndarray:
@@ -40,30 +60,27 @@ def choose_levels(
     `settings.error_budget` at the threshold and grows to the whole of it as the importance falls to 0.
 
     Args:
-        luma: (height, width) uint8.
+        errors: What the page's tiles lose at each level.
         ink: The page's strokes.
         importance: (n_rows, n_cols) float32 in [0, 1].
         must_keep: (n_rows, n_cols) bool, tiles that hold words which OCR did read.
-        grid: The page's tiles.
-        dpi: Resolution of the page.
         what_counts: From which importance a tile counts.
         settings: Error budget and harshest level.
 
     Returns:
         (n_rows, n_cols) int8, each 1, 2, 4 or 8.
     """
-    levels = np.ones((grid.n_rows, grid.n_cols), np.int8)
+    levels = np.ones(importance.shape, np.int8)
     threshold = what_counts.threshold
     free = ~(important_tiles(importance, what_counts) | must_keep)
     if not free.any():
         return levels
-    at_least_half = (importance >= threshold) | (masked_fraction(ink.plain, grid) >= MUCH_STROKE_FRACTION)
+    at_least_half = (importance >= threshold) | (masked_fraction(ink.plain, errors.grid) >= MUCH_STROKE_FRACTION)
     budget = settings.error_budget * (1.0 - 0.5 * np.clip(importance / max(threshold, 1e-6), 0.0, 1.0))
     for level in LEVELS[1:]:
         if level <= settings.harshest_level:
-            error = tile_errors(luma, reduced(luma, level), level, grid, dpi)
             # a finer level that failed rules out the coarser ones: levels stay monotone in the budget
-            free = free & (error <= budget) & ((level == LEVELS[1]) | ~at_least_half)
+            free = free & (errors.at(level) <= budget) & ((level == LEVELS[1]) | ~at_least_half)
             levels[free] = level
     # paper at 1/2 beside paper at 1/8 would stand out by its grain: it fades through 1/4
     beside_half = cv2.dilate((levels == LEVELS[1]).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0

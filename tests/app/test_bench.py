@@ -11,6 +11,7 @@ import yaml
 from app import bench as bench_module
 from app.bench import Bench, Remembered
 from app.controls import Chosen, as_profile
+from app.tried import job_of
 from app.uniform import equal_uniform
 from configs.loading import load_settings, settings_digest
 from flows import steps
@@ -98,9 +99,7 @@ def test_the_exported_profile_gives_a_run_the_very_bytes_that_were_tried(letter,
     assert settings_digest(settings) == settings_digest(tried_with)
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "a b.png").write_bytes(letter)
-    job = dataclasses.replace(
-        bench_module._job(settings), source_url=str(tmp_path / "scans"), dest_url=str(tmp_path / "out")
-    )
+    job = dataclasses.replace(job_of(settings), source_url=str(tmp_path / "scans"), dest_url=str(tmp_path / "out"))
     source = steps.fetch_document(Document("a b.png", len(letter), "1"), job)
     prepared = steps.prepare_page(source, 0, job)
     scored = steps.score_pages([steps.scoring_input(prepared)], job)[0]
@@ -190,9 +189,7 @@ def test_the_page_of_a_pdf_is_downloaded_as_a_run_would_write_it(letter, tmp_pat
     assert tried.output_name == "act.pdf"
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "act.pdf").write_bytes(single)
-    job = dataclasses.replace(
-        bench_module._job(ACCESS), source_url=str(tmp_path / "scans"), dest_url=str(tmp_path / "out")
-    )
+    job = dataclasses.replace(job_of(ACCESS), source_url=str(tmp_path / "scans"), dest_url=str(tmp_path / "out"))
     source = steps.fetch_document(Document("act.pdf", len(single), "1"), job)
     prepared = steps.prepare_page(source, 0, job)
     scored = steps.score_pages([steps.scoring_input(prepared)], job)[0]

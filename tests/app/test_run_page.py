@@ -6,7 +6,8 @@ import uuid
 import pytest
 
 from app import run_page
-from app.bench import Bench, _job
+from app.bench import Bench
+from app.tried import job_of
 from configs.loading import load_settings
 from configs.settings import StorageSettings
 from flows import steps
@@ -26,7 +27,7 @@ def dest(tmp_path_factory, draw_page):
         path.parent.mkdir(parents=True, exist_ok=True)
         draw_page(f"Page of {name}").save(path, quality=97, dpi=(100, 100))
     (root / "scans" / "notes" / "broken.jpg").write_bytes(b"\xff\xd8 nothing more")
-    job = dataclasses.replace(_job(load_settings()), source_url=str(root / "scans"), dest_url=str(root / "out"))
+    job = dataclasses.replace(job_of(load_settings()), source_url=str(root / "scans"), dest_url=str(root / "out"))
     results = []
     for name in NAMES:
         source = steps.fetch_document(Document(name, 1, "1"), job)

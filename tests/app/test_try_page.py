@@ -1,11 +1,14 @@
 """Try a scan, as Streamlit runs it: each control does what it says, and trouble is told in words."""
 
 import io
+import threading
 
 import pytest
 from PIL import Image
 
 from app import try_page
+from app.trial import Stage, Trial
+from tasks import fitting
 from tasks.errors import PageError
 from tasks.reading import WordCheck
 
@@ -143,6 +146,26 @@ def test_tesseract_without_an_answer_is_told_beside_the_page(tried, monkeypatch)
     labelled(tried.slider, "Importance threshold").set_value(0.3).run()
     assert not tried.exception
     assert "OCR gave no answer" in said(tried)
+
+
+def test_until_a_new_try_is_judged_nothing_of_the_old_one_can_be_downloaded(tried, monkeypatch):
+    may_judge, judge, wait = threading.Event(), fitting.Check.judge, Trial.wait
+
+    def judges_later(check, decoded):
+        may_judge.wait(120)
+        return judge(check, decoded)
+
+    def stops_when_drawn(trial, beyond, timeout_s):
+        return try_page.st.stop() if beyond is Stage.DRAWN else wait(trial, beyond, timeout_s)
+
+    monkeypatch.setattr(fitting.Check, "judge", judges_later)
+    monkeypatch.setattr(Trial, "wait", stops_when_drawn)
+    labelled(tried.slider, "Importance threshold").set_value(0.3).run()
+    may_judge.set()
+    assert not tried.exception
+    assert not tried.download_button
+    assert {one.label for one in tried.button if one.disabled} >= {"Download the output", "Download these settings"}
+    assert figures(tried)["Output"].endswith("B") and figures(tried)["Text SSIM"] == "…"
 
 
 def test_words_that_read_otherwise_are_listed_and_the_picked_one_is_looked_at(tried, monkeypatch):

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from configs.settings import ImportanceSettings, ResolutionSettings
 from tasks import resolution
 from tasks.ink import find_ink, luma_of
-from tasks.resolution import LEVELS, choose_levels, count_levels, has_strokes, important_tiles, reduced, restored
+from tasks.resolution import (
+    LEVELS,
+    CoarseErrors,
+    choose_levels,
+    count_levels,
+    has_strokes,
+    important_tiles,
+    reduced,
+    restored,
+)
 from tasks.tiles import TileGrid, tile_grid
 
 DPI = 150.0
@@ -20,7 +29,8 @@ def plan(luma, importance, *, keep=None, threshold=0.5, sure=0.0, **options):
     kept = np.zeros(importance.shape, bool) if keep is None else keep
     what_counts = ImportanceSettings(threshold=threshold, sure=sure)
     ink = find_ink(luma, DPI)
-    return choose_levels(luma, ink, importance, kept, grid, DPI, what_counts, ResolutionSettings(**options))
+    errors = CoarseErrors(luma, grid, DPI)
+    return choose_levels(errors, ink, importance, kept, what_counts, ResolutionSettings(**options))
 
 
 def rescale(pixels, levels, grid, options, sure=None):

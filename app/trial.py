@@ -1,0 +1,133 @@
+"""Trial: one page under certain settings, on its way in a thread, seen as far as it has come.
+
+It ends early when it is told to, as when the settings change meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from enum import IntEnum
+
+from app.bench import Bench, key_of
+from app.tried import Draft, Tried
+from app.uniform import Uniform
+from configs.settings import Settings
+from tasks.errors import PageError
+from tasks.reading import WordCheck
+
+
+class Stage(IntEnum):
+    """How far a trial has come."""
+
+    BEGUN = 0
+    DRAWN = 1
+    """There is a first encoding, which nobody has held against its source yet."""
+    JUDGED = 2
+    SEEN_CLOSER = 3
+    """The end: the output was read once more, and held against a uniform quality."""
+
+
+@dataclass(frozen=True)
+class Closer:
+    """What takes a second look; `checks` is what went wrong where Tesseract gave no answer."""
+
+    uniform: Uniform | None
+    checks: tuple[WordCheck, ...] | str
+
+
+class Trial:
+    """A page on its way; it begins at once.
+
+    Attributes:
+        says: What is being done, in words for a person.
+        draft: From `Stage.DRAWN` on, if the page came by it: one of layers or of one bit does not.
+        tried: From `Stage.JUDGED` on.
+        closer: At the end.
+
+    Args:
+        bench: With the document.
+        page_index: 0-based.
+        settings: As for a run.
+    """
+
+    def __init__(self, bench: Bench, page_index: int, settings: Settings) -> None:
+        self.key = key_of(page_index, settings)
+        self.says = "Starting"
+        self.draft: Draft | None = None
+        self.tried: Tried | None = None
+        self.closer: Closer | None = None
+        self.bench, self._page_index, self._settings = bench, page_index, settings
+        self._stage, self._error = Stage.BEGUN, None
+        self._is_stopped = False
+        self._moved = threading.Condition()
+        threading.Thread(target=self._run, name="trial", daemon=True).start()
+
+    _error: BaseException | None
+
+    @property
+    def stage(self) -> Stage:
+        """How far it has come; what belongs to a stage is there when it is reached."""
+        return self._stage
+
+    @property
+    def is_of_use(self) -> bool:
+        """Whether it has come to its end, or is on the way to it."""
+        return self._error is None and not self._is_stopped
+
+    def wait(self, beyond: Stage, timeout_s: float) -> bool:
+        """Wait a while for the trial to come beyond a stage, and return whether it has.
+
+        Raises:
+            ConfigError: If the settings ask for what is not there.
+        """
+        with self._moved:
+            self._moved.wait_for(lambda: self._stage > beyond or self._error is not None, timeout_s)
+        if self._error is not None:
+            raise self._error
+        return self._stage > beyond
+
+    def stop(self) -> None:
+        """Have it end at its next step."""
+        self._is_stopped = True
+
+    def _run(self) -> None:
+        try:
+            self.tried = self.bench.try_page(self._page_index, self._settings, self._say, self._see)
+            self._come_to(Stage.JUDGED)
+            self._say("Looking for a uniform quality that is as sharp")
+            uniform = self.bench.uniform(self.tried)
+            self._say("Reading the output once more")
+            self.closer = Closer(uniform, self._checks(self.tried))
+            self._come_to(Stage.SEEN_CLOSER)
+        except _Stopped:
+            pass
+        except BaseException as error:  # it is raised where somebody waits
+            self._error = error
+            self._come_to(self._stage)
+
+    def _checks(self, tried: Tried) -> tuple[WordCheck, ...] | str:
+        try:
+            return self.bench.check_text(tried)
+        except PageError as error:
+            return str(error)
+
+    def _say(self, text: str) -> None:
+        if self._is_stopped:
+            raise _Stopped
+        self.says = text
+
+    def _see(self, draft: Draft) -> None:
+        self._say("Holding it against its source")
+        if self.draft is None:
+            self.draft = draft
+            self._come_to(Stage.DRAWN)
+
+    def _come_to(self, stage: Stage) -> None:
+        with self._moved:
+            self._stage = stage
+            self._moved.notify_all()
+
+
+class _Stopped(Exception):
+    """The trial was told to stop."""
