@@ -63,8 +63,8 @@ def as_text(page: TextPage) -> bytes:
 
 
 def as_alto(page: TextPage) -> bytes:
-    """Return a page as ALTO 4.4 (Library of Congress, alto-4-4.xsd), its boxes in pixels and one block a page."""
-    root = ElementTree.Element("alto", {"xmlns": _ALTO, "SCHEMAVERSION": "4.4"})
+    """Return a page as ALTO 4.2 (Library of Congress, alto-4-2.xsd), its boxes in pixels and one block a page."""
+    root = ElementTree.Element("alto", {"xmlns": _ALTO, "SCHEMAVERSION": "4.2"})
     about = ElementTree.SubElement(root, "Description")
     ElementTree.SubElement(about, "MeasurementUnit").text = "pixel"
     source = ElementTree.SubElement(about, "sourceImageInformation")
