@@ -60,6 +60,17 @@ def with_settings(*overrides):
     return load_settings("access", overrides)
 
 
+def run_through(name, data, settings, folder):
+    """Take a document of one page through the steps of a run, from `folder`/scans to `folder`/out; return its rows."""
+    (folder / "scans").mkdir()
+    (folder / "scans" / name).write_bytes(data)
+    job = dataclasses.replace(job_of(settings), source_url=str(folder / "scans"), dest_url=str(folder / "out"))
+    source = steps.fetch_document(Document(name, len(data), "1"), job)
+    prepared = steps.prepare_page(source, 0, job)
+    scored = steps.score_pages([steps.scoring_input(prepared)], job)[0]
+    return steps.store_document(source, [steps.finish_page(prepared, scored, source, job)], job).pages
+
+
 def test_only_what_a_change_touches_is_done_again(letter, calls):
     bench = Bench("letter.png", letter)
     bench.try_page(0, ACCESS)
@@ -97,13 +108,7 @@ def test_the_exported_profile_gives_a_run_the_very_bytes_that_were_tried(letter,
     profile.write_text(as_profile(Chosen(tried_with, changed)))
     settings = load_settings(str(profile))
     assert settings_digest(settings) == settings_digest(tried_with)
-    (tmp_path / "scans").mkdir()
-    (tmp_path / "scans" / "a b.png").write_bytes(letter)
-    job = dataclasses.replace(job_of(settings), source_url=str(tmp_path / "scans"), dest_url=str(tmp_path / "out"))
-    source = steps.fetch_document(Document("a b.png", len(letter), "1"), job)
-    prepared = steps.prepare_page(source, 0, job)
-    scored = steps.score_pages([steps.scoring_input(prepared)], job)[0]
-    (row,) = steps.store_document(source, [steps.finish_page(prepared, scored, source, job)], job).pages
+    (row,) = run_through("a b.png", letter, settings, tmp_path)
     written = Store(str(tmp_path / "out"), settings.storage).read_bytes(str(row["output_key"]))
     assert written == tried.finished.data
     assert tried.output_name == "a b.png.webp"
@@ -187,13 +192,7 @@ def test_the_page_of_a_pdf_is_downloaded_as_a_run_would_write_it(letter, tmp_pat
     single, double = paper(Sheet(flate(pixels))), paper(Sheet(flate(pixels)), Sheet(flate(255 - pixels)))
     tried = Bench("act.pdf", single).try_page(0, ACCESS)
     assert tried.output_name == "act.pdf"
-    (tmp_path / "scans").mkdir()
-    (tmp_path / "scans" / "act.pdf").write_bytes(single)
-    job = dataclasses.replace(job_of(ACCESS), source_url=str(tmp_path / "scans"), dest_url=str(tmp_path / "out"))
-    source = steps.fetch_document(Document("act.pdf", len(single), "1"), job)
-    prepared = steps.prepare_page(source, 0, job)
-    scored = steps.score_pages([steps.scoring_input(prepared)], job)[0]
-    steps.store_document(source, [steps.finish_page(prepared, scored, source, job)], job)
+    run_through("act.pdf", single, ACCESS, tmp_path)
     assert Store(str(tmp_path / "out"), ACCESS.storage).read_bytes("pages/act.pdf") == tried.output_file()
     assert tried.output().pixels.shape[:2] == pixels.shape[:2]
     of_many = Bench("act.pdf", double).try_page(1, ACCESS)
