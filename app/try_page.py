@@ -83,6 +83,8 @@ def _document() -> Bench | None:
         name, data = sample.rpartition("/")[2], _sample(sample)
     else:
         st.session_state.pop("bench", None)
+        if (trial := st.session_state.pop("trial", None)) is not None:
+            trial.stop()
         return None
     held = st.session_state.get("bench")
     digest = hashlib.sha256(data).hexdigest()
