@@ -42,6 +42,26 @@ _WORKER_ENVIRONMENT = {**_ONE_THREAD, "DASK_LOGGING__DISTRIBUTED": "warning"}
 log = logging.getLogger(__name__)
 
 
+class ClusterLost(Exception):
+    """The Dask scheduler is gone, or has been without any worker for long."""
+
+
+@contextmanager
+def lost_if_closed(client: Client) -> Iterator[None]:
+    """Raise ClusterLost for whatever goes wrong in this block because the connection to the scheduler is lost."""
+    try:
+        yield
+    except Exception as error:
+        if is_lost(client) and not isinstance(error, ClusterLost):
+            raise ClusterLost("the connection to the Dask scheduler is lost") from error
+        raise
+
+
+def is_lost(client: Client) -> bool:
+    """Return whether a client has given its scheduler up; while it tries to connect again it has not."""
+    return client.status not in ("running", "connecting")
+
+
 @contextmanager
 def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Client]:
     """Connect to `settings.scheduler`, or start a cluster, of `settings.kind` or local, that ends with this block.
@@ -138,7 +158,8 @@ class ClusterShape:
         return max(1, (min(limits) - WORKER_BYTES) // BYTES_PER_PIXEL) if limits else None
 
     def _infos(self) -> list[dict[str, Any]]:
-        return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
+        # nothing is told while the connection is broken
+        return list(self._client.scheduler_info(n_workers=-1).get("workers", {}).values())
 
     @property
     def scoring_resources(self) -> dict[str, float]:

@@ -18,7 +18,7 @@ from configs.loading import carries_password, settings_digest, without_password
 from configs.settings import Settings
 from flows import parking
 from flows.bag import make_bag, void_bag
-from flows.cluster import ClusterShape, WorkerFacts, check_worker, open_cluster
+from flows.cluster import ClusterLost, ClusterShape, WorkerFacts, check_worker, lost_if_closed, open_cluster
 from flows.compaction import compact
 from flows.evidence import keep_events
 from flows.lease import Lease, LeaseLost
@@ -26,7 +26,7 @@ from flows.ledger import Ledger, ShardRows
 from flows.progress import Progress
 from flows.shards import Shard, cut_shards
 from flows.sources import PageJob
-from flows.spread import ClusterLost, PageGate, Spread
+from flows.spread import PageGate, Spread
 from flows.summary import (
     Recipe,
     RunSummary,
@@ -284,8 +284,9 @@ class Run:
     def _ask_worker(self) -> WorkerFacts:
         kind: ScorerName = "tf-gpu" if self._shape.n_gpus else "litert-cpu"
         resources = self._shape.scoring_resources or None
-        asked = self._client.submit(check_worker, self.settings, kind, pure=False, resources=resources)
-        facts: WorkerFacts = asked.result()
+        with lost_if_closed(self._client):
+            asked = self._client.submit(check_worker, self.settings, kind, pure=False, resources=resources)
+            facts: WorkerFacts = asked.result()
         return facts
 
     def _count(self) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flows import steps as page_steps
-from flows.cluster import ClusterShape
+from flows.cluster import ClusterLost, ClusterShape, is_lost, lost_if_closed
 from flows.steps import DocumentResult, DocumentShape, FinishedPage, PageJob, PreparedPage, SourceDocument
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.scan import Document
@@ -49,10 +49,6 @@ class PageSteps(Protocol):
     finish_page: Callable[..., Any]
     store_document: Callable[..., Any]
     fail_document: Callable[..., Any]
-
-
-class ClusterLost(Exception):
-    """The Dask scheduler is gone, or has been without any worker for long."""
 
 
 class PageGate:
@@ -192,6 +188,16 @@ class Spread:
         self._job = job
         todo = deque(documents)
         try:
+            yield from self._compress(todo)
+        finally:
+            self._gate.end_alone(self)
+            for document in list(self._open):
+                self._give_up(document)
+            if not is_lost(self._client):
+                self._client.cancel(list(self._watched), force=True)
+
+    def _compress(self, todo: deque[Document]) -> Iterator[DocumentResult]:
+        with lost_if_closed(self._client):
             while todo or self._open or self._suspects:
                 while todo and self._has_room_for(todo[0]):
                     self._start(todo.popleft())
@@ -202,11 +208,6 @@ class Spread:
                 self._take_events()
                 while self._results:
                     yield self._results.popleft()
-        finally:
-            self._gate.end_alone(self)
-            for document in list(self._open):
-                self._give_up(document)
-            self._client.cancel(list(self._watched), force=True)
 
     def _has_room_for(self, document: Document) -> bool:
         held = sum(one.document.size_bytes for one in self._open)
@@ -218,7 +219,7 @@ class Spread:
     def _take_events(self) -> None:
         """Wait a moment for something to happen, then deal with all that has."""
         self._check()
-        if self._client.status not in ("running", "connecting"):
+        if is_lost(self._client):
             raise ClusterLost("the connection to the Dask scheduler is lost")
         if self._shape.without_worker_s > self._without_worker_s:
             raise ClusterLost(f"the Dask cluster has had no worker for {self._without_worker_s:g} s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.settings import ClusterSettings
-from flows.cluster import ClusterShape, open_cluster
-from flows.spread import ClusterLost, PageGate, Spread
+from flows.cluster import ClusterLost, ClusterShape, open_cluster
+from flows.spread import PageGate, Spread
 from flows.steps import DocumentResult, DocumentShape
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.scan import Document
 from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA
 from tests.promises import FAILS_ALONE
+from tests.torture.clusters import cluster
 
 NO_WORDS, NO_TILES = WORDS_SCHEMA.empty_table(), TILES_SCHEMA.empty_table()
 
@@ -213,6 +214,21 @@ def test_a_cluster_that_is_left_without_any_worker_ends_the_shard(tmp_path: Path
         spread = Spread(client, shape, PageGate(lambda: 1, 2, 10**9), 4, steps=STEPS, without_worker_s=1.0)
         with pytest.raises(ClusterLost, match="no worker for 1 s"):
             list(spread.compress([Document("good:1:fine", 10, "1")], str(tmp_path)))
+
+
+@pytest.mark.usefixtures("client")  # which has this module's functions go to workers by value
+def test_a_scheduler_that_is_gone_ends_all_shards_with_the_same_words(tmp_path: Path) -> None:
+    from distributed import Client
+
+    with cluster(tmp_path) as running, Client(running.address, timeout=3, set_as_default=False) as client:
+        shape = ClusterShape(client, every_s=0.1)
+
+        def shard(page_done: Callable[[], None] = lambda: None) -> Spread:
+            return Spread(client, shape, PageGate(lambda: 2, 4, 10**9), 4, page_done=page_done, steps=STEPS)
+
+        for one, key in ((shard(running.scheduler.kill), "book:50:fine"), (shard(), "begun when it is gone:1:fine")):
+            with pytest.raises(ClusterLost, match="connection to the Dask scheduler is lost"):
+                list(one.compress([Document(key, 10, "1")], str(tmp_path)))
 
 
 @pytest.mark.promise(FAILS_ALONE, "a step raises what nobody expects")
