@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from functools import partial
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -125,7 +124,11 @@ class Bench:
         )
         say("Compressing it")
         found = self._found.get((reading, settings.importance.model), lambda: steps.findings_of(prepared, scored))
-        watch = None if found is None else partial(_show, see, source, found, page_index)
+
+        def watch(data: bytes, pixels: np.ndarray, levels: np.ndarray) -> None:
+            assert found is not None  # of a page with a problem nothing is tried
+            see(Draft(source, found, page_index, data, pixels, levels))
+
         finished = steps.finish_page(prepared, scored, source, job, self._read_words, found, watch)
         levels = np.array(finished.tiles["level"], np.int8) if finished.tiles else None
         return Tried(
@@ -158,18 +161,6 @@ class Bench:
 def key_of(page_index: int, settings: Settings) -> Hashable:
     """Return what tells one try from another."""
     return page_index, settings_digest(settings), settings.importance.model
-
-
-def _show(
-    see: See,
-    source: steps.SourceDocument,
-    found: Findings,
-    page_index: int,
-    data: bytes,
-    pixels: np.ndarray,
-    levels: np.ndarray,
-) -> None:
-    see(Draft(source, found, page_index, data, pixels, levels))
 
 
 def _json(part: BaseModel) -> str:

@@ -58,17 +58,19 @@ class Trial:
         self.tried: Tried | None = None
         self.closer: Closer | None = None
         self.bench, self._page_index, self._settings = bench, page_index, settings
-        self._stage, self._error = Stage.BEGUN, None
+        self._error: BaseException | None = None
         self._is_stopped = False
         self._moved = threading.Condition()
         threading.Thread(target=self._run, name="trial", daemon=True).start()
 
-    _error: BaseException | None
-
     @property
     def stage(self) -> Stage:
-        """How far it has come; what belongs to a stage is there when it is reached."""
-        return self._stage
+        """How far it has come, as told by what is there."""
+        if self.closer is not None:
+            return Stage.SEEN_CLOSER
+        if self.tried is not None:
+            return Stage.JUDGED
+        return Stage.BEGUN if self.draft is None else Stage.DRAWN
 
     @property
     def is_of_use(self) -> bool:
@@ -82,10 +84,10 @@ class Trial:
             ConfigError: If the settings ask for what is not there.
         """
         with self._moved:
-            self._moved.wait_for(lambda: self._stage > beyond or self._error is not None, timeout_s)
+            self._moved.wait_for(lambda: self.stage > beyond or self._error is not None, timeout_s)
         if self._error is not None:
             raise self._error
-        return self._stage > beyond
+        return self.stage > beyond
 
     def stop(self) -> None:
         """Have it end at its next step."""
@@ -94,17 +96,17 @@ class Trial:
     def _run(self) -> None:
         try:
             self.tried = self.bench.try_page(self._page_index, self._settings, self._say, self._see)
-            self._come_to(Stage.JUDGED)
+            self._tell()
             self._say("Looking for a uniform quality that is as sharp")
             uniform = self.bench.uniform(self.tried)
             self._say("Reading the output once more")
             self.closer = Closer(uniform, self._checks(self.tried))
-            self._come_to(Stage.SEEN_CLOSER)
+            self._tell()
         except _Stopped:
             pass
         except BaseException as error:  # it is raised where somebody waits
             self._error = error
-            self._come_to(self._stage)
+            self._tell()
 
     def _checks(self, tried: Tried) -> tuple[WordCheck, ...] | str:
         try:
@@ -121,11 +123,10 @@ class Trial:
         self._say("Holding it against its source")
         if self.draft is None:
             self.draft = draft
-            self._come_to(Stage.DRAWN)
+            self._tell()
 
-    def _come_to(self, stage: Stage) -> None:
+    def _tell(self) -> None:
         with self._moved:
-            self._stage = stage
             self._moved.notify_all()
 
 

@@ -156,8 +156,8 @@ def _draw_trial(bench: Bench, trial: Trial, chosen: Chosen) -> None:
         st.warning(words_for(tried.problem), icon=":material/warning:")
     if tried is not None:
         _draw_figures(tried, closer)
-    else:
-        _draw_first_figures(seen)
+    elif draft is not None:
+        _draw_first_figures(draft)
     _draw_viewer(bench, seen, checks, are_previews=closer is None)
     _draw_downloads(tried, chosen)
     _draw_text_check(closer)
@@ -189,9 +189,8 @@ def _draw_viewer(bench: Bench, seen: Tried | Draft, checks: Sequence[WordCheck],
     )
 
 
-def _draw_first_figures(draft: Tried | Draft) -> None:
+def _draw_first_figures(draft: Draft) -> None:
     """Draw the figures of a page that was not judged yet: what is to come has its place already."""
-    assert isinstance(draft, Draft)
     size_bytes, source_bytes = len(draft.data), draft.source_bytes
     draw_figures(
         Figure("Source", byte_size(source_bytes)),

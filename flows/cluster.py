@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 class ClusterLost(Exception):
     """The Dask scheduler is gone, or has been without any worker for long."""
 
+    def __init__(self, message: str = "the connection to the Dask scheduler is lost") -> None:
+        super().__init__(message)
+
 
 @contextmanager
 def lost_if_closed(client: Client) -> Iterator[None]:
@@ -53,7 +56,7 @@ def lost_if_closed(client: Client) -> Iterator[None]:
         yield
     except Exception as error:
         if is_lost(client) and not isinstance(error, ClusterLost):
-            raise ClusterLost("the connection to the Dask scheduler is lost") from error
+            raise ClusterLost from error
         raise
 
 

@@ -220,7 +220,7 @@ class Spread:
         """Wait a moment for something to happen, then deal with all that has."""
         self._check()
         if is_lost(self._client):
-            raise ClusterLost("the connection to the Dask scheduler is lost")
+            raise ClusterLost
         if self._shape.without_worker_s > self._without_worker_s:
             raise ClusterLost(f"the Dask cluster has had no worker for {self._without_worker_s:g} s")
         try:

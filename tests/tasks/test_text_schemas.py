@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from lxml import etree
 
 from tasks.ocr import Word
@@ -53,7 +53,6 @@ def complaints(wheels: Path, file: Path) -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60).stdout
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(page=PAGES)
 def test_whatever_stands_on_a_page_its_alto_is_valid(alto, page):
     assert alto.validate(etree.fromstring(as_alto(page))), alto.error_log
