@@ -29,6 +29,9 @@ class ScanSettings(Closed):
     """What tells that a document has changed since it was worked on: the store's ETag, size and time of the last
     change, or a SHA-256 of its bytes, for which every rerun reads them all. `auto` is the ETag where there is one, else
     size and time. A DEST that was begun with another is done again."""
+    duplicates: Literal["once", "each"] = "once"
+    """`once` works documents of the same bytes once: the rows of the later ones, by key, point to the output of the
+    first. That they may be the same is told by size and ETag, or by `version: content`; files on a disk need that."""
 
 
 class LimitSettings(Closed):

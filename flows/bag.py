@@ -22,7 +22,7 @@ from tasks.store import Store
 
 _COLUMNS = (
     *("document_key", "status", "reason", "source_bytes", "output_bytes", "output_key", "output_sha256"),
-    *("settings_digest", "model_digest"),
+    *("settings_digest", "model_digest", "duplicate_of"),
 )
 _NOT_OF_THE_BAG = frozenset({LEASE_KEY})  # it is gone as soon as the bag is made
 

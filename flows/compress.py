@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -84,12 +85,12 @@ def compress_documents(
         # a future is let go once it has ended: there may be thousands
         ended: SimpleQueue[PrefectFuture[None]] = SimpleQueue()
 
-        def end(future: PrefectFuture[None]) -> None:
-            run.free_slot()
+        def end(shard: Shard, future: PrefectFuture[None]) -> None:
+            run.free_slot(shard, is_done=future.state.is_completed())
             ended.put(future)
 
         for shard in run.shards_to_do():
-            compress_shard.submit(shard, run).add_done_callback(end)
+            compress_shard.submit(shard, run).add_done_callback(partial(end, shard))
             n_shards += 1
             while not ended.empty():
                 future = ended.get()

@@ -19,6 +19,7 @@ from flows.shards import Shard
 from flows.spans import Spans
 from flows.storing import DocumentResult
 from tasks.errors import TRIED_AGAIN
+from tasks.keys import twin_key
 from tasks.statistics import (
     SCHEMAS,
     Footer,
@@ -44,7 +45,7 @@ class _Rows:
 
     document_keys: frozenset[str]
     outputs: frozenset[tuple[str, str]]
-    """(document_key, output_key) of each row that has an output."""
+    """(document_key, output_key) of each row that has an output of its own."""
 
 
 class ShardRows:
@@ -80,6 +81,8 @@ class Ledger:
         self._entries: dict[str, ShardEntry] = {}
         self._file_of: dict[str, str] = {}
         self._spans, self._claimers = Spans(), defaultdict[str, set[str]](set)
+        self._pointing = defaultdict[str, set[str]](set)
+        """Files with rows that point to the output of a document of another shard, by its key."""
         for footer in read_footers(dest).values():
             self._note(footer)
 
@@ -108,6 +111,21 @@ class Ledger:
             entry = replace(entry, n_failed=n_failed, n_again=n_again)
         return not (entry.n_again or (retry_failed and entry.n_failed))
 
+    def page_rows(self, document_key: str) -> list[dict[str, object]] | None:
+        """Return a document's committed page rows, None if it has none."""
+        with self._lock:
+            return self._page_rows(document_key)
+
+    def settle(self, shard: Shard) -> None:
+        """Give documents of other shards that point to outputs of this one outputs of their own.
+
+        To be called before the shard is worked on, since that writes over its outputs.
+        """
+        with self._lock:
+            firsts = {document.key for document in shard.documents}
+            for name in sorted({name for key in firsts for name in self._pointing.get(key, ())}):
+                self._settle(name, firsts)
+
     def commit(self, shard: Shard, run_id: str, results: ShardRows) -> None:
         """Write a shard's rows, `pages` last, and let go of the files that held its documents before."""
         with self._lock:
@@ -116,6 +134,8 @@ class Ledger:
             replaced = self._overlapping(shard)
             tables = {table: results.table(table, shard) for table in _TABLES}
             n_failed, n_again = _counts(tables["pages"])
+            here = {document.key for document in shard.documents}
+            firsts = {document.same_as for document in shard.documents if document.same_as is not None} - here
             entry = ShardEntry(
                 shard_id=shard.shard_id,
                 run_id=run_id,
@@ -125,6 +145,7 @@ class Ledger:
                 n_failed=n_failed,
                 n_again=n_again,
                 committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                firsts=tuple(sorted(firsts)),
             )
             before = self._outputs_of(name)
             footer = Footer(name, (entry,), supersedes=tuple(replaced))
@@ -165,6 +186,44 @@ class Ledger:
                 self._drop(one)
             self._note(merged)
             log.info("%d files of statistics are put together to %s", len(names), name)
+
+    def _page_rows(self, document_key: str) -> list[dict[str, object]] | None:
+        place = sortable(document_key)
+        for name in self._spans.meeting(place, place):
+            with self._dest.open_input(file_key("pages", name)) as file:
+                rows = pq.read_table(file, filters=[("document_key", "=", document_key)]).to_pylist()
+            if rows:  # between commits a document's rows stand in one file
+                return sorted(rows, key=lambda row: row["page_index"])
+        return None
+
+    def _settle(self, name: str, firsts: set[str]) -> None:
+        """Copy the outputs that rows of a file point to, for firsts of this set, and have the rows name the copies."""
+        pages = self._read("pages", name)
+        rows: list[dict[str, object]] = pages.to_pylist()
+        found: dict[str, list[dict[str, object]] | None] = {}
+        copied: dict[tuple[object, object], str] = {}
+        for row in rows:
+            first = row["duplicate_of"]
+            if first not in firsts or row["output_key"] is None:
+                continue
+            if first not in found:
+                found[str(first)] = self._page_rows(str(first))
+            theirs = {one["page_index"]: one for one in found[str(first)] or ()}.get(row["page_index"])
+            if theirs is None or theirs["output_sha256"] != row["output_sha256"]:
+                log.warning("what %r points to is not there any more; verify tells", row["document_key"])
+                continue
+            key = copied.get((row["document_key"], row["output_key"]))
+            if key is None:
+                key = twin_key(str(row["document_key"]), str(first), str(row["output_key"]))
+                self._dest.write_bytes(key, self._dest.read_bytes(str(row["output_key"])), is_output=True)
+                copied[row["document_key"], row["output_key"]] = key
+            row.update(output_key=key, output_bytes=theirs["output_bytes"], duplicate_of=None)
+        footer = self._files[name]
+        entries = tuple(replace(entry, firsts=tuple(sorted({*entry.firsts} - firsts))) for entry in footer.shards)
+        log.info("%d outputs that %s pointed to are copied, as their shard is done again", len(copied), name)
+        footer = replace(footer, shards=entries)
+        self._put("pages", footer, as_table(rows, SCHEMAS["pages"]))
+        self._note(footer)
 
     def _overlapping(self, shard: Shard) -> list[str]:
         """Return the files that hold documents of this shard, as an earlier run cut or saw them."""
@@ -222,6 +281,11 @@ class Ledger:
     def _forget(self, name: str) -> None:
         """Take a file out of memory; a shard of it that has another file by now stays."""
         footer = self._files.pop(name)
+        for entry in footer.shards:
+            for key in entry.firsts:
+                self._pointing[key].discard(name)
+                if not self._pointing[key]:
+                    del self._pointing[key]
         self._spans.remove(name, sortable(footer.first_key), sortable(footer.last_key))
         for claimed in (*footer.supersedes, *footer.replaces):
             self._claimers[claimed].discard(name)
@@ -238,6 +302,8 @@ class Ledger:
         for claimed in (*footer.supersedes, *footer.replaces):
             self._claimers[claimed].add(footer.name)
         for entry in footer.shards:
+            for key in entry.firsts:
+                self._pointing[key].add(footer.name)
             # a shard that was done again has a file of its own until its older rows are out of the larger one
             if self._file_of.get(entry.shard_id) != entry.shard_id or footer.name == entry.shard_id:
                 self._entries[entry.shard_id], self._file_of[entry.shard_id] = entry, footer.name
@@ -263,9 +329,10 @@ class Ledger:
             return pq.read_table(file, columns=columns)
 
     def _rows(self, name: str) -> _Rows:
-        rows = self._read("pages", name, ["document_key", "output_key"]).to_pydict()
-        pairs = zip(rows["document_key"], rows["output_key"], strict=True)
-        return _Rows(frozenset(rows["document_key"]), frozenset((doc, out) for doc, out in pairs if out is not None))
+        rows = self._read("pages", name, ["document_key", "output_key", "duplicate_of"]).to_pydict()
+        triples = zip(rows["document_key"], rows["output_key"], rows["duplicate_of"], strict=True)
+        own = frozenset((document, out) for document, out, first in triples if out is not None and first is None)
+        return _Rows(frozenset(rows["document_key"]), own)
 
     def _outputs_of(self, name: str) -> frozenset[tuple[str, str]]:
         return self._rows(name).outputs if name in self._files else frozenset()

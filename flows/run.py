@@ -21,6 +21,7 @@ from flows.bag import make_bag, void_bag
 from flows.cluster import ClusterLost, ClusterShape, WorkerFacts, check_worker, lost_if_closed, open_cluster
 from flows.compaction import compact
 from flows.evidence import keep_events
+from flows.firsts import Firsts
 from flows.lease import Lease, LeaseLost
 from flows.ledger import Ledger, ShardRows
 from flows.progress import Progress
@@ -39,7 +40,7 @@ from flows.summary import (
 from model.scoring import ScorerName
 from tasks.bag import bag_url
 from tasks.errors import ConfigError, StoreUnavailable
-from tasks.scan import ScanCounts, list_documents
+from tasks.scan import Document, ScanCounts, list_documents
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -149,6 +150,10 @@ class Run:
         self._fatal: BaseException | None = None
         self._at_work = 0
         self._counts = False
+        self._begun: dict[str, frozenset[str]] = {}
+        """Keys of the documents of the shards that are being worked on."""
+        self._undone: frozenset[str] = frozenset()
+        """Keys of those whose shards failed."""
         self._lock = threading.Lock()
         self._started_at, self._clock_at_start = _now(), time.monotonic()
 
@@ -171,7 +176,11 @@ class Run:
 
         Once there is something to do, a thread counts the listing ahead, for the time left.
         """
-        documents = list_documents(self._source, self.settings.scan, self.scan)
+        with Firsts() as firsts:
+            documents = firsts.marked(list_documents(self._source, self.settings.scan, self.scan))
+            yield from self._shards_of(documents)
+
+    def _shards_of(self, documents: Iterator[Document]) -> Iterator[Shard]:
         for shard in cut_shards(documents, self.settings.shard, str(self.recipe)):
             self.check()
             if self._ledger.is_done(shard, self._retry_failed):
@@ -183,11 +192,28 @@ class Run:
             if not self._counts:
                 self._counts = True
                 threading.Thread(target=self._count, name="count", daemon=True).start()
+            self._begun[shard.shard_id] = frozenset(document.key for document in shard.documents)
             yield shard
 
-    def free_slot(self) -> None:
-        """Make room for another shard."""
+    def free_slot(self, shard: Shard, *, is_done: bool) -> None:
+        """Make room for another shard, as this one has ended."""
+        keys = self._begun.pop(shard.shard_id)
+        if not is_done:
+            self._undone |= keys
         self._slots.release()
+
+    def _rows_of_first(self, document_key: str) -> list[dict[str, object]] | None:
+        """Return the page rows of a document of another shard; None while that is being worked on.
+
+        Raises:
+            StoreUnavailable: If that shard failed; a rerun goes on.
+        """
+        if any(document_key in keys for keys in list(self._begun.values())):
+            return None
+        rows = None if document_key in self._undone else self._ledger.page_rows(document_key)
+        if rows is None:
+            raise StoreUnavailable(f"the shard of {document_key!r}, whose bytes another document has too, is not done")
+        return rows
 
     def compress(self, shard: Shard) -> None:
         """Take a shard's documents through the page functions and commit it.
@@ -225,7 +251,9 @@ class Run:
             self.settings.cluster.scoring_batch_pages,
             check=self.check,
             page_done=self.progress.page_done,
+            find_first=self._rows_of_first,
         )
+        self._ledger.settle(shard)
         rows = ShardRows()
         has_parked = False
         for result in spread.compress(shard.documents, job):

@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,6 +38,10 @@ _FETCH, _PREPARE, _SCORE, _FINISH, _STORE = 5, 0, 10, 20, 30
 log = logging.getLogger(__name__)
 
 
+Rows = Sequence[Mapping[str, object]]
+"""The page rows of one document."""
+
+
 class PageSteps(Protocol):
     """The page functions; `flows.steps` is one, and a test may bring its own."""
 
@@ -49,6 +53,7 @@ class PageSteps(Protocol):
     finish_page: Callable[..., Any]
     store_document: Callable[..., Any]
     fail_document: Callable[..., Any]
+    point_to: Callable[..., Any]
 
 
 class PageGate:
@@ -147,6 +152,8 @@ class Spread:
         scoring_batch_pages: Pages scored together, at most.
         check: Called several times a second; raises when the run must stop.
         page_done: Called when a page is finished.
+        find_first: Given the key of a document of another shard, returns its page rows; None while they are not there
+            yet.
         steps: The page functions.
         without_worker_s: For how many seconds the cluster may be without any worker.
     """
@@ -159,11 +166,12 @@ class Spread:
         scoring_batch_pages: int,
         check: Callable[[], None] = lambda: None,
         page_done: Callable[[], None] = lambda: None,
+        find_first: Callable[[str], Rows | None] = lambda _: None,
         steps: PageSteps = page_steps,
         without_worker_s: float = 600.0,
     ) -> None:
         self._client, self._shape, self._gate, self._batch_pages = client, shape, gate, scoring_batch_pages
-        self._check, self._page_done, self._steps = check, page_done, steps
+        self._check, self._page_done, self._find_first, self._steps = check, page_done, find_first, steps
         self._without_worker_s = without_worker_s
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._job: PageJob | None = None
@@ -176,6 +184,10 @@ class Spread:
         self._tries_alone: dict[Document, int] = {}
         self._n_pages: dict[Document, int] = {}
         self._results: deque[DocumentResult] = deque()
+        self._here: frozenset[str] = frozenset()
+        self._twins: deque[Document] = deque()
+        """Documents with the bytes of another, whose rows they wait for."""
+        self._rows_of_firsts: dict[str, Rows | None] = {}
 
     def compress(self, documents: Sequence[Document], job: PageJob) -> Iterator[DocumentResult]:
         """Yield each document's rows as it is stored, in the order in which they are done.
@@ -186,7 +198,10 @@ class Spread:
             ClusterLost: If the scheduler is gone, or all workers are and none comes.
         """
         self._job = job
-        todo = deque(documents)
+        self._here = frozenset(document.key for document in documents)
+        self._rows_of_firsts = {document.same_as: None for document in documents if document.same_as in self._here}
+        self._twins = deque(document for document in documents if document.same_as is not None)
+        todo = deque(document for document in documents if document.same_as is None)
         try:
             yield from self._compress(todo)
         finally:
@@ -198,9 +213,10 @@ class Spread:
 
     def _compress(self, todo: deque[Document]) -> Iterator[DocumentResult]:
         with lost_if_closed(self._client):
-            while todo or self._open or self._suspects:
+            while todo or self._open or self._suspects or self._twins:
                 while todo and self._has_room_for(todo[0]):
                     self._start(todo.popleft())
+                self._start_twins()
                 if not todo and not self._open and self._suspects:
                     self._start(self._suspects.popleft(), alone=True)
                 self._let_pages_in()
@@ -230,10 +246,40 @@ class Spread:
         except queue.Empty:
             pass
 
-    def _start(self, document: Document, alone: bool = False) -> None:
+    def _start_twins(self) -> None:
+        """Start the documents whose first has its rows by now."""
+        for _ in range(len(self._twins)):
+            if not self._has_room_for(self._twins[0]):
+                return
+            twin = self._twins.popleft()
+            assert twin.same_as is not None
+            is_here = twin.same_as in self._here
+            first = self._rows_of_firsts[twin.same_as] if is_here else self._find_first(twin.same_as)
+            if first is None:
+                self._twins.append(twin)
+            else:
+                self._start(twin, first=first)
+
+    def _start(self, document: Document, alone: bool = False, first: Rows | None = None) -> None:
         opened = _Open(document, alone)
         self._open.add(opened)
         opened.source = self._submit(self._steps.fetch_document, document, self._job, priority=_FETCH)
+        if first is None:
+            self._describe(opened)
+            return
+        pointing = self._submit(self._steps.point_to, opened.source, first, self._job, priority=_STORE)
+        self._when_done(pointing, opened, lambda rows: self._pointed(opened, rows))
+
+    def _pointed(self, opened: _Open, rows: DocumentResult | None) -> None:
+        if rows is None:
+            log.warning("document %r has other bytes than %r", opened.document.key, opened.document.same_as)
+            self._describe(opened)
+            return
+        for _ in rows.pages[1:]:
+            self._page_done()
+        self._close(opened, rows)
+
+    def _describe(self, opened: _Open) -> None:
         shape = self._submit(self._steps.describe, opened.source, priority=_FETCH)
         self._when_done(shape, opened, lambda value: self._described(opened, value))
 
@@ -323,6 +369,8 @@ class Spread:
             self._page_done()  # a document that could not be opened is one row, and counts as one page
         self._give_up(opened)
         self._results.append(rows)
+        if opened.document.key in self._rows_of_firsts:
+            self._rows_of_firsts[opened.document.key] = rows.pages
 
     def _fail(self, document: Document, reason: str, message: str, n_pages: int) -> None:
         opened = _Open(document, alone=False)

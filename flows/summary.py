@@ -44,6 +44,7 @@ _COLUMNS = (
     "source_bytes",
     "output_bytes",
     "worst_block_ssim",
+    "duplicate_of",
 )
 
 

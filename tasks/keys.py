@@ -57,6 +57,26 @@ def output_key(document_key: str, *, page_index: int | None = None, extension: s
     return f"pages/{place}" + (f".{extension}" if extension else "")
 
 
+def twin_key(document_key: str, first_key: str, key: str) -> str:
+    """Return where an output that two documents share lies when the second gets one of its own.
+
+    Args:
+        document_key: Of the second document.
+        first_key: Of the first one.
+        key: Of the first one's output.
+
+    >>> twin_key("b.tif", "a.tif", "pages/a.tif/0002.avif"), twin_key("b.pdf", "a.pdf", "pages/a.pdf")
+    ('pages/b.tif/0002.avif', 'pages/b.pdf')
+    """
+    if key == output_key(first_key):
+        return output_key(document_key)
+    extension = key.rpartition(".")[2]
+    if key == output_key(first_key, extension=extension):
+        return output_key(document_key, extension=extension)
+    number = int(key.rpartition("/")[2].partition(".")[0])
+    return output_key(document_key, page_index=number - 1, extension=extension)
+
+
 def page_in_output(document_key: str, page_index: int, key: str) -> int:
     """Return which page (0-based) of its output a page is: a document kept or written back holds all of its pages.
 

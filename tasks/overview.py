@@ -25,6 +25,7 @@ COLUMNS = (
     "quality",
     "source_bytes",
     "output_bytes",
+    "duplicate_of",
     "width_px",
     "height_px",
     "dpi",
@@ -103,7 +104,7 @@ def read_recipes(dest: Store) -> dict[str, int]:
 def totals_of(pages: pa.Table) -> Totals:
     """Return the sums over the rows of an overview, as `tasks.statistics.totals` adds them up."""
     counts = _counts(pages["status"])
-    is_unread = pc.equal(pages["output_bytes"], 0)
+    is_unread = pc.and_(pc.equal(pages["output_bytes"], 0), pc.is_null(pages["duplicate_of"]))
     return Totals(
         pages=pages.num_rows,
         documents=pc.count_distinct(pages["document_key"]).as_py(),

@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
@@ -16,6 +16,7 @@ from tasks.errors import ConfigError
 from tasks.store import Store, StoredObject
 
 _HASHED_AHEAD = 4
+_UNREADABLE = "unreadable"
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +29,17 @@ DOCUMENT_SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class Document:
-    """A file of the source that is worked on; `version` changes when its bytes do."""
+    """A file of the source that is worked on; `version` changes when its bytes do.
+
+    `identity` is the same for documents of the same bytes; None where the listing does not tell. `same_as` is the key
+    of the first document of the listing that has this one's.
+    """
 
     key: str
     size_bytes: int
     version: str
+    identity: str | None = None
+    same_as: str | None = None
 
 
 @dataclass
@@ -61,14 +68,18 @@ def list_documents(source: Store, scan: ScanSettings, counts: ScanCounts) -> Ite
         ConfigError: If the source or the file of keys cannot be read, or its objects have no such version.
     """
     chosen = _chosen(source, scan, counts)
+    is_told = scan.duplicates == "once"
     if scan.version == "content":
-        yield from _hashed(source, chosen)
+        for document in _hashed(source, chosen):
+            is_known = is_told and document.size_bytes and document.version != _UNREADABLE
+            yield replace(document, identity=document.version) if is_known else document
         return
     for found in chosen:
         if scan.version == "etag" and found.etag is None:
             raise ConfigError(f"scan.version: {found.key!r} in {source.url} has no ETag; auto, size_mtime or content")
         version = found.size_and_time if scan.version == "size_mtime" else found.version
-        yield Document(found.key, found.size_bytes, version)
+        identity = f"{found.etag} {found.size_bytes}" if is_told and found.etag and found.size_bytes else None
+        yield Document(found.key, found.size_bytes, version, None if found.etag == _UNREADABLE else identity)
 
 
 def _chosen(source: Store, scan: ScanSettings, counts: ScanCounts) -> Iterator[StoredObject]:
@@ -116,7 +127,7 @@ def _hashed(source: Store, chosen: Iterator[StoredObject]) -> Iterator[Document]
             with source.open_input(key) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
         except OSError:
-            return "unreadable"  # whoever reads it learns why
+            return _UNREADABLE  # whoever reads it learns why
 
     with ThreadPoolExecutor(_HASHED_AHEAD) as readers:
         ahead: deque[tuple[StoredObject, Future[str]]] = deque()

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from tasks.errors import ConfigError
 from tasks.store import Store
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 PREFIX = "foliopress."
 
 _ROWS_AT_ONCE = 8192
@@ -78,6 +78,8 @@ class PageRow:
     seconds_reread: float | None = None
     ssimulacra2: float | None = None
     text_ssimulacra2: float | None = None
+    duplicate_of: str | None = None
+    """Key of the document whose output this one's rows point to, since it has the same bytes; `output_bytes` are 0."""
 
 
 def _page_type(name: str, annotation: str) -> pa.DataType:
@@ -135,6 +137,8 @@ class ShardEntry:
     """Pages that every rerun tries again, e.g. since OCR gave no answer in time."""
     committed_at: str | None = None
     """When its rows were written, ISO 8601; None in files that were written before this was noted."""
+    firsts: tuple[str, ...] = ()
+    """Keys of documents of other shards whose outputs rows of it point to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +198,10 @@ class Footer:
                 partial=metadata.get(PREFIX + "partial", "false") == "true",
             )
             return cls(entry.shard_id, (entry,), supersedes)
-        entries = tuple(ShardEntry(**values) for values in json.loads(metadata[PREFIX + "shards"]))
+        entries = tuple(
+            ShardEntry(**values | {"firsts": tuple(values.get("firsts", ()))})
+            for values in json.loads(metadata[PREFIX + "shards"])
+        )
         replaces = tuple(json.loads(metadata.get(PREFIX + "replaces", "[]")))
         return cls(metadata[PREFIX + "file"], entries, supersedes, replaces)
 
@@ -223,7 +230,8 @@ class Totals:
         setattr(self, status, getattr(self, status) + 1)
         self.source_bytes += source_bytes
         self.output_bytes += output_bytes
-        if not output_bytes:  # no output is empty, not even a kept empty file's: its source_bytes are 0 as well
+        # no output is empty, not even a kept empty file's: its source_bytes are 0 as well
+        if not output_bytes and row.get("duplicate_of") is None:
             self.unread_bytes += source_bytes
         if reason := row.get("reason"):
             self.reasons[str(reason)] = self.reasons.get(str(reason), 0) + 1

@@ -30,7 +30,7 @@ DamageKind = Literal[
 
 ROW_COLUMNS = (
     *("document_key", "page_index", "status", "output_key", "output_bytes", "output_sha256", "source_sha256"),
-    *("output_width_px", "output_height_px", "output_dpi"),
+    *("output_width_px", "output_height_px", "output_dpi", "duplicate_of"),
 )
 """Columns of a page's row that its output is held against."""
 
@@ -66,7 +66,10 @@ def check_output(dest: Store, output_key: str, rows: Sequence[Row]) -> Damage | 
         return Damage("missing", output_key, f"{rows[0]['document_key']} was written here")
     except OSError as error:
         return Damage("unreadable", output_key, str(error.strerror or error))
-    size_bytes = sum(int(row["output_bytes"]) for row in rows)
+    is_shared = any(
+        row["duplicate_of"] is not None for row in rows
+    )  # its bytes stand in the rows of the other document
+    size_bytes = len(data) if is_shared else sum(int(row["output_bytes"]) for row in rows)
     if len(data) < size_bytes:
         return Damage("truncated", output_key, f"{len(data)} of {size_bytes} bytes are left")
     digest = hashlib.sha256(data).hexdigest()
@@ -74,6 +77,8 @@ def check_output(dest: Store, output_key: str, rows: Sequence[Row]) -> Damage | 
         return Damage(
             "changed", output_key, f"the bytes are not those that were written ({size_bytes}, now {len(data)})"
         )
+    if is_shared:  # it is decoded for the other document
+        return None
     compressed = [row for row in rows if row["status"] == "compressed"]
     if not compressed:
         if any(row["source_sha256"] not in (None, digest) for row in rows):
