@@ -168,10 +168,10 @@ def test_in_a_bucket_the_etag_tells(
     source: Path, compress: Callable[..., RunSummary], s3_server: S3Server, tmp_path: Path
 ) -> None:
     bucket = s3_server.new_bucket()
-    place = Store(f"s3://{bucket}/in", load_settings().storage)
+    place = Store(f"{bucket}/in", load_settings().storage)
     for path in source.glob("*/*"):
         place.write_bytes(str(path.relative_to(source)), path.read_bytes())
-    compress(f"s3://{bucket}/in")
+    compress(f"{bucket}/in")
     assert rows_of(tmp_path / "out")["c/again.png"][0]["duplicate_of"] == "a/2.png"
 
 
