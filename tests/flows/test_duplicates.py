@@ -30,8 +30,9 @@ KEYS = st.text(min_size=1, max_size=12)
 
 
 @pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+def scheduler(s3_process: S3Server) -> Iterator[str]:
+    known = {"env": s3_process.environment}
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", **known) as cluster:
         yield cluster.scheduler_address
 
 
