@@ -66,9 +66,8 @@ def check_output(dest: Store, output_key: str, rows: Sequence[Row]) -> Damage | 
         return Damage("missing", output_key, f"{rows[0]['document_key']} was written here")
     except OSError as error:
         return Damage("unreadable", output_key, str(error.strerror or error))
-    is_shared = any(
-        row["duplicate_of"] is not None for row in rows
-    )  # its bytes stand in the rows of the other document
+    # of a duplicate's output the bytes stand in the rows of the other document
+    is_shared = any(row["duplicate_of"] is not None for row in rows)
     size_bytes = len(data) if is_shared else sum(int(row["output_bytes"]) for row in rows)
     if len(data) < size_bytes:
         return Damage("truncated", output_key, f"{len(data)} of {size_bytes} bytes are left")
