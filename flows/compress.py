@@ -86,7 +86,7 @@ def compress_documents(
         ended: SimpleQueue[PrefectFuture[None]] = SimpleQueue()
 
         def end(shard: Shard, future: PrefectFuture[None]) -> None:
-            run.free_slot(shard, is_done=future.state.is_completed())
+            run.free_slot(shard)
             ended.put(future)
 
         for shard in run.shards_to_do():

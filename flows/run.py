@@ -151,7 +151,7 @@ class Run:
         self._at_work = 0
         self._counts = False
         self._begun: dict[str, frozenset[str]] = {}
-        """Keys of the documents of the shards that are being worked on."""
+        """Keys of the documents of the shards that are being worked on, by the shard."""
         self._undone: frozenset[str] = frozenset()
         """Keys of those whose shards failed."""
         self._lock = threading.Lock()
@@ -195,11 +195,9 @@ class Run:
             self._begun[shard.shard_id] = frozenset(document.key for document in shard.documents)
             yield shard
 
-    def free_slot(self, shard: Shard, *, is_done: bool) -> None:
-        """Make room for another shard, as this one has ended."""
-        keys = self._begun.pop(shard.shard_id)
-        if not is_done:
-            self._undone |= keys
+    def free_slot(self, shard: Shard) -> None:
+        """Make room for another shard, as this one has ended, be it done or not."""
+        self._undone |= self._begun.pop(shard.shard_id, frozenset())
         self._slots.release()
 
     def _rows_of_first(self, document_key: str) -> list[dict[str, object]] | None:
@@ -225,6 +223,7 @@ class Run:
             self._at_work += 1
         try:
             self._compress(shard)
+            self._begun.pop(shard.shard_id, None)  # its rows can be asked for
         except (ConfigError, LeaseLost, ClusterLost) as error:
             self._fatal = self._fatal or error  # no other shard would fare better
             raise

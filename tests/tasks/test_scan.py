@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.settings import ScanSettings, StorageSettings
-from tasks import scan as scan_module
 from tasks.errors import ConfigError
+from tasks.objects import StoredObject
 from tasks.scan import DOCUMENT_SUFFIXES, ScanCounts, list_documents, matches
 from tasks.store import Store
 
@@ -110,7 +110,7 @@ def test_a_listing_is_a_stream(monkeypatch):
             number = 0
             while True:
                 read.append(number)
-                yield scan_module.Document(f"{number:09d}.jpg", 1, "v")
+                yield StoredObject(f"{number:09d}.jpg", 1, "2026")
                 number += 1
 
     first = list(islice(list_documents(Endless(), ScanSettings(), ScanCounts()), 3))
@@ -141,7 +141,7 @@ def test_every_object_is_counted_exactly_once(keys):
         storage = PLAIN
 
         def list_objects(self, on_unreadable):
-            return (scan_module.Document(key, 1, "v") for key in sorted(keys))
+            return (StoredObject(key, 1, "2026") for key in sorted(keys))
 
     counts = ScanCounts()
     found = list(list_documents(Listed(), ScanSettings(exclude=("f.*",)), counts))
