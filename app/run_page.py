@@ -143,7 +143,7 @@ def _draw_gallery(opened: Opened) -> None:
     columns = st.columns([2, 1, 1])
     order = columns[0].selectbox("Worst by", list(_ORDERS)[:5], key="gallery order")
     by, descending = _ORDERS[order]
-    wanted = Wanted(statuses=("compressed",))
+    wanted = Wanted(statuses=("compressed",), with_duplicates=False)
     n_found, _ = look_up(opened, opened.files, wanted, by, descending, 0, 0)
     n_sheets = max(1, -(-n_found // _GALLERY))
     sheet = columns[1].number_input(f"Sheet (of {n_sheets:,})", 1, n_sheets, key="gallery sheet")
@@ -156,7 +156,7 @@ def _draw_gallery(opened: Opened) -> None:
 
 
 def _draw_card(opened: Opened, row: dict[str, Any], order: str, by: str) -> None:
-    index = page_in_output(row["document_key"], row["page_index"], row["output_key"])
+    index = page_in_output(row["duplicate_of"] or row["document_key"], row["page_index"], row["output_key"])
     picture = thumbnail_of(opened.url, row["output_key"], index, row["output_bytes"])
     if picture:
         st.image(picture, width="stretch")
@@ -239,6 +239,8 @@ def _draw_page(opened: Opened, document_key: str, page_index: int) -> None:
     st.markdown(f"**{plain(_name(vars(row)))}**")
     if row.reason:
         st.info(words_for(PageError(row.reason, row.message or row.reason)))
+    if row.duplicate_of:
+        st.info(f"It has the bytes of {plain(row.duplicate_of)}, whose output it shares; there these are counted.")
     _draw_row(row)
     source, output = _source_page(opened, found), _output_page(opened, found)
     if isinstance(source, str):
@@ -307,7 +309,8 @@ def _source_page(opened: Opened, found: PageFound) -> Page | str:
 def _output_page(opened: Opened, found: PageFound) -> Page | str:
     if not found.row.output_key:
         return "There is no output: the source could not be read."
-    index = page_in_output(found.row.document_key, found.row.page_index, found.row.output_key)
+    holder = found.row.duplicate_of or found.row.document_key
+    index = page_in_output(holder, found.row.page_index, found.row.output_key)
     try:
         return read_page(store(opened.url).read_bytes(found.row.output_key), index, LimitSettings())
     except (OSError, StoreUnavailable, PageError) as error:

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from flows.shards import Shard
 from flows.spans import Spans
 from flows.storing import DocumentResult
+from flows.twins import give_own
 from tasks.errors import TRIED_AGAIN
-from tasks.keys import twin_key
 from tasks.statistics import (
     SCHEMAS,
     Footer,
@@ -82,7 +82,7 @@ class Ledger:
         self._file_of: dict[str, str] = {}
         self._spans, self._claimers = Spans(), defaultdict[str, set[str]](set)
         self._pointing = defaultdict[str, set[str]](set)
-        """Files with rows that point to the output of a document of another shard, by its key."""
+        """Files with rows that point to the output of another document, by its key."""
         for footer in read_footers(dest).values():
             self._note(footer)
 
@@ -114,17 +114,18 @@ class Ledger:
     def page_rows(self, document_key: str) -> list[dict[str, object]] | None:
         """Return a document's committed page rows, None if it has none."""
         with self._lock:
-            return self._page_rows(document_key)
+            held = self._held(document_key, ("pages",))
+        return held["pages"].to_pylist() if held else None
 
     def settle(self, shard: Shard) -> None:
-        """Give documents of other shards that point to outputs of this one outputs of their own.
+        """Give documents that point to outputs of this shard, and do not belong to it, outputs of their own.
 
         To be called before the shard is worked on, since that writes over its outputs.
         """
         with self._lock:
-            firsts = {document.key for document in shard.documents}
-            for name in sorted({name for key in firsts for name in self._pointing.get(key, ())}):
-                self._settle(name, firsts)
+            redone = frozenset(document.key for document in shard.documents)
+            for name in sorted({name for key in redone for name in self._pointing.get(key, ())}):
+                self._settle(name, redone)
 
     def commit(self, shard: Shard, run_id: str, results: ShardRows) -> None:
         """Write a shard's rows, `pages` last, and let go of the files that held its documents before."""
@@ -134,8 +135,7 @@ class Ledger:
             replaced = self._overlapping(shard)
             tables = {table: results.table(table, shard) for table in _TABLES}
             n_failed, n_again = _counts(tables["pages"])
-            here = {document.key for document in shard.documents}
-            firsts = {document.same_as for document in shard.documents if document.same_as is not None} - here
+            firsts = {document.same_as for document in shard.documents if document.same_as is not None}
             entry = ShardEntry(
                 shard_id=shard.shard_id,
                 run_id=run_id,
@@ -181,49 +181,49 @@ class Ledger:
             name = f"part-{hashlib.sha256(parts.encode()).hexdigest()[:20]}"
             merged = Footer(name, entries, replaces=tuple(names))
             for table in _TABLES:
-                self._rewrite(table, names, merged, frozenset())
+                self._rewrite(table, names, merged)
             for one in names:
                 self._drop(one)
             self._note(merged)
             log.info("%d files of statistics are put together to %s", len(names), name)
 
-    def _page_rows(self, document_key: str) -> list[dict[str, object]] | None:
+    def _held(self, document_key: str, tables: Sequence[str] = _TABLES) -> dict[str, pa.Table] | None:
+        """Return a document's rows, None if it has none; between commits they stand in one file."""
         place = sortable(document_key)
         for name in self._spans.meeting(place, place):
-            with self._dest.open_input(file_key("pages", name)) as file:
-                rows = pq.read_table(file, filters=[("document_key", "=", document_key)]).to_pylist()
-            if rows:  # between commits a document's rows stand in one file
-                return sorted(rows, key=lambda row: row["page_index"])
+            if document_key in self._rows(name).document_keys:
+                return {table: self._read(table, name, of_document=document_key) for table in tables}
         return None
 
-    def _settle(self, name: str, firsts: set[str]) -> None:
-        """Copy the outputs that rows of a file point to, for firsts of this set, and have the rows name the copies."""
-        pages = self._read("pages", name)
-        rows: list[dict[str, object]] = pages.to_pylist()
-        found: dict[str, list[dict[str, object]] | None] = {}
-        copied: dict[tuple[object, object], str] = {}
-        for row in rows:
-            first = row["duplicate_of"]
-            if first not in firsts or row["output_key"] is None:
+    def _settle(self, name: str, redone: frozenset[str]) -> None:
+        """Give documents of a file outputs of their own, if they point to those of documents that are redone."""
+        pages = self._read("pages", name, ["document_key", "duplicate_of"])
+        first_of = dict(zip(pages["document_key"].to_pylist(), pages["duplicate_of"].to_pylist(), strict=True))
+        added: dict[str, list[pa.Table]] = {table: [] for table in _TABLES}
+        settled = set()
+        for twin, first in first_of.items():
+            if first not in redone or twin in redone:
                 continue
-            if first not in found:
-                found[str(first)] = self._page_rows(str(first))
-            theirs = {one["page_index"]: one for one in found[str(first)] or ()}.get(row["page_index"])
-            if theirs is None or theirs["output_sha256"] != row["output_sha256"]:
-                log.warning("what %r points to is not there any more; verify tells", row["document_key"])
+            ours, theirs = self._held(twin), self._held(first)
+            assert ours is not None
+            rows = give_own(self._dest, ours["pages"].to_pylist(), theirs["pages"].to_pylist()) if theirs else None
+            if theirs is None or rows is None:
+                log.warning("what %r points to is not there as it was written; verify tells", twin)
                 continue
-            key = copied.get((row["document_key"], row["output_key"]))
-            if key is None:
-                key = twin_key(str(row["document_key"]), str(first), str(row["output_key"]))
-                self._dest.write_bytes(key, self._dest.read_bytes(str(row["output_key"])), is_output=True)
-                copied[row["document_key"], row["output_key"]] = key
-            row.update(output_key=key, output_bytes=theirs["output_bytes"], duplicate_of=None)
-        footer = self._files[name]
-        entries = tuple(replace(entry, firsts=tuple(sorted({*entry.firsts} - firsts))) for entry in footer.shards)
-        log.info("%d outputs that %s pointed to are copied, as their shard is done again", len(copied), name)
-        footer = replace(footer, shards=entries)
-        self._put("pages", footer, as_table(rows, SCHEMAS["pages"]))
-        self._note(footer)
+            settled.add(twin)
+            added["pages"].append(as_table(rows, SCHEMAS["pages"]))
+            for table in ("words", "tiles"):
+                keys = pa.array([twin] * len(theirs[table]), pa.string())
+                added[table].append(theirs[table].set_column(0, "document_key", keys))
+        if settled:
+            old = self._files[name]
+            firsts = {first for twin, first in first_of.items() if twin not in settled}
+            entries = (replace(entry, firsts=tuple(sorted(firsts.intersection(entry.firsts)))) for entry in old.shards)
+            footer = replace(old, shards=tuple(entries))
+            for table in _TABLES:
+                self._rewrite(table, [name], footer, frozenset(settled), added[table])
+            self._note(footer)
+            log.info("%d documents of %s have outputs of their own, as those they had are redone", len(settled), name)
 
     def _overlapping(self, shard: Shard) -> list[str]:
         """Return the files that hold documents of this shard, as an earlier run cut or saw them."""
@@ -308,7 +308,14 @@ class Ledger:
             if self._file_of.get(entry.shard_id) != entry.shard_id or footer.name == entry.shard_id:
                 self._entries[entry.shard_id], self._file_of[entry.shard_id] = entry, footer.name
 
-    def _rewrite(self, table: str, names: Iterable[str], footer: Footer, dead: frozenset[str]) -> None:
+    def _rewrite(
+        self,
+        table: str,
+        names: Iterable[str],
+        footer: Footer,
+        dead: frozenset[str] = frozenset(),
+        added: Iterable[pa.Table] = (),
+    ) -> None:
         """Write a file of the rows of others, without those of some documents; a shard's rows at a time are held."""
         buffer = io.BytesIO()
         with TableWriter(buffer, SCHEMAS[table], footer.as_metadata()) as writer:
@@ -318,15 +325,20 @@ class Ledger:
                     for group in range(source.num_row_groups):
                         rows = source.read_row_group(group)
                         writer.write(rows.filter(pc.invert(_holds(rows, dead))) if dead else rows)
+            for rows in added:
+                writer.write(rows)
         self._dest.write_bytes(file_key(table, footer.name), buffer.getvalue())
 
     def _put(self, table: str, footer: Footer, rows: pa.Table) -> None:
         data = table_bytes(rows, SCHEMAS[table], footer.as_metadata())
         self._dest.write_bytes(file_key(table, footer.name), data)
 
-    def _read(self, table: str, name: str, columns: list[str] | None = None) -> pa.Table:
+    def _read(
+        self, table: str, name: str, columns: list[str] | None = None, of_document: str | None = None
+    ) -> pa.Table:
+        wanted = None if of_document is None else [("document_key", "=", of_document)]
         with self._dest.open_input(file_key(table, name)) as file:
-            return pq.read_table(file, columns=columns)
+            return pq.read_table(file, columns=columns, filters=wanted)
 
     def _rows(self, name: str) -> _Rows:
         rows = self._read("pages", name, ["document_key", "output_key", "duplicate_of"]).to_pydict()

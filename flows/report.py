@@ -69,7 +69,8 @@ def report_on(url: str, settings: Settings) -> str:
         ("Pages by what became of them", pages_by_reason(sums.reasons, sums.compressed)),
         *(("", distribution(pages, one)) for one in DISTRIBUTIONS),
     ]
-    worst = ranked(select(pages, Wanted(statuses=("compressed",))), "worst_block_ssim", 0, WORST_PAGES)
+    judged = select(pages, Wanted(statuses=("compressed",), with_duplicates=False))
+    worst = ranked(judged, "worst_block_ssim", 0, WORST_PAGES)
     figures = [
         ("Pages", f"{sums.pages:,}"),
         ("Documents", f"{sums.documents:,}"),
@@ -161,7 +162,7 @@ def _run(run: Mapping[str, Any]) -> str:
 
 def _page(dest: Store, row: dict[str, Any], settings: Settings) -> str:
     try:
-        index = page_in_output(row["document_key"], row["page_index"], row["output_key"])
+        index = page_in_output(row["duplicate_of"] or row["document_key"], row["page_index"], row["output_key"])
         data = base64.b64encode(thumbnail(dest.read_bytes(row["output_key"]), index, settings.limits)).decode()
         picture = f'<img alt="" src="data:image/jpeg;base64,{data}">'
     except (PageError, OSError):

@@ -19,11 +19,11 @@ from flows.storing import (
     fail_document,
     output_key_of,
     page_row,
-    point_to,
     put_together,
     source_share,
     store_document,
 )
+from flows.twins import point_to
 
 __all__ = [
     "DocumentResult",

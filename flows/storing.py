@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -59,32 +59,6 @@ def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job
         rows.append(_compressed_row(source, page, share, job, perf_counter() - start))
         beside.add(page, is_kept=False)
     return beside.result(rows)
-
-
-def point_to(source: SourceDocument, first: Sequence[Mapping[str, object]], job: PageJob) -> DocumentResult | None:
-    """Return rows that point to the output of another document, or None if that has other bytes after all.
-
-    Args:
-        source: The document.
-        first: The page rows of the other one.
-        job: Of this document's shard.
-    """
-    if source.sha256 is None or any(row["source_sha256"] != source.sha256 for row in first):
-        return None
-    own: dict[str, object] = {
-        "run_id": job.run_id,
-        "shard_id": job.shard_id,
-        "document_key": source.document.key,
-        "document_version": source.document.version,
-        "output_bytes": 0,
-        "duplicate_of": source.document.same_as,
-    }
-    rows = []
-    for row in first:
-        seconds = {name: 0.0 for name in row if name.startswith("seconds_") and row[name] is not None}
-        seconds["seconds_read"] = source.seconds_read / len(first)
-        rows.append({**row, **seconds, **own})
-    return DocumentResult(rows, as_table([], WORDS_SCHEMA), as_table([], TILES_SCHEMA))
 
 
 def problem_of(source: SourceDocument, finished: Sequence[FinishedPage], settings: Settings) -> PageError | None:

@@ -138,7 +138,8 @@ def read_figures(dest: Store, run_id: str) -> DestFigures:
         if row["status"] == "failed" and len(failed) < _WORST_PAGES:
             page = int(str(row["page_index"])) + 1
             failed.append(f"{row['document_key']} page {page}: {row['reason']} ({row['message']})")
-        if row["status"] == "compressed" and row["worst_block_ssim"] is not None:
+        is_judged = row["status"] == "compressed" and row["duplicate_of"] is None
+        if is_judged and row["worst_block_ssim"] is not None:
             heapq.heappush(worst, (-float(str(row["worst_block_ssim"])), number, row))
             if len(worst) > _WORST_PAGES:
                 heapq.heappop(worst)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,7 @@ class Wanted:
     column: str = "worst_block_ssim"
     least: float | None = None
     most: float | None = None
+    with_duplicates: bool = True
 
 
 def read_overview(dest: Store) -> pa.Table:
@@ -172,6 +173,8 @@ def select(pages: pa.Table, wanted: Wanted) -> pa.Table:
         masks.append(pc.greater_equal(pages[wanted.column], wanted.least))
     if wanted.most is not None:
         masks.append(pc.less_equal(pages[wanted.column], wanted.most))
+    if not wanted.with_duplicates:
+        masks.append(pc.is_null(pages["duplicate_of"]))
     for mask in masks[1:]:
         masks[0] = pc.and_(masks[0], mask)
     return pages.filter(masks[0]) if masks else pages
@@ -205,6 +208,8 @@ class PageFound:
 def find_page(dest: Store, document_key: str, page_index: int) -> PageFound | None:
     """Return what the statistics say of a page; None if it has no row.
 
+    Words and tiles of a duplicate are those of the document that it points to.
+
     Raises:
         StoreUnavailable: If the store gives no answer.
     """
@@ -217,6 +222,9 @@ def find_page(dest: Store, document_key: str, page_index: int) -> PageFound | No
     if not rows:
         return None
     name, row = max(rows, key=lambda entry: str(entry[1]["run_id"]))  # a later run supersedes
+    first = row["duplicate_of"]
+    if first is not None and (held := find_page(dest, first, page_index)) is not None:
+        return replace(held, row=PageRow(**row))
     tiles = _rows(dest, "tiles", name, wanted)
     return PageFound(PageRow(**row), _rows(dest, "words", name, wanted), tiles[0] if tiles else None)
 

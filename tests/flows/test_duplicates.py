@@ -19,6 +19,7 @@ from flows.firsts import Firsts
 from flows.summary import RunSummary
 from flows.verify import verify_archive
 from tasks.keys import output_key, page_in_output, twin_key
+from tasks.overview import find_page
 from tasks.scan import Document
 from tasks.statistics import live_rows
 from tasks.store import Store
@@ -132,19 +133,29 @@ def test_a_duplicate_of_what_has_changed_gets_an_output_of_its_own(
     assert rows["b/two.png"][0]["output_sha256"] != rows["a/2.png"][0]["output_sha256"]
 
 
+@pytest.mark.parametrize("documents_in_shard", [2, 9])
 def test_what_a_source_that_is_gone_became_stays_though_its_first_changes(
-    source: Path, compress: Callable[..., RunSummary], tmp_path: Path, draw_page
+    source: Path, compress: Callable[..., RunSummary], tmp_path: Path, draw_page, documents_in_shard: int
 ) -> None:
-    compress(source, "scan.version=content")
-    before = rows_of(tmp_path / "out")["c/again.png"][0]
+    how = "scan.version=content", "text=[txt]", f"shard.max_documents={documents_in_shard}"
+    dest = Store(str(tmp_path / "out"), load_settings().storage)
+    compress(source, *how)
+    before, shared = find_page(dest, "c/again.png", 0), find_page(dest, "a/2.png", 0)
+    text = dest.read_bytes("text/a/2.png.txt")
+    assert before is not None and shared is not None and (before.words, before.tiles) == (shared.words, shared.tiles)
+    assert before.words and before.row.duplicate_of == "a/2.png"
     (source / "c" / "again.png").unlink()
     (source / "b" / "two.png").unlink()
     draw_page("Letter two, another day").save(source / "a" / "2.png", dpi=(100, 100))
-    compress(source, "scan.version=content")
-    after = rows_of(tmp_path / "out")["c/again.png"][0]
-    assert (after["output_key"], after["duplicate_of"]) == ("pages/c/again.png.avif", None)
-    assert after["output_sha256"] == before["output_sha256"]
-    assert after["output_bytes"] == (tmp_path / "out" / "pages/c/again.png.avif").stat().st_size
+    compress(source, *how)
+    after = find_page(dest, "c/again.png", 0)
+    assert after is not None and after.tiles is not None
+    assert (after.row.output_key, after.row.duplicate_of) == ("pages/c/again.png.avif", None)
+    assert after.row.output_sha256 == before.row.output_sha256
+    assert after.row.output_bytes == (tmp_path / "out" / "pages/c/again.png.avif").stat().st_size
+    assert [word["text"] for word in after.words] == [word["text"] for word in before.words]
+    assert dest.read_bytes("text/c/again.png.txt") == text
+    assert not dest.exists("text/b/book.tif.txt")
 
 
 def test_other_settings_leave_every_duplicate_with_an_output(
