@@ -1,6 +1,6 @@
 """The window: how long a person waits for a first view, a first result, a changed setting, a run of a million pages.
 
-python -m benchmarks.window DATA --out FOLDER
+python -m benchmarks.window DATA --out FOLDER [--run DEST]
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -30,7 +31,7 @@ from benchmarks.arms import ArmFailed
 from benchmarks.published import publish
 from benchmarks.scoring import machine
 from configs.settings import StorageSettings
-from tasks.statistics import PAGES_SCHEMA, Footer, ShardEntry, file_key, table_bytes
+from tasks.statistics import PAGES_SCHEMA, Footer, ShardEntry, file_key, live_table, table_bytes
 from tasks.store import Store
 
 logger = logging.getLogger(__name__)
@@ -43,11 +44,10 @@ ASKED: dict[str, float | None] = {
     "first result": 6.0,
     "a setting that does not touch OCR: its picture": 1.5,
     "the same: its verdict and figures": None,
-    "a run opens, from a folder": 3.0,
-    "a run opens, from S3": 3.0,
-    "a filter": 1.0,
 }
 """Seconds that each may take; the picture is of the first encoding, of which the verdict mostly makes no other."""
+ASKED_OF_A_RUN = {"opens, from a folder": 3.0, "is filtered": 1.0, "opens, from S3": 3.0, "is filtered, from S3": 1.0}
+"""The same for each run that is looked through."""
 
 _ROOT = Path(__file__).resolve().parents[1]
 _ROWS_A_FILE = 200_000
@@ -62,23 +62,32 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Folder of scans with a manifest.csv.")],
     out: Annotated[Path, typer.Option(help="Folder for figures and table.", metavar="FOLDER")],
     rows: Annotated[int, typer.Option(min=1, help="Pages of the run that is looked through.")] = ROWS,
+    run: Annotated[
+        Path | None, typer.Option(help="A finished run on a disk that is looked through as well.", metavar="DEST")
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each is done; medians count.")] = 5,
 ) -> None:
     """Time what a person waits for, in a real browser before the real server."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     about = machine()
     with tempfile.TemporaryDirectory(prefix="foliopress-window-") as work:
-        run = Path(work) / "run"
-        write_run(run, rows)
+        made_up = Path(work) / "run"
+        write_run(made_up, rows)
+        looked_through = [_Run(f"a made-up run of {rows:,} pages", made_up, "box 00{:03d}")]
+        if run is not None:
+            pages = live_table(Store(str(run), StorageSettings()), ["document_key"]).num_rows
+            looked_through.append(_Run(f"a real run of {pages:,} pages", run, "{:02d}"))
         with _servers(Path(work)) as url:
-            bucket = _uploaded(run)
-            waits = _waits(url, folder / SCAN, (str(run), bucket), rounds)
+            for number, one in enumerate(looked_through):
+                one.places.append(_uploaded(one.folder, f"run-{number}"))
+            waits = _waits(url, folder / SCAN, looked_through, rounds)
     figures = {
         "machine": about,
         "rows": rows,
         "rounds": rounds,
         "scan": SCAN,
         "seconds": {name: round(median(found), 3) for name, found in waits.items()},
+        "asked": ASKED | {name: asked for one in looked_through for name, asked in one.asked.items()},
         "all": waits,
     }
     logger.info("%s", publish(out, "window", figures, as_markdown, lambda *_: None))
@@ -91,17 +100,35 @@ def as_markdown(figures: Mapping[str, Any], plot: str | None) -> str:  # noqa: A
         "# The window",
         "",
         f"Seconds that a person waits, medians of {figures['rounds']}; {about['processor']}, {about['cores']} cores,",
-        f"which browser and server share. The scan is {figures['scan']}, the run a made-up one of",
-        f"{figures['rows']:,} pages in files as a run leaves them, opened for the first time; S3 is a server of",
-        "the same machine (moto). Written by",
+        f"which browser and server share. The scan is {figures['scan']}; runs are opened for the",
+        "first time, the statistics of the made-up one lie in files as a run leaves them; S3 is a server of the same",
+        "machine (moto). Written by",
         "",
-        "    python -m benchmarks.window DATA --out docs/benchmarks",
+        "    python -m benchmarks.window DATA --out docs/benchmarks --run DEST",
         "",
         "| | seconds | asked |",
         "| --- | --- | --- |",
     ]
-    lines += [f"| {name} | {seconds:.2f} | {ASKED[name] or '–'} |" for name, seconds in figures["seconds"].items()]
+    asked = figures["asked"]
+    lines += [f"| {name} | {seconds:.2f} | {asked[name] or '–'} |" for name, seconds in figures["seconds"].items()]
     return "\n".join(lines) + "\n"
+
+
+@dataclass
+class _Run:
+    """A finished run that is looked through, in each of its places; `filtered` is made a part of names by a number."""
+
+    name: str
+    folder: Path
+    filtered: str
+    places: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.places = [str(self.folder)]
+
+    @property
+    def asked(self) -> dict[str, float]:
+        return {f"{self.name} {wait}": asked for wait, asked in ASKED_OF_A_RUN.items()}
 
 
 def write_run(dest: Path, n_rows: int) -> None:
@@ -129,6 +156,7 @@ def _made_up(first: int, count: int, chance: np.random.Generator) -> pa.Table:
         "page_index": np.zeros(count, np.int32),
         "status": np.where(kept, "kept", "compressed").tolist(),
         "reason": ["no_gain" if one else None for one in kept],
+        "duplicate_of": [None] * count,
         "page_kind": chance.choice(["grey", "colour", "bitonal"], count).tolist(),
         "codec": [None if one else "avif" for one in kept],
         "output_key": [f"pages/{key}" + ("" if one else ".avif") for key, one in zip(keys, kept, strict=True)],
@@ -191,36 +219,37 @@ def _wait_for(port: int) -> None:
     raise ArmFailed(f"nothing listens on port {port}")
 
 
-def _uploaded(run: Path) -> str:
-    httpx.put(os.environ["AWS_ENDPOINT_URL"] + "/runs").raise_for_status()  # makes the bucket
-    store = Store("s3://runs/run", StorageSettings())
-    for path in sorted(run.rglob("*.parquet")):
+def _uploaded(run: Path, bucket: str) -> str:
+    httpx.put(f"{os.environ['AWS_ENDPOINT_URL']}/{bucket}").raise_for_status()  # makes the bucket
+    store = Store(f"s3://{bucket}/run", StorageSettings())
+    for path in sorted(path for path in run.rglob("*") if path.is_file()):
         store.write_bytes(path.relative_to(run).as_posix(), path.read_bytes())
     return store.url
 
 
-def _waits(url: str, scan: Path, runs: Sequence[str], rounds: int) -> dict[str, list[float]]:
+def _waits(url: str, scan: Path, runs: Sequence[_Run], rounds: int) -> dict[str, list[float]]:
     from playwright.sync_api import sync_playwright
 
-    waits: dict[str, list[float]] = {name: [] for name in ASKED}
+    names = [*ASKED, *(name for run in runs for name in run.asked)]
+    waits: dict[str, list[float]] = {name: [] for name in names}
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=chromium, args=_QUIET)
         for number in range(rounds + 1):
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             page.set_default_timeout(_LONG_MS)
-            found = dict(zip(ASKED, _one_round(page, url, scan, runs, number), strict=True))
+            found = dict(zip(names, _one_round(page, url, scan, runs, number), strict=True))
             page.close()
             logger.info("round %d: %s", number, {name: round(seconds, 2) for name, seconds in found.items()})
             for name, seconds in found.items():
-                is_opening = name.startswith("a run opens")  # later rounds find it in memory: only the first counts
+                is_opening = " opens, from " in name  # later rounds find it in memory: only the first counts
                 if is_opening == (number == 0) or name == "first view":
                     waits[name].append(round(seconds, 3))
         browser.close()
     return waits
 
 
-def _one_round(page: Any, url: str, scan: Path, runs: Sequence[str], number: int) -> Iterator[float]:
+def _one_round(page: Any, url: str, scan: Path, runs: Sequence[_Run], number: int) -> Iterator[float]:
     yield _timed(lambda: page.goto(url), page.get_by_role("heading", name="Try a scan").wait_for)
     data = {"name": f"{number}.png", "mimeType": "image/png", "buffer": scan.read_bytes() + bytes(number + 1)}
     upload = page.locator("input[type=file]")
@@ -235,14 +264,19 @@ def _one_round(page: Any, url: str, scan: Path, runs: Sequence[str], number: int
     page.wait_for_function(_IS_JUDGED)
     yield time.perf_counter() - begun
     page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
-    opened = page.get_by_text("Pages by what became of them")
     for run in runs:
-        yield _timed(partial(page.goto, f"{url}/run?dest={run}"), opened.wait_for)
-    page.get_by_role("tab", name="All pages").click()
-    page.get_by_text("pages found").wait_for()
-    page.get_by_label("Name contains").fill(f"box {number:05d}")
-    found = page.get_by_text(re.compile(r"^500 pages found"))
-    yield _timed(lambda: page.get_by_label("Name contains").press("Enter"), found.wait_for)
+        for place in run.places:
+            opened = page.get_by_text("Pages by what became of them")
+            yield _timed(partial(page.goto, f"{url}/run?dest={place}"), opened.wait_for)
+            page.get_by_role("tab", name="All pages").click()
+            found = page.get_by_text(re.compile(r"^[\d,]+ pages found"))
+            found.wait_for()
+            before = found.inner_text()
+            page.get_by_label("Name contains").fill(run.filtered.format(number + 1))
+            yield _timed(
+                lambda: page.get_by_label("Name contains").press("Enter"),
+                partial(page.wait_for_function, _IS_FILTERED, arg=before),
+            )
 
 
 def _timed(*calls: Callable[[], object]) -> float:
@@ -261,6 +295,11 @@ _IS_SHOWN = (
     "before => { for (const host of document.querySelectorAll('*')) {"
     " const stage = host.shadowRoot && host.shadowRoot.querySelector('.stage');"
     " if (stage && stage.dataset.output !== before && +stage.dataset.loaded >= 2) return true; } return false; }"
+)
+_IS_FILTERED = (
+    "before => { const told = [...document.querySelectorAll('[data-testid=stCaptionContainer]')]"
+    ".map(one => one.textContent.trim()).filter(text => /^[\\d,]+ pages found/.test(text));"
+    " return told.length === 1 && told[0] !== before.trim(); }"
 )
 _IS_JUDGED = (
     "() => [...document.querySelectorAll('[data-testid=stMetric]')].some("
