@@ -166,16 +166,16 @@ def _made_up(first: int, count: int, chance: np.random.Generator) -> pa.Table:
         "output_sha256": [f"{number:064x}" for number in numbers],
     }
     columns = []
-    for field in PAGES_SCHEMA:
-        if field.name in known:
-            values = known[field.name]
-        elif pa.types.is_string(field.type):
+    for column in PAGES_SCHEMA:
+        if column.name in known:
+            values = known[column.name]
+        elif pa.types.is_string(column.type):
             values = ["made up"] * count
-        elif pa.types.is_floating(field.type):
+        elif pa.types.is_floating(column.type):
             values = 1 - chance.random(count) ** 3 / 2
         else:
             values = chance.integers(1, 100, count)
-        columns.append(pa.array(values, field.type))
+        columns.append(pa.array(values, column.type))
     return pa.table(columns, schema=PAGES_SCHEMA)
 
 
