@@ -1,0 +1,84 @@
+"""Twins: documents with the bytes of another one, whose rows point to that one's output until they get their own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from flows.sources import PageJob, SourceDocument
+from flows.storing import DocumentResult
+from tasks.keys import text_key, twin_key
+from tasks.searchable import EXTENSIONS
+from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, as_table
+from tasks.store import Store
+
+Row = Mapping[str, object]
+
+
+def point_to(source: SourceDocument, first: Sequence[Row], job: PageJob) -> DocumentResult | None:
+    """Return rows that point to the output of another document, or None if that has other bytes after all.
+
+    Args:
+        source: The document.
+        first: The page rows of the other one.
+        job: Of this document's shard.
+    """
+    if source.sha256 is None or any(row["source_sha256"] != source.sha256 for row in first):
+        return None
+    own: dict[str, object] = {
+        "run_id": job.run_id,
+        "shard_id": job.shard_id,
+        "document_key": source.document.key,
+        "document_version": source.document.version,
+        "output_bytes": 0,
+        "duplicate_of": source.document.same_as,
+    }
+    rows = []
+    for row in first:
+        seconds = {name: 0.0 for name in row if name.startswith("seconds_") and row[name] is not None}
+        seconds["seconds_read"] = source.seconds_read / len(first)
+        rows.append({**row, **seconds, **own})
+    return DocumentResult(rows, as_table([], WORDS_SCHEMA), as_table([], TILES_SCHEMA))
+
+
+def give_own(dest: Store, ours: Sequence[Row], theirs: Sequence[Row]) -> list[dict[str, object]] | None:
+    """Copy the output and the text that a document points to, and return its rows as they name the copies.
+
+    Args:
+        dest: Where both lie.
+        ours: The page rows of the document, in their order.
+        theirs: Those of the other one.
+
+    Returns:
+        None if what the rows point to is not there as they say: it was damaged, and `foliopress verify` tells.
+
+    Raises:
+        StoreUnavailable: If the store gives no answer.
+    """
+    outputs = ("page_index", "output_key", "output_sha256")
+    if [[row[name] for name in outputs] for row in ours] != [[row[name] for name in outputs] for row in theirs]:
+        return None
+    twin, first = (str(rows[0]["document_key"]) for rows in (ours, theirs))
+    places: dict[str, str] = {}
+    for row in ours:
+        place = str(row["output_key"])
+        if place in places:
+            continue
+        try:
+            data = dest.read_bytes(place)
+        except FileNotFoundError:
+            return None
+        if hashlib.sha256(data).hexdigest() != row["output_sha256"]:
+            return None
+        places[place] = twin_key(twin, first, place)
+        dest.write_bytes(places[place], data, is_output=True)
+    for number in (None, *(int(str(row["page_index"])) for row in ours)):
+        for extension in EXTENSIONS.values():
+            place = text_key(first, extension, page_index=number)
+            if dest.exists(place):
+                copy = text_key(twin, extension, page_index=number)
+                dest.write_bytes(copy, dest.read_bytes(place), is_output=True)
+    return [
+        {**row, "output_key": places[str(row["output_key"])], "output_bytes": one["output_bytes"], "duplicate_of": None}
+        for row, one in zip(ours, theirs, strict=True)
+    ]
