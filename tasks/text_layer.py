@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import pikepdf
@@ -12,6 +13,7 @@ from pikepdf import Array, Dictionary, Name
 
 from tasks.ocr import Word
 from tasks.pdf import PdfPage
+from tasks.right_to_left import as_it_stands, runs_right_to_left
 
 _FONT = "/FoliopressText"
 _WIDTH = 500  # of every glyph, in thousandths of the font's size
@@ -26,7 +28,8 @@ def add_text(
     """Write words into a page that is a scan, each where it stands.
 
     Every glyph of the layer's font is empty, so that it shows in no reader, whatever it makes of hidden text; what a
-    code stands for is in the font's table (ISO 32000-1, 9.6.5 and 9.10.3).
+    code stands for is in the font's table (ISO 32000-1, 9.6.5 and 9.10.3). Lines of scripts that run from right to left
+    are written from left to right, as typeset pages hold them: readers turn round what they find so.
 
     Args:
         document: The PDF.
@@ -35,7 +38,7 @@ def add_text(
         words: Boxes in pixels of the upright page.
         size_px: Height and width of the upright page.
     """
-    legible = [word for word in words if word.text.strip()]
+    legible = _as_they_stand([word for word in words if word.text.strip()])
     if described.scan is None or not legible:
         return
     page = document.pages[page_index]
@@ -53,6 +56,17 @@ def add_text(
     there["/Font"] = Dictionary(dict(there["/Font"].items()) | own if "/Font" in there else own)
     page.obj.Resources = Dictionary(there)
     page.contents_add(document.make_stream("\n".join(content).encode("ascii")), prepend=True)
+
+
+def _as_they_stand(words: Sequence[Word]) -> list[Word]:
+    """Return the words; of lines from right to left, those and their characters in the order in which they stand."""
+    ordered: list[Word] = []
+    for _, line in groupby(words, key=attrgetter("line_index")):
+        there = list(line)
+        if any(runs_right_to_left(word.text) for word in there):
+            there = [replace(word, text=as_it_stands(word.text)) for word in sorted(there, key=attrgetter("col_px"))]
+        ordered += there
+    return ordered
 
 
 def _shown(

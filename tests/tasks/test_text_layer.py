@@ -1,5 +1,7 @@
 """A text layer: what OCR read can be found and copied where it stands, and nobody sees it."""
 
+import shutil
+import subprocess
 import unicodedata
 
 import numpy as np
@@ -21,12 +23,21 @@ WORDS = (
 )
 
 LYING = ((595, 0, 0, 842, 0, 0), (0, -842, 595, 0, 0, 842), (-595, 0, 0, -842, 595, 842), (0, 842, -595, 0, 595, 0))
-# what runs from right to left is written as it is read, which readers turn round (docs/documents.md)
-FROM_LEFT = st.characters(exclude_categories=("C", "Z", "M")).filter(
-    lambda character: unicodedata.bidirectional(character) not in ("R", "AL", "AN")
-)
+CHARACTERS = st.characters(exclude_categories=("C", "Z", "M"))
+FROM_RIGHT = st.characters(categories=["Lo"], min_codepoint=0x5D0, max_codepoint=0x7EA)  # Hebrew to N'Ko
+FROM_LEFT = CHARACTERS.filter(lambda character: unicodedata.bidirectional(character) not in ("R", "AL", "AN"))
 # a word that ends in a hyphen pdfium joins with that of the next line
-TEXTS = st.text(FROM_LEFT, min_size=1, max_size=12).filter(lambda text: unicodedata.category(text[-1]) != "Pd")
+TEXTS = st.one_of(st.text(characters, min_size=1, max_size=12) for characters in (FROM_LEFT, FROM_RIGHT)).filter(
+    lambda text: unicodedata.category(text[-1]) != "Pd"
+)
+FROM_RIGHT_LINES = (
+    "שלום עולם טוב",
+    "سلام عليكم ورحمة",
+    "בשנת 1914 היה",
+    "(שלום) 12.5 תשע״ד.",
+    "١٩١٤ سنة",
+    "קבצים PDF א0",
+)
 
 
 def with_words(data, words=WORDS, size_px=(842, 595)):
@@ -94,11 +105,32 @@ def test_what_else_the_document_holds_stays_and_shared_resources_stay_shared():
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(TEXTS, min_size=1, max_size=9))
-def test_any_text_from_left_to_right_comes_back(texts):
+def test_any_text_comes_back(texts):
     words = [Word(0, 20 + 40 * number, 20, 30, 400, text, 90.0) for number, text in enumerate(texts)]
     text, _ = found_in(with_words(paper(Sheet(flate(SCAN))), words))
     plain = lambda value: unicodedata.normalize("NFKC", value)  # noqa: E731 - pdfium takes ligatures apart
     assert "".join(plain(text).split()) == "".join(plain("".join(texts)).split())
+
+
+@pytest.mark.parametrize("line", FROM_RIGHT_LINES)
+def test_a_line_from_right_to_left_comes_back_in_the_order_of_reading(line):
+    words, col = [], 500
+    for text in line.split():
+        col -= 18 * len(text)
+        words.append(Word(0, 100, col, 30, 18 * len(text), text, 90.0))
+        col -= 12
+    data = with_words(paper(Sheet(flate(SCAN))), words)
+    text, boxes = found_in(data)
+    assert text.strip() == line
+    assert boxes[0][0] > boxes[len(line) - 1][0]
+
+
+@pytest.mark.skipif(not shutil.which("pdftotext"), reason="poppler's pdftotext is not installed")
+@pytest.mark.parametrize("text", ["שלום", "سلام", "תשע״ד", "0א"])
+def test_poppler_gives_words_from_right_to_left_in_the_order_of_reading(text):
+    data = with_words(paper(Sheet(flate(SCAN))), [Word(0, 100, 60, 30, 100, text, 90.0)])
+    found = subprocess.run(["pdftotext", "-", "-"], input=data, capture_output=True, check=True).stdout.decode()
+    assert [one for one in found if unicodedata.category(one) not in ("Cf", "Cc", "Zs")] == list(text)
 
 
 def test_more_characters_than_one_font_holds_come_back():

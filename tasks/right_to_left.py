@@ -1,0 +1,58 @@
+"""Scripts that run from right to left: in which order their characters stand in a picture."""
+
+from __future__ import annotations
+
+import unicodedata
+from itertools import groupby
+from operator import itemgetter
+
+_LEFT_TO_RIGHT = ("L", "EN", "AN")
+_RIGHT_TO_LEFT = ("R", "AL")
+_MIRRORED = str.maketrans("()[]{}<>«»‹›", ")(][}{><»«›‹")
+
+
+def runs_right_to_left(text: str) -> bool:
+    """Return whether any character is of a script that runs from right to left, as Hebrew and Arabic do."""
+    return any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in text)
+
+
+def as_it_stands(text: str) -> str:
+    """Return a word's characters from left to right as they stand, of a word that is spelt in the order of reading.
+
+    Numbers and Latin letters keep their order within the word, and brackets face the other way where the letters
+    around them do: the Unicode bidirectional algorithm (UAX #9, W1, N1, N2, L2, L4) for one word without embeddings.
+    """
+    if not runs_right_to_left(text):
+        return text
+    directions = _directions(text)
+    runs = [
+        (from_right, "".join(character for _, character in run))
+        for from_right, run in groupby(zip(directions, text, strict=True), key=itemgetter(0))
+    ]
+    shown = [run[::-1].translate(_MIRRORED) if from_right else run for from_right, run in runs]
+    return "".join(shown[::-1] if _leads_from_right(text) else shown)
+
+
+def _leads_from_right(text: str) -> bool:
+    """Return the direction of the word as a whole, that of its first letter (UAX #9, P2); numbers have none."""
+    return next(
+        (kind in _RIGHT_TO_LEFT for kind in map(unicodedata.bidirectional, text) if kind in ("L", *_RIGHT_TO_LEFT)),
+        False,
+    )
+
+
+def _directions(text: str) -> list[bool]:
+    """Return for each character whether it runs from right to left; what has no direction goes with both neighbours."""
+    told: list[bool | None] = []
+    for kind in map(unicodedata.bidirectional, text):
+        known = kind in _RIGHT_TO_LEFT if kind in (*_LEFT_TO_RIGHT, *_RIGHT_TO_LEFT) else None
+        told.append(told[-1] if kind == "NSM" and told else known)
+    whole = _leads_from_right(text)
+    directions: list[bool] = []
+    for place, known in enumerate(told):
+        if known is None:
+            before = directions[-1] if directions else whole
+            after = next((later for later in told[place:] if later is not None), whole)
+            known = before if before == after else whole
+        directions.append(known)
+    return directions
