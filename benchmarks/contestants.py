@@ -92,10 +92,10 @@ def timed(command: Sequence[str], folder: Path, fine: Sequence[int] = (0,)) -> t
 
 
 def _foliopress(archive: Archive, folder: Path, workers: int, *more: str) -> Took:
-    """The command, and once more when all is done: what that takes is start-up."""
+    """The command, working each copy of a scan, and once more when all is done: what that takes is start-up."""
     dest = folder / "out"
     command = [sys.executable, "-m", "flows.cli", "compress", str(archive.source), str(dest), *more]
-    command += ["--workers", str(workers)]
+    command += ["--workers", str(workers), "--set", "scan.duplicates=each"]
     wall_s, core_s = timed(command, folder, _FINE)
     output_bytes, stages = size_of(dest / "pages"), stages_of(dest)
     start_s, start_core_s = timed(command, folder, _FINE)
