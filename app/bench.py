@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -16,6 +17,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel
 
+from app.pictures import picture_of
 from app.tried import Draft, Tried, job_of
 from app.uniform import Uniform, equal_uniform
 from configs.loading import settings_digest
@@ -127,7 +129,8 @@ class Bench:
 
         def watch(data: bytes, pixels: np.ndarray, levels: np.ndarray) -> None:
             assert found is not None  # of a page with a problem nothing is tried
-            see(Draft(source, found, page_index, data, pixels, levels))
+            preview = picture_of(replace(found.page, pixels=pixels), is_preview=True)
+            see(Draft(source, found, page_index, data, preview, levels))
 
         finished = steps.finish_page(prepared, scored, source, job, self._read_words, found, watch)
         levels = np.array(finished.tiles["level"], np.int8) if finished.tiles else None

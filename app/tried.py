@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from app.pictures import Picture
 from configs.loading import settings_digest
 from configs.settings import Settings
 from flows import steps
@@ -24,24 +25,20 @@ _RUN = "trial"
 class Draft:
     """A page's first encoding, which was not held against its source yet: a stronger one may take its place.
 
-    pixels: uint8, upright, of the source's size. levels: (n_rows, n_cols) int8.
+    preview: As a reader sees it. levels: (n_rows, n_cols) int8.
     """
 
     source: steps.SourceDocument
     found: Findings = field(repr=False)
     page_index: int
     data: bytes = field(repr=False)
-    pixels: np.ndarray = field(repr=False)
+    preview: Picture = field(repr=False)
     levels: np.ndarray = field(repr=False)
 
     @property
     def page(self) -> Page:
         """The source's page."""
         return self.found.page
-
-    def output(self) -> Page:
-        """Return the output, as a reader sees it."""
-        return replace(self.found.page, pixels=self.pixels)
 
     @property
     def source_bytes(self) -> int:

@@ -246,19 +246,24 @@ def _pictures(bench: Bench, seen: Tried | Draft, *, are_previews: bool) -> tuple
     """Return both sides as pictures; each is made once, however often the page is drawn."""
     page = seen.page
     assert page is not None
-    source = bench.name, seen.source.sha256, seen.page_index, page.icc
-    output = None if seen.data is None else hashlib.sha256(seen.data).digest()
-    wanted = {(source, are_previews): lambda: page, (output, are_previews): seen.output}
     shown: dict[Hashable, Picture | None] = st.session_state.setdefault("shown", {})
-    for key in [key for key in shown if key not in wanted and key != (source, False)]:
+    whole_source = (bench.name, seen.source.sha256, seen.page_index, page.icc), False
+    source = whole_source if whole_source in shown else (whole_source[0], are_previews)
+    output = None if seen.data is None else hashlib.sha256(seen.data).digest(), are_previews
+    if source not in shown:
+        shown[source] = picture_of(page, is_preview=are_previews)
+    if output not in shown:
+        shown[output] = seen.preview if isinstance(seen, Draft) else _picture_of_output(seen, is_preview=are_previews)
+    for key in shown.keys() - {source, output}:
         del shown[key]
-    for key, decoded in wanted.items():
-        if key not in shown:
-            pixels = decoded()
-            shown[key] = picture_of(pixels, is_preview=are_previews) if pixels else None
-    before = shown.get((source, False)) or shown[source, are_previews]
+    before = shown[source]
     assert before is not None
-    return before, shown[output, are_previews]
+    return before, shown[output]
+
+
+def _picture_of_output(tried: Tried, *, is_preview: bool) -> Picture | None:
+    page = tried.output()
+    return None if page is None else picture_of(page, is_preview=is_preview)
 
 
 def _marks(words: Sequence[ocr.Word], checks: Sequence[WordCheck]) -> list[viewer.Mark]:

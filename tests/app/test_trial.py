@@ -2,11 +2,12 @@
 
 import io
 import threading
+from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from app.bench import Bench
+from app.pictures import picture_of
 from app.trial import Stage, Trial
 from configs.loading import load_settings
 from configs.settings import LimitSettings
@@ -46,7 +47,8 @@ def test_the_first_encoding_is_there_before_it_is_judged_and_the_rest_follows(be
     trial = Trial(bench, 0, ACCESS)
     assert trial.wait(Stage.BEGUN, LONG_S)
     assert (trial.stage, trial.tried, trial.closer) == (Stage.DRAWN, None, None)
-    assert np.array_equal(trial.draft.pixels, read_back(trial.draft.data, LimitSettings()))
+    seen = replace(trial.draft.page, pixels=read_back(trial.draft.data, LimitSettings()))
+    assert trial.draft.preview.preview == picture_of(seen, is_preview=True).preview
     assert trial.draft.source_bytes == len(bench.data)
     assert not trial.wait(Stage.DRAWN, 0.05)
     held_check.set()
