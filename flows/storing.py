@@ -141,7 +141,7 @@ def put_together(source: SourceDocument, finished: Sequence[FinishedPage], job: 
     """
     if source.written_back == "TIFF":
         files = (page.data or b"" for page in _whole(finished, job.dest))
-        return _of_use(tiff_writer.joined(files, len(finished)), source, job)
+        return _of_use(tiff_writer.joined(files, len(finished), job.settings.limits), source, job)
     with_text = job.settings.documents.text_layer
     while True:
         with source.opened(job) as file:

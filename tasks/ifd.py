@@ -16,6 +16,8 @@ Order = Literal["<", ">"]
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 """Bytes of one value of each type (TIFF 6.0, section 2)."""
+_NUMBERS = _SIZES | {5: 4, 10: 4}
+"""Bytes of each number that a value is made of: fractions are two."""
 _OFFSETS = {4: "I", 13: "I", 16: "Q", 18: "Q"}
 """Types that an offset may have, those of BigTIFF among them, and how each is unpacked."""
 
@@ -70,6 +72,22 @@ class Directory:
     def of(self, kind: int, *values: int) -> Tag:
         """Return a tag of SHORTs, LONGs or RATIONALs (numerator, denominator, …) in this directory's byte order."""
         return Tag(kind, struct.pack(f"{self.order}{len(values)}{'H' if kind == SHORT else 'I'}", *values))
+
+
+def in_order(directory: Directory, order: Order) -> Directory:
+    """Return a directory with its numbers in a byte order; what is of no told type stays as it is."""
+    if directory.order == order:
+        return directory
+    inside = {key: _turned(tags) for key, tags in directory.inside.items()}
+    return Directory(order, _turned(directory.tags), inside)
+
+
+def _turned(tags: Tags) -> Tags:
+    def turned(tag: Tag) -> bytes:
+        size = _NUMBERS.get(tag.kind, 1)
+        return b"".join(tag.data[at : at + size][::-1] for at in range(0, len(tag.data), size))
+
+    return {number: Tag(tag.kind, turned(tag)) for number, tag in tags.items()}
 
 
 def readable(data: bytes) -> str:

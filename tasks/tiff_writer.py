@@ -6,29 +6,32 @@ import io
 import struct
 from collections.abc import Iterable
 
+from configs.settings import LimitSettings
 from tasks import ifd
 from tasks.errors import PageError
+from tasks.pages import read_header
 
 _PAGE, _PAGE_NUMBER, _SUBFILE = 2, 297, 254  # TIFF 6.0: NewSubfileType bit 1, PageNumber
 _STRIP_OFFSETS, _STRIP_SIZES = 273, 279
 _LARGEST_BYTES = 2**32 - 2**20  # places are numbers of 32 bits
 
 
-def joined(files: Iterable[bytes], n_pages: int) -> bytes:
+def joined(files: Iterable[bytes], n_pages: int, limits: LimitSettings) -> bytes:
     """Return one TIFF with the pages of several.
 
     Args:
-        files: Little-endian TIFFs of one page in strips, as `tasks.encode` writes them.
+        files: TIFFs of one page in strips, as `tasks.encode` writes them, in either byte order.
         n_pages: How many they are.
+        limits: What a document may be: whatever cannot be read again is never stored.
 
     Raises:
-        PageError: If it would be larger than a TIFF can be.
+        PageError: If it would be larger than a TIFF can be (`too_large`), or cannot be read again (`not_writable`).
     """
     buffer = io.BytesIO()
     buffer.write(struct.pack("<2sHI", b"II", 42, 0))
     link = 4  # where the place of the next directory goes
     for number, data in enumerate(files):
-        page = ifd.read(data, None, lambda _: True, len(data))
+        page = ifd.in_order(ifd.read(data, None, lambda _: True, len(data)), "<")
         starts = []
         for start, size in zip(page.numbers(_STRIP_OFFSETS), page.numbers(_STRIP_SIZES), strict=True):
             starts.append(buffer.tell())
@@ -46,4 +49,17 @@ def joined(files: Iterable[bytes], n_pages: int) -> bytes:
         buffer.write(struct.pack("<I", at))
         buffer.seek(0, io.SEEK_END)
         link = at + 2 + 12 * int.from_bytes(directory[:2], "little")
-    return buffer.getvalue()
+    whole = buffer.getvalue()
+    _check(whole, n_pages, limits)
+    return whole
+
+
+def _check(data: bytes, n_pages: int, limits: LimitSettings) -> None:
+    """Raise PageError (`not_writable`) if not all pages are found again."""
+    try:
+        n_found = len(read_header(data, limits).pages)
+    except PageError as error:
+        message = f"the TIFF put together cannot be read ({error}); it is kept whole"
+        raise PageError("not_writable", message) from error
+    if n_found != n_pages:
+        raise PageError("not_writable", "the TIFF put together has other pages; it is kept whole")

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from configs.settings import DocumentSettings, Settings
+from tasks import ifd
 from tasks.pages import read_page
 from tests.flows.test_page_steps import Archive, scan
 
@@ -41,6 +42,19 @@ def test_a_tiff_becomes_a_smaller_tiff_of_as_many_pages(archive):
         page = read_page(output, number, Settings().limits)
         assert page.pixels.shape == source.shape and page.dpi == pytest.approx(150)
     assert np.array_equal(read_page(output, 2, Settings().limits).pixels, LINES * np.uint8(255))
+
+
+def test_a_tiff_of_the_other_byte_order_becomes_one_that_can_be_read(archive):
+    described, leaf = ifd.Directory(">"), scan(("Leaf 1", "1887"), shape=(300, 500), colour=False)
+    height_px, width_px = leaf.shape
+    numbers = {256: width_px, 257: height_px, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: height_px}
+    described.tags.update({tag: described.of(ifd.SHORT, value) for tag, value in numbers.items()})
+    described.tags[279] = described.of(ifd.LONG, leaf.size)
+    described.tags[282] = described.tags[283] = described.of(ifd.RATIONAL, 150, 1)
+    result = archive.run("b.tif", ifd.block(described, before=leaf.tobytes()), SAME)
+    assert [row["status"] for row in result.pages] == ["compressed"]
+    page = read_page(archive.dest.read_bytes("pages/b.tif"), 0, Settings().limits)
+    assert page.pixels.shape == leaf.shape and page.dpi == pytest.approx(150)
 
 
 @pytest.mark.usefixtures("no_answer_for_low_pages")

@@ -31,6 +31,16 @@ def test_what_is_written_is_read_again(order, tags, inside, before):
     assert data[8 : 8 + len(before)] == before
 
 
+@given(tags=TAGS, inside=INSIDE)
+def test_the_other_byte_order_says_the_same_and_turned_back_is_what_it_was(tags, inside):
+    directory = ifd.Directory(">", tags, inside)
+    turned = ifd.in_order(directory, "<")
+    assert turned.order == "<"
+    assert [turned.number(tag) for tag in tags] == [directory.number(tag) for tag in tags]
+    assert [turned.numbers(tag) for tag in tags] == [directory.numbers(tag) for tag in tags]
+    assert ifd.in_order(turned, ">") == directory
+
+
 @given(data=st.binary(max_size=200), order=st.sampled_from([b"II*\0", b"MM\0*", b"II+\0", b""]))
 def test_of_any_bytes_come_tags_or_a_value_error(data, order):
     for read in (lambda block: ifd.read(block, None, everything, 1_000), lambda block: ifd.without(block, everything)):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from configs.settings import EncodeSettings, LimitSettings
-from tasks import encode, ifd
+from tasks import encode, ifd, tiff_writer
 from tasks.encode import Carried
+from tasks.errors import PageError
 from tasks.pages import read_header, read_page
 from tasks.tiff_writer import joined
 
@@ -23,25 +24,35 @@ PAGES = {
 }
 
 
-def single(name, dpi=300.0):
+LIMITS = LimitSettings()
+
+
+def single(name, dpi=300.0, order="<"):
     pixels, codec = PAGES[name]
-    described = ifd.block(ifd.Directory(tags={270: ifd.Tag(ifd.ASCII, b"Leaf " + name.encode() + b"\0")}))
+    page = ifd.Directory(order, {270: ifd.Tag(ifd.ASCII, b"Leaf " + name.encode() + b"\0")})
+    page.tags[33437] = page.of(ifd.RATIONAL, 28, 10)
+    page.inside[ifd.EXIF] = {34855: page.of(ifd.SHORT, 400)}
+    described = ifd.block(page)
     return encode.encode(pixels, codec, 90, Carried(dpi=dpi, exif=described), EncodeSettings())
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.lists(st.sampled_from(sorted(PAGES)), min_size=1, max_size=4))
-def test_every_page_comes_back_in_its_place(names):
-    data = joined((single(name, 100.0 + number) for number, name in enumerate(names)), len(names))
-    header = read_header(data, LimitSettings())
+@given(st.lists(st.tuples(st.sampled_from(sorted(PAGES)), st.sampled_from("<>")), min_size=1, max_size=4))
+def test_every_page_comes_back_in_its_place(pages):
+    names = [name for name, _ in pages]
+    files = (single(name, 100.0 + number, order) for number, (name, order) in enumerate(pages))
+    data = joined(files, len(names), LIMITS)
+    header = read_header(data, LIMITS)
     assert (len(header.pages), header.is_ours) == (len(names), True)
     with Image.open(io.BytesIO(data)) as image:
         for number, name in enumerate(names):
             image.seek(number)
             assert image.tag_v2[270] == f"Leaf {name}"
             assert image.tag_v2[297] == (number, len(names))
-            page = read_page(data, number, LimitSettings())
-            alone = read_page(single(name), 0, LimitSettings())
+            assert image.tag_v2[33437] == pytest.approx(2.8)
+            assert image.getexif().get_ifd(ifd.EXIF)[34855] == 400
+            page = read_page(data, number, LIMITS)
+            alone = read_page(single(name), 0, LIMITS)
             assert np.array_equal(page.pixels, alone.pixels)
             assert page.dpi == pytest.approx(100.0 + number)
     found, pages = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
@@ -60,9 +71,14 @@ def test_a_jpeg_in_a_tiff_is_near_its_page_and_large_ones_lie_in_strips(monkeypa
 
 
 def test_a_tiff_of_more_bytes_than_it_can_hold_is_refused(monkeypatch):
-    from tasks import tiff_writer
-    from tasks.errors import PageError
-
     monkeypatch.setattr(tiff_writer, "_LARGEST_BYTES", 1000)
     with pytest.raises(PageError, match="4 GB"):
-        joined([single("grey")] * 3, 3)
+        joined([single("grey")] * 3, 3, LIMITS)
+
+
+@pytest.mark.parametrize("orders", [">", "<>", "><"])
+def test_a_tiff_whose_pages_are_not_found_again_is_refused(orders, monkeypatch):
+    monkeypatch.setattr(ifd, "in_order", lambda page, _: page)
+    with pytest.raises(PageError) as told:
+        joined([single("grey", order=order) for order in orders], len(orders), LIMITS)
+    assert told.value.reason == "not_writable"
