@@ -103,12 +103,12 @@ def read_recipes(dest: Store) -> dict[str, int]:
 
 
 def totals_of(pages: pa.Table) -> Totals:
-    """Return the sums over the rows of an overview, as `tasks.statistics.totals` adds them up."""
+    """Return the sums over the rows of an overview, as `tasks.statistics.totals` adds them up: a document's together."""
     counts = _counts(pages["status"])
     is_unread = pc.and_(pc.equal(pages["output_bytes"], 0), pc.is_null(pages["duplicate_of"]))
     return Totals(
         pages=pages.num_rows,
-        documents=pc.count_distinct(pages["document_key"]).as_py(),
+        documents=_runs_of(pages["document_key"]),
         compressed=counts.get("compressed", 0),
         kept=counts.get("kept", 0),
         failed=counts.get("failed", 0),
@@ -241,6 +241,11 @@ def _rows(dest: Store, table: str, name: str, wanted: list[tuple[str, str, objec
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:
     counts = pc.value_counts(column.drop_null()).to_pylist()
     return {str(one["values"]): int(one["counts"]) for one in counts}
+
+
+def _runs_of(column: pa.ChunkedArray) -> int:
+    """Return how often another value begins."""
+    return min(1, len(column)) + _sum(pc.cast(pc.not_equal(column[1:], column[:-1]), pa.int64()))
 
 
 def _sum(column: pa.ChunkedArray) -> int:
