@@ -103,7 +103,7 @@ def read_recipes(dest: Store) -> dict[str, int]:
 
 
 def totals_of(pages: pa.Table) -> Totals:
-    """Return the sums over the rows of an overview, as `tasks.statistics.totals` adds them up: a document's together."""
+    """Return the sums over an overview's rows, as `tasks.statistics.totals` adds them up, a document's together."""
     counts = _counts(pages["status"])
     is_unread = pc.and_(pc.equal(pages["output_bytes"], 0), pc.is_null(pages["duplicate_of"]))
     return Totals(
