@@ -53,7 +53,7 @@ def start_worker(server: PrefectServer, tmp_path: Path) -> Iterator[Callable[...
     for worker in started:
         os.killpg(worker.pid, signal.SIGTERM)
         try:
-            worker.wait(30)
+            worker.wait(5)  # it would wait for a run that has begun meanwhile
         except subprocess.TimeoutExpired:
             os.killpg(worker.pid, signal.SIGKILL)
             worker.wait(10)
