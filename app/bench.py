@@ -31,8 +31,8 @@ from tasks.scan import Document
 Say = Callable[[str], object]
 """Told what is being done, in words for a person."""
 READING, SCORING = "Reading the page and finding its text", "Judging what matters on it"
-See = Callable[[Draft], object]
-"""Shown a page's first encoding, before it is judged."""
+See = Callable[[Callable[[], Draft]], object]
+"""Told of each of a page's encodings before it is judged; makes a draft of it by calling what it is given."""
 
 _VERSION = "in hand"
 _Value = TypeVar("_Value")
@@ -96,7 +96,7 @@ class Bench:
             page_index: 0-based.
             settings: As for a run.
             say: Told which step begins. What it or `see` raises ends the trial; what was done until then is kept.
-            see: Shown what comes out before it is judged.
+            see: Told of what comes out before it is judged.
         """
         key = key_of(page_index, settings)
         return self._tried.get(key, lambda: self._try(key, page_index, settings, say, see))
@@ -128,9 +128,12 @@ class Bench:
         found = self._found.get((reading, settings.importance.model), lambda: steps.findings_of(prepared, scored))
 
         def watch(data: bytes, pixels: np.ndarray, levels: np.ndarray) -> None:
-            assert found is not None  # of a page with a problem nothing is tried
-            preview = picture_of(replace(found.page, pixels=pixels), is_preview=True)
-            see(Draft(source, found, page_index, data, preview, levels))
+            def draft() -> Draft:
+                assert found is not None  # of a page with a problem nothing is tried
+                preview = picture_of(replace(found.page, pixels=pixels), is_preview=True)
+                return Draft(source, found, page_index, data, preview, levels)
+
+            see(draft)
 
         finished = steps.finish_page(prepared, scored, source, job, self._read_words, found, watch)
         levels = np.array(finished.tiles["level"], np.int8) if finished.tiles else None

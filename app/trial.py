@@ -6,6 +6,7 @@ It ends early when it is told to, as when the settings change meanwhile.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -119,10 +120,10 @@ class Trial:
             raise _Stopped
         self.says = text
 
-    def _see(self, draft: Draft) -> None:
+    def _see(self, draft: Callable[[], Draft]) -> None:
         self._say("Holding it against its source")
         if self.draft is None:
-            self.draft = draft
+            self.draft = draft()
             self._tell()
 
     def _tell(self) -> None:

@@ -85,6 +85,8 @@ def in_order(directory: Directory, order: Order) -> Directory:
 def _turned(tags: Tags) -> Tags:
     def turned(tag: Tag) -> bytes:
         size = _NUMBERS.get(tag.kind, 1)
+        if size == 1:
+            return tag.data
         return b"".join(tag.data[at : at + size][::-1] for at in range(0, len(tag.data), size))
 
     return {number: Tag(tag.kind, turned(tag)) for number, tag in tags.items()}

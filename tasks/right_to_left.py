@@ -20,7 +20,8 @@ def as_it_stands(text: str) -> str:
     """Return a word's characters from left to right as they stand, of a word that is spelt in the order of reading.
 
     Numbers and Latin letters keep their order within the word, and brackets face the other way where the letters
-    around them do: the Unicode bidirectional algorithm (UAX #9, W1, N1, N2, L2, L4) for one word without embeddings.
+    around them do: after the Unicode bidirectional algorithm (UAX #9, W1, N1, N2, L2, L4), for one word without
+    embeddings. Numbers count as Latin letters do, which tells from it only words that mix both with Hebrew or Arabic.
     """
     if not runs_right_to_left(text):
         return text

@@ -79,7 +79,7 @@ def list_documents(source: Store, scan: ScanSettings, counts: ScanCounts) -> Ite
             raise ConfigError(f"scan.version: {found.key!r} in {source.url} has no ETag; auto, size_mtime or content")
         version = found.size_and_time if scan.version == "size_mtime" else found.version
         identity = f"{found.etag} {found.size_bytes}" if is_told and found.etag and found.size_bytes else None
-        yield Document(found.key, found.size_bytes, version, None if found.etag == _UNREADABLE else identity)
+        yield Document(found.key, found.size_bytes, version, identity)
 
 
 def _chosen(source: Store, scan: ScanSettings, counts: ScanCounts) -> Iterator[StoredObject]:

@@ -3,7 +3,7 @@
 import math
 import uuid
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -81,6 +81,16 @@ def test_columns_add_up_to_what_the_rows_one_by_one_do(files):
     dest = archive_of(files)
     by_columns, by_rows = totals_of(read_overview(dest)), totals(live_rows(dest))
     assert by_columns == by_rows
+
+
+@settings(max_examples=40, deadline=None)
+@given(ARCHIVES)
+def test_each_document_is_counted_once_where_each_has_its_rows_in_one_file(files):
+    own = [
+        [replace(row, document_key=f"{number}/{row.document_key}") for row in rows] for number, rows in enumerate(files)
+    ]
+    dest = archive_of(own)
+    assert totals_of(read_overview(dest)).documents == len({row["document_key"] for row in live_rows(dest)})
 
 
 @settings(max_examples=40, deadline=None)
