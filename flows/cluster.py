@@ -37,7 +37,11 @@ _CONNECT_WAIT_S, _WORKER_WAIT_S = 15.0, 120.0
 
 _ONE_THREAD = dict.fromkeys(("OMP_THREAD_LIMIT", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """Workers are as many as there are cores; a library that starts threads of its own only makes them wait."""
-_WORKER_ENVIRONMENT = {**_ONE_THREAD, "DASK_LOGGING__DISTRIBUTED": "warning"}
+_WORKER_ENVIRONMENT = {
+    **_ONE_THREAD,
+    "DASK_LOGGING__DISTRIBUTED": "warning",
+    "MALLOC_TRIM_THRESHOLD_": "65536",  # as Dask has it: what a page took goes back to the system
+}
 
 log = logging.getLogger(__name__)
 
@@ -126,8 +130,9 @@ class ClusterShape:
 
     def __init__(self, client: Client, every_s: float = 5.0) -> None:
         self._client, self._every_s = client, every_s
-        self._lock, self._asked_at, self._workers, self._had_one_at = threading.Lock(), float("-inf"), 1, monotonic()
-        self.n_gpus = sum(GPU in worker["resources"] for worker in self._infos())
+        self._lock, self._asked_at, self._had_one_at = threading.Lock(), float("-inf"), monotonic()
+        self._workers: tuple[str, ...] = ()
+        self.n_gpus = sum(GPU in worker["resources"] for worker in self._infos().values())
 
     @property
     def n_scorers(self) -> int:
@@ -135,34 +140,40 @@ class ClusterShape:
         return self.n_gpus or self.n_workers
 
     @property
-    def n_workers(self) -> int:
-        """Return the number of workers, at least 1."""
+    def workers(self) -> tuple[str, ...]:
+        """Return the addresses of the workers."""
         with self._lock:
             self._ask()
-            return max(1, self._workers)
+            return self._workers
+
+    @property
+    def n_workers(self) -> int:
+        """Return the number of workers, at least 1."""
+        return max(1, len(self.workers))
 
     @property
     def without_worker_s(self) -> float:
         """Return for how many seconds the cluster has been seen without any worker; 0 if it has one."""
         with self._lock:
             self._ask()
-            return monotonic() - self._had_one_at if self._workers == 0 else 0.0
+            return 0.0 if self._workers else monotonic() - self._had_one_at
 
     def _ask(self) -> None:
         if monotonic() - self._asked_at >= self._every_s:
-            self._asked_at, self._workers = monotonic(), len(self._infos())
-            if self._workers > 0:
+            self._asked_at, self._workers = monotonic(), tuple(self._infos())
+            if self._workers:
                 self._had_one_at = self._asked_at
 
     @property
     def pixels_that_fit(self) -> int | None:
         """Return how many pixels the worker with the least memory may work on at once; None if none has a limit."""
-        limits = [limit for worker in self._infos() if (limit := worker.get("memory_limit"))]
+        limits = [limit for worker in self._infos().values() if (limit := worker.get("memory_limit"))]
         return max(1, (min(limits) - WORKER_BYTES) // BYTES_PER_PIXEL) if limits else None
 
-    def _infos(self) -> list[dict[str, Any]]:
+    def _infos(self) -> dict[str, dict[str, Any]]:
         # nothing is told while the connection is broken
-        return list(self._client.scheduler_info(n_workers=-1).get("workers", {}).values())
+        found: dict[str, dict[str, Any]] = self._client.scheduler_info(n_workers=-1).get("workers", {})
+        return found
 
     @property
     def scoring_resources(self) -> dict[str, float]:

@@ -144,7 +144,7 @@ class Run:
             in_flight.pixels_in_flight_per_worker,
             self._shape.pixels_that_fit or in_flight.pixels_in_flight_per_worker,
         )
-        self._gate = PageGate(lambda: self._shape.n_workers, in_flight.pages_in_flight_per_worker, pixels_per_worker)
+        self._gate = PageGate(lambda: self._shape.workers, in_flight.pages_in_flight_per_worker, pixels_per_worker)
         self._slots = threading.BoundedSemaphore(settings.cluster.shards_at_once)
         self._ended = threading.Event()
         self._fatal: BaseException | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,6 +31,9 @@ _OPEN_BYTES_PER_WORKER = 256 * 2**20
 _TRIES_ALONE = 1
 """How often a document whose worker died is tried by itself before it gets the blame. Dask does a task over when its
 worker died once, so that it takes two deaths alone."""
+
+ANY_WORKER = ""
+"""In place of a worker's address while none is known."""
 
 # Dask runs what is nearly done first, so that pages leave the workers' memory before new ones come in.
 _FETCH, _PREPARE, _SCORE, _FINISH, _STORE = 5, 0, 10, 20, 30
@@ -57,59 +60,66 @@ class PageSteps(Protocol):
 
 
 class PageGate:
-    """Lets pages be decoded while the workers have room for their pixels; one gate serves all shards of a run.
+    """Lets pages be decoded while a worker has room for their pixels, and says which; one serves all shards of a run.
 
     Args:
-        n_workers: Asked at each page, since a cluster may grow and shrink.
+        workers: Addresses, asked for at each page, since a cluster may grow and shrink; none where none is there.
         pages_per_worker: Pages that may be in flight.
-        pixels_per_worker: Pixels that may be in flight; a larger page is let in when nothing else is.
+        pixels_per_worker: Pixels that may be in flight; a larger page is let in where nothing else is.
     """
 
-    def __init__(self, n_workers: Callable[[], int], pages_per_worker: int, pixels_per_worker: int) -> None:
-        self._n_workers, self._pages_per_worker, self._pixels_per_worker = (
-            n_workers,
-            pages_per_worker,
-            pixels_per_worker,
-        )
+    def __init__(self, workers: Callable[[], Sequence[str]], pages_per_worker: int, pixels_per_worker: int) -> None:
+        self._workers, self._pages_per_worker, self._pixels_per_worker = workers, pages_per_worker, pixels_per_worker
         self._lock = threading.Lock()
-        self._pages = self._pixels = 0
+        self._pages: Counter[str] = Counter()
+        self._pixels: Counter[str] = Counter()
         self._alone: object = None
 
     @property
     def max_pages(self) -> int:
         """Return how many pages may be in flight now."""
-        return self._pages_per_worker * self._n_workers()
+        return self._pages_per_worker * max(1, len(self._workers()))
 
-    def try_enter(self, pixels: int, alone: object = None) -> bool:
-        """Let a page in if there is room, or say False at once.
+    @property
+    def is_empty(self) -> bool:
+        """Whether no page is in flight, and nobody wants to be alone."""
+        with self._lock:
+            return not self._pages and not self._pixels and self._alone is None
+
+    def try_enter(self, pixels: int, alone: object = None) -> str | None:
+        """Let a page in if there is room, and return the worker that has it; return None at once if there is none.
 
         Args:
             pixels: Of the page.
             alone: Who wants to have the workers alone: from the first try until `end_alone` nobody else is let in,
                 and its pages enter one at a time.
         """
-        n_workers = self._n_workers()
+        workers = self._workers() or (ANY_WORKER,)
         with self._lock:
             if alone is not None and self._alone is None:
                 self._alone = alone
-            if self._alone is not alone:
-                return False
-            has_room = (
-                alone is None
-                and self._pages < self._pages_per_worker * n_workers
-                and self._pixels + pixels <= self._pixels_per_worker * n_workers
-            )
-            if self._pages > 0 and not has_room:
-                return False
-            self._pages += 1
-            self._pixels += pixels
-            return True
+            if self._alone is not alone or (alone is not None and self._pages):
+                return None
+            with_room = [one for one in workers if self._has_room(one, pixels)]
+            if not with_room:
+                return None
+            worker = min(with_room, key=lambda one: (self._pixels[one], self._pages[one]))
+            self._pages[worker] += 1
+            self._pixels[worker] += pixels
+            return worker
 
-    def leave(self, pixels: int) -> None:
-        """Give back what a page that was let in took."""
+    def _has_room(self, worker: str, pixels: int) -> bool:
+        return not self._pages[worker] or (
+            self._pages[worker] < self._pages_per_worker and self._pixels[worker] + pixels <= self._pixels_per_worker
+        )
+
+    def leave(self, pixels: int, worker: str) -> None:
+        """Give back what a page that was let in took from a worker, which may be gone by now."""
         with self._lock:
-            self._pages -= 1
-            self._pixels -= pixels
+            self._pages[worker] -= 1
+            self._pixels[worker] -= pixels
+            if not self._pages[worker]:
+                del self._pages[worker], self._pixels[worker]
 
     def end_alone(self, alone: object) -> None:
         """Let others in again."""
@@ -125,7 +135,8 @@ class _Page:
     owner: _Open
     page_index: int
     pixels: int
-    is_let_in: bool = False
+    worker: str | None = None
+    """Where it was let in; None while it is not."""
     prepared: Future | None = None
     scoring_input: Future | None = None
 
@@ -293,15 +304,17 @@ class Spread:
         while self._waiting:
             page = self._waiting[0]
             if not page.owner.is_given_up:
-                if not self._gate.try_enter(page.pixels, self if page.owner.alone else None):
+                page.worker = self._gate.try_enter(page.pixels, self if page.owner.alone else None)
+                if page.worker is None:
                     return
-                page.is_let_in = True
                 self._prepare(page)
             self._waiting.popleft()
 
     def _prepare(self, page: _Page) -> None:
+        # where there is room for its pixels; what comes after goes where they are
+        where = {"workers": [page.worker], "allow_other_workers": True} if page.worker != ANY_WORKER else {}
         page.prepared = self._submit(
-            self._steps.prepare_page, page.owner.source, page.page_index, self._job, priority=_PREPARE
+            self._steps.prepare_page, page.owner.source, page.page_index, self._job, priority=_PREPARE, **where
         )
         page.scoring_input = self._submit(self._steps.scoring_input, page.prepared, priority=_PREPARE + 1)
 
@@ -423,9 +436,9 @@ class Spread:
         self._open.discard(opened)
 
     def _let_out(self, page: _Page) -> None:
-        if page.is_let_in:
-            page.is_let_in = False
-            self._gate.leave(page.pixels)
+        if page.worker is not None:
+            self._gate.leave(page.pixels, page.worker)
+            page.worker = None
 
     def _submit(self, function: Callable[..., Any], *arguments: object, **options: object) -> Future:
         return self._client.submit(function, *arguments, pure=False, **options)

@@ -29,6 +29,10 @@ _AVIF_OPTIONS = {"deltaq-mode": "0", "sharpness": "0", "enable-qm": "1", "qm-min
 _BUSY_BLOCK_PX, _BUSY_VARIANCE = 16, 60.0  # a block with strokes in it, not one of paper's grain
 _USUALLY_BUSY, _LEAST_BUSY = 0.4, 0.05  # share of a page's blocks; where next to none is busy it has nothing to lose
 
+_MOST_JP2_SAMPLES = 30_000_000
+"""What OpenJPEG codes at once: it takes 16 bytes a sample. Larger pages are strips (tiles as wide as the page), 0.1 to
+2.0 % larger and 10 to 18 % faster on scans of 14 and 26 megapixels, at the same ratio."""
+
 _TIFF_STRIP_PIXELS = 4_000_000
 """TIFF 6.0 wants strips that a reader can hold; these cost no hundredth of the bytes."""
 
@@ -173,9 +177,12 @@ def _as_jpeg(job: _Job) -> bytes:
 
 
 def _as_jp2(job: _Job) -> bytes:
-    """Write by the peak signal-to-noise ratio that OpenJPEG is to reach, which is a mean over the whole page."""
+    """Write by the peak signal-to-noise ratio that OpenJPEG is to reach, a mean over the page, or each strip."""
+    height_px, width_px = job.pixels.shape[:2]
+    strip_px = math.ceil(height_px / math.ceil(job.pixels.size / _MOST_JP2_SAMPLES))
     smallest_px = 32  # of the coarsest resolution: on fewer pixels OpenJPEG misjudges the colours' error
-    halvings = (min(job.pixels.shape[:2]) // smallest_px).bit_length()
+    halvings = (min(strip_px, width_px) // smallest_px).bit_length()
+    in_strips = {"tile_size": (width_px, strip_px)} if strip_px < height_px else {}
     data = _saved(
         job,
         "JPEG2000",
@@ -184,6 +191,7 @@ def _as_jp2(job: _Job) -> bytes:
         irreversible=True,
         mct=int(job.pixels.ndim == 3),
         num_resolutions=min(6, max(1, halvings)),
+        **in_strips,
     )
     return boxes.jp2_with(data, job.carried.dpi_axes, job.carried.icc, job.exif, job.carried.xmp)
 

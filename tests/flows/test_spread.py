@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from configs.settings import ClusterSettings
 from flows.cluster import ClusterLost, ClusterShape, open_cluster
-from flows.spread import PageGate, Spread
+from flows.spread import ANY_WORKER, PageGate, Spread
 from flows.steps import DocumentResult, DocumentShape
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.scan import Document
@@ -129,13 +129,19 @@ def client() -> Iterator[object]:
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
+def roomy(client, pages_per_worker: int) -> PageGate:
+    """A gate that only counts pages."""
+    shape = ClusterShape(client)
+    return PageGate(lambda: shape.workers, pages_per_worker, 10**9)
+
+
 def compress(client, keys: list[str], folder: Path, **options) -> dict[str, list[dict[str, object]]]:
     shape = ClusterShape(client)
-    gate = options.pop("gate", None) or PageGate(lambda: shape.n_workers, 2, 150_000_000)
+    gate = options.pop("gate", None) or PageGate(lambda: shape.workers, 2, 150_000_000)
     spread = Spread(client, shape, gate, options.pop("batch", 4), steps=STEPS, **options)
     documents = [Document(key, 1000, "1") for key in keys]
     found = [result.pages for result in spread.compress(documents, str(folder))]
-    assert (gate._pages, gate._pixels, gate._alone) == (0, 0, None)
+    assert gate.is_empty
     rows = {str(pages[0]["document_key"]): pages for pages in found}
     assert len(rows) == len(found) == len(keys)
     return rows
@@ -155,7 +161,7 @@ def test_every_page_of_every_document_comes_back_once_with_its_own_scores(client
 
 
 def test_pages_are_scored_together_but_never_more_than_allowed(client, tmp_path: Path) -> None:
-    compress(client, ["book:12:fine"], tmp_path, batch=3, gate=PageGate(lambda: 2, 6, 10**9))
+    compress(client, ["book:12:fine"], tmp_path, batch=3, gate=roomy(client, 6))
     sizes = {int(path.name.partition("-")[2]): path.stat().st_size for path in tmp_path.glob("batch-*")}
     assert max(sizes) <= 3
     assert sum(size * count for size, count in sizes.items()) == 12
@@ -211,7 +217,7 @@ def test_a_cluster_that_is_left_without_any_worker_ends_the_shard(tmp_path: Path
         shape = ClusterShape(client, every_s=0.1)
         assert shape.without_worker_s == 0
         cluster.scale(0)
-        spread = Spread(client, shape, PageGate(lambda: 1, 2, 10**9), 4, steps=STEPS, without_worker_s=1.0)
+        spread = Spread(client, shape, roomy(client, 2), 4, steps=STEPS, without_worker_s=1.0)
         with pytest.raises(ClusterLost, match="no worker for 1 s"):
             list(spread.compress([Document("good:1:fine", 10, "1")], str(tmp_path)))
 
@@ -224,7 +230,7 @@ def test_a_scheduler_that_is_gone_ends_all_shards_with_the_same_words(tmp_path: 
         shape = ClusterShape(client, every_s=0.1)
 
         def shard(page_done: Callable[[], None] = lambda: None) -> Spread:
-            return Spread(client, shape, PageGate(lambda: 2, 4, 10**9), 4, page_done=page_done, steps=STEPS)
+            return Spread(client, shape, roomy(client, 4), 4, page_done=page_done, steps=STEPS)
 
         for one, key in ((shard(running.scheduler.kill), "book:50:fine"), (shard(), "begun when it is gone:1:fine")):
             with pytest.raises(ClusterLost, match="connection to the Dask scheduler is lost"):
@@ -244,21 +250,21 @@ def test_a_bug_in_a_step_fails_its_document_and_no_other(client, tmp_path: Path)
 @pytest.mark.promise(FAILS_ALONE, "the network fails on it, in a batch with others")
 def test_a_page_that_cannot_be_scored_does_not_take_its_batch_along(client, tmp_path: Path) -> None:
     keys = [f"good{number}:1:fine" for number in range(3)]
-    rows = compress(client, [*keys, "bad:1:unscorable"], tmp_path, gate=PageGate(lambda: 2, 8, 10**9))
+    rows = compress(client, [*keys, "bad:1:unscorable"], tmp_path, gate=roomy(client, 8))
     assert rows["bad:1:unscorable"][0]["reason"] == "internal_error"
     assert all(rows[key][0]["scores"] for key in keys)
 
 
 @pytest.mark.parametrize(("what", "error"), [("store down", StoreUnavailable), ("no tesseract", ConfigError)])
 def test_what_no_page_can_help_ends_the_shard_and_leaves_the_gate_open(client, what, error, tmp_path: Path) -> None:
-    gate = PageGate(lambda: 2, 2, 10**9)
+    gate = roomy(client, 2)
     with pytest.raises(error):
         compress(client, ["good:3:fine", f"bad:1:{what}", "other:3:fine"], tmp_path, gate=gate)
-    assert (gate._pages, gate._pixels) == (0, 0)
+    assert gate.is_empty
 
 
 def test_a_shard_that_is_told_to_stop_stops_and_leaves_the_gate_open(client, tmp_path: Path) -> None:
-    gate = PageGate(lambda: 2, 2, 10**9)
+    gate = roomy(client, 2)
     finished: list[int] = []
 
     def stop_after_three() -> None:
@@ -269,7 +275,7 @@ def test_a_shard_that_is_told_to_stop_stops_and_leaves_the_gate_open(client, tmp
         compress(
             client, ["book:50:fine"], tmp_path, gate=gate, check=stop_after_three, page_done=lambda: finished.append(1)
         )
-    assert (gate._pages, gate._pixels) == (0, 0)
+    assert gate.is_empty
     assert len(finished) < 10
 
 
@@ -287,43 +293,93 @@ def test_pages_are_scored_where_a_gpu_is_offered_and_prepared_everywhere(client,
         shape = ClusterShape(gpu_client)
         assert (shape.n_workers, shape.n_scorers, shape.scoring_resources) == (2, 1, {"GPU": 1})
         steps = SimpleNamespace(**{**vars(STEPS), "score_pages": score_on_gpu_worker})
-        spread = Spread(gpu_client, shape, PageGate(lambda: 2, 4, 10**9), 4, steps=steps)
+        spread = Spread(gpu_client, shape, roomy(gpu_client, 4), 4, steps=steps)
         documents = [Document(f"doc{number}:2:fine", 10, "1") for number in range(6)]
         rows = [row for result in spread.compress(documents, str(tmp_path)) for row in result.pages]
     assert len(rows) == 12
     assert {row["scores"] for row in rows} == {"{'GPU': 1}"}
 
 
-def test_a_page_larger_than_all_room_is_let_in_when_nothing_else_is() -> None:
-    gate = PageGate(lambda: 1, 4, 100)
-    assert gate.try_enter(60)
-    assert not gate.try_enter(1000)
-    gate.leave(60)
-    assert gate.try_enter(1000)
-    assert not gate.try_enter(1)
+def prepare_and_tell_where(source, number, folder):
+    from distributed import get_worker
+
+    (Path(folder) / f"where-{number}").write_text(get_worker().address)
+    return prepare_page(source, number, folder)
+
+
+def test_pages_are_decoded_by_the_worker_that_has_room_for_them(client, tmp_path: Path) -> None:
+    shape, let_in = ClusterShape(client), []
+
+    class Told(PageGate):
+        def try_enter(self, *page):
+            worker = super().try_enter(*page)
+            let_in.extend([] if worker is None else [worker])
+            return worker
+
+    steps = SimpleNamespace(**{**vars(STEPS), "prepare_page": prepare_and_tell_where})
+    spread = Spread(client, shape, Told(lambda: shape.workers, 1, 10**9), 4, steps=steps)
+    assert len(list(spread.compress([Document("book:12:fine", 1000, "1")], str(tmp_path)))) == 1
+    assert [(tmp_path / f"where-{number}").read_text() for number in range(12)] == let_in
+    assert set(let_in) == set(shape.workers)
+
+
+def test_a_page_larger_than_all_room_is_let_in_where_nothing_else_is() -> None:
+    gate = PageGate(lambda: ("a", "b"), 4, 100)
+    assert gate.try_enter(60) == "a"
+    assert gate.try_enter(1000) == "b"
+    assert gate.try_enter(1000) is None
+    assert gate.try_enter(40) == "a"
+    assert gate.try_enter(1) is None
+    gate.leave(1000, "b")
+    assert gate.try_enter(1) == "b"
+
+
+def test_a_page_goes_where_least_is_in_flight_and_to_workers_that_come() -> None:
+    workers = ["a", "b"]
+    gate = PageGate(lambda: workers, 3, 100)
+    assert [gate.try_enter(pixels) for pixels in (50, 10, 20, 30)] == ["a", "b", "b", "b"]
+    workers.append("c")
+    assert gate.try_enter(90) == "c"
+    workers.remove("a")
+    gate.leave(50, "a")  # it is gone, and what was on its way there is done elsewhere
+    assert gate.try_enter(20) is None
+
+
+def test_while_no_worker_is_known_one_is_counted_with() -> None:
+    gate = PageGate(list, 2, 100)
+    assert [gate.try_enter(10) for _ in range(3)] == [ANY_WORKER, ANY_WORKER, None]
+    assert gate.max_pages == 2
 
 
 def test_who_wants_to_be_alone_waits_for_others_and_keeps_them_out() -> None:
-    gate, who = PageGate(lambda: 4, 4, 10**6), object()
-    assert gate.try_enter(10)
-    assert not gate.try_enter(10, who)
-    assert not gate.try_enter(10)  # from now on nobody else
-    gate.leave(10)
-    assert gate.try_enter(10, who)
-    assert not gate.try_enter(10, who)  # one page at a time
-    gate.leave(10)
+    gate, who = PageGate(lambda: ("a", "b"), 4, 10**6), object()
+    assert gate.try_enter(10) == "a"
+    assert gate.try_enter(10, who) is None
+    assert gate.try_enter(10) is None  # from now on nobody else
+    gate.leave(10, "a")
+    assert gate.try_enter(10, who) == "a"
+    assert gate.try_enter(10, who) is None  # one page at a time
+    gate.leave(10, "a")
     gate.end_alone(who)
-    assert gate.try_enter(10)
+    assert gate.try_enter(10) == "a"
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 200)), max_size=60), st.integers(1, 4))
-def test_the_gate_never_lets_in_more_than_there_is_room_for(events: list[tuple[bool, int]], n_workers: int) -> None:
-    gate = PageGate(lambda: n_workers, 2, 100)
-    inside: list[int] = []
+def test_the_gate_never_lets_in_more_than_a_worker_has_room_for(events: list[tuple[bool, int]], n_workers: int) -> None:
+    gate = PageGate(lambda: [str(number) for number in range(n_workers)], 2, 100)
+    inside: list[tuple[int, str]] = []
     for enters, pixels in events:
-        if enters and gate.try_enter(pixels):
-            inside.append(pixels)
-        elif not enters and inside:
-            gate.leave(inside.pop())
-        assert len(inside) <= 2 * n_workers
-        assert sum(inside) <= 100 * n_workers or len(inside) == 1
+        if enters:
+            worker = gate.try_enter(pixels)
+            inside += [] if worker is None else [(pixels, worker)]
+            if worker is None:  # there is room nowhere
+                assert len({where for _, where in inside}) == n_workers
+        elif inside:
+            gate.leave(*inside.pop())
+        for worker in {where for _, where in inside}:
+            there = [held for held, where in inside if where == worker]
+            assert len(there) <= 2
+            assert sum(there) <= 100 or len(there) == 1
+    for pixels, worker in inside:
+        gate.leave(pixels, worker)
+    assert gate.is_empty

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw, ImageFont
 
 from configs.settings import EncodeSettings, LimitSettings
+from tasks import encode as encode_module
 from tasks.encode import CODECS, EXTENSIONS, LARGEST_SIDE_PX, Carried, encode, require
 from tasks.errors import ConfigError
 from tasks.ink import luma_of
@@ -117,6 +118,21 @@ def test_small_pages_are_written_too(codec, shape):
     pixels = np.full(shape, (200, 100, 50) if len(shape) == 3 else 200, np.uint8)
     page = read_page(encode(pixels, codec, 60, Carried(), EncodeSettings()), 0, LimitSettings())
     assert np.abs(page.pixels.astype(int) - pixels).max() <= 8
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_large_page_is_written_as_jpeg_2000_in_strips_and_is_the_same_page(colour, monkeypatch):
+    page = np.tile(paper_with_strokes(), (6, 6))
+    page = np.dstack([page, page[::-1], page]) if colour else page
+    whole = encode(page, "jp2", 60, Carried(), EncodeSettings())
+    monkeypatch.setattr(encode_module, "_MOST_JP2_SAMPLES", page.size // 3)
+    in_strips = encode(page, "jp2", 60, Carried(), EncodeSettings())
+    assert whole.count(b"\xff\x90\x00\x0a") == 1  # SOT, ISO 15444-1, A.4.2: the start of a tile
+    assert in_strips.count(b"\xff\x90\x00\x0a") == 3
+    found = [read_page(data, 0, LimitSettings()).pixels.astype(float) for data in (whole, in_strips)]
+    errors = [float(((one - page) ** 2).mean()) for one in found]
+    assert errors[1] < 1.3 * errors[0]
+    assert len(in_strips) < 1.2 * len(whole)
 
 
 @pytest.mark.parametrize("codec", ["avif", "jpeg", "jp2", "jxl"])
