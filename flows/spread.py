@@ -189,7 +189,7 @@ class Spread:
         self._open: set[_Open] = set()
         self._waiting: deque[_Page] = deque()
         self._to_score: list[_Page] = []
-        self._scoring = 0
+        self._scoring: Counter[str] = Counter()
         self._watched: set[Future] = set()
         self._suspects: deque[Document] = deque()
         self._tries_alone: dict[Document, int] = {}
@@ -322,20 +322,36 @@ class Spread:
         self._when_done(page.scoring_input, page.owner, lambda _: self._to_score.append(page), gather=False)
 
     def _score_what_is_ready(self) -> None:
-        """Score full batches at once, and a smaller one rather than let the scoring workers idle."""
-        self._to_score = [page for page in self._to_score if not page.owner.is_given_up]
-        while self._to_score and (len(self._to_score) >= self._batch_pages or self._scoring < self._shape.n_scorers):
-            batch, self._to_score = self._to_score[: self._batch_pages], self._to_score[self._batch_pages :]
-            self._score(batch)
+        """Score full batches at once, and a smaller one rather than let a scoring worker idle.
+
+        Workers that score what they have decoded get batches of their own: no page waits for a busy neighbour, and its
+        plane does not travel.
+        """
+        ready: dict[str, list[_Page]] = {}
+        for page in self._to_score:
+            if not page.owner.is_given_up:
+                ready.setdefault(self._scorer_of(page), []).append(page)
+        self._to_score = []
+        for scorer, pages in ready.items():
+            n_scorers = self._shape.n_scorers if scorer == ANY_WORKER else 1
+            while pages and (len(pages) >= self._batch_pages or self._scoring[scorer] < n_scorers):
+                batch, pages[:] = pages[: self._batch_pages], pages[self._batch_pages :]
+                self._score(batch)
+            self._to_score += pages
+
+    def _scorer_of(self, page: _Page) -> str:
+        """Return the worker that scores a page; `ANY_WORKER` where those with a GPU do."""
+        return ANY_WORKER if self._shape.scoring_resources or page.worker is None else page.worker
 
     def _score(self, batch: list[_Page]) -> None:
         inputs = [page.scoring_input for page in batch]
         resources = self._shape.scoring_resources or None
         scores = self._submit(self._steps.score_pages, inputs, self._job, priority=_SCORE, resources=resources)
-        self._scoring += 1
+        scorer = self._scorer_of(batch[0])
+        self._scoring[scorer] += 1
 
         def scored(future: Future) -> None:
-            self._scoring -= 1
+            self._scoring[scorer] -= 1
             if future.status != "finished" and len(batch) > 1:
                 log.warning("scoring %d pages together failed; each is scored alone", len(batch))
                 for page in batch:
