@@ -37,11 +37,12 @@ _CONNECT_WAIT_S, _WORKER_WAIT_S = 15.0, 120.0
 
 _ONE_THREAD = dict.fromkeys(("OMP_THREAD_LIMIT", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """Workers are as many as there are cores; a library that starts threads of its own only makes them wait."""
-_WORKER_ENVIRONMENT = {
-    **_ONE_THREAD,
-    "DASK_LOGGING__DISTRIBUTED": "warning",
-    "MALLOC_TRIM_THRESHOLD_": "65536",  # as Dask has it: what a page took goes back to the system
-}
+_WORKER_ENVIRONMENT = {**_ONE_THREAD, "DASK_LOGGING__DISTRIBUTED": "warning"}
+"""Dask's own `MALLOC_TRIM_THRESHOLD_` is left out: it costs a fifth of all processor time."""
+_ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
+"""All of a worker's threads use what the last page left: 90 MB less at a book's 26 megapixel pages; 2 to 5 % slower."""
+_TIGHT = 2 * 2**30
+"""Workers with less memory have one heap."""
 
 log = logging.getLogger(__name__)
 
@@ -230,6 +231,7 @@ def _named_cluster(settings: ClusterSettings) -> Iterator[Any]:
 
 def _local_cluster(settings: ClusterSettings) -> Any:
     import dask
+    from dask.utils import parse_bytes
     from distributed import LocalCluster
 
     # A task that takes its worker down twice is looked at alone; Dask's three more tries would only take
@@ -239,12 +241,13 @@ def _local_cluster(settings: ClusterSettings) -> Any:
         {
             "distributed.scheduler.allowed-failures": 1,
             "distributed.deploy.lost-worker-timeout": "365 days",
-            "distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT,
             "distributed.worker.multiprocessing-method": "spawn",
         }
     )
     n_workers, memory_limit = _share_of_machine(settings)
     try:
+        environment = _WORKER_ENVIRONMENT | (_ONE_HEAP if parse_bytes(memory_limit) < _TIGHT else {})
+        dask.config.set({"distributed.nanny.pre-spawn-environ": environment})
         return LocalCluster(
             n_workers=n_workers,
             threads_per_worker=1,
@@ -253,7 +256,7 @@ def _local_cluster(settings: ClusterSettings) -> Any:
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             silence_logs=False,
-            env=_WORKER_ENVIRONMENT,
+            env=environment,
         )
     except ValueError as error:
         message = f"cluster.memory_per_worker: {settings.memory_per_worker!r} is not possible, e.g. 4GiB or auto"

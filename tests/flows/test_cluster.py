@@ -69,6 +69,16 @@ def test_pixels_fit_into_the_worker_with_the_least_memory() -> None:
         assert ClusterShape(client).pixels_that_fit == (2**30 - WORKER_BYTES) // BYTES_PER_PIXEL
 
 
+@pytest.mark.parametrize(("limit", "heaps"), [("1GiB", "1"), ("4GiB", None)])
+def test_threads_of_a_worker_with_little_memory_share_one_heap(
+    limit: str, heaps: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)  # a nanny sets it for its own process as well
+    with open_cluster(ClusterSettings(workers=1, memory_per_worker=limit), None) as client:
+        assert list(client.run(os.environ.get, "MALLOC_ARENA_MAX").values()) == [heaps]
+        assert list(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == [None]
+
+
 def machine(monkeypatch: pytest.MonkeyPatch, free_gib: float, cores: int) -> None:
     free = SimpleNamespace(available=int(free_gib * 2**30))
     monkeypatch.setattr("psutil.virtual_memory", lambda: free)
