@@ -62,6 +62,7 @@ class RecordedSpread:
                 "output_bytes": int(source_bytes * saved),
                 "source_sha256": digest.hex(),
                 "output_sha256": digest.hex(),
+                "duplicate_of": None,
             }
             self._page_done()
         return DocumentResult(pages, _renamed(chosen.words, document.key), _renamed(chosen.tiles, document.key))
@@ -89,7 +90,7 @@ def main() -> None:
     """Run the command with its steps replaced."""
     record = read_record(sys.argv.pop(1))
 
-    def spread(*_: object, check: Callable[[], None], page_done: Callable[[], None]) -> RecordedSpread:
+    def spread(*_: object, check: Callable[[], None], page_done: Callable[[], None], **__: object) -> RecordedSpread:
         return RecordedSpread(record, check, page_done)
 
     setattr(flows.run, "Spread", spread)  # noqa: B010 - a stand-in, on purpose past the type checker
