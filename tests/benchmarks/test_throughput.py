@@ -39,6 +39,8 @@ def test_a_command_is_timed_with_the_processes_that_it_started(tmp_path: Path) -
     both = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {busy!r}])\n{busy}"
     wall_s, core_s = timed([sys.executable, "-c", both], tmp_path)
     assert 0.8 <= core_s < 4 and wall_s >= 0.8
+    left_behind = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {busy!r}])"
+    assert timed([sys.executable, "-c", left_behind], tmp_path)[1] >= 0.4
     with pytest.raises(ArmFailed, match="ended with 3: it says why"):
         timed([sys.executable, "-c", "print('it says why'); raise SystemExit(3)"], tmp_path)
 
