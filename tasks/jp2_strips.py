@@ -89,13 +89,15 @@ def joined(strips: Sequence[bytes]) -> bytes:
     stream = streams[0][:12] + bottom + streams[0][16 : _first_tile(streams[0])]
     for number, one in enumerate(streams):
         stream += _tile(one[_first_tile(one) : -len(_EOC)], number)
-    out = b""
-    for kind, start, end in boxes(strips[0]):
-        content = strips[0][start:end]
+    out, first = b"", strips[0]
+    for kind, start, end in boxes(first):
+        content = first[start:end]
         if kind == b"jp2h":
-            parts = [(inner, content[from_ - start : to - start]) for inner, from_, to in boxes(strips[0], start, end)]
+            parts = [(inner, first[from_:to]) for inner, from_, to in boxes(first, start, end)]
             content = b"".join(box(inner, bottom + part[4:] if inner == b"ihdr" else part) for inner, part in parts)
-        out += box(kind, stream + _EOC if kind == b"jp2c" else content)
+        elif kind == b"jp2c":
+            content = stream + _EOC
+        out += box(kind, content)
     return out
 
 

@@ -79,6 +79,13 @@ def test_threads_of_a_worker_with_little_memory_share_one_heap(
         assert list(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == [None]
 
 
+def test_a_worker_is_not_busy_with_looking_at_itself() -> None:
+    with open_cluster(ClusterSettings(workers=1), None) as client:
+        (often,) = client.run(lambda dask_worker: set(dask_worker.periodic_callbacks)).values()
+        (tick_ms,) = client.run(lambda dask_worker: dask_worker.periodic_callbacks["tick"].callback_time).values()
+    assert "profile" not in often and tick_ms == 500
+
+
 def machine(monkeypatch: pytest.MonkeyPatch, free_gib: float, cores: int) -> None:
     free = SimpleNamespace(available=int(free_gib * 2**30))
     monkeypatch.setattr("psutil.virtual_memory", lambda: free)
