@@ -104,14 +104,42 @@ def _foliopress(archive: Archive, folder: Path, workers: int, *more: str) -> Too
     return Took(wall_s, core_s, output_bytes, start_s, start_core_s, stages)
 
 
-def _bare(archive: Archive, folder: Path) -> Took:
-    """The same step functions in one process, without Prefect and Dask; start-up is what an empty archive takes."""
-    dest, empty = folder / "out", folder / "empty"
-    empty.mkdir()
-    command = [*REAPER, sys.executable, "-m", "benchmarks.bare", str(archive.source), str(dest)]
-    wall_s, core_s = timed(command, folder)
-    start_s, start_core_s = timed([*command[:-2], str(empty), str(folder / "nothing")], folder)
-    return Took(wall_s, core_s, size_of(dest / "pages"), start_s, start_core_s, stages_of(dest))
+def _bare(archive: Archive, folder: Path, processes: int) -> Took:
+    """The same step functions without Prefect and Dask; start-up is what an empty archive takes.
+
+    With several processes each has its share of the pages: the most that this machine lets workers gain, since they
+    share its memory, its caches and its clock.
+    """
+    sources = _shares(archive, folder, processes)
+    outs = [folder / f"out-{number}" for number in range(processes)]
+    (empty := folder / "empty").mkdir()
+
+    def loop(source: Path, out: Path) -> tuple[float, float]:
+        (work := out.with_name(f"work-{out.name}")).mkdir(exist_ok=True)
+        return timed([*REAPER, sys.executable, "-m", "benchmarks.bare", str(source), str(out)], work)
+
+    with ThreadPoolExecutor(processes) as pool:
+        worked = list(pool.map(loop, sources, outs))
+        started = list(pool.map(loop, [empty] * processes, [out.with_name(f"no-{out.name}") for out in outs]))
+    stages = [stages_of(out) for out in outs]
+    return Took(
+        wall_s=max(wall_s for wall_s, _ in worked),
+        core_s=sum(core_s for _, core_s in worked),
+        output_bytes=sum(size_of(out / "pages") for out in outs),
+        start_s=max(wall_s for wall_s, _ in started),
+        start_core_s=sum(core_s for _, core_s in started),
+        stages={name: round(sum(one.get(name, 0) for one in stages), 3) for name in stages[0]},
+    )
+
+
+def _shares(archive: Archive, folder: Path, n: int) -> list[Path]:
+    """Lay the pages of an archive out as `n` folders, each with about as many copies of every scan."""
+    shares = [folder / f"share-{number}" for number in range(n)]
+    for number, page in enumerate(sorted(archive.source.glob("*/*"))):
+        link = shares[(number + int(page.parent.name)) % n] / page.relative_to(archive.source)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        os.link(page, link)
+    return shares
 
 
 def _ocrmypdf(archive: Archive, folder: Path, *more: str) -> Took:
@@ -148,7 +176,8 @@ def contestants(cores: int) -> tuple[Contestant, ...]:
     """Return all of them, in the order in which they are told."""
     tesseract = ("tesseract",)
     return (
-        Contestant("bare loop, 1 process", tesseract, _bare),
+        Contestant("bare loop, 1 process", tesseract, partial(_bare, processes=1)),
+        Contestant(f"bare loops, {cores} processes at once", tesseract, partial(_bare, processes=cores)),
         Contestant("Foliopress, 1 worker", tesseract, partial(_foliopress, workers=1)),
         Contestant(f"Foliopress, {cores} workers", tesseract, partial(_foliopress, workers=cores)),
         Contestant(

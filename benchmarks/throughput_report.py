@@ -68,16 +68,29 @@ def as_markdown(figures: Mapping[str, Any], plot: str | None) -> str:
 
 
 def _sentences(found: Mapping[str, Any], product: str | None) -> list[str]:
-    bare = next((one for name, one in found.items() if name.startswith("bare")), None)
-    single = found.get("Foliopress, 1 worker")
+    single, bare = found.get("Foliopress, 1 worker"), found.get("bare loop, 1 process")
+    all_cores = None if product in (None, "Foliopress, 1 worker") else found[product]
+    at_once = next((one for name, one in found.items() if name.startswith("bare loops")), None)
     said = []
     if bare and single:
         more = single["core_s_per_page"] / bare["core_s_per_page"] - 1
-        said.append(f"Prefect and Dask cost {100 * more:+.1f} % of the bare loop's core-seconds a page.")
-    if single and product and product != "Foliopress, 1 worker":
-        times = found[product]["pages_per_minute_once_started"] / single["pages_per_minute_once_started"]
-        said.append(f"{product.removeprefix('Foliopress, ')} are {times:.2f} × one.")
+        said.append(
+            f"With one worker, Prefect and Dask cost {100 * more:+.1f} % of the bare loop's core-seconds a page."
+        )
+    if at_once and all_cores:
+        more = all_cores["core_s_per_page"] / at_once["core_s_per_page"] - 1
+        said.append(f"With all cores, they cost {100 * more:+.1f} % of those of as many bare loops at once.")
+    if single and all_cores:
+        assert product is not None
+        said.append(f"{product.removeprefix('Foliopress, ')} are {_times(all_cores, single):.2f} × one, once started.")
+    if bare and at_once:
+        said.append(f"As many bare loops at once are {_times(at_once, bare):.2f} × one: what this machine allows.")
     return said
+
+
+def _times(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    times: float = one["pages_per_minute_once_started"] / other["pages_per_minute_once_started"]
+    return times
 
 
 def write_plot(folder: Path, figures: Mapping[str, Any]) -> str | None:

@@ -240,7 +240,7 @@ class ClusterSettings(Closed):
     shards_at_once: int = Field(2, ge=1, le=64)
     """Shard task runs that Prefect runs at a time."""
     scoring_batch_pages: int = Field(4, ge=1, le=64)
-    """Pages scored together in one batch, at most."""
+    """Pages that a worker with a GPU scores together in one batch, at most; others score each page by itself."""
 
     @model_validator(mode="after")
     def _is_one_place(self) -> Self:

@@ -17,7 +17,7 @@ from flows.progress import megabytes
 from flows.rate import RateCurve
 from flows.summary import RunSummary
 
-_EVERY_S = 2.0
+_EVERY_S = 10.0
 _LAST_WAIT_S = 20.0
 
 log = logging.getLogger(__name__)

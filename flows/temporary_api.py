@@ -181,7 +181,7 @@ def _serve(listener: socket.socket, home: Path) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    config = uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")
+    config = uvicorn.Config(create_app, factory=True, log_level="error", lifespan="off")
     uvicorn.Server(config).run(sockets=[listener])
 
 

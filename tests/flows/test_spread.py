@@ -129,6 +129,22 @@ def client() -> Iterator[object]:
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
+@pytest.fixture(scope="module")
+def gpu_client(client: object) -> Iterator[object]:
+    """Of a cluster of two workers, one of which offers a GPU."""
+    from distributed import Client, Nanny, Scheduler, SpecCluster
+
+    def worker(**resources: float) -> dict[str, object]:
+        return {"cls": Nanny, "options": {"nthreads": 1, "host": "127.0.0.1", "resources": resources}}
+
+    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}}
+    with (
+        SpecCluster(workers={0: worker(GPU=1), 1: worker()}, scheduler=scheduler) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
 def roomy(client, pages_per_worker: int) -> PageGate:
     """A gate that only counts pages."""
     shape = ClusterShape(client)
@@ -160,11 +176,30 @@ def test_every_page_of_every_document_comes_back_once_with_its_own_scores(client
     assert len(done) == sum(script(key)[1] for key in keys[:-1]) + 1
 
 
-def test_pages_are_scored_together_but_never_more_than_allowed(client, tmp_path: Path) -> None:
-    compress(client, ["book:12:fine"], tmp_path, batch=3, gate=roomy(client, 6))
+def test_a_gpu_scores_pages_together_but_never_more_than_allowed(gpu_client, tmp_path: Path) -> None:
+    compress(gpu_client, ["book:12:fine"], tmp_path, batch=3, gate=roomy(gpu_client, 6))
     sizes = {int(path.name.partition("-")[2]): path.stat().st_size for path in tmp_path.glob("batch-*")}
     assert max(sizes) <= 3
     assert sum(size * count for size, count in sizes.items()) == 12
+
+
+@pytest.mark.parametrize("key", ["page:1:fine", "book:3:fine"])
+def test_where_no_worker_has_a_gpu_a_page_is_worked_in_one_go(client, key, tmp_path: Path) -> None:
+    seen = []
+    submit = client.submit
+
+    def noted(function, *arguments, **options):
+        seen.append(function.__name__)
+        return submit(function, *arguments, **options)
+
+    client.submit = noted
+    try:
+        rows = compress(client, [key], tmp_path)
+    finally:
+        del client.submit
+    assert [row["scores"] for row in rows[key]] == [f"scores of {key} {number}" for number in range(script(key)[1])]
+    whole = ["_work_document"] if key == "page:1:fine" else ["_work_page"] * 3 + ["store_document"]
+    assert seen == ["fetch_document", "describe", *whole]
 
 
 @pytest.mark.promise(FAILS_ALONE, "its worker's process ends on it, always")
@@ -248,11 +283,19 @@ def test_a_bug_in_a_step_fails_its_document_and_no_other(client, tmp_path: Path)
 
 
 @pytest.mark.promise(FAILS_ALONE, "the network fails on it, in a batch with others")
-def test_a_page_that_cannot_be_scored_does_not_take_its_batch_along(client, tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_scored_does_not_take_its_batch_along(gpu_client, tmp_path: Path) -> None:
     keys = [f"good{number}:1:fine" for number in range(3)]
-    rows = compress(client, [*keys, "bad:1:unscorable"], tmp_path, gate=roomy(client, 8))
+    rows = compress(gpu_client, [*keys, "bad:1:unscorable"], tmp_path, gate=roomy(gpu_client, 8))
     assert rows["bad:1:unscorable"][0]["reason"] == "internal_error"
     assert all(rows[key][0]["scores"] for key in keys)
+
+
+@pytest.mark.promise(FAILS_ALONE, "the network fails on it")
+@pytest.mark.parametrize("n_pages", [1, 2])
+def test_a_document_that_cannot_be_scored_fails_alone(client, n_pages, tmp_path: Path) -> None:
+    rows = compress(client, ["good:1:fine", f"bad:{n_pages}:unscorable"], tmp_path)
+    assert rows[f"bad:{n_pages}:unscorable"][0]["reason"] == "internal_error"
+    assert rows["good:1:fine"][0]["scores"]
 
 
 @pytest.mark.parametrize(("what", "error"), [("store down", StoreUnavailable), ("no tesseract", ConfigError)])
@@ -279,23 +322,13 @@ def test_a_shard_that_is_told_to_stop_stops_and_leaves_the_gate_open(client, tmp
     assert len(finished) < 10
 
 
-def test_pages_are_scored_where_a_gpu_is_offered_and_prepared_everywhere(client, tmp_path: Path) -> None:
-    from distributed import Client, Nanny, Scheduler, SpecCluster
-
-    def worker(**resources: float) -> dict[str, object]:
-        return {"cls": Nanny, "options": {"nthreads": 1, "host": "127.0.0.1", "resources": resources}}
-
-    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}}
-    with (
-        SpecCluster(workers={0: worker(GPU=1), 1: worker()}, scheduler=scheduler) as cluster,
-        Client(cluster, set_as_default=False) as gpu_client,
-    ):
-        shape = ClusterShape(gpu_client)
-        assert (shape.n_workers, shape.n_scorers, shape.scoring_resources) == (2, 1, {"GPU": 1})
-        steps = SimpleNamespace(**{**vars(STEPS), "score_pages": score_on_gpu_worker})
-        spread = Spread(gpu_client, shape, roomy(gpu_client, 4), 4, steps=steps)
-        documents = [Document(f"doc{number}:2:fine", 10, "1") for number in range(6)]
-        rows = [row for result in spread.compress(documents, str(tmp_path)) for row in result.pages]
+def test_pages_are_scored_where_a_gpu_is_offered_and_prepared_everywhere(gpu_client, tmp_path: Path) -> None:
+    shape = ClusterShape(gpu_client)
+    assert (shape.n_workers, shape.n_scorers, shape.scoring_resources) == (2, 1, {"GPU": 1})
+    steps = SimpleNamespace(**{**vars(STEPS), "score_pages": score_on_gpu_worker})
+    spread = Spread(gpu_client, shape, roomy(gpu_client, 4), 4, steps=steps)
+    documents = [Document(f"doc{number}:2:fine", 10, "1") for number in range(6)]
+    rows = [row for result in spread.compress(documents, str(tmp_path)) for row in result.pages]
     assert len(rows) == 12
     assert {row["scores"] for row in rows} == {"{'GPU': 1}"}
 
