@@ -20,9 +20,11 @@ import pyarrow.parquet as pq
 
 from benchmarks.arms import ArmFailed
 from configs.settings import LimitSettings
+from flows.cluster import ONE_THREAD
 from tasks.pages import read_page
 
 _ROOT = Path(__file__).resolve().parents[1]
+_TESSERACT_ALONE = {"OMP_THREAD_LIMIT": "1"}  # as all recommend that start several at once
 _FINE = (0, 3)  # of `foliopress compress`: all pages have their rows
 REAPER = (sys.executable, "-S", str(_ROOT / "benchmarks" / "reaper.py"))
 """Goes before a command whose processes outlive it; it takes 0.04 s, so that those that run page by page go without."""
@@ -74,14 +76,22 @@ class Contestant:
         return [command for command in self.commands if shutil.which(command) is None]
 
 
-def timed(command: Sequence[str], folder: Path, fine: Sequence[int] = (0,)) -> tuple[float, float]:
+def timed(
+    command: Sequence[str], folder: Path, fine: Sequence[int] = (0,), variables: Mapping[str, str] = _TESSERACT_ALONE
+) -> tuple[float, float]:
     """Run a command and return the seconds it took and the processor seconds of it and its processes.
+
+    Args:
+        command: What to run.
+        folder: Where to run it.
+        fine: The exit codes with which it may end.
+        variables: Added to the environment.
 
     Raises:
         ArmFailed: If it ends otherwise than `fine`.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
-    environment |= {"OMP_THREAD_LIMIT": "1", "PYTHONPATH": str(_ROOT), "PREFECT_HOME": str(folder / "prefect")}
+    environment |= {"PYTHONPATH": str(_ROOT), "PREFECT_HOME": str(folder / "prefect"), **variables}
     begun = time.perf_counter()
     with (folder / "said.txt").open("ab") as said:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
@@ -105,7 +115,7 @@ def _foliopress(archive: Archive, folder: Path, workers: int, *more: str) -> Too
 
 
 def _bare(archive: Archive, folder: Path, processes: int) -> Took:
-    """The same step functions without Prefect and Dask; start-up is what an empty archive takes.
+    """The same step functions without Prefect and Dask, as workers are set up; start-up is what an empty archive takes.
 
     With several processes each has its share of the pages: the most that this machine lets workers gain, since they
     share its memory, its caches and its clock.
@@ -116,7 +126,8 @@ def _bare(archive: Archive, folder: Path, processes: int) -> Took:
 
     def loop(source: Path, out: Path) -> tuple[float, float]:
         (work := out.with_name(f"work-{out.name}")).mkdir(exist_ok=True)
-        return timed([*REAPER, sys.executable, "-m", "benchmarks.bare", str(source), str(out)], work)
+        command = [*REAPER, sys.executable, "-m", "benchmarks.bare", str(source), str(out)]
+        return timed(command, work, variables=ONE_THREAD)
 
     with ThreadPoolExecutor(processes) as pool:
         worked = list(pool.map(loop, sources, outs))

@@ -35,9 +35,15 @@ _LEAST_MEMORY = WORKER_BYTES + 9_000_000 * BYTES_PER_PIXEL
 
 _CONNECT_WAIT_S, _WORKER_WAIT_S = 15.0, 120.0
 
-_ONE_THREAD = dict.fromkeys(("OMP_THREAD_LIMIT", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(
+    (
+        *("OMP_THREAD_LIMIT", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+        "OPENCV_FOR_THREADS_NUM",  # `tasks.pages` keeps the decoder of AVIF to OMP_NUM_THREADS
+    ),
+    "1",
+)
 """Workers are as many as there are cores; a library that starts threads of its own only makes them wait."""
-_WORKER_ENVIRONMENT = {**_ONE_THREAD, "DASK_LOGGING__DISTRIBUTED": "warning"}
+_WORKER_ENVIRONMENT = {**ONE_THREAD, "DASK_LOGGING__DISTRIBUTED": "warning"}
 """Dask's own `MALLOC_TRIM_THRESHOLD_` is left out: it costs a fifth of all processor time."""
 _ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
 """All of a worker's threads use what the last page left: 90 MB less at a book's 26 megapixel pages; 2 to 5 % slower."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageSequence, TiffImagePlugin, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, ImageSequence, TiffImagePlugin, UnidentifiedImageError
 
 from configs.settings import LimitSettings
 from tasks import boxes, deep, ifd, jxl, metadata, profiles
@@ -19,6 +20,10 @@ from tasks.errors import ConfigError, PageError
 
 # The size limit is ours (LimitSettings), checked on the header before a pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
+
+# Pillow decodes AVIF with a thread for each core and asks no variable; workers, which are as many, allow one.
+if os.environ.get("OMP_NUM_THREADS") == "1":
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "JPEG2000", "AVIF", "BMP")
 """Pillow's names of the formats that are read; the bytes decide, not the file's extension. JPEG XL is read as far as it

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -80,10 +83,27 @@ def test_threads_of_a_worker_with_little_memory_share_one_heap(
 
 
 def test_a_worker_is_not_busy_with_looking_at_itself() -> None:
+    def intervals_ms(dask_worker: Any) -> dict[str, float]:
+        return {name: callback.callback_time for name, callback in dask_worker.periodic_callbacks.items()}
+
     with open_cluster(ClusterSettings(workers=1), None) as client:
-        (often,) = client.run(lambda dask_worker: set(dask_worker.periodic_callbacks)).values()
-        (tick_ms,) = client.run(lambda dask_worker: dask_worker.periodic_callbacks["tick"].callback_time).values()
-    assert "profile" not in often and tick_ms == 500
+        end = time.monotonic() + 20
+        while (often := next(iter(client.run(intervals_ms).values())))["heartbeat"] < 3000 and time.monotonic() < end:
+            time.sleep(0.2)
+    assert "profile" not in often
+    assert (often["heartbeat"], often["tick"], often["monitor"]) == (3000, 2000, 5000)
+
+
+def test_libraries_of_a_worker_have_one_thread() -> None:
+    def threads() -> tuple[int, int]:
+        import cv2
+        from PIL import AvifImagePlugin
+
+        importlib.import_module("tasks.pages")  # the door to Pillow's decoders
+        return cv2.getNumThreads(), AvifImagePlugin.DEFAULT_MAX_THREADS
+
+    with open_cluster(ClusterSettings(workers=1), None) as client:
+        assert list(client.run(threads).values()) == [(1, 1)]
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, free_gib: float, cores: int) -> None:
