@@ -27,7 +27,7 @@ class Board:
     """Shows a run in the Prefect UI while the block lasts, from a thread of its own; to be opened inside the flow.
 
     Args:
-        fraction: Asked every two seconds: the share of the work that is done, None while nobody knows.
+        fraction: Asked every ten seconds: the share of the work that is done, None while nobody knows.
         pages: Asked with it: how many pages are done.
     """
 
