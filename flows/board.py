@@ -17,7 +17,8 @@ from flows.progress import megabytes
 from flows.rate import RateCurve
 from flows.summary import RunSummary
 
-_EVERY_S = 10.0
+_SAMPLED_EVERY_S = 1.0
+_SHOWN_EVERY_S = 10.0
 _LAST_WAIT_S = 20.0
 
 log = logging.getLogger(__name__)
@@ -27,8 +28,8 @@ class Board:
     """Shows a run in the Prefect UI while the block lasts, from a thread of its own; to be opened inside the flow.
 
     Args:
-        fraction: Asked every ten seconds: the share of the work that is done, None while nobody knows.
-        pages: Asked with it: how many pages are done.
+        fraction: Asked every ten seconds, and at the end: the share of the work that is done, None while nobody knows.
+        pages: Asked every second: how many pages are done.
     """
 
     def __init__(self, fraction: Callable[[], float | None], pages: Callable[[], int] = lambda: 0) -> None:
@@ -65,10 +66,15 @@ class Board:
         try:
             bar = create_progress_artifact(progress=0.0, description="Share of the source's bytes done")
             shown, begun = 0.0, time.monotonic()
+            shown_at = begun
             is_last = False
             while not is_last:
-                is_last = self._ended.wait(_EVERY_S)
-                self._rate.add(time.monotonic() - begun, self._pages())
+                is_last = self._ended.wait(_SAMPLED_EVERY_S)
+                now = time.monotonic()
+                self._rate.add(now - begun, self._pages())
+                if not is_last and now - shown_at < _SHOWN_EVERY_S:
+                    continue
+                shown_at = now
                 percent = round(100 * (self._fraction() or 0.0), 1)
                 if percent != shown:
                     update_progress_artifact(bar, progress=percent)  # type: ignore[arg-type]

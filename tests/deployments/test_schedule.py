@@ -25,7 +25,7 @@ def test_a_schedule_fires_and_its_run_completes_from_s3_to_s3(scheduled_run: Sch
         ("letters/a.jpg", "compressed"),
     }
     artifacts = httpx.post(f"{scheduled_run.server.url}/artifacts/filter", json={}, timeout=30).json()
-    assert {"progress", "markdown", "table"} <= {artifact["type"] for artifact in artifacts}
+    assert {"progress", "markdown", "table", "image"} <= {artifact["type"] for artifact in artifacts}
     assert "canary" not in str([run, artifacts]) + scheduled_run.said
 
 

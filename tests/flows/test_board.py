@@ -41,7 +41,8 @@ def test_a_run_that_breaks_does_not_wait_for_its_board(monkeypatch: pytest.Monke
 
 
 def test_the_bar_moves_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(board_module, "_EVERY_S", 0.01)
+    monkeypatch.setattr(board_module, "_SAMPLED_EVERY_S", 0.01)
+    monkeypatch.setattr(board_module, "_SHOWN_EVERY_S", 0.01)
     shown: list[float] = []
     monkeypatch.setattr("prefect.artifacts.create_progress_artifact", lambda **_: "bar")
     monkeypatch.setattr("prefect.artifacts.update_progress_artifact", lambda bar, progress: shown.append(progress))
