@@ -80,8 +80,7 @@ def _sentences(found: Mapping[str, Any], product: str | None) -> list[str]:
     if at_once and all_cores:
         more = all_cores["core_s_per_page"] / at_once["core_s_per_page"] - 1
         said.append(f"With all cores, they cost {100 * more:+.1f} % of those of as many bare loops at once.")
-    if single and all_cores:
-        assert product is not None
+    if product and single and all_cores:
         said.append(f"{product.removeprefix('Foliopress, ')} are {_times(all_cores, single):.2f} × one, once started.")
     if bare and at_once:
         said.append(f"As many bare loops at once are {_times(at_once, bare):.2f} × one: what this machine allows.")

@@ -157,11 +157,6 @@ class ClusterShape:
         self.n_gpus = sum(GPU in worker["resources"] for worker in self._infos().values())
 
     @property
-    def n_scorers(self) -> int:
-        """Return how many workers score."""
-        return self.n_gpus or self.n_workers
-
-    @property
     def workers(self) -> tuple[str, ...]:
         """Return the addresses of the workers."""
         with self._lock:

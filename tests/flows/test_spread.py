@@ -121,16 +121,21 @@ STEPS = SimpleNamespace(
 )
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[object]:
+@pytest.fixture(scope="module", autouse=True)
+def sent_by_value() -> Iterator[None]:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
-    with open_cluster(ClusterSettings(workers=2), None) as client:
-        yield client
+    yield
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 @pytest.fixture(scope="module")
-def gpu_client(client: object) -> Iterator[object]:
+def client() -> Iterator[object]:
+    with open_cluster(ClusterSettings(workers=2), None) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def gpu_client() -> Iterator[object]:
     """Of a cluster of two workers, one of which offers a GPU."""
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
@@ -184,7 +189,9 @@ def test_a_gpu_scores_pages_together_but_never_more_than_allowed(gpu_client, tmp
 
 
 @pytest.mark.parametrize("key", ["page:1:fine", "book:3:fine"])
-def test_where_no_worker_has_a_gpu_a_page_is_worked_in_one_go(client, key, tmp_path: Path) -> None:
+def test_where_no_worker_has_a_gpu_a_page_is_worked_in_one_go(
+    client, key, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
     submit = client.submit
 
@@ -192,11 +199,8 @@ def test_where_no_worker_has_a_gpu_a_page_is_worked_in_one_go(client, key, tmp_p
         seen.append(function.__name__)
         return submit(function, *arguments, **options)
 
-    client.submit = noted
-    try:
-        rows = compress(client, [key], tmp_path)
-    finally:
-        del client.submit
+    monkeypatch.setattr(client, "submit", noted)
+    rows = compress(client, [key], tmp_path)
     assert [row["scores"] for row in rows[key]] == [f"scores of {key} {number}" for number in range(script(key)[1])]
     whole = ["_work_document"] if key == "page:1:fine" else ["_work_page"] * 3 + ["store_document"]
     assert seen == ["fetch_document", "describe", *whole]
@@ -257,7 +261,6 @@ def test_a_cluster_that_is_left_without_any_worker_ends_the_shard(tmp_path: Path
             list(spread.compress([Document("good:1:fine", 10, "1")], str(tmp_path)))
 
 
-@pytest.mark.usefixtures("client")  # which has this module's functions go to workers by value
 def test_a_scheduler_that_is_gone_ends_all_shards_with_the_same_words(tmp_path: Path) -> None:
     from distributed import Client
 
@@ -324,7 +327,7 @@ def test_a_shard_that_is_told_to_stop_stops_and_leaves_the_gate_open(client, tmp
 
 def test_pages_are_scored_where_a_gpu_is_offered_and_prepared_everywhere(gpu_client, tmp_path: Path) -> None:
     shape = ClusterShape(gpu_client)
-    assert (shape.n_workers, shape.n_scorers, shape.scoring_resources) == (2, 1, {"GPU": 1})
+    assert (shape.n_workers, shape.n_gpus, shape.scoring_resources) == (2, 1, {"GPU": 1})
     steps = SimpleNamespace(**{**vars(STEPS), "score_pages": score_on_gpu_worker})
     spread = Spread(gpu_client, shape, roomy(gpu_client, 4), 4, steps=steps)
     documents = [Document(f"doc{number}:2:fine", 10, "1") for number in range(6)]
