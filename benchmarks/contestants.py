@@ -77,7 +77,11 @@ class Contestant:
 
 
 def timed(
-    command: Sequence[str], folder: Path, fine: Sequence[int] = (0,), variables: Mapping[str, str] = _TESSERACT_ALONE
+    command: Sequence[str],
+    folder: Path,
+    fine: Sequence[int] = (0,),
+    variables: Mapping[str, str] = _TESSERACT_ALONE,
+    started: Callable[[int], None] = lambda _: None,
 ) -> tuple[float, float]:
     """Run a command and return the seconds it took and the processor seconds of it and its processes.
 
@@ -86,6 +90,7 @@ def timed(
         folder: Where to run it.
         fine: The exit codes with which it may end.
         variables: Added to the environment.
+        started: Called with the process's id.
 
     Raises:
         ArmFailed: If it ends otherwise than `fine`.
@@ -95,6 +100,7 @@ def timed(
     begun = time.perf_counter()
     with (folder / "said.txt").open("ab") as said:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+        started(process.pid)
         _, status, used = os.wait4(process.pid, 0)
     wall_s = time.perf_counter() - begun
     process.returncode = os.waitstatus_to_exitcode(status)

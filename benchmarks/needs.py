@@ -16,6 +16,8 @@ DEADLINES_DAYS = (30, 90)
 
 _USED = 0.8
 """Share of a driver's time that may be used: beyond it shards begin to wait for it."""
+_STARTED_PAGES = 100
+"""So many pages are done once all that happens only at the start has happened."""
 # US dollars. A core: an eighth of a c5.2xlarge on demand, 0.34 an hour (Amazon EC2 Auto Scaling User Guide, "Spot price
 # per unit hour example"). Requests: assumed, as S3 Standard has long had them.
 _CORE_HOUR, _LISTING_1000, _PUT_1000, _GET_1000 = 0.0425, 0.005, 0.005, 0.0004
@@ -25,15 +27,14 @@ _CORE_HOUR, _LISTING_1000, _PUT_1000, _GET_1000 = 0.0425, 0.005, 0.005, 0.0004
 class Measured:
     """What was measured, for a document of one page.
 
-    shards: Of a document. bookkeeping_s: Processor seconds of the driver and its Prefect API. orchestration_s: What a
-    page costs more than in a bare loop, Dask's scheduling included. page_core_s: All of a page's processor seconds.
-    passing_over_s: Of a document that is done already. database_bytes: Of a shard, in Prefect's. driver_bytes: Most
-    memory of the driver, and driver_growth_bytes what a document more adds to it. stats_bytes: Of a document.
+    shards: Of a document. driver_s: Processor seconds of the driver, Dask's scheduling and the shards' books included.
+    page_core_s: All of a page's processor seconds. passing_over_s: Of a document that is done already. database_bytes:
+    Of a shard, in Prefect's. driver_bytes: Most memory of the driver, and driver_growth_bytes what a document more adds
+    to it. stats_bytes: Of a document.
     """
 
     shards: float
-    bookkeeping_s: float
-    orchestration_s: float
+    driver_s: float
     page_core_s: float
     passing_over_s: float
     database_bytes: float
@@ -42,8 +43,15 @@ class Measured:
     stats_bytes: float
 
 
-def measured(phases: Sequence[Mapping[str, Any]], throughput: Mapping[str, Any]) -> Measured:
+def measured(
+    phases: Sequence[Mapping[str, Any]], through_dask: Mapping[str, Any], throughput: Mapping[str, Any]
+) -> Measured:
     """Read off the growth benchmark's phases, whose two sizes tell what grows, and the throughput benchmark's figures.
+
+    Args:
+        phases: Of two sizes.
+        through_dask: The phase whose rows came from a worker; its start and end are left out.
+        throughput: Figures of `benchmarks.throughput`.
 
     Raises:
         ValueError: If the phases are not of two sizes.
@@ -55,15 +63,14 @@ def measured(phases: Sequence[Mapping[str, Any]], throughput: Mapping[str, Any])
         more: float = (large[phase][figure] - small[phase][figure]) / (n_large - n_small)
         return max(0.0, more)
 
-    first, rest, again = large["killed at half"], large["the rest"], large["again"]
+    rest, again = large["the rest"], large["again"]
     shards = int(re.findall(r"(\d+) passed over", again["said"])[0]) / n_large
-    found = throughput["contestants"]
-    bare, single = found["bare loop, 1 process"], found["Foliopress, 1 worker"]
+    working = [(pages, core_s) for pages, _, core_s in through_dask["curve"] if pages >= _STARTED_PAGES]
+    (begun, begun_s), (ended, ended_s) = working[0], working[-1]
     return Measured(
         shards=shards,
-        bookkeeping_s=(first["core_s"] + rest["core_s"]) / n_large,
-        orchestration_s=max(0.0, single["core_s_per_page"] - bare["core_s_per_page"]),
-        page_core_s=single["core_s_per_page"],
+        driver_s=(ended_s - begun_s) / (ended - begun),
+        page_core_s=throughput["contestants"]["Foliopress, 1 worker"]["core_s_per_page"],
         passing_over_s=slope("again", "wall_s"),
         database_bytes=slope("the rest", "database_bytes") / shards,
         driver_bytes=rest["peak_bytes"],
@@ -75,7 +82,7 @@ def measured(phases: Sequence[Mapping[str, Any]], throughput: Mapping[str, Any])
 def as_section(one: Measured, n_documents: int = DOCUMENTS) -> list[str]:
     """Return the lines of a page's section."""
     shards = one.shards * n_documents
-    driver_pages_per_s = _USED / max(one.bookkeeping_s, one.orchestration_s, 1e-9)
+    driver_pages_per_s = _USED / one.driver_s
     core_hours = n_documents * one.page_core_s / 3600
     driver_bytes = one.driver_bytes + one.driver_growth_bytes * n_documents
     listings = n_documents / KEYS_PER_LISTING

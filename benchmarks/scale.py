@@ -27,12 +27,15 @@ import typer
 from benchmarks.arms import ArmFailed
 from benchmarks.listing import Listing, listing_server
 from benchmarks.published import publish
+from benchmarks.recorded import ON_WORKERS
 from benchmarks.scale_report import as_markdown, write_plot
 from benchmarks.scoring import machine
 
 logger = logging.getLogger(__name__)
 
 ARRIVALS = 1000
+THROUGH_DASK = 5000
+"""Documents that go through Dask, a hundred times as slow as those that do not."""
 
 _ROOT = Path(__file__).resolve().parents[1]
 _EVERY_S = 0.5
@@ -47,7 +50,8 @@ class Phase:
 
     wall_s, core_s: Of the call, all its processes together. peak_bytes: Most resident memory of the driver, and
     api_bytes of its Prefect API. database_bytes: Most of the latter's database. curve: (pages done, driver's resident
-    bytes), in the order of time. files, stats_bytes: What lies in DEST/stats afterwards.
+    bytes, processor seconds of the driver alone), in the order of time. files, stats_bytes: What lies in DEST/stats
+    afterwards.
     """
 
     name: str
@@ -60,7 +64,7 @@ class Phase:
     files: int = 0
     stats_bytes: int = 0
     said: str = ""
-    curve: list[tuple[int, int]] = field(default_factory=list)
+    curve: list[tuple[int, int, float]] = field(default_factory=list)
 
 
 @app.command()
@@ -77,10 +81,14 @@ def main(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     phases: list[Phase] = []
     about = machine()
+    with tempfile.TemporaryDirectory(prefix="foliopress-scale-") as work, listing_server(THROUGH_DASK) as listing:
+        through_dask = Phase("through Dask", THROUGH_DASK)
+        call(through_dask, record.resolve(), Path(work), listing, overrides or (), more=[ON_WORKERS])
     for n_documents in documents or [100_000, 1_000_000]:
         with tempfile.TemporaryDirectory(prefix="foliopress-scale-") as work, listing_server(n_documents) as listing:
             phases += run_phases(record.resolve(), Path(work), listing, overrides or ())
-        figures: dict[str, Any] = {"machine": about, "phases": [asdict(phase) for phase in phases]}
+        figures: dict[str, Any] = {"machine": about, "through_dask": asdict(through_dask)}
+        figures["phases"] = [asdict(phase) for phase in phases]
         if throughput:
             figures["throughput"] = json.loads(throughput.read_text())
         logger.info("%s", publish(out, "scale", figures, as_markdown, write_plot))
@@ -102,11 +110,17 @@ def run_phases(record: Path, folder: Path, listing: Listing, overrides: Sequence
 
 
 def call(
-    phase: Phase, record: Path, folder: Path, listing: Listing, overrides: Sequence[str], kill_at: int | None = None
+    phase: Phase,
+    record: Path,
+    folder: Path,
+    listing: Listing,
+    overrides: Sequence[str],
+    kill_at: int | None = None,
+    more: Sequence[str] = (),
 ) -> Phase:
     """Give the command once, watching its memory, and return the phase with its figures."""
     dest = folder / "out"
-    command = [sys.executable, "-m", "benchmarks.recorded", str(record), "compress", "s3://scans", str(dest)]
+    command = [sys.executable, "-m", "benchmarks.recorded", str(record), *more, "compress", "s3://scans", str(dest)]
     command += ["--workers", "1", "--log-file", str(folder / "log.txt")]
     command += [part for override in overrides for part in ("--set", override)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "AWS"))}
@@ -147,9 +161,10 @@ def _watch(
             driver = psutil.Process(process_id)
             resident = driver.memory_info().rss
             phase.peak_bytes = max(phase.peak_bytes, resident)
-            pages = _pages_done(told)
+            pages = pages_told(told)
             if not phase.curve or pages > phase.curve[-1][0]:
-                phase.curve.append((pages, resident))
+                used = driver.cpu_times()
+                phase.curve.append((pages, resident, round(used.user + used.system, 2)))
             if kill_at is not None and pages >= kill_at:
                 driver.kill()
             for child in driver.children():
@@ -159,7 +174,8 @@ def _watch(
                 phase.database_bytes = max(phase.database_bytes, database.stat().st_size)
 
 
-def _pages_done(told: Path) -> int:
+def pages_told(told: Path) -> int:
+    """Return how many pages a command's last line says are done; 0 before its first."""
     found = re.findall(r"(\d+) pages, ", told.read_text(errors="replace")[-400:])
     return int(found[-1]) if found else 0
 

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from benchmarks.bare import main as bare
 from benchmarks.listing import key_of, listing_server, size_of
 from benchmarks.needs import as_section, measured
-from benchmarks.recorded import RecordedSpread, read_record
-from benchmarks.scale import run_phases
+from benchmarks.recorded import ON_WORKERS, RecordedSpread
+from benchmarks.replay import read_record
+from benchmarks.scale import Phase, call, run_phases
 from benchmarks.scale_report import as_markdown, write_plot
 from configs.settings import Settings, StorageSettings
 from flows.sources import PageJob
@@ -81,16 +83,32 @@ def test_a_run_that_is_killed_goes_on_and_new_documents_are_all_that_is_done(rec
     assert 0 < int(arrived.said.split()[2]) < 3000
 
 
+@pytest.mark.timeout(120)
+def test_rows_come_from_a_worker_by_real_tasks(record: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    with listing_server(300) as listing:
+        phase = call(Phase("through Dask", 300), record, work, listing, (), more=[ON_WORKERS])
+    assert "300 pages in" in phase.said and " 0 failed" in phase.said
+    assert pq.ParquetDataset(work / "out" / "stats" / "pages").read().num_rows == 300
+    assert phase.curve and all(driver_core_s > 0 for *_, driver_core_s in phase.curve)
+
+
 def test_the_table_tells_what_a_document_costs_where_there_were_many(tmp_path: Path) -> None:
-    def phase(name: str, wall_s: float, curve: list[tuple[int, int]]) -> dict[str, object]:
+    def phase(name: str, wall_s: float, curve: list[tuple[int, int, float]]) -> dict[str, object]:
         sizes = {"peak_bytes": 3e8, "api_bytes": 2e8, "database_bytes": 4e6, "files": 300, "stats_bytes": 5e7}
         return {"name": name, "documents": 10_000, "wall_s": wall_s, "core_s": 9.0, "curve": curve, **sizes}
 
     figures = {
         "machine": {"processor": "Some CPU", "cores": 2},
-        "phases": [phase("the rest", 30.0, [(0, 1), (5000, 2), (10_000, 3)]), phase("again", 4.0, [(0, 1)])],
+        "through_dask": phase("through Dask", 60.0, [(0, 1, 1.0), (6000, 1, 40.0)]),
+        "phases": [
+            phase("the rest", 30.0, [(0, 1, 0.5), (5000, 2, 8.0), (10_000, 3, 16.0)]),
+            phase("again", 4.0, [(0, 1, 0.5)]),
+        ],
     }
     text = as_markdown(figures, write_plot(tmp_path, figures))
+    assert "| 10,000 | through Dask | 60 | 9 | 10.00 | 300 | 200 | 4 | 300 | 50 |" in text
     assert "| 10,000 | the rest | 30 | 9 | 3.00 | 300 | 200 | 4 | 300 | 50 |" in text
     assert "| 10,000 | again | 4 | 9 |  | 300 |" in text
     assert (tmp_path / "scale.png").stat().st_size > 1000
@@ -105,14 +123,13 @@ def test_what_far_more_documents_need_is_worked_out_by_hand() -> None:
         phase("killed at half", 1000),
         phase("the rest", 1000, peak_bytes=3.1e8, database_bytes=1e6),
         phase("again", 1000, wall_s=10.0, said="0 shards done, 10 passed over, 0 failed"),
-        phase("killed at half", 11_000, core_s=12.0),
-        phase("the rest", 11_000, core_s=10.0, peak_bytes=3.2e8, database_bytes=2e6),
+        phase("killed at half", 11_000),
+        phase("the rest", 11_000, peak_bytes=3.2e8, database_bytes=2e6),
         phase("again", 11_000, wall_s=11.0, stats_bytes=11e6, said="0 shards done, 110 passed over, 0 failed"),
     ]
-    contestants = {"bare loop, 1 process": {"core_s_per_page": 1.9}, "Foliopress, 1 worker": {"core_s_per_page": 2.0}}
-    one = measured(phases, {"contestants": contestants})
-    assert (one.shards, one.bookkeeping_s, one.page_core_s) == (0.01, 0.002, 2.0)
-    assert one.orchestration_s == pytest.approx(0.1)
+    through_dask = phase("through Dask", 1100, curve=[(0, 1, 4.0), (100, 1, 19.0), (500, 1, 70.0), (1100, 1, 119.0)])
+    one = measured(phases, through_dask, {"contestants": {"Foliopress, 1 worker": {"core_s_per_page": 2.0}}})
+    assert (one.shards, one.driver_s, one.page_core_s) == pytest.approx((0.01, 0.1, 2.0))
     assert (one.passing_over_s, one.database_bytes, one.driver_growth_bytes) == pytest.approx((1e-4, 1e4, 1000.0))
     text = "\n".join(as_section(one, 8_640_000))
     assert "| shards, each a Prefect task run | 86,400 |" in text

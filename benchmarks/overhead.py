@@ -1,0 +1,182 @@
+"""What Prefect and Dask take beside the pages, by process and thread, while a run is at work.
+
+python -m benchmarks.overhead DATA --out FOLDER
+
+Two runs differ by some per cent on the same machine, as much as is to be measured. Within one run it can be told apart.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+
+from benchmarks.contestants import Archive, lay_out, timed
+from benchmarks.marked import find_marked
+from benchmarks.published import publish
+from benchmarks.scale import pages_told
+from benchmarks.scoring import machine
+from tasks.errors import ConfigError
+
+STEPS = "steps on pages"
+"""Tesseract, and in each worker the thread that has taken most: it works the pages."""
+LOOPS = "workers' other threads"
+DRIVER = "driver"
+API = "Prefect API"
+
+_EVERY_S = 2.0
+_STARTED = 0.05
+"""Share of the pages after which all workers are at work."""
+
+logger = logging.getLogger(__name__)
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+Sample = tuple[int, float, Mapping[str, float]]
+"""Pages done, seconds by the clock, and processor seconds by who took them; all since the start."""
+
+
+@app.command()
+def main(
+    folder: Annotated[Path, typer.Argument(help="Scans with truth: a folder with manifest.csv.")],
+    out: Annotated[Path, typer.Option(help="Folder for figures and table.", metavar="FOLDER")],
+    split: Annotated[str, typer.Option(help="Which scans.")] = "test",
+    pages: Annotated[int, typer.Option(min=20, help="Pages of a run: the scans are repeated.")] = 72,
+    rounds: Annotated[int, typer.Option(min=1, help="How often one worker and many take turns.")] = 3,
+    workers: Annotated[list[int] | None, typer.Option(help="How many; 1 and 2 without it.")] = None,
+) -> None:
+    """Run the command over the scans, in turns, and watch its processes; write figures and a table."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        scans = [scan.path for scan in find_marked(folder, split)]
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+    runs: dict[int, list[dict[str, Any]]] = {n_workers: [] for n_workers in workers or [1, 2]}
+    with tempfile.TemporaryDirectory(prefix="foliopress-overhead-") as work:
+        archive = lay_out(scans, Path(work), pages)
+        for turn in range(rounds):
+            for n_workers, found in runs.items():
+                samples = watched_run(archive, Path(work) / f"{turn}-{n_workers}", n_workers)
+                found.append(while_working(samples, pages))
+                logger.info("round %d, %d worker(s): %s", turn + 1, n_workers, found[-1])
+    figures = {"machine": machine(), "scans": len(scans), "pages": pages, "rounds": rounds, "runs": runs}
+    logger.info("%s", publish(out, "overhead", figures, as_markdown, lambda *_: None))
+
+
+def watched_run(archive: Archive, folder: Path, n_workers: int) -> list[Sample]:
+    """Run the command over an archive, and return what its processes had taken every two seconds.
+
+    Raises:
+        ArmFailed: If it ends otherwise than well.
+    """
+    folder.mkdir()
+    command = [sys.executable, "-m", "flows.cli", "compress", str(archive.source), str(folder / "out")]
+    command += ["--workers", str(n_workers), "--set", "scan.duplicates=each"]
+    samples: list[Sample] = []
+    ended = threading.Event()
+
+    def watch(process_id: int) -> None:
+        begun = time.perf_counter()
+        while not ended.wait(_EVERY_S):
+            with suppress(psutil.Error, OSError):
+                taken = taken_by(psutil.Process(process_id))
+                samples.append((pages_told(folder / "said.txt"), time.perf_counter() - begun, taken))
+
+    watchers: list[threading.Thread] = []
+
+    def started(process_id: int) -> None:
+        watchers.append(threading.Thread(target=watch, args=(process_id,), daemon=True))
+        watchers[0].start()
+
+    try:
+        timed(command, folder, fine=(0, 3), started=started)
+    finally:
+        ended.set()
+        for watcher in watchers:
+            watcher.join()
+    return samples
+
+
+def taken_by(driver: psutil.Process) -> dict[str, float]:
+    """Return the processor seconds of a driver and the processes below it, by who took them."""
+    taken: Counter[str] = Counter()
+    for process in (driver, *driver.children(recursive=True)):
+        with suppress(psutil.Error):
+            words = " ".join(process.cmdline())
+            threads = sorted((one.user_time + one.system_time for one in process.threads()), reverse=True)
+            if process == driver or "resource_tracker" in words:
+                taken[DRIVER] += sum(threads)
+            elif "temporary_api" in words:
+                taken[API] += sum(threads)
+            elif "tesseract" in words:
+                taken[STEPS] += sum(threads)
+            else:
+                taken[STEPS] += threads[0]
+                taken[LOOPS] += sum(threads[1:])
+    return {name: round(seconds, 2) for name, seconds in taken.items()}
+
+
+def while_working(samples: Sequence[Sample], n_pages: int) -> dict[str, Any]:
+    """Return what was taken from when all workers were at work to when the first had nothing more to do.
+
+    Raises:
+        ValueError: If the samples hold no such time.
+    """
+    working = [sample for sample in samples if _STARTED * n_pages <= sample[0] < (1 - _STARTED) * n_pages]
+    if len(working) < 2:
+        raise ValueError("the run was too short to be watched")
+    (first, begun_s, before), (last, ended_s, after) = working[0], working[-1]
+    taken = {name: round(seconds - before.get(name, 0.0), 2) for name, seconds in after.items()}
+    return {"pages": last - first, "wall_s": round(ended_s - begun_s, 2), "core_s": taken}
+
+
+def as_markdown(figures: Mapping[str, Any], _plot: str | None = None) -> str:
+    """Return the page: who took how much of a core, and how much of what the pages took."""
+    about = figures["machine"]
+    lines = [
+        "# What Prefect and Dask take",
+        "",
+        f"Processor seconds while a run of {figures['pages']} pages ({figures['scans']} scans, repeated) is at work, "
+        f"without its start and end, summed over {figures['rounds']} runs that took turns. {about['processor']}, "
+        f"{about['cores']} cores. Written by",
+        "",
+        "    python -m benchmarks.overhead DATA --out docs/benchmarks",
+        "",
+        "*Steps on pages* are Tesseract and the busiest thread of each worker; all its other threads count as Dask.",
+        "",
+        f"| workers | pages | pages/min | {STEPS} | {LOOPS} | {DRIVER} | {API} | Prefect and Dask, of the steps |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for n_workers, runs in figures["runs"].items():
+        pages = sum(run["pages"] for run in runs)
+        taken = [sum(run["core_s"].get(name, 0.0) for run in runs) for name in (STEPS, LOOPS, DRIVER, API)]
+        share = sum(taken[1:]) / taken[0]
+        cells = " | ".join(f"{seconds:.1f}" for seconds in taken)
+        rate = 60 * pages / sum(run["wall_s"] for run in runs)
+        lines.append(f"| {n_workers} | {pages} | {rate:.1f} | {cells} | {100 * share:.1f} % |")
+    return "\n".join([*lines, "", *_gains(figures["runs"])]) + "\n"
+
+
+def _gains(found: Mapping[int, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Say how much faster more workers are, round by round."""
+    rates = {number: [run["pages"] / run["wall_s"] for run in runs] for number, runs in found.items()}
+    fewest, *more = sorted(rates)
+    return [
+        f"{number} workers are {', '.join(f'{fast / slow:.2f}' for fast, slow in pairs)} × {fewest}, round by round."
+        for number in more
+        if (pairs := list(zip(rates[number], rates[fewest], strict=True)))
+    ]
+
+
+if __name__ == "__main__":
+    app()
