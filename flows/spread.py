@@ -28,6 +28,8 @@ _GATHER_S = 10.0
 """How long to wait for a value that is said to be there; its worker may have died, and all others with it."""
 _OPEN_BYTES_PER_WORKER = 256 * 2**20
 """Bytes of sources that may lie in the workers' memory at once, per worker; one document is always let in."""
+_SHORT_BYTES = 2**24
+"""A document of no more bytes is fetched twice rather than with a task of its own, if it has more than one page."""
 _TRIES_ALONE = 1
 """How often a document whose worker died is tried by itself before it gets the blame. Dask does a task over when its
 worker died once, so that it takes two deaths alone."""
@@ -79,6 +81,11 @@ class PageGate:
     def max_pages(self) -> int:
         """Return how many pages may be in flight now."""
         return self._pages_per_worker * max(1, len(self._workers()))
+
+    @property
+    def pixels_per_page(self) -> int:
+        """Return the pixels with which as many pages as may be in flight have room together."""
+        return max(1, self._pixels_per_worker // self._pages_per_worker)
 
     @property
     def is_empty(self) -> bool:
@@ -135,6 +142,8 @@ class _Page:
     owner: _Open
     page_index: int
     pixels: int
+    is_whole: bool = False
+    """Stands for a document that is not fetched yet and is hoped to have no other page."""
     worker: str | None = None
     """Where it was let in; None while it is not."""
     prepared: Future | None = None
@@ -274,7 +283,11 @@ class Spread:
     def _start(self, document: Document, alone: bool = False, first: Rows | None = None) -> None:
         opened = _Open(document, alone)
         self._open.add(opened)
-        opened.source = self._submit(self._steps.fetch_document, document, self._job, priority=_FETCH)
+        if first is None and not alone and not self._shape.scoring_resources and _looks_short(document):
+            opened.pages = [_Page(opened, 0, self._gate.pixels_per_page, is_whole=True)]
+            self._waiting.extend(opened.pages)
+            return
+        self._fetch(opened)
         if first is None:
             self._describe(opened)
             return
@@ -289,6 +302,9 @@ class Spread:
         for _ in rows.pages[1:]:
             self._page_done()
         self._close(opened, rows)
+
+    def _fetch(self, opened: _Open) -> None:
+        opened.source = self._submit(self._steps.fetch_document, opened.document, self._job, priority=_FETCH)
 
     def _describe(self, opened: _Open) -> None:
         shape = self._submit(self._steps.describe, opened.source, priority=_FETCH)
@@ -309,26 +325,46 @@ class Spread:
                     return
                 # where there is room for its pixels; what comes after goes where they are
                 where = {"workers": [page.worker], "allow_other_workers": True} if page.worker != ANY_WORKER else {}
-                if self._shape.scoring_resources:
+                if page.is_whole:
+                    self._work_whole(page, where)
+                elif self._shape.scoring_resources:
                     self._prepare(page, where)
                 else:
                     self._work(page, where)
             self._waiting.popleft()
 
-    def _work(self, page: _Page, where: Mapping[str, Any]) -> None:
-        """Have a page done in one task, and its document with it if it has no other.
+    def _work_whole(self, page: _Page, where: Mapping[str, Any]) -> None:
+        """Have a document done in one task from its name to its rows, if it has one page and that has room.
 
         A task takes 14 ms of driver and worker, however little it does; one for each step took 1 % of a core more for
         each worker.
         """
-        opened, steps, where = page.owner, self._steps, {"priority": _PREPARE, **where}
-        way = (steps.prepare_page, steps.scoring_input, steps.score_pages, steps.finish_page)
-        if len(opened.pages) == 1:
-            stored = self._submit(_work_document, way, steps.store_document, opened.source, self._job, **where)
-            self._when_done(stored, opened, lambda rows: self._close(opened, rows))
-        else:
-            finished = self._submit(_work_page, way, opened.source, page.page_index, self._job, **where)
-            self._when_done(finished, opened, lambda _: self._finished(page, finished), gather=False)
+        opened, steps = page.owner, self._steps
+        does = (steps.fetch_document, steps.describe, self._way, steps.store_document)
+        result = self._submit(_work_whole, does, opened.document, self._job, page.pixels, priority=_PREPARE, **where)
+        self._when_done(result, opened, lambda value: self._worked_whole(opened, value))
+
+    def _worked_whole(self, opened: _Open, value: DocumentResult | DocumentShape) -> None:
+        if isinstance(value, DocumentResult):
+            self._close(opened, value)
+            return
+        for page in opened.pages:
+            self._let_out(page)
+        opened.pages = []
+        self._fetch(opened)
+        self._described(opened, value)
+
+    def _work(self, page: _Page, where: Mapping[str, Any]) -> None:
+        """Have a page done in one task."""
+        opened = page.owner
+        arguments = (self._way, opened.source, page.page_index, self._job)
+        finished = self._submit(_work_page, *arguments, priority=_PREPARE, **where)
+        self._when_done(finished, opened, lambda _: self._finished(page, finished), gather=False)
+
+    @property
+    def _way(self) -> _Way:
+        steps = self._steps
+        return steps.prepare_page, steps.scoring_input, steps.score_pages, steps.finish_page
 
     def _prepare(self, page: _Page, where: Mapping[str, Any]) -> None:
         """Have a page decoded where it may be scored elsewhere."""
@@ -510,11 +546,23 @@ def _work_page(way: _Way, source: SourceDocument, page_index: int, job: PageJob)
     return finished
 
 
-def _work_document(
-    way: _Way, store_document: Callable[..., DocumentResult], source: SourceDocument, job: PageJob
-) -> DocumentResult:
-    """Do a document of one page from its bytes to its rows."""
-    return store_document(source, [_work_page(way, source, 0, job)], job)
+def _work_whole(
+    does: tuple[Callable[..., Any], Callable[..., DocumentShape], _Way, Callable[..., DocumentResult]],
+    document: Document,
+    job: PageJob,
+    most_pixels: int,
+) -> DocumentResult | DocumentShape:
+    """Return a document's rows; or its shape alone, if it has several pages or too many pixels."""
+    fetch_document, describe, way, store_document = does
+    source = fetch_document(document, job)
+    shape = describe(source)
+    if shape.n_pages > 1 or sum(shape.pixels) > most_pixels:
+        return shape
+    return store_document(source, [_work_page(way, source, number, job) for number in range(shape.n_pages)], job)
+
+
+def _looks_short(document: Document) -> bool:
+    return document.size_bytes <= _SHORT_BYTES and not document.key.lower().endswith(".pdf")
 
 
 def _finish_scored(

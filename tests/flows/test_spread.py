@@ -188,22 +188,43 @@ def test_a_gpu_scores_pages_together_but_never_more_than_allowed(gpu_client, tmp
     assert sum(size * count for size, count in sizes.items()) == 12
 
 
-@pytest.mark.parametrize("key", ["page:1:fine", "book:3:fine"])
-def test_where_no_worker_has_a_gpu_a_page_is_worked_in_one_go(
-    client, key, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+ONE_TASK = ["_work_whole"]
+LONG_WAY = ["fetch_document", "describe", "_work_page", "store_document"]
+
+
+@pytest.mark.parametrize(
+    ("document", "pixels", "tasks"),
+    [
+        (Document("page:1:fine", 1000, "1"), 2_000_000, ONE_TASK),
+        (Document("nothing:1:unreadable", 1000, "1"), 2_000_000, ONE_TASK),
+        (Document("large page:1:fine", 1000, "1"), 1_999_999, [*ONE_TASK, LONG_WAY[0], *LONG_WAY[2:]]),
+        (Document("book:1:fine", 2**25, "1"), 2_000_000, LONG_WAY),
+        (
+            Document("leaflet:2:fine", 1000, "1"),
+            2_000_000,
+            [*ONE_TASK, "fetch_document", *["_work_page"] * 2, "store_document"],
+        ),
+    ],
+    ids=["page", "nothing", "large page", "large document", "leaflet"],
+)
+def test_where_no_worker_has_a_gpu_a_document_of_one_page_is_one_task(
+    client, document, pixels, tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    submit = client.submit
+    seen, done = [], []
+    submit, shape = client.submit, ClusterShape(client)
 
     def noted(function, *arguments, **options):
         seen.append(function.__name__)
         return submit(function, *arguments, **options)
 
     monkeypatch.setattr(client, "submit", noted)
-    rows = compress(client, [key], tmp_path)
-    assert [row["scores"] for row in rows[key]] == [f"scores of {key} {number}" for number in range(script(key)[1])]
-    whole = ["_work_document"] if key == "page:1:fine" else ["_work_page"] * 3 + ["store_document"]
-    assert seen == ["fetch_document", "describe", *whole]
+    gate = PageGate(lambda: shape.workers, 2, pixels)
+    spread = Spread(client, shape, gate, 4, page_done=lambda: done.append(1), steps=STEPS)
+    (result,) = spread.compress([document], str(tmp_path))
+    _, n_pages, what = script(document.key)
+    expected = [None] if what == "unreadable" else [f"scores of {document.key} {number}" for number in range(n_pages)]
+    assert [row.get("scores") for row in result.pages] == expected
+    assert seen == tasks and len(done) == len(expected) and gate.is_empty
 
 
 @pytest.mark.promise(FAILS_ALONE, "its worker's process ends on it, always")
@@ -354,7 +375,7 @@ def test_pages_are_decoded_by_the_worker_that_has_room_for_them(client, tmp_path
 
     steps = SimpleNamespace(**{**vars(STEPS), "prepare_page": prepare_and_tell_where})
     spread = Spread(client, shape, Told(lambda: shape.workers, 1, 10**9), 4, steps=steps)
-    assert len(list(spread.compress([Document("book:12:fine", 1000, "1")], str(tmp_path)))) == 1
+    assert len(list(spread.compress([Document("book:12:fine", 2**25, "1")], str(tmp_path)))) == 1
     assert [(tmp_path / f"where-{number}").read_text() for number in range(12)] == let_in
     assert set(let_in) == set(shape.workers)
 
