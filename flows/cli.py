@@ -349,8 +349,10 @@ def evaluate(
 def _compress(
     source: str, dest: str, settings: Settings, retry_failed: bool, overwrite: bool, run_id: str, log_path: Path
 ) -> RunSummary:
+    from flows.heap import share_one_heap
     from flows.temporary_api import PrefectApi
 
+    share_one_heap()  # before there are threads
     _say(f"run {run_id} starts; log: {log_path}")
     with PrefectApi(log_path) as api:
         from flows.run import check_places

@@ -22,6 +22,7 @@ from flows.cluster import ClusterLost, ClusterShape, WorkerFacts, check_worker, 
 from flows.compaction import compact
 from flows.evidence import keep_events
 from flows.firsts import Firsts
+from flows.heap import share_one_heap
 from flows.lease import Lease, LeaseLost
 from flows.ledger import Ledger, ShardRows
 from flows.progress import Progress
@@ -96,6 +97,7 @@ def open_run(
     log_file: str | None,
 ) -> Iterator[Run]:
     """Check the places, take the lease, start or join the cluster, and give all of it back at the end."""
+    share_one_heap()
     check_places(source, dest, settings)
     with ExitStack() as stack:
         progress = stack.enter_context(Progress())
