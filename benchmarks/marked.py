@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import typer
 
 from configs.settings import LimitSettings
 from model.truth import PageTruth, Scan, find_scans, read_truth
@@ -164,3 +165,11 @@ def _truth_beside(image: Path) -> Path | None:
     folders = image.parent, image.parent / "truth", image.parent.parent / "truth"
     places = [folder / f"{image.stem}{suffix}" for folder in folders for suffix in (".xml", ".csv")]
     return next((place for place in places if place.is_file()), None)
+
+
+def scans_of_command(folder: Path, split: str) -> list[Path]:
+    """Return the scans that a command is given; where there are none, it ends with what is wrong with its argument."""
+    try:
+        return [scan.path for scan in find_marked(folder, split)]
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error

@@ -22,11 +22,10 @@ import psutil
 import typer
 
 from benchmarks.contestants import Archive, lay_out, timed
-from benchmarks.marked import find_marked
+from benchmarks.marked import scans_of_command
 from benchmarks.published import publish
 from benchmarks.scale import pages_told
 from benchmarks.scoring import machine
-from tasks.errors import ConfigError
 
 STEPS = "steps on pages"
 """Tesseract, and in each worker the thread that has taken most: it works the pages."""
@@ -57,10 +56,7 @@ def main(
 ) -> None:
     """Run the command over the scans, in turns, and watch its processes; write figures and a table."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        scans = [scan.path for scan in find_marked(folder, split)]
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from error
+    scans = scans_of_command(folder, split)
     runs: dict[int, list[dict[str, Any]]] = {n_workers: [] for n_workers in workers or [1, 2]}
     with tempfile.TemporaryDirectory(prefix="foliopress-overhead-") as work:
         archive = lay_out(scans, Path(work), pages)

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 ARRIVALS = 1000
 THROUGH_DASK = 5000
-"""Documents that go through Dask, a hundred times as slow as those that do not."""
+"""Documents that go through Dask, some twenty times as slow as those that do not."""
 
 _ROOT = Path(__file__).resolve().parents[1]
 _EVERY_S = 0.5

@@ -18,11 +18,10 @@ import typer
 
 from benchmarks.arms import ArmFailed
 from benchmarks.contestants import Archive, Took, contestants, lay_out
-from benchmarks.marked import find_marked
+from benchmarks.marked import scans_of_command
 from benchmarks.published import publish
 from benchmarks.scoring import machine
 from benchmarks.throughput_report import as_markdown, write_plot
-from tasks.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +42,7 @@ def main(
 ) -> None:
     """Run all contestants over the same pages, in turns; write figures, a table and a plot."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        scans = [scan.path for scan in find_marked(folder, split)]
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from error
+    scans = scans_of_command(folder, split)
     about = machine()
     with tempfile.TemporaryDirectory(prefix="foliopress-throughput-") as work:
         archive = lay_out(scans, Path(work), pages)

@@ -47,6 +47,10 @@ def as_markdown(figures: Mapping[str, Any], plot: str | None) -> str:
             f"| {'' if times is None else f'{times:.2f} ×'} | {one['output_bytes'] / 1e6:.1f} |"
         )
     lines += ["", *_sentences(found, product), ""]
+    lines += [
+        "Two runs on one machine may differ by more than that: `benchmarks.overhead` tells it from within one run.",
+        "",
+    ]
     lines += [f"Not measured: {reason}." for reason in figures["not_measured"]]
     staged = {name: one["stages_s_per_page"] for name, one in found.items() if one["stages_s_per_page"]}
     if staged:

@@ -350,7 +350,6 @@ class Spread:
             return
         for page in opened.pages:
             self._let_out(page)
-        opened.pages = []
         self._fetch(opened)
         self._described(opened, value)
 

@@ -10,15 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import flows.run
+from benchmarks import replay_steps
 from benchmarks.bare import main as bare
 from benchmarks.listing import key_of, listing_server, size_of
 from benchmarks.needs import as_section, measured
 from benchmarks.recorded import ON_WORKERS, RecordedSpread
+from benchmarks.recorded import main as recorded
 from benchmarks.replay import read_record
 from benchmarks.scale import Phase, call, run_phases
 from benchmarks.scale_report import as_markdown, write_plot
 from configs.settings import Settings, StorageSettings
 from flows.sources import PageJob
+from flows.spread import Spread
 from tasks.scan import Document, ScanCounts, list_documents
 from tasks.statistics import PAGES_SCHEMA, as_table
 from tasks.store import Store
@@ -81,6 +85,16 @@ def test_a_run_that_is_killed_goes_on_and_new_documents_are_all_that_is_done(rec
     assert rest.files == again.files < arrived.files
     assert min(phase.peak_bytes for phase in (killed, rest, again, arrived)) > 50e6
     assert 0 < int(arrived.said.split()[2]) < 3000
+
+
+def test_on_workers_the_real_spread_runs_with_steps_that_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr("sys.argv", ["recorded", "record", ON_WORKERS, "compress"])
+    monkeypatch.setattr("flows.run.Spread", Spread)
+    monkeypatch.setattr("flows.cli.main", lambda: made.append(flows.run.Spread))
+    monkeypatch.setenv(replay_steps.RECORD_VARIABLE, "")
+    recorded()
+    assert made[0].func is Spread and made[0].keywords == {"steps": replay_steps}
 
 
 @pytest.mark.timeout(120)
