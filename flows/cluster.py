@@ -118,15 +118,18 @@ def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Cl
                 f"cluster.scheduler: no Dask scheduler answers at {settings.scheduler}: {error}"
             ) from error
         with client:
+            _free_what_is_stranded(client)
             _wait_for_workers(client, settings.scheduler)
             yield client
         return
     if settings.kind is not None:
         with _named_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
+            _free_what_is_stranded(client)
             _wait_for_workers(client, settings.kind)
             yield client
         return
     with _local_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
+        _free_what_is_stranded(client)
         if log_file is not None:
             client.register_plugin(_worker_log(log_file), name="foliopress-log")
         yield client
@@ -316,6 +319,29 @@ def _share_of_machine(settings: ClusterSettings) -> tuple[int, str | int]:
             "on this machine has ended"
         )
     return n_workers, limit
+
+
+def _free_what_is_stranded(client: Client) -> None:
+    """Have tasks that rather than must run on a certain worker not wait for it when it is gone.
+
+    When no worker is left, which may last a second only, Dask puts such a task aside until that worker comes, whose
+    address no other will ever have.
+    """
+    from distributed import SchedulerPlugin
+
+    class FreeStranded(SchedulerPlugin):
+        """Sent to the scheduler as it stands here, since Foliopress need not be installed there."""
+
+        idempotent = True
+
+        def start(self, scheduler: Any) -> None:
+            self.scheduler = scheduler
+
+        def transition(self, key: Any, start: str, finish: str, *_: object, **__: object) -> None:  # noqa: ARG002
+            if finish == "no-worker" and (task := self.scheduler.tasks[key]).loose_restrictions:
+                task.worker_restrictions = None
+
+    client.register_plugin(FreeStranded(), name="foliopress-free-stranded")
 
 
 def _wait_for_workers(client: Client, address: str) -> None:

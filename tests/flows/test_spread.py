@@ -251,6 +251,13 @@ def test_a_document_whose_worker_was_killed_by_something_else_is_done_after_all(
     assert rows["unlucky:1:dies twice"][0]["scores"] == "scores of unlucky:1:dies twice 0"
 
 
+@pytest.mark.promise(FAILS_ALONE, "the process of the only worker ends on it, twice")
+def test_a_document_whose_worker_was_the_only_one_is_done_by_the_one_that_comes_in_its_place(tmp_path: Path) -> None:
+    with open_cluster(ClusterSettings(workers=1), None) as client:
+        rows = compress(client, ["unlucky:1:dies twice", "leaflet:3:fine"], tmp_path)
+    assert all(row["scores"] for pages in rows.values() for row in pages)
+
+
 @pytest.mark.slow
 @pytest.mark.promise(FAILS_ALONE, "its workers die again and again for half a minute")
 def test_workers_that_die_for_longer_than_dask_waits_for_them_come_back_all_the_same(tmp_path: Path) -> None:
