@@ -9,9 +9,11 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, BinaryIO
+from xml.etree import ElementTree
 
 import fsspec
 from aiobotocore.session import AioSession
+from botocore.handlers import _handle_200_error
 from botocore.utils import parse_timestamp
 from fsspec.asyn import sync
 from pydantic import SecretStr
@@ -19,6 +21,8 @@ from pydantic import SecretStr
 from configs.settings import StorageSettings
 from tasks.errors import ConfigError
 from tasks.objects import PassOver, StoredObject, Tried, fault_of
+
+_BEFORE_PARSE = "before-parse.s3.*"
 
 
 class S3Bucket:
@@ -60,7 +64,7 @@ class S3Bucket:
     def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:  # noqa: ARG002
         more: dict[str, str] = {}
         while True:
-            answer = tried(partial(self._call, "list_objects_v2", Prefix=self.prefix + prefix, **more))
+            answer = tried(partial(self._list, Prefix=self.prefix + prefix, **more))
             for item in answer.get("Contents", []):
                 key = item["Key"].removeprefix(self.prefix)
                 if key and not (key.endswith("/") and item["Size"] == 0):  # what shops show as folders
@@ -69,6 +73,12 @@ class S3Bucket:
             if not answer.get("IsTruncated"):
                 return
             more = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    def _list(self, **arguments: object) -> dict[str, Any]:
+        answer: dict[str, Any] = self._call("list_objects_v2", **arguments)
+        if not answer.keys() - {"ResponseMetadata"}:  # it would pass for the end of the listing
+            raise ConnectionError("the listing came empty, without so much as the bucket's name")
+        return answer
 
     def read(self, key: str) -> bytes:
         return self.read_versioned(key)[0]
@@ -154,10 +164,49 @@ class S3Bucket:
 
 
 def _session() -> AioSession:
-    """Return a session that reads times of the usual form fast: in a listing there may be millions."""
+    """Return a session that reads listings fast: there may be millions of keys, a thousand in an answer."""
     session = AioSession()
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time_of)
+    session.unregister(_BEFORE_PARSE, _handle_200_error)
+    session.register(_BEFORE_PARSE, _read_listing)
     return session
+
+
+def _read_listing(
+    operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **more: object
+) -> None:
+    """Read what a listing has found, in a fifth of the time that botocore takes, which parses each answer twice.
+
+    What is no whole listing, an error that was sent as 200 say, is left to botocore, as is all else in the answer.
+    """
+    found = _contents(response_dict) if operation_model.name == "ListObjectsV2" else None
+    if found is None:
+        _handle_200_error(operation_model, response_dict, **more)
+    elif found:
+        customized_response_dict["Contents"] = found
+
+
+def _contents(response_dict: dict[str, Any]) -> list[dict[str, object]] | None:
+    """Take the objects out of the text of a listing and return them; None if it is not one, or not a whole one."""
+    try:
+        root = ElementTree.fromstring(response_dict["body"])  # noqa: S314 - botocore reads it the same way
+        space, root_is_listing, _ = root.tag.partition("ListBucketResult")
+        if not root_is_listing:
+            return None
+        found: list[dict[str, object]] = [
+            {
+                "Key": item.findtext(space + "Key") or "",
+                "Size": int(item.findtext(space + "Size") or ""),
+                "ETag": item.findtext(space + "ETag") or "",
+                "LastModified": _time_of(item.findtext(space + "LastModified")),
+            }
+            for item in root.iterfind(space + "Contents")
+        ]
+    except (ElementTree.ParseError, ValueError):
+        return None
+    root[:] = [item for item in root if item.tag != space + "Contents"]
+    response_dict["body"] = ElementTree.tostring(root)
+    return found
 
 
 def _time_of(value: object) -> datetime:

@@ -8,6 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.handlers import _handle_200_error
+from botocore.parsers import ResponseParserError
+from botocore.session import get_session
 from botocore.utils import parse_timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -403,6 +406,65 @@ def test_times_of_every_form_are_what_botocore_reads_in_them(told):
     found = bucket._time_of(told)
     assert found == parse_timestamp(told)
     assert found.isoformat() == parse_timestamp(told).isoformat()
+
+
+def answer_read(body, is_faster):
+    """Return what comes of a listing's answer: its status and what is used of it."""
+    session = get_session()
+    operation = session.get_service_model("s3").operation_model("ListObjectsV2")
+    parser = session.get_component("response_parser_factory").create_parser("rest-xml")
+    response, ready = {"status_code": 200, "headers": {}, "body": body}, {}
+    if is_faster:
+        bucket._read_listing(operation, response, ready)
+    else:
+        _handle_200_error(operation, response)
+    parsed = parser.parse(response, operation.output_shape) | ready
+    found = [
+        (item["Key"], item["Size"], item["ETag"], item["LastModified"].isoformat())
+        for item in parsed.get("Contents", [])
+    ]
+    return (
+        response["status_code"],
+        found,
+        *(parsed.get(name) for name in ("IsTruncated", "NextContinuationToken", "Error")),
+    )
+
+
+LISTED = (
+    "<Contents><Key>a%20b/&amp;%2B.jpg</Key><LastModified>2026-01-31T17:59:00.123Z</LastModified>"
+    "<ETag>&quot;d41d&quot;</ETag><Size>12345678901</Size><StorageClass>STANDARD</StorageClass></Contents>"
+)
+NAMED = '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+ANSWERS = {
+    "one": f"{NAMED}<Name>scans</Name>{LISTED}<IsTruncated>false</IsTruncated></ListBucketResult>",
+    "more to come": f"{NAMED}<IsTruncated>true</IsTruncated>{LISTED * 3}"
+    "<NextContinuationToken>1/a==</NextContinuationToken></ListBucketResult>",
+    "none": f"{NAMED}<IsTruncated>false</IsTruncated></ListBucketResult>",
+    "no name space": f"<ListBucketResult>{LISTED}<IsTruncated>false</IsTruncated></ListBucketResult>\n",
+    "folders": f"{NAMED}{LISTED}<CommonPrefixes><Prefix>b/</Prefix></CommonPrefixes></ListBucketResult>",
+    "an error": "<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>",
+    "cut short": f"{NAMED}<IsTruncated>true</IsTruncated>{LISTED}<Contents><Key>b",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("body", [body.encode() for body in ANSWERS.values()], ids=ANSWERS)
+def test_a_listings_answer_is_read_as_botocore_reads_it(body):
+    def outcome(is_faster):
+        try:
+            return answer_read(body, is_faster)
+        except ResponseParserError as error:
+            return type(error)
+
+    assert outcome(is_faster=True) == outcome(is_faster=False)
+
+
+def test_an_answer_without_anything_is_not_the_end_of_a_listing(s3_server, s3_url, monkeypatch, no_pauses):
+    s3_server.client().put_object(Bucket=s3_url.removeprefix("s3://"), Key="a", Body=b"1")
+    store = Store(s3_url, HASTY)
+    real, answers = store._backend.fs.call_s3, [{"ResponseMetadata": {}}]
+    monkeypatch.setattr(store._backend.fs, "call_s3", lambda *a, **b: answers.pop() if answers else real(*a, **b))
+    assert keys_of(store) == ["a"] and len(no_pauses) == 1
 
 
 def test_a_listing_that_is_interrupted_goes_on_where_it_was(s3_server, s3_url, monkeypatch, no_pauses):
