@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
 from tasks.scan import Document
+
+_BLOCK = 100
+"""Documents that are looked up together: most have no bytes that were there before, which one question tells."""
 
 
 class Firsts:
@@ -34,15 +38,31 @@ class Firsts:
 
     def marked(self, documents: Iterable[Document]) -> Iterator[Document]:
         """Yield the documents, each that has the bytes of an earlier one with that one's key (`same_as`)."""
-        for document in documents:
-            first = document.key if document.identity is None else self._first(document, document.identity)
-            yield document if first == document.key else replace(document, same_as=first)
+        coming = iter(documents)
+        while block := list(islice(coming, _BLOCK)):
+            digests = [None if one.identity is None else _digest(one.identity) for one in block]
+            yield from self._with_firsts(block, digests) if self._knows_some(block, digests) else block
 
-    def _first(self, document: Document, identity: str) -> str:
-        # 16 bytes tell a milliard documents apart, and any that they confuse turn out to differ when they are read
-        digest = hashlib.blake2b(identity.encode(), digest_size=16).digest()
-        entry = digest, document.key.encode("utf-8", "surrogatepass")
-        if self._known.execute("INSERT OR IGNORE INTO firsts VALUES (?, ?)", entry).rowcount:
-            return document.key
+    def _knows_some(self, block: Sequence[Document], digests: Sequence[bytes | None]) -> bool:
+        """Remember those that are the first with their bytes, and return whether any is not."""
+        entries = [
+            (digest, one.key.encode("utf-8", "surrogatepass"))
+            for one, digest in zip(block, digests, strict=True)
+            if digest is not None
+        ]
+        known = self._known.executemany("INSERT OR IGNORE INTO firsts VALUES (?, ?)", entries)
+        return bool(entries) and known.rowcount < len(entries)
+
+    def _with_firsts(self, block: Sequence[Document], digests: Sequence[bytes | None]) -> Iterator[Document]:
+        for one, digest in zip(block, digests, strict=True):
+            first = one.key if digest is None else self._first(digest)
+            yield one if first == one.key else replace(one, same_as=first)
+
+    def _first(self, digest: bytes) -> str:
         (found,) = self._known.execute("SELECT key FROM firsts WHERE identity = ?", (digest,)).fetchone()
         return bytes(found).decode("utf-8", "surrogatepass")
+
+
+def _digest(identity: str) -> bytes:
+    # 16 bytes tell a milliard documents apart, and any that they confuse turn out to differ when they are read
+    return hashlib.blake2b(identity.encode(), digest_size=16).digest()

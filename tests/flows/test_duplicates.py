@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from distributed import LocalCluster
@@ -28,6 +29,7 @@ from tests.servers import S3Server
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
 KEYS = st.text(min_size=1, max_size=12)
+BLOCKS = st.integers(1, 5)
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +78,12 @@ def outputs_in(dest: Path) -> set[str]:
     return {str(path.relative_to(dest)) for path in dest.glob("pages/**/*") if path.is_file()}
 
 
-@given(st.lists(st.tuples(KEYS, st.sampled_from(["x", "y", "z", None])), unique_by=lambda pair: pair[0]))
-def test_the_first_with_the_same_bytes_is_the_first_of_the_listing(pairs: list[tuple[str, str | None]]) -> None:
+@given(st.lists(st.tuples(KEYS, st.sampled_from(["x", "y", "z", None])), unique_by=lambda pair: pair[0]), BLOCKS)
+def test_the_first_with_the_same_bytes_is_the_first_of_the_listing(
+    pairs: list[tuple[str, str | None]], looked_up_together: int
+) -> None:
     documents = [Document(key, 1, "v", identity) for key, identity in pairs]
-    with Firsts() as firsts:
+    with patch("flows.firsts._BLOCK", looked_up_together), Firsts() as firsts:
         marked = list(firsts.marked(iter(documents)))
     seen: dict[str | None, str] = {}
     for document in marked:
