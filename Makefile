@@ -3,6 +3,7 @@
 # make server [PORT=4200]                      a Prefect server of this machine's own, with its UI, to try schedules out
 # make worker SOURCE=… DEST=… [CRON=…]        registers the deployments with it and takes what is due
 # make app [PORT=8501]                         the window: try a scan, look through a finished run
+# make proofs                                 tests that take longer: trainings, kills, bad networks, odd files
 # make torture                                break things for an hour or two; writes docs/reliability.md
 # make lint                                   formatting, types, import directions
 # make format                                 mend what formatting can be mended
@@ -19,7 +20,7 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 BIN := .venv/bin
 CODE := configs tasks model flows deployments app scripts benchmarks tests
 
-.PHONY: help compress sample server worker app test torture lint format setup clean distclean
+.PHONY: help compress sample server worker app test proofs torture lint format setup clean distclean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -46,7 +47,11 @@ app:
 
 test:
 	@scripts/setup.sh test
-	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -m "not slow and not long" -n 2 --dist worksteal
+
+proofs:
+	@scripts/setup.sh test
+	$(BIN)/python -m pytest -q -m "long and not slow" -n 2 --dist worksteal
 
 torture:
 	@scripts/setup.sh test

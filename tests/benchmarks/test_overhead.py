@@ -62,6 +62,7 @@ def test_rounds_are_summed_and_more_workers_held_against_one_in_each() -> None:
     assert "2 workers are 2.00, 1.92 × 1, round by round." in text
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_a_real_run_is_watched(tmp_path: Path, draw_page: Callable[[str], Image.Image]) -> None:
     draw_page("A page").save(tmp_path / "one.jpg", dpi=(100, 100))

@@ -97,6 +97,7 @@ def test_on_workers_the_real_spread_runs_with_steps_that_take_no_time(monkeypatc
     assert made[0].func is Spread and made[0].keywords == {"steps": replay_steps}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_rows_come_from_a_worker_by_real_tasks(record: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"

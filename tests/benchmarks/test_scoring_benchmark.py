@@ -67,6 +67,7 @@ def report(tiny: Path) -> dict[str, Any]:
         return measure(tiny, [page_like(96, 160, 1), page_like(64, 64, 2)], [page_like(96, 96, 3)], repeats=1)
 
 
+@pytest.mark.long
 def test_every_engine_of_the_cpu_is_measured(report: dict[str, Any]) -> None:
     assert [row["engine"] for row in report["engines"]] == ON_CPU
     assert report["failed"] == []
@@ -78,6 +79,7 @@ def test_every_engine_of_the_cpu_is_measured(report: dict[str, Any]) -> None:
         assert row["page_s"]["min"] <= row["page_s"]["median"] <= row["page_s"]["max"]
 
 
+@pytest.mark.long
 def test_float_engines_agree_within_a_thousandth_and_smaller_numbers_nearly(report: dict[str, Any]) -> None:
     differences = {row["engine"]: row["largest_difference"] for row in report["engines"]}
     assert {row["reference"] for row in report["engines"]} == {"tf-function"}
@@ -86,11 +88,13 @@ def test_float_engines_agree_within_a_thousandth_and_smaller_numbers_nearly(repo
     assert report["engines"][0]["decisions_changed"] == 0
 
 
+@pytest.mark.long
 def test_each_engine_has_a_process_of_its_own(report: dict[str, Any]) -> None:
     peaks = {row["engine"]: row["peak_bytes"]["median"] for row in report["engines"]}
     assert peaks["litert"] < peaks["tf-function"] / 2  # no TensorFlow in it
 
 
+@pytest.mark.long
 def test_where_there_is_no_gpu_one_line_says_what_one_would_run(report: dict[str, Any]) -> None:
     lines = absences(report)
     assert len(lines) == 1
@@ -98,6 +102,7 @@ def test_where_there_is_no_gpu_one_line_says_what_one_would_run(report: dict[str
     assert f"batches of {GPU_BATCH}" in lines[0] and "tensorflow sees no GPU" in lines[0]
 
 
+@pytest.mark.long
 def test_the_report_is_plain_json_and_prints_every_engine(report: dict[str, Any]) -> None:
     assert json.loads(json.dumps(report)) == report
     printed = io.StringIO()

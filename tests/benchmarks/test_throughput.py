@@ -45,6 +45,7 @@ def test_a_command_is_timed_with_the_processes_that_it_started(tmp_path: Path) -
         timed([sys.executable, "-c", "print('it says why'); raise SystemExit(3)"], tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "shares"), [("bare loop, 1 process", [3]), ("bare loops, 2 processes at once", [1, 2])]
 )

@@ -30,6 +30,7 @@ def _loggers_as_they_were() -> Iterator[None]:
         logger.handlers[:] = handlers
 
 
+@pytest.mark.long
 def test_compressed_verified_and_estimated_archives_have_their_reports_in_the_ui(
     prefect_api: None, archive: Callable[..., Path], tmp_path: Path
 ) -> None:

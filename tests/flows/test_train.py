@@ -61,6 +61,7 @@ def train(
     )
 
 
+@pytest.mark.long
 def test_marked_scans_become_a_model_with_its_figures_and_card(
     train: Callable[[], dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, stopped: Path) -> Trained:
     return network, history, folder
 
 
+@pytest.mark.long
 def test_a_short_training_exports_two_small_files_that_score_alike(trained: Trained, tmp_path: Path) -> None:
     network, history, _ = trained
     assert [set(row) for row in history] == [{"loss", "val_loss", "val_freed", "seconds"}] * 2
@@ -60,6 +61,7 @@ def test_a_short_training_exports_two_small_files_that_score_alike(trained: Trai
     assert sum((tmp_path / name).stat().st_size for name in (KERAS_FILE, LITERT_FILE)) < 6_000_000
 
 
+@pytest.mark.long
 def test_a_training_leaves_a_log_for_tensorboard_with_what_validation_said(trained: Trained) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -69,6 +71,7 @@ def test_a_training_leaves_a_log_for_tensorboard_with_what_validation_said(train
     assert any("val_loss" in tag for tag in tags) or (trained[2] / LOG_FOLDER / "validation").is_dir()
 
 
+@pytest.mark.long
 def test_a_stopped_training_goes_on_where_it_was_and_ends_as_if_it_had_not_been_stopped(
     trained: Trained, stopped: Path
 ) -> None:
@@ -82,12 +85,14 @@ def test_a_stopped_training_goes_on_where_it_was_and_ends_as_if_it_had_not_been_
             assert np.allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_finished_training_is_not_done_again(trained: Trained) -> None:
     network, history = fit_network(PAGES, HELD_OUT, COURSE, trained[2])
     assert history == trained[1]
     assert all(np.array_equal(*pair) for pair in zip(network.get_weights(), trained[0].get_weights(), strict=True))
 
 
+@pytest.mark.long
 def test_another_seed_is_another_training(trained: Trained) -> None:
     other = model.training.course_name(replace(COURSE, seed=2), PAGES)
     assert other != model.training.course_name(COURSE, PAGES)

@@ -30,7 +30,7 @@ from tests.torture.outcome import outcome_of
 from tests.torture.peace import IS_TORTURE, Undisturbed, scans_if_any
 from tests.torture.runs import SMALL_SHARDS, Ended, Run, compress
 
-pytestmark = pytest.mark.timeout(7200)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 
 
 MEMORY = ("--set", "cluster.memory_per_worker=1500MiB")

@@ -25,7 +25,7 @@ from tests.torture.outcome import outcome_of
 from tests.torture.peace import Undisturbed
 from tests.torture.runs import SMALL_SHARDS, Ended, Run, compress
 
-pytestmark = pytest.mark.timeout(7200)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 
 _LAST_MOMENT = 0.95  # of the time that a run in peace takes
 _ORPHANS_END_WITHIN_S = 10.0

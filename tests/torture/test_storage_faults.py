@@ -31,7 +31,7 @@ from tests.torture.proxy import (
 )
 from tests.torture.runs import SMALL_SHARDS, Ended, Run, compress
 
-pytestmark = pytest.mark.timeout(7200)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 
 SPOIL_READING: tuple[Fault, ...] = (
     *("slow down", "internal error", "reset", "answer lost", "body reset", "truncated", "stall", "body stall"),
