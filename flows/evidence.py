@@ -21,7 +21,7 @@ INDEX_KEY = "evidence/index.json"
 TABLE, LINES = "evidence/events/{}.parquet", "evidence/premis/{}.jsonl.gz"
 
 _VERSION = 1  # of what an event holds: with another one all are written again
-_EVENTS_AT_ONCE = 4096
+_EVENTS_AT_ONCE = 1024
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import io
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -35,6 +35,9 @@ from tasks.store import Store
 
 _TABLES = ("words", "tiles", "pages")
 """In the order of writing: where `pages` stands, the others do too."""
+
+_TOGETHER = 2 * 2**20
+"""Bytes of a group of rows in a file that was put together: a shard's few would take longer to read, by columns."""
 
 log = logging.getLogger(__name__)
 
@@ -316,16 +319,20 @@ class Ledger:
         dead: frozenset[str] = frozenset(),
         added: Iterable[pa.Table] = (),
     ) -> None:
-        """Write a file of the rows of others, without those of some documents; a shard's rows at a time are held."""
-        buffer = io.BytesIO()
-        with TableWriter(buffer, SCHEMAS[table], footer.as_metadata()) as writer:
+        """Write a file of the rows of others, without those of some documents; some shards' rows at a time are held."""
+
+        def kept() -> Iterator[pa.Table]:
             for name in names:
                 with self._dest.open_input(file_key(table, name)) as file:
                     source = pq.ParquetFile(file)
                     for group in range(source.num_row_groups):
                         rows = source.read_row_group(group)
-                        writer.write(rows.filter(pc.invert(_holds(rows, dead))) if dead else rows)
-            for rows in added:
+                        yield rows.filter(pc.invert(_holds(rows, dead))) if dead else rows
+            yield from added
+
+        buffer = io.BytesIO()
+        with TableWriter(buffer, SCHEMAS[table], footer.as_metadata()) as writer:
+            for rows in _together(kept()):
                 writer.write(rows)
         self._dest.write_bytes(file_key(table, footer.name), buffer.getvalue())
 
@@ -352,6 +359,18 @@ class Ledger:
     def _delete_outputs(self, outputs: Iterable[tuple[str, str]]) -> None:
         for _, key in sorted(outputs):
             self._dest.delete(key)
+
+
+def _together(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield tables put together to `_TOGETHER` bytes or a little more."""
+    pending: list[pa.Table] = []
+    for table in tables:
+        pending.append(table.replace_schema_metadata())
+        if sum(one.nbytes for one in pending) >= _TOGETHER:
+            yield pa.concat_tables(pending)
+            pending = []
+    if pending:
+        yield pa.concat_tables(pending)
 
 
 def _counts(pages: pa.Table) -> tuple[int, int]:

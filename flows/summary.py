@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import heapq
 import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from operator import itemgetter
 from typing import Any
 
+import pyarrow.compute as pc
 import yaml
 
 from configs.loading import digested_settings, public_settings
@@ -18,8 +19,9 @@ from configs.settings import Settings
 from flows.progress import megabytes
 from model.scoring import ScorerName
 from tasks.errors import ConfigError
+from tasks.overview import totals_of
 from tasks.scan import ScanCounts
-from tasks.statistics import Totals, live_rows
+from tasks.statistics import Totals, live_tables
 from tasks.store import Store
 
 _PACKAGES = (
@@ -128,23 +130,19 @@ def read_figures(dest: Store, run_id: str) -> DestFigures:
     """Add up the rows of a DEST, and those of one run in it."""
     whole, own = Totals(), Totals()
     failed: list[str] = []
-    worst: list[tuple[float, int, dict[str, object]]] = []
-    last: object = None
-    for number, row in enumerate(live_rows(dest, "pages", _COLUMNS)):
-        is_new_document, last = row["document_key"] != last, row["document_key"]
-        whole.add(row, is_new_document=is_new_document)
-        if row["run_id"] == run_id:  # a document's rows are all of one run
-            own.add(row, is_new_document=is_new_document)
-        if row["status"] == "failed" and len(failed) < _WORST_PAGES:
-            page = int(str(row["page_index"])) + 1
-            failed.append(f"{row['document_key']} page {page}: {row['reason']} ({row['message']})")
-        is_judged = row["status"] == "compressed" and row["duplicate_of"] is None
-        if is_judged and row["worst_block_ssim"] is not None:
-            heapq.heappush(worst, (-float(str(row["worst_block_ssim"])), number, row))
-            if len(worst) > _WORST_PAGES:
-                heapq.heappop(worst)
-    ranked = sorted(worst, key=lambda entry: -entry[0])
-    return DestFigures(own, whole, failed, [row for _, _, row in ranked])
+    worst: list[dict[str, object]] = []
+    for pages in live_tables(dest, _COLUMNS):
+        whole += totals_of(pages)
+        own += totals_of(pages.filter(pc.equal(pages["run_id"], run_id)))  # a document's rows are all of one run
+        lost = pages.filter(pc.equal(pages["status"], "failed")).slice(0, _WORST_PAGES - len(failed)).to_pylist()
+        failed += [
+            f"{row['document_key']} page {row['page_index'] + 1}: {row['reason']} ({row['message']})" for row in lost
+        ]
+        is_judged = pc.and_(pc.equal(pages["status"], "compressed"), pc.is_null(pages["duplicate_of"]))
+        judged = pages.filter(pc.and_(is_judged, pc.is_valid(pages["worst_block_ssim"])))
+        lowest = pc.sort_indices(judged, sort_keys=[("worst_block_ssim", "ascending")])[:_WORST_PAGES]
+        worst = sorted([*worst, *judged.take(lowest).to_pylist()], key=itemgetter("worst_block_ssim"))[:_WORST_PAGES]
+    return DestFigures(own, whole, failed, worst)
 
 
 def write_start(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
@@ -21,7 +22,8 @@ from tasks.store import Store
 SCHEMA_VERSION = "4"
 PREFIX = "foliopress."
 
-_ROWS_AT_ONCE = 8192
+_ROWS_AT_ONCE = 2048
+_FILES_AT_ONCE = 4
 
 _TEXT, _COUNT, _BYTES, _FIGURE, _SECONDS = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.float32()
 
@@ -220,6 +222,13 @@ class Totals:
     unread_bytes: int = 0
     """Bytes of sources that could not be read, so that the output lacks them; part of `source_bytes`."""
     reasons: dict[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Totals) -> Totals:
+        """Return the sums of both, which share no document."""
+        reasons = Counter(self.reasons)
+        reasons.update(other.reasons)
+        counts = (part.name for part in fields(self) if part.name != "reasons")
+        return Totals(**{name: getattr(self, name) + getattr(other, name) for name in counts}, reasons=dict(reasons))
 
     def add(self, row: Mapping[str, object], *, is_new_document: bool) -> None:
         """Add one page row; `is_new_document` is False for the further pages of a document."""
@@ -437,6 +446,19 @@ def live_table(dest: Store, columns: Sequence[str], coded: Sequence[str] = ()) -
         columns: Columns wanted.
         coded: Those of them that have few different texts, which the table holds by number (dictionary).
     """
+    tables = list(live_tables(dest, columns, coded))
+    empty = pa.schema([PAGES_SCHEMA.field(name) for name in columns]).empty_table()
+    return pa.concat_tables(tables).unify_dictionaries() if tables else empty
+
+
+def live_tables(dest: Store, columns: Sequence[str], coded: Sequence[str] = ()) -> Iterator[pa.Table]:
+    """Yield what `live_table` returns file by file; a few are read ahead.
+
+    Args:
+        dest: Where the statistics lie.
+        columns: Columns wanted.
+        coded: Those of them that the tables hold by number.
+    """
     footers = read_footers(dest)
     void = void_documents(dest, footers)
 
@@ -448,10 +470,10 @@ def live_table(dest: Store, columns: Sequence[str], coded: Sequence[str] = ()) -
             table = table.filter(pc.invert(pc.is_in(table["document_key"], pa.array(sorted(dead), _TEXT))))
         return table.select(list(columns)).replace_schema_metadata()
 
-    empty = pa.schema([PAGES_SCHEMA.field(name) for name in columns]).empty_table()
-    with ThreadPoolExecutor(4) as readers:  # of an object store each waits for its answers
-        tables = list(readers.map(read, footers))
-    return pa.concat_tables(tables).unify_dictionaries() if tables else empty
+    names = iter(footers)
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as readers:  # of an object store each waits for its answers
+        while some := list(islice(names, _FILES_AT_ONCE)):
+            yield from readers.map(read, some)
 
 
 def totals(rows: Iterable[Mapping[str, object]]) -> Totals:

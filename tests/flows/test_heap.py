@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -38,14 +39,47 @@ print(open(sys.argv[2]).read().count("<heap nr="), pool, left)
 """
 
 
+FREED = """
+import ctypes, sys
+from flows.heap import share_one_heap
+
+if sys.argv[1] == "shared":
+    share_one_heap()
+
+class Heap(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in ("arena a b c d e f g h keepcost").split()]
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes, libc.mallinfo2.restype = ctypes.c_void_p, [ctypes.c_void_p], Heap
+libc.free(libc.malloc(30_000_000))  # from here on glibc takes such sizes from the heap, unless it is told
+taken = (ctypes.c_void_p * 300)()
+for number in range(300):
+    taken[number] = libc.malloc(100_000)
+for number in reversed(range(300)):
+    libc.free(taken[number])
+print(libc.mallinfo2().keepcost)
+"""
+UNTOLD = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in ("MALLOC_ARENA_MAX", "ARROW_DEFAULT_MEMORY_POOL")  # the first by nannies of other tests in here
+}
+
+
+def said_by(script: str, *words: str) -> list[str]:
+    command = [sys.executable, "-c", script, *words]
+    return subprocess.run(command, env=UNTOLD, capture_output=True, text=True, check=True).stdout.split()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="heaps are counted by glibc")
 def test_all_threads_of_a_driver_and_arrow_share_one_heap_and_other_processes_keep_theirs(tmp_path) -> None:
-    def heaps(how: str) -> list[str]:
-        command = [sys.executable, "-c", SCRIPT, how, str(tmp_path / "info.xml")]
-        return subprocess.run(command, env=untold, capture_output=True, text=True, check=True).stdout.split()
+    assert said_by(SCRIPT, "shared", str(tmp_path / "info.xml")) == ["1", "system", "None"]
+    assert int(said_by(SCRIPT, "each", str(tmp_path / "info.xml"))[0]) > 1
 
-    told = ("MALLOC_ARENA_MAX", "ARROW_DEFAULT_MEMORY_POOL")  # the first by the nannies of other tests in this process
-    untold = {name: value for name, value in os.environ.items() if name not in told}
 
-    assert heaps("shared") == ["1", "system", "None"]
-    assert int(heaps("each")[0]) > 1
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap")
+def test_what_is_free_at_the_top_of_the_drivers_heap_is_given_back() -> None:
+    if not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        pytest.skip("mallinfo2 came with glibc 2.33")
+    assert int(said_by(FREED, "each")[0]) > 20_000_000
+    assert int(said_by(FREED, "shared")[0]) < 2_000_000
