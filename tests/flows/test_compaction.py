@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from flows.compaction import MOST_BYTES, MOST_DOCUMENTS, compact, is_small, plan
 from flows.ledger import Ledger
 from flows.shards import cut_shards
 from tasks.scan import Document
-from tasks.statistics import Footer, ShardEntry, live_rows, read_footers
+from tasks.statistics import Footer, ShardEntry, file_key, live_rows, read_footers
 from tasks.store import Store
 from tests.flows.test_ledger import DyingStore, Killed, commit, files_of, rows_by_document, shard, stored
 from tests.promises import ROWS_ONCE
@@ -51,6 +52,16 @@ def test_many_small_files_become_one_with_the_same_rows_and_their_shards_are_don
         assert all(known.is_done(shard(name, keys), True) for name, keys in SHARDS.items())
     compact(Ledger(dest), dest, most_small=1)  # nothing left to do
     assert read_footers(dest).keys() == {part.name}
+
+
+@pytest.mark.parametrize(("together", "groups"), [(1, 3), (2**21, 1)])
+def test_small_shards_share_a_group_of_rows_up_to_some_bytes(dest: Store, monkeypatch, together, groups) -> None:
+    monkeypatch.setattr("flows.ledger._TOGETHER", together)
+    compact(three_shards(dest), dest, most_small=1)
+    (part,) = read_footers(dest)
+    with dest.open_input(file_key("pages", part)) as file:
+        assert pq.ParquetFile(file).num_row_groups == groups
+    assert len(list(live_rows(dest))) == sum(map(len, SHARDS.values()))
 
 
 def test_a_shard_in_a_larger_file_that_is_done_again_leaves_it(dest: Store) -> None:
