@@ -447,12 +447,7 @@ class Spread:
         def failed(future: Future) -> None:
             if future.status != "finished":
                 raise _error_of(future)
-            try:
-                rows = future.result(timeout=_GATHER_S)
-            except TimeoutError:
-                self._watch(future, failed)
-                return
-            self._close(opened, rows)
+            self._gather(future, lambda rows: self._close(opened, rows), failed)
 
         self._watch(result, failed)
 
@@ -506,21 +501,25 @@ class Spread:
             if future.status != "finished":
                 self._went_wrong(opened, future)
             elif gather:
-                try:
-                    value = future.result(timeout=_GATHER_S)
-                except Exception as error:  # the worker that held it died meanwhile
-                    if future.status == "pending" or (isinstance(error, TimeoutError) and future.status == "finished"):
-                        self._watch(future, done)  # it is made anew
-                    elif future.status == "finished":
-                        raise
-                    else:
-                        self._went_wrong(opened, future)
-                    return
-                then(value)
+                self._gather(future, then, done)
             else:
                 then(None)
 
         self._watch(future, done)
+
+    def _gather(self, future: Future, then: Callable[[Any], None], done: Callable[[Future], None]) -> None:
+        """Call `then` with the value of a future that is finished; or `done` anew, if the worker that held it died."""
+        try:
+            value = future.result(timeout=_GATHER_S)
+        except Exception as error:
+            if future.status == "pending" or (isinstance(error, TimeoutError) and future.status == "finished"):
+                self._watch(future, done)  # it is made anew
+            elif future.status == "finished":
+                raise
+            else:
+                done(future)
+            return
+        then(value)
 
     def _watch(self, future: Future, done: Callable[[Future], None]) -> None:
         """Have `done` called in this object's own thread."""

@@ -442,6 +442,19 @@ ANSWERS = {
     "none": f"{NAMED}<IsTruncated>false</IsTruncated></ListBucketResult>",
     "no name space": f"<ListBucketResult>{LISTED}<IsTruncated>false</IsTruncated></ListBucketResult>\n",
     "folders": f"{NAMED}{LISTED}<CommonPrefixes><Prefix>b/</Prefix></CommonPrefixes></ListBucketResult>",
+    "names": f"{NAMED}<IsTruncated>false</IsTruncated>{LISTED.replace('b/', '&lt;b&apos;&amp;quot;&gt;/')}"
+    "</ListBucketResult>",
+    "numbers": f"{NAMED}<IsTruncated>false</IsTruncated>{LISTED.replace('b/', '&#38;&#x80;&#13;/')}</ListBucketResult>",
+    "line ends": f"{NAMED}<IsTruncated>false</IsTruncated>\r\n{LISTED.replace('b/', chr(13))}\r\n</ListBucketResult>",
+    "a comment": f"{NAMED}<IsTruncated>false</IsTruncated><!-- <Contents> -->{LISTED}</ListBucketResult>",
+    "raw text": f"{NAMED}<Prefix><![CDATA[<Contents></Contents>]]></Prefix>{LISTED}</ListBucketResult>",
+    "apart": f"{NAMED}{LISTED}<IsTruncated>true</IsTruncated>{LISTED}<Name>n</Name></ListBucketResult>",
+    "an owner": f"{NAMED}{LISTED.replace('<Size>', '<Owner><ID>1</ID></Owner><Size>')}</ListBucketResult>",
+    "an attribute": f"{NAMED}{LISTED.replace('<Key>', '<Key of=' + chr(34) * 2 + '>')}</ListBucketResult>",
+    "a prefix": f"{NAMED}{LISTED}</ListBucketResult>".replace("xmlns=", "xmlns:s=")
+    .replace("</", "</s:")
+    .replace("<", "<s:")
+    .replace("<s:/s:", "</s:"),
     "an error": "<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>",
     "cut short": f"{NAMED}<IsTruncated>true</IsTruncated>{LISTED}<Contents><Key>b",
     "nothing": "",
