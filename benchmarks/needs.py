@@ -101,7 +101,7 @@ def as_section(one: Measured, n_documents: int = DOCUMENTS) -> list[str]:
         "| | |",
         "| --- | --- |",
         f"| shards, each a Prefect task run | {shards:,.0f} |",
-        f"| Prefect's database, if it were one run | {shards * one.database_bytes / 1e9:.1f} GB |",
+        f"| database of the run's own Prefect API, if it were one run | {shards * one.database_bytes / 1e9:.1f} GB |",
         f"| memory of the driver, if it were one run | {driver_bytes / 1e9:.1f} GB |",
         f"| listing all and passing over it, by one driver | {n_documents * one.passing_over_s / 3600:.1f} h |",
         f"| pages a second that one driver can keep the books of | {driver_pages_per_s:,.0f} |",
@@ -119,7 +119,8 @@ def as_section(one: Measured, n_documents: int = DOCUMENTS) -> list[str]:
         "",
         "An archive of this size is better cut by its folders into runs of a few million documents, each with a DEST",
         "of its own: a rerun then lists only what it is about, and a run that is stopped stops no other. Prices are",
-        "assumed, as an example: an eighth of a c5.2xlarge on demand for a core, S3's requests, no traffic.",
+        "assumed, as an example: an eighth of a c5.2xlarge on demand for a core, S3's requests, no traffic. A Prefect",
+        "server of one's own keeps a row of each task run, as a run's own API does not; that was not measured.",
     ]
 
 
