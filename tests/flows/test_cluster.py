@@ -76,7 +76,8 @@ def test_pixels_fit_into_the_worker_with_the_least_memory() -> None:
 def test_threads_of_a_worker_with_little_memory_share_one_heap(
     limit: str, heaps: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)  # a nanny sets it for its own process as well
+    for name in ("MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_"):  # a nanny sets them for its own process as well
+        monkeypatch.delenv(name, raising=False)
     with open_cluster(ClusterSettings(workers=1, memory_per_worker=limit), None) as client:
         assert list(client.run(os.environ.get, "MALLOC_ARENA_MAX").values()) == [heaps]
         assert list(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == [None]
