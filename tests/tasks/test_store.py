@@ -472,6 +472,12 @@ def test_a_listings_answer_is_read_as_botocore_reads_it(body):
     assert outcome(is_faster=True) == outcome(is_faster=False)
 
 
+@pytest.mark.parametrize("name", ["one", "more to come", "no name space", "folders", "names", "apart", "an owner"])
+def test_a_listing_of_the_usual_form_needs_no_parser_for_its_objects(name):
+    response = {"body": ANSWERS[name].encode()}
+    assert bucket._contents(response) and b"Contents" not in response["body"]
+
+
 def test_an_answer_without_anything_is_not_the_end_of_a_listing(s3_server, s3_url, monkeypatch, no_pauses):
     s3_server.client().put_object(Bucket=s3_url.removeprefix("s3://"), Key="a", Body=b"1")
     store = Store(s3_url, HASTY)
