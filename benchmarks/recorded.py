@@ -8,18 +8,19 @@ from Dask's workers, by as many tasks as in earnest; without it the driver has t
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import flows.cli
-import flows.run
-from benchmarks import replay_steps
-from benchmarks.replay import read_record, replayed
-from flows.spread import Spread
-from flows.steps import DocumentResult, PageJob
-from tasks.scan import Document
+from flows.heap import share_one_heap
+
+if TYPE_CHECKING:
+    from flows.steps import DocumentResult, PageJob
+    from tasks.scan import Document
 
 ON_WORKERS = "--on-workers"
 
@@ -42,6 +43,8 @@ class RecordedSpread:
 
     def compress(self, documents: Sequence[Document], job: PageJob) -> Iterator[DocumentResult]:
         """Yield each document's rows."""
+        from benchmarks.replay import replayed
+
         for number, document in enumerate(documents):
             if number % _CHECK_EVERY == 0:
                 self._check()
@@ -53,6 +56,11 @@ class RecordedSpread:
 
 def main() -> None:
     """Run the command with its steps replaced."""
+    share_one_heap()  # as the command does, before there are threads and before Arrow is imported
+    from benchmarks import replay_steps
+    from benchmarks.replay import read_record
+    from flows.spread import Spread
+
     folder = sys.argv.pop(1)
     if ON_WORKERS in sys.argv[:2]:
         sys.argv.remove(ON_WORKERS)
@@ -72,7 +80,8 @@ def main() -> None:
 
 def put_in_place(spread: Callable[..., object]) -> None:
     """Have a run make its `Spread` by another function."""
-    setattr(flows.run, "Spread", spread)  # noqa: B010 - a stand-in, on purpose past the type checker
+    module = importlib.import_module("flows.run")
+    setattr(module, "Spread", spread)  # noqa: B010 - a stand-in, on purpose past the type checker
 
 
 if __name__ == "__main__":

@@ -83,7 +83,9 @@ class Ledger:
         self._files: dict[str, Footer] = {}
         self._entries: dict[str, ShardEntry] = {}
         self._file_of: dict[str, str] = {}
-        self._spans, self._claimers = Spans(), defaultdict[str, set[str]](set)
+        self._spans = Spans()
+        self._claimed: set[str] = set()
+        """Names of files that others replace or supersede, or did once."""
         self._pointing = defaultdict[str, set[str]](set)
         """Files with rows that point to the output of another document, by its key."""
         for footer in read_footers(dest).values():
@@ -236,7 +238,9 @@ class Ledger:
 
     def _forget_claims_on(self, name: str) -> None:
         """Rewrite the footers that void a file of this name from an earlier life: they must not void its new rows."""
-        for other in [self._files[claimer] for claimer in sorted(self._claimers[name])]:
+        if name not in self._claimed:
+            return
+        for other in [one for one in self._files.values() if name in one.supersedes or name in one.replaces]:
             footer = replace(
                 other,
                 supersedes=tuple(claimed for claimed in other.supersedes if claimed != name),
@@ -290,8 +294,6 @@ class Ledger:
                 if not self._pointing[key]:
                     del self._pointing[key]
         self._spans.remove(name, sortable(footer.first_key), sortable(footer.last_key))
-        for claimed in (*footer.supersedes, *footer.replaces):
-            self._claimers[claimed].discard(name)
         for entry in footer.shards:
             if self._file_of.get(entry.shard_id) == name:
                 del self._file_of[entry.shard_id], self._entries[entry.shard_id]
@@ -302,8 +304,7 @@ class Ledger:
             self._forget(footer.name)
         self._files[footer.name] = footer
         self._spans.add(footer.name, sortable(footer.first_key), sortable(footer.last_key))
-        for claimed in (*footer.supersedes, *footer.replaces):
-            self._claimers[claimed].add(footer.name)
+        self._claimed.update(footer.supersedes, footer.replaces)
         for entry in footer.shards:
             for key in entry.firsts:
                 self._pointing[key].add(footer.name)
@@ -364,11 +365,13 @@ class Ledger:
 def _together(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Yield tables put together to `_TOGETHER` bytes or a little more."""
     pending: list[pa.Table] = []
+    size_bytes = 0
     for table in tables:
         pending.append(table.replace_schema_metadata())
-        if sum(one.nbytes for one in pending) >= _TOGETHER:
+        size_bytes += table.nbytes
+        if size_bytes >= _TOGETHER:
             yield pa.concat_tables(pending)
-            pending = []
+            pending, size_bytes = [], 0
     if pending:
         yield pa.concat_tables(pending)
 

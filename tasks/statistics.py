@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from itertools import islice
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -200,10 +201,7 @@ class Footer:
                 partial=metadata.get(PREFIX + "partial", "false") == "true",
             )
             return cls(entry.shard_id, (entry,), supersedes)
-        entries = tuple(
-            ShardEntry(**values | {"firsts": tuple(values.get("firsts", ()))})
-            for values in json.loads(metadata[PREFIX + "shards"])
-        )
+        entries = tuple(_as_entry(values) for values in json.loads(metadata[PREFIX + "shards"]))
         replaces = tuple(json.loads(metadata.get(PREFIX + "replaces", "[]")))
         return cls(metadata[PREFIX + "file"], entries, supersedes, replaces)
 
@@ -299,7 +297,10 @@ class TableWriter:
 
     def __init__(self, file: BinaryIO, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
         self._schema = schema.with_metadata({PREFIX + "schema_version": SCHEMA_VERSION, **metadata})
-        self._writer = pq.ParquetWriter(file, self._schema, compression="zstd", write_page_checksum=True)
+        coded = [name for part in schema for name in _coded(part)]
+        self._writer = pq.ParquetWriter(
+            file, self._schema, compression="zstd", use_dictionary=coded, write_page_checksum=True
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -484,6 +485,23 @@ def totals(rows: Iterable[Mapping[str, object]]) -> Totals:
         result.add(row, is_new_document=row["document_key"] != last)
         last = row["document_key"]
     return result
+
+
+def _as_entry(values: dict[str, Any]) -> ShardEntry:
+    """Return an entry as a footer holds it; what is the same in thousands of them is held once."""
+    same = {name: sys.intern(text) for name in ("run_id", "committed_at") if isinstance(text := values.get(name), str)}
+    return ShardEntry(**values | same | {"firsts": tuple(values.get("firsts", ()))})
+
+
+def _coded(part: pa.Field) -> list[str]:
+    """Return the columns of a field, as Parquet names them, of which values repeat: texts and levels.
+
+    Figures seldom do. With a dictionary of them too, words and tiles took up to twice as long to write and a fifth and
+    two fifths more bytes.
+    """
+    if pa.types.is_list(part.type):
+        return [f"{part.name}.list.element"] if part.type.value_type == pa.int8() else []
+    return [part.name] if part.type == _TEXT else []
 
 
 def _footer_if_there(dest: Store, name: str) -> Footer | None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import pyarrow as pa
 import pytest
 
 SCRIPT = """
@@ -59,6 +60,20 @@ for number in reversed(range(300)):
     libc.free(taken[number])
 print(libc.mallinfo2().keepcost)
 """
+READS = """
+import io, sys
+
+exec(sys.argv[1])
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+file = io.BytesIO()
+pq.write_table(pa.table({"figure": list(range(200_000))}), file)
+file.seek(0)
+pq.read_table(file)
+heaps_of_its_own = set(pa.supported_memory_backends()) - {"system"}
+print(max((getattr(pa, name + "_memory_pool")().max_memory() for name in heaps_of_its_own), default=0))
+"""
 UNTOLD = {
     name: value
     for name, value in os.environ.items()
@@ -83,3 +98,18 @@ def test_what_is_free_at_the_top_of_the_drivers_heap_is_given_back() -> None:
         pytest.skip("mallinfo2 came with glibc 2.33")
     assert int(said_by(FREED, "each")[0]) > 20_000_000
     assert int(said_by(FREED, "shared")[0]) < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("script", "takes_heaps_of_its_own"),
+    [
+        ("import flows.cli; from flows.heap import share_one_heap; share_one_heap()", False),  # as the command does
+        ("import deployments.scheduled", False),
+        ("import benchmarks.recorded; from flows.heap import share_one_heap; share_one_heap()", False),
+        ("import pyarrow; from flows.heap import share_one_heap; share_one_heap()", True),  # which is too late
+    ],
+)
+def test_arrow_is_told_of_the_drivers_heap_before_it_reads_or_writes(script: str, takes_heaps_of_its_own: bool) -> None:
+    if set(pa.supported_memory_backends()) == {"system"}:
+        pytest.skip("this Arrow has no heaps of its own")
+    assert (int(said_by(READS, script)[-1]) > 0) is takes_heaps_of_its_own
