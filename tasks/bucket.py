@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 from xml.sax.saxutils import unescape
 
 import fsspec
@@ -22,6 +23,8 @@ from pydantic import SecretStr
 from configs.settings import StorageSettings
 from tasks.errors import ConfigError
 from tasks.objects import PassOver, StoredObject, Tried, fault_of
+
+Result = TypeVar("Result")
 
 _BEFORE_PARSE = "before-parse.s3.*"
 
@@ -63,17 +66,17 @@ class S3Bucket:
         self._with_outputs = _given(StorageClass=storage.storage_class)
 
     def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:  # noqa: ARG002
-        more: dict[str, str] = {}
-        while True:
-            answer = tried(partial(self._list, Prefix=self.prefix + prefix, **more))
+        def page(token: str | None) -> dict[str, Any]:
+            more = {} if token is None else {"ContinuationToken": token}
+            answer: dict[str, Any] = tried(partial(self._list, Prefix=self.prefix + prefix, **more))
+            return answer
+
+        for answer in _one_ahead(page):
             for item in answer.get("Contents", []):
                 key = item["Key"].removeprefix(self.prefix)
                 if key and not (key.endswith("/") and item["Size"] == 0):  # what shops show as folders
                     etag, modified = item["ETag"].strip('"'), item["LastModified"].isoformat()
                     yield StoredObject(key, int(item["Size"]), modified, etag)
-            if not answer.get("IsTruncated"):
-                return
-            more = {"ContinuationToken": answer["NextContinuationToken"]}
 
     def _list(self, **arguments: object) -> dict[str, Any]:
         answer: dict[str, Any] = self._call("list_objects_v2", **arguments)
@@ -173,6 +176,34 @@ def _session() -> AioSession:
     return session
 
 
+def _one_ahead(page: Callable[[str | None], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the pages of a listing; from the second on the next one is asked for while one is looked at.
+
+    Args:
+        page: Called with what the page before said of the next, None at first; perhaps in a thread.
+    """
+    yield (answer := page(None))  # often all that is wanted
+    coming: Future[dict[str, Any]] | None = None
+    while answer.get("IsTruncated"):
+        answer = coming.result() if coming else page(answer["NextContinuationToken"])
+        coming = _begun(partial(page, answer["NextContinuationToken"])) if answer.get("IsTruncated") else None
+        yield answer
+
+
+def _begun(call: Callable[[], Result]) -> Future[Result]:
+    """Make a call in a thread of its own, which no end of the process waits for."""
+    result: Future[Result] = Future()
+
+    def make() -> None:
+        try:
+            result.set_result(call())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=make, name="list", daemon=True).start()
+    return result
+
+
 def _read_listing(
     operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **more: object
 ) -> None:
@@ -187,49 +218,52 @@ def _read_listing(
         customized_response_dict["Contents"] = found
 
 
-_OBJECT = re.compile(rb"<Contents>(.*?)</Contents>", re.DOTALL)
-_UNUSUAL = re.compile(rb"<!|&#|\r")
+_OTHERS = r"(?:<\w+>[^<]*</\w+>|</?Owner>)*?"
+_OBJECTS = re.compile(
+    "<Contents>"
+    + "".join(f"{_OTHERS}<{name}>([^<]*)</{name}>" for name in ("Key", "LastModified", "ETag", "Size"))
+    + f"{_OTHERS}</Contents>"
+)
+_UNUSUAL = ("<!", "&#", "\r")
 """Comments and CDATA, characters by number, and line ends that XML reads as others."""
-_PART = re.compile(rb"<(Key|Size|ETag|LastModified)>([^<]*)</")
 
 
 def _contents(response_dict: dict[str, Any]) -> list[dict[str, object]] | None:
     """Take the objects out of the text of a listing and return them; None if it is not one of the usual form.
 
-    In that form, which all servers use, an object's parts are text, with no references but those that have names.
+    In that form, which the servers known to us use, objects stand together and their parts are text, in one order and
+    with no references but those that have names.
     """
-    body: bytes = response_dict["body"]
-    if _UNUSUAL.search(body) or not body.rstrip().endswith(b"</ListBucketResult>"):
-        return None
-    items = _OBJECT.findall(body)
     try:
-        found = [_as_object(dict(_PART.findall(item))) for item in items]
-    except (KeyError, ValueError):
+        text: str = response_dict["body"].decode()
+        before, begin, rest = text.partition("<Contents>")
+        middle, end, after = rest.rpartition("</Contents>")
+        items = begin + middle + end
+        found = _OBJECTS.findall(items)
+        n_objects = items.count("<Contents>")
+        is_usual = len(found) == n_objects and items.count("</Contents><Contents>") == max(0, n_objects - 1)
+        if not is_usual or any(sign in text for sign in _UNUSUAL) or not text.rstrip().endswith("</ListBucketResult>"):
+            return None
+        objects = [
+            {"Key": _unescaped(key), "LastModified": _time_of(when), "ETag": _unescaped(etag), "Size": int(size)}
+            for key, when, etag, size in found
+        ]
+    except ValueError:
         return None
-    begin, end = body.find(b"<Contents>"), body.rfind(b"</Contents>") + len(b"</Contents>")
-    stand_together = sum(map(len, items)) + len(items) * len(b"<Contents></Contents>") == end - begin
-    response_dict["body"] = body[:begin] + body[end:] if stand_together else _OBJECT.sub(b"", body)
-    return found
+    response_dict["body"] = (before + after).encode()
+    return objects
 
 
-def _as_object(parts: Mapping[bytes, bytes]) -> dict[str, object]:
-    return {
-        "Key": _text_of(parts[b"Key"]),
-        "Size": int(parts[b"Size"]),
-        "ETag": _text_of(parts[b"ETag"]),
-        "LastModified": _time_of(_text_of(parts[b"LastModified"])),
-    }
-
-
-def _text_of(data: bytes) -> str:
-    text = data.decode()
-    return unescape(text, {"&quot;": '"', "&apos;": "'"}) if "&" in text else text
+def _unescaped(text: str) -> str:
+    return unescape(text.replace("&quot;", '"'), {"&apos;": "'"}) if "&" in text else text
 
 
 def _time_of(value: object) -> datetime:
     if isinstance(value, str):
-        with suppress(ValueError):
+        try:
             return datetime.fromisoformat(value)
+        except ValueError:
+            pass
     found: datetime = parse_timestamp(value)  # botocore's own, which takes any form
     return found
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 
 class ObjectArchived(PermissionError):
     """The object lies in a class of storage (e.g. Glacier) that must be asked to restore it before it can be read."""
 
 
-@dataclass(frozen=True)
-class StoredObject:
+class StoredObject(NamedTuple):
     """An object as a listing gives it.
 
     `etag` is the store's own mark of its content, None where it has none. `modified` is the time of its last change, as

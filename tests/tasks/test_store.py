@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -450,6 +451,11 @@ ANSWERS = {
     "raw text": f"{NAMED}<Prefix><![CDATA[<Contents></Contents>]]></Prefix>{LISTED}</ListBucketResult>",
     "apart": f"{NAMED}{LISTED}<IsTruncated>true</IsTruncated>{LISTED}<Name>n</Name></ListBucketResult>",
     "an owner": f"{NAMED}{LISTED.replace('<Size>', '<Owner><ID>1</ID></Owner><Size>')}</ListBucketResult>",
+    "more parts": f"{NAMED}{LISTED.replace('</Size>', '</Size><Owner><ID>1</ID></Owner><Type>Normal</Type>')}"
+    f"{LISTED.replace('<Size>', '<ChecksumType>FULL_OBJECT</ChecksumType><Size>')}</ListBucketResult>",
+    "another order": f"{NAMED}{LISTED.replace('<Size>12345678901</Size>', '').replace('<Key>', '<Size>1</Size><Key>')}"
+    "</ListBucketResult>",
+    "parts missing": f"{NAMED}{LISTED}{LISTED.replace('Size>', 'Sizes>')}{LISTED}</ListBucketResult>",
     "an attribute": f"{NAMED}{LISTED.replace('<Key>', '<Key of=' + chr(34) * 2 + '>')}</ListBucketResult>",
     "a prefix": f"{NAMED}{LISTED}</ListBucketResult>".replace("xmlns=", "xmlns:s=")
     .replace("</", "</s:")
@@ -466,13 +472,13 @@ def test_a_listings_answer_is_read_as_botocore_reads_it(body):
     def outcome(is_faster):
         try:
             return answer_read(body, is_faster)
-        except ResponseParserError as error:
+        except (ResponseParserError, KeyError) as error:
             return type(error)
 
     assert outcome(is_faster=True) == outcome(is_faster=False)
 
 
-@pytest.mark.parametrize("name", ["one", "more to come", "no name space", "folders", "names", "apart", "an owner"])
+@pytest.mark.parametrize("name", ["one", "more to come", "no name space", "folders", "names", "an owner", "more parts"])
 def test_a_listing_of_the_usual_form_needs_no_parser_for_its_objects(name):
     response = {"body": ANSWERS[name].encode()}
     assert bucket._contents(response) and b"Contents" not in response["body"]
@@ -495,6 +501,35 @@ def test_a_listing_that_is_interrupted_goes_on_where_it_was(s3_server, s3_url, m
     calls = counted_calls(store, monkeypatch, faults={2: ConnectionError("reset"), 3: TimeoutError()}, MaxKeys=10)
     assert keys_of(store) == [f"{number:03d}" for number in range(25)]
     assert len(calls) == 5 and len(no_pauses) == 2
+
+
+def test_from_the_second_page_of_a_listing_on_the_next_is_asked_for_while_one_is_looked_at():
+    asked, answered = [], threading.Event()
+
+    def page(token):
+        asked.append(token)
+        if token == "3":
+            answered.set()
+        return {"IsTruncated": token != "4", "NextContinuationToken": str(len(asked) + 1)}
+
+    pages = bucket._one_ahead(page)
+    next(pages)
+    assert asked == [None]  # it may be all that is wanted
+    next(pages)
+    assert answered.wait(10) and asked == [None, "2", "3"]
+    assert len(list(pages)) == 2 and asked == [None, "2", "3", "4"]
+
+
+def test_a_page_that_was_asked_for_too_early_fails_where_it_is_wanted():
+    def page(token):
+        if token == "fails":
+            raise StoreUnavailable("no answer")
+        return {"IsTruncated": True, "NextContinuationToken": "fails" if token else "second"}
+
+    pages = bucket._one_ahead(page)
+    next(pages), next(pages)
+    with pytest.raises(StoreUnavailable, match="no answer"):
+        next(pages)
 
 
 def test_what_other_programs_show_as_folders_is_no_object(s3_server, s3_url):
