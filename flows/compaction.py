@@ -9,7 +9,7 @@ from tasks.statistics import SCHEMAS, Footer
 from tasks.store import Store
 
 MOST_DOCUMENTS = 100_000
-MOST_BYTES = 48 * 2**20
+MOST_BYTES = 24 * 2**20
 """Of the three tables together: they go through the driver's memory."""
 
 
