@@ -8,7 +8,6 @@ from Dask's workers, by as many tasks as in earnest; without it the driver has t
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -80,8 +79,9 @@ def main() -> None:
 
 def put_in_place(spread: Callable[..., object]) -> None:
     """Have a run make its `Spread` by another function."""
-    module = importlib.import_module("flows.run")
-    setattr(module, "Spread", spread)  # noqa: B010 - a stand-in, on purpose past the type checker
+    from flows import run
+
+    setattr(run, "Spread", spread)  # noqa: B010 - a stand-in, on purpose past the type checker
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ def share_one_heap() -> None:
 
     A driver has dozens of threads. With heaps for them, and one of Arrow's own, it came to 525 MB where statistics of a
     hundred thousand pages were rewritten, with one for the threads to 447 MB, to 40 MB less where glibc gives back what
-    is free at its top, and to 335 MB where Arrow had the same from its import on. Where the C library knows no such
-    thing nothing happens; processes that are started from here have what they had.
+    is free at its top, and to some 340 MB where Arrow had the same from its import on. Where the C library knows no
+    such thing nothing happens; processes that are started from here have what they had.
     """
     with suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)

@@ -218,7 +218,7 @@ def _read_listing(
         customized_response_dict["Contents"] = found
 
 
-_OTHERS = r"(?:<\w+>[^<]*</\w+>|</?Owner>)*?"
+_OTHERS = r"(?:<(?!Owner>)\w+>[^<]*</\w+>|</?Owner>)*?"
 _OBJECTS = re.compile(
     "<Contents>"
     + "".join(f"{_OTHERS}<{name}>([^<]*)</{name}>" for name in ("Key", "LastModified", "ETag", "Size"))

@@ -500,8 +500,10 @@ def _coded(part: pa.Field) -> list[str]:
     two fifths more bytes.
     """
     if pa.types.is_list(part.type):
-        return [f"{part.name}.list.element"] if part.type.value_type == pa.int8() else []
-    return [part.name] if part.type == _TEXT else []
+        return _coded(part.type.value_field.with_name(f"{part.name}.list.element"))
+    if pa.types.is_struct(part.type):
+        return [name for inner in part.type for name in _coded(inner.with_name(f"{part.name}.{inner.name}"))]
+    return [part.name] if part.type in (_TEXT, pa.int8()) else []
 
 
 def _footer_if_there(dest: Store, name: str) -> Footer | None:

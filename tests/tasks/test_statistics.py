@@ -248,3 +248,21 @@ def test_the_saved_fraction_can_be_recomputed_from_the_rows(sizes):
     if rows:
         whole, left = sum(row["source_bytes"] for row in rows), sum(row["output_bytes"] for row in rows)
         assert found.saved_fraction == pytest.approx(1 - left / whole)
+
+
+def test_texts_and_levels_are_written_with_a_dictionary_and_figures_without_one():
+    word = {"document_key": "a.jpg", "page_index": 0, "row_px": 7, "text": "nisi", "confidence": 0.5}
+    tile = {"document_key": "a.jpg", "page_index": 0, "importance": [0.25, 0.5], "level": [1, 8]}
+    assert coded_columns([word] * 9, WORDS_SCHEMA) == {"document_key", "text"}
+    assert coded_columns([tile] * 9, TILES_SCHEMA) == {"document_key", "level.list.element"}
+    written = pa.schema([("outputs", pa.list_(pa.struct([("codec", pa.string()), ("output_bytes", pa.int64())])))])
+    assert coded_columns([{"outputs": [{"codec": "avif", "output_bytes": 9}]}] * 9, written) == {
+        "outputs.list.element.codec"
+    }
+
+
+def coded_columns(rows, schema):
+    """Return the columns that have a dictionary in a file of these rows."""
+    group = pq.ParquetFile(io.BytesIO(table_bytes(rows, schema, {}))).metadata.row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    return {column.path_in_schema for column in columns if "RLE_DICTIONARY" in column.encodings}

@@ -484,6 +484,11 @@ def test_a_listing_of_the_usual_form_needs_no_parser_for_its_objects(name):
     assert bucket._contents(response) and b"Contents" not in response["body"]
 
 
+def test_an_object_of_many_empty_parts_is_given_up_at_once():
+    parts = LISTED.replace("Size>", "Sizes>").replace("<Sizes>", "<Owner></Owner>" * 60 + "<Sizes>")
+    assert bucket._contents({"body": f"{NAMED}{parts}</ListBucketResult>".encode()}) is None
+
+
 def test_an_answer_without_anything_is_not_the_end_of_a_listing(s3_server, s3_url, monkeypatch, no_pauses):
     s3_server.client().put_object(Bucket=s3_url.removeprefix("s3://"), Key="a", Body=b"1")
     store = Store(s3_url, HASTY)
