@@ -20,7 +20,7 @@ def compact(ledger: Ledger, dest: Store, most_small: int) -> None:
         for found in dest.list_objects(f"stats/{table}/"):
             name = found.key.rpartition("/")[2].removesuffix(".parquet")
             sizes[name] = sizes.get(name, 0) + found.size_bytes
-    files = ledger.files
+    files = ledger.footers.values()
     if sum(is_small(footer, sizes) for footer in files) > most_small:
         for group in plan(files, sizes):
             ledger.put_together(group)

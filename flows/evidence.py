@@ -41,7 +41,7 @@ class _Index:
     """True if all that should have events had some."""
 
 
-def keep_events(dest: Store, wanted: bool) -> None:
+def keep_events(dest: Store, wanted: bool, footers: Mapping[str, Footer] | None = None) -> None:
     """Write the events of each file of statistics that is new or has changed, and delete those of files that are gone.
 
     The events of DEST/stats/pages/x.parquet lie in DEST/evidence/events/x.parquet and, as PREMIS, in
@@ -51,6 +51,7 @@ def keep_events(dest: Store, wanted: bool) -> None:
     Args:
         dest: Where the statistics lie; to be called by the holder of its lease.
         wanted: If False no events are written, and those that are no longer true are deleted.
+        footers: Of all committed files, by their names, if they are at hand; they are read otherwise.
     """
     there = _there(dest)
     if not wanted and not there:
@@ -58,7 +59,7 @@ def keep_events(dest: Store, wanted: bool) -> None:
     now, told = _states(dest), _read_index(dest)
     if _is_current(told, now, there) and (told.is_complete or not wanted):
         return
-    footers = read_footers(dest)
+    footers = read_footers(dest) if footers is None else footers
     void = void_documents(dest, footers)
     made_of = _made_of(footers, now)
     left = {name for name, mark in made_of.items() if told.events.get(name) == mark and _keys_of([name]) <= there}

@@ -97,9 +97,10 @@ class Ledger:
         return not self._files
 
     @property
-    def files(self) -> tuple[Footer, ...]:
-        """The footers of all files, in the order of their first keys."""
-        return tuple(sorted(self._files.values(), key=lambda footer: sortable(footer.first_key)))
+    def footers(self) -> dict[str, Footer]:
+        """The footers of all files by their names, in the order of their first keys."""
+        in_order = sorted(self._files.values(), key=lambda footer: sortable(footer.first_key))
+        return {footer.name: footer for footer in in_order}
 
     def is_done(self, shard: Shard, retry_failed: bool) -> bool:
         """Return whether a rerun may pass over the shard.

@@ -284,8 +284,9 @@ class Run:
         if not shards_failed:  # nothing is left that could be gone on with
             parking.clear(self._dest)
         compact(self._ledger, self._dest, self.settings.stats.most_small_files)
-        keep_events(self._dest, self.settings.evidence.events)
-        figures = read_figures(self._dest, self.run_id)
+        footers = self._ledger.footers
+        keep_events(self._dest, self.settings.evidence.events, footers)
+        figures = read_figures(self._dest, self.run_id, footers)
         summary = RunSummary(
             run_id=self.run_id,
             source=self.source_url,

@@ -452,15 +452,18 @@ def live_table(dest: Store, columns: Sequence[str], coded: Sequence[str] = ()) -
     return pa.concat_tables(tables).unify_dictionaries() if tables else empty
 
 
-def live_tables(dest: Store, columns: Sequence[str], coded: Sequence[str] = ()) -> Iterator[pa.Table]:
+def live_tables(
+    dest: Store, columns: Sequence[str], coded: Sequence[str] = (), footers: Mapping[str, Footer] | None = None
+) -> Iterator[pa.Table]:
     """Yield what `live_table` returns file by file; a few are read ahead.
 
     Args:
         dest: Where the statistics lie.
         columns: Columns wanted.
         coded: Those of them that the tables hold by number.
+        footers: Of all committed files, by their names, if they are at hand; they are read otherwise.
     """
-    footers = read_footers(dest)
+    footers = read_footers(dest) if footers is None else footers
     void = void_documents(dest, footers)
 
     def read(name: str) -> pa.Table:

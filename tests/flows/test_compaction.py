@@ -151,6 +151,7 @@ def test_however_an_archive_changes_and_is_put_together_each_document_has_its_ro
                 commit(dest, ledger, piece)
             assert ledger.is_done(piece, retry_failed=False)
         compact(ledger, dest, most_small)
+        assert ledger.footers == read_footers(dest)  # the end of a run goes by what is in memory
         for table in ("pages", "words", "tiles"):
             held = rows_by_document(dest, table)
             assert {key: len(files) for key, files in held.items()} == dict.fromkeys(ever, 1)

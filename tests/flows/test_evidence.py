@@ -157,7 +157,7 @@ def test_the_lines_of_premis_say_what_the_table_says(dest: Store) -> None:
 def test_an_event_tells_when_its_shard_was_committed(dest: Store) -> None:
     commit(dest, "s1", {"a.tif": "compressed"})
     keep_events(dest, wanted=True)
-    (entry,) = next(iter(Ledger(dest).files)).shards
+    (entry,) = Ledger(dest).footers["s1"].shards
     assert events_of(dest)[0]["event_date_time"] == entry.committed_at
     assert entry.committed_at is not None and entry.committed_at.endswith("+00:00")
 

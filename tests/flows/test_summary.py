@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from configs.settings import StorageSettings
 from flows.summary import read_figures
-from tasks.statistics import PAGES_SCHEMA, Footer, PageRow, ShardEntry, file_key, live_rows, table_bytes, totals
+from tasks.statistics import (
+    PAGES_SCHEMA,
+    Footer,
+    PageRow,
+    ShardEntry,
+    file_key,
+    live_rows,
+    read_footers,
+    table_bytes,
+    totals,
+)
 from tasks.store import Store
 
 MOST_TOLD = 10
@@ -60,6 +70,7 @@ def test_figures_are_what_the_rows_say_one_by_one(files: list[tuple[str, list[tu
     for number, (run_id, documents) in enumerate(files):
         write(dest, f"f{number}", run_id, documents)
     figures = read_figures(dest, "r1")
+    assert read_figures(dest, "r1", read_footers(dest)) == figures
     rows = list(live_rows(dest))
     assert figures.whole == totals(rows)
     assert figures.run == totals(row for row in rows if row["run_id"] == "r1")
