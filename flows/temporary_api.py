@@ -132,6 +132,8 @@ def _is_configured() -> bool:
 @contextmanager
 def _client_settings(url: str, home: str) -> Iterator[None]:
     from prefect import settings as prefect_settings
+    from prefect.events.clients import NullEventsClient
+    from prefect.events.worker import EventsWorker
 
     with prefect_settings.temporary_settings(
         {
@@ -141,7 +143,11 @@ def _client_settings(url: str, home: str) -> Iterator[None]:
             prefect_settings.PREFECT_LOGGING_LEVEL: "WARNING",
         }
     ):
-        yield
+        EventsWorker.set_client_override(NullEventsClient)  # what looks after events is no part of this API
+        try:
+            yield
+        finally:
+            EventsWorker.set_client_override(None)
 
 
 def _server_settings(home: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from distributed import LocalCluster
 from PIL import Image
 from prefect import State
 from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
 from prefect.utilities.annotations import quote
 
 from configs.loading import load_settings
@@ -59,6 +60,23 @@ def rows_of(dest: object) -> list[dict[str, object]]:
     return sorted(
         live_rows(Store(str(dest), load_settings().storage)), key=lambda row: (row["document_key"], row["page_index"])
     )
+
+
+def test_prefect_keeps_nothing_of_shards_that_have_ended(
+    archive: Archive, compress: Callable[..., RunSummary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summarise, kept = run_module.Run.summarise, []
+
+    def spy(self: run_module.Run, *counts: int) -> RunSummary:
+        context = FlowRunContext.get()
+        assert context is not None
+        kept.append((len(context.task_runner._cancel_events), len(context.task_run_assets)))
+        return summarise(self, *counts)
+
+    monkeypatch.setattr(run_module.Run, "summarise", spy)
+    summary = compress(archive("a.png", "b.png", "c.png"), None, "shard.max_documents=1")
+    assert summary.shards_done == 3
+    assert kept == [(0, 0)]
 
 
 def test_an_archive_is_compressed_and_every_page_accounted_for(
