@@ -124,7 +124,7 @@ def _has_failed(future: PrefectFuture[None]) -> bool:
 
 
 def _let_go(future: PrefectFuture[None]) -> None:
-    """Have Prefect forget a task run that has ended; it would keep 1.6 kB of each until the flow ends.
+    """Have Prefect forget a task run that has ended; it would keep 1.5 kB of each until the flow ends.
 
     To be called by the flow's own thread: at the flow's end its runner goes through what it keeps in that one.
     """

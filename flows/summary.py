@@ -126,18 +126,18 @@ class DestFigures:
     worst_pages: list[dict[str, object]]
 
 
-def read_figures(dest: Store, run_id: str, footers: Mapping[str, Footer] | None = None) -> DestFigures:
+def read_figures(dest: Store, run_id: str, footers: Mapping[str, Footer]) -> DestFigures:
     """Add up the rows of a DEST, and those of one run in it.
 
     Args:
         dest: Where the statistics lie.
         run_id: Of the run.
-        footers: Of all committed files, by their names, if they are at hand; they are read otherwise.
+        footers: Of all committed files, by their names.
     """
     whole, own = Totals(), Totals()
     failed: list[str] = []
     worst: list[dict[str, object]] = []
-    for pages in live_tables(dest, _COLUMNS, footers=footers):
+    for pages in live_tables(dest, footers, _COLUMNS):
         whole += totals_of(pages)
         own += totals_of(pages.filter(pc.equal(pages["run_id"], run_id)))  # a document's rows are all of one run
         lost = pages.filter(pc.equal(pages["status"], "failed")).slice(0, _WORST_PAGES - len(failed)).to_pylist()

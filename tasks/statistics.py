@@ -447,23 +447,22 @@ def live_table(dest: Store, columns: Sequence[str], coded: Sequence[str] = ()) -
         columns: Columns wanted.
         coded: Those of them that have few different texts, which the table holds by number (dictionary).
     """
-    tables = list(live_tables(dest, columns, coded))
+    tables = list(live_tables(dest, read_footers(dest), columns, coded))
     empty = pa.schema([PAGES_SCHEMA.field(name) for name in columns]).empty_table()
     return pa.concat_tables(tables).unify_dictionaries() if tables else empty
 
 
 def live_tables(
-    dest: Store, columns: Sequence[str], coded: Sequence[str] = (), footers: Mapping[str, Footer] | None = None
+    dest: Store, footers: Mapping[str, Footer], columns: Sequence[str], coded: Sequence[str] = ()
 ) -> Iterator[pa.Table]:
     """Yield what `live_table` returns file by file; a few are read ahead.
 
     Args:
         dest: Where the statistics lie.
+        footers: Of all committed files, by their names.
         columns: Columns wanted.
         coded: Those of them that the tables hold by number.
-        footers: Of all committed files, by their names, if they are at hand; they are read otherwise.
     """
-    footers = read_footers(dest) if footers is None else footers
     void = void_documents(dest, footers)
 
     def read(name: str) -> pa.Table:
