@@ -95,6 +95,7 @@ def estimate(
 def verify(
     dest: str,
     source: str | None = None,
+    look: bool = False,
     changes: Changes = Changes(),  # type: ignore[valid-type]  # noqa: B008 - frozen
 ) -> None:
     """Read, hash and decode every output of DEST again; the run fails if anything is damaged.
@@ -102,10 +103,11 @@ def verify(
     Args:
         dest: Path or URL of the output of earlier runs.
         source: The scans; if given, each document there must have rows in DEST.
+        look: Compare each compressed page with its scan in `source` again, through other decoders.
         changes: How storage and cluster are reached, where it is not as usual.
     """
     show_log()
-    found = verify_archive(dest, settings_of("access", changes), source=source)
+    found = verify_archive(dest, settings_of("access", changes), source=source, look=look)
     _put_up("foliopress-verification", found.as_text(), f"What was found in {dest}")
     if not found.is_sound:
         raise Damaged(found.as_text())

@@ -114,6 +114,10 @@ def verify(
     source: Annotated[
         str | None, typer.Option(help="The scans: each document there must have rows in DEST.", metavar="SOURCE")
     ] = None,
+    look: Annotated[
+        bool,
+        typer.Option("--look", help="Compare each compressed page with its scan again, through other decoders."),
+    ] = False,
     overrides: _Overrides = None,
     include: Annotated[list[str] | None, typer.Option(help="Of SOURCE only what matches.", metavar="GLOB")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Of SOURCE nothing that matches.", metavar="GLOB")] = None,
@@ -148,6 +152,7 @@ def verify(
                 dest,
                 quote(settings),  # type: ignore[call-overload]
                 source=source,
+                look=look,
                 log_file=str(log_path),
             )
         if as_json:

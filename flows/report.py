@@ -23,6 +23,7 @@ from tasks.overview import (
     Wanted,
     by_folder,
     by_verdict,
+    by_witness,
     ranked,
     read_overview,
     read_recipes,
@@ -31,6 +32,7 @@ from tasks.overview import (
 )
 from tasks.store import Store
 from tasks.thumbnails import thumbnail
+from tasks.witness.sighting import UNHEARD
 
 WORST_PAGES = 24
 NEWEST_RUNS = 20
@@ -126,6 +128,7 @@ def _evidence(dest: Store, pages: pa.Table) -> Sequence[str]:
     is_told = has_current_events(dest)
     facts = [
         ("Documents", ", ".join(f"{count:,} {verdict}" for verdict, count in by_verdict(pages).items())),
+        ("Seen by", _witnesses(by_witness(pages))),
         *(("Made with", f"{recipe}: {count:,} documents") for recipe, count in read_recipes(dest).items()),
         *(("Software", software) for software in softwares if software),
         ("Events", "one for each document, in evidence/events" if is_told else "not written, or not up to date"),
@@ -139,6 +142,16 @@ def _evidence(dest: Store, pages: pa.Table) -> Sequence[str]:
         f"<table>{rows}</table>",
         f"<table><tr>{head}</tr>{''.join(_run(run) for run in runs)}</table>{older}",
     ]
+
+
+def _witnesses(counts: Mapping[str, int]) -> str:
+    told = [
+        f"{count:,} pages by no other decoder, since none reads their format"
+        if name == UNHEARD
+        else f"{count:,} pages compared with their sources by {name}"
+        for name, count in counts.items()
+    ]
+    return "; ".join(told) or "no page was compressed"
 
 
 def _bag(info: Mapping[str, str] | None) -> str:

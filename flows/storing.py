@@ -14,6 +14,7 @@ from configs.settings import Settings
 from flows import parking
 from flows.parking import FinishedPage
 from flows.sources import PageJob, SourceDocument, copy_of, useful_bytes
+from flows.witnessing import witness
 from tasks import encode, large_objects, pdf_writer, resolution, searchable, tiff_writer
 from tasks.errors import PageError, StoreUnavailable
 from tasks.keys import output_key, text_key
@@ -44,6 +45,8 @@ def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job
             data = put_together(source, finished, job)
         except PageError as error:
             problem = error
+    if problem is None:
+        finished, problem = witness(source, finished, data, job)
     if problem is not None:
         return _keep_document(source, finished, problem, job)
     if data is not None:

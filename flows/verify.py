@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect import flow
 
 from configs.settings import Settings, StorageSettings
 from flows.cluster import ClusterShape, open_cluster
 from tasks.errors import ConfigError
+from tasks.looking import LOOK_COLUMNS, look_again
 from tasks.scan import ScanCounts, list_documents
 from tasks.statistics import check_table, live_rows
 from tasks.store import Store
@@ -30,6 +31,7 @@ _SHOWN = 20
 
 log = logging.getLogger(__name__)
 
+_Found = TypeVar("_Found")
 _Output = tuple[str, list[dict[str, Any]]]
 """An output's key and the rows that name it."""
 
@@ -44,6 +46,8 @@ class Verification:
     outputs: int = 0
     unread_pages: int = 0
     """Pages of sources that could not be read, which have no output to check."""
+    looked_at_pages: int | None = None
+    """Pages that a witness compared with their sources again; None where that was not asked for."""
     damages: list[Damage] = field(default_factory=list)
 
     @property
@@ -61,6 +65,8 @@ class Verification:
         lines = [f"{self.outputs} outputs of {self.documents} documents ({self.pages} pages) read, hashed and decoded"]
         if self.unread_pages:
             lines.append(f"{self.unread_pages} pages have no output: their sources could not be read")
+        if self.looked_at_pages is not None:
+            lines.append(f"{self.looked_at_pages} compressed pages compared with their sources by other decoders")
         if self.is_sound:
             return "\n".join([*lines, "nothing is damaged"])
         for kind, count in sorted(Counter(damage.kind for damage in self.damages).items()):
@@ -73,7 +79,7 @@ class Verification:
 
 @flow(name="verify-archive", validate_parameters=False)
 def verify_archive(
-    dest: str, settings: Settings, *, source: str | None = None, log_file: str | None = None
+    dest: str, settings: Settings, *, source: str | None = None, look: bool = False, log_file: str | None = None
 ) -> Verification:
     """Hold everything in a DEST against its statistics, and those against SOURCE if it is given.
 
@@ -81,12 +87,15 @@ def verify_archive(
         dest: Path or URL of an output.
         settings: Where the work runs, how storage is reached, which documents of SOURCE are wanted.
         source: Path or URL of the scans; each document there must have rows.
+        look: Compare every compressed page with its source again, through other decoders than those that made it.
         log_file: Where the workers of a local cluster write their log.
 
     Raises:
-        ConfigError: If DEST or SOURCE cannot be read, or DEST holds no statistics.
+        ConfigError: If DEST or SOURCE cannot be read, DEST holds no statistics, or there is no SOURCE to look at.
         StoreUnavailable: If a store gives no answer.
     """
+    if look and source is None:
+        raise ConfigError("--look compares the output with the scans: name them with --source")
     target = Store(dest, settings.storage)
     target.check_readable()
     if next(target.list_objects("stats/pages/"), None) is None:
@@ -101,6 +110,11 @@ def verify_archive(
         damaged = frozenset(damage.key for damage in found.damages)
         for damages in check(check_outputs, _outputs(target, damaged, found, named, documents)):
             found.damages += damages
+        if look:
+            found.looked_at_pages = 0
+            for n_pages, damages in check(partial(look_at_documents, source), _documents(target, damaged)):
+                found.looked_at_pages += n_pages
+                found.damages += damages
     found.outputs = len(named)
     found.damages += _extra(target, named, damaged)
     if source is not None:
@@ -132,13 +146,22 @@ def _outputs(
         yield from by_output.items()
 
 
+def _documents(target: Store, damaged: frozenset[str]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of each document of which pages were compressed."""
+    columns = (*ROW_COLUMNS, *LOOK_COLUMNS)
+    for _, group in groupby(live_rows(target, "pages", columns, damaged), lambda row: str(row["document_key"])):
+        rows = list(group)
+        if any(row["status"] == "compressed" for row in rows):
+            yield rows
+
+
 def _spread(
     client: Client,
     dest: str,
     storage: StorageSettings,
-    check: Callable[[str, StorageSettings, list[Any]], list[Damage]],
+    check: Callable[[str, StorageSettings, list[Any]], _Found],
     items: Iterator[Any],
-) -> Iterator[list[Damage]]:
+) -> Iterator[_Found]:
     """Yield what batches of items came to, holding no more of them on the cluster than it is about to need."""
     from distributed import as_completed
 
@@ -159,6 +182,15 @@ def check_outputs(dest: str, storage: StorageSettings, batch: Sequence[_Output])
     """Run on a worker: check some outputs one after another."""
     target = Store(dest, storage)
     return [damage for key, rows in batch if (damage := check_output(target, key, rows)) is not None]
+
+
+def look_at_documents(
+    source: str, dest: str, storage: StorageSettings, batch: Sequence[Sequence[dict[str, Any]]]
+) -> tuple[int, list[Damage]]:
+    """Run on a worker: compare some documents with their sources, and return how many pages were seen."""
+    scans, target = Store(source, storage), Store(dest, storage)
+    seen = [look_again(scans, target, rows) for rows in batch]
+    return sum(n_pages for n_pages, _ in seen), [damage for _, damages in seen for damage in damages]
 
 
 def check_tables(dest: str, storage: StorageSettings, keys: Sequence[str]) -> list[Damage]:

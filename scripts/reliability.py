@@ -10,6 +10,8 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
+CROSS = " × "  # parts a fault from the format in which it is planted
+
 HEAD = """# Reliability
 
 What Foliopress promises, what was done to break it, and what came of it. `make torture` runs these tests, against the
@@ -27,14 +29,34 @@ def report(ledger: dict[str, object], rows: list[dict[str, object]]) -> str:
     parts = [HEAD, f"{summary(ledger, rows)}.\n"]
     for promise, group in groupby(sorted(rows, key=lambda row: str(row["promise"])), lambda row: row["promise"]):
         parts.append(f"## {promise}\n")
+        rows_of_it = list(group)
+        if all(CROSS in str(row["fault"]) for row in rows_of_it):
+            parts.append(crossed(rows_of_it))
+            continue
         parts.append("| fault | test | tried | survived | lost | reruns |\n| --- | --- | --- | --- | --- | --- |")
-        for row in group:
+        for row in rows_of_it:
             file, _, name = str(row["test"]).partition("::")
             test = f"[{name or Path(file).stem}](../{file})"
             figures = " | ".join(f"{row[name]:,}" for name in ("tried", "survived", "lost", "reruns"))
             parts.append(f"| {row['fault']} | {test} | {figures} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def crossed(rows: list[dict[str, object]]) -> str:
+    """Return faults named `FAULT × FORMAT` as one table, a column for each format: caught / tried."""
+    faults = dict.fromkeys(str(row["fault"]).partition(CROSS)[0] for row in rows)
+    forms = dict.fromkeys(str(row["fault"]).partition(CROSS)[2] for row in rows)
+    cells = {str(row["fault"]): f"{row['survived']:,} / {row['tried']:,}" for row in rows}
+    tests = dict.fromkeys(str(row["test"]).partition("::")[0] for row in rows)
+    lines = [
+        f"Caught / tried, by the format of the output ({', '.join(f'[{Path(one).stem}](../{one})' for one in tests)}).\n",
+        f"| fault | {' | '.join(forms)} |",
+        f"| --- |{' --- |' * len(forms)}",
+        *(f"| {fault} | {' | '.join(cells.get(fault + CROSS + form, '–') for form in forms)} |" for fault in faults),
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def summary(ledger: dict[str, object], rows: list[dict[str, object]]) -> str:

@@ -36,11 +36,12 @@ COLUMNS = (
     "worst_block_ssim",
     "chroma_error",
     "attempts",
+    "witness",
 )
 RATIO = "output_per_source"
 """Column that is worked out: bytes of the output for each of the source's."""
 _VERDICTS = ("compressed", "kept", "failed")  # the last that one of its pages has is the document's
-_CODED = ("status", "reason", "page_kind", "codec")
+_CODED = ("status", "reason", "page_kind", "codec", "witness")
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,12 @@ def read_recipes(dest: Store) -> dict[str, int]:
         ]
         for one in sorted(counts, key=lambda one: -one["document_key_count_distinct"])
     }
+
+
+def by_witness(pages: pa.Table) -> dict[str, int]:
+    """Return how many compressed pages each witness compared with their sources, most first."""
+    counts = _counts(pages.filter(pc.equal(pages["status"], "compressed"))["witness"])
+    return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
 def totals_of(pages: pa.Table) -> Totals:

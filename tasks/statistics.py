@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from tasks.errors import ConfigError
 from tasks.store import Store
 
-SCHEMA_VERSION = "4"
+SCHEMA_VERSION = "5"
 PREFIX = "foliopress."
 
 _ROWS_AT_ONCE = 2048
@@ -83,6 +83,14 @@ class PageRow:
     text_ssimulacra2: float | None = None
     duplicate_of: str | None = None
     """Key of the document whose output this one's rows point to, since it has the same bytes; `output_bytes` are 0."""
+    witness: str | None = None
+    """Other decoders that compared the output with its source before it was stored, e.g. `opencv` or `pdfium`;
+    `unheard` where none reads the format, None where nothing was compared."""
+    witness_error: float | None = None
+    """Root mean square of the difference that the witness saw over the page, in grey levels at 60 dpi."""
+    witness_worst_block: float | None = None
+    """The same over the quarter inch that differs most, as a share of its contrast."""
+    seconds_witness: float | None = None
 
 
 def _page_type(name: str, annotation: str) -> pa.DataType:

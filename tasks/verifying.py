@@ -26,6 +26,8 @@ DamageKind = Literal[
     "extra",
     "hole",
     "statistics",
+    "source_missing",
+    "seen_otherwise",
 ]
 
 ROW_COLUMNS = (

@@ -66,9 +66,9 @@ def dest(finished: tuple[Path, Path], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def verify(scheduler: str) -> Callable[..., Verification]:
-    def run(dest: Path, *overrides: str, source: Path | None = None) -> Verification:
+    def run(dest: Path, *overrides: str, source: Path | None = None, look: bool = False) -> Verification:
         settings = load_settings("access", [f"cluster.scheduler={scheduler}", *overrides])
-        return verify_archive(str(dest), quote(settings), source=str(source) if source else None)
+        return verify_archive(str(dest), quote(settings), source=str(source) if source else None, look=look)
 
     return run
 
@@ -253,3 +253,28 @@ def test_the_command_reports_and_its_exit_code_tells(dest: Path, finished: tuple
     damaged = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     assert damaged.returncode == 3, damaged.stderr
     assert json.loads(damaged.stdout)["damages"][0]["kind"] == "missing"
+
+
+def test_a_sound_output_is_looked_at_again_and_nothing_is_seen_otherwise(finished, verify):
+    source, dest = finished
+    again = verify(dest, source=source, look=True)
+    assert again.is_sound
+    assert again.looked_at_pages == 8
+    assert "8 compressed pages compared with their sources" in again.as_text()
+
+
+def test_an_output_that_shows_something_else_than_its_scan_is_found_by_looking(finished, dest, verify, draw_page):
+    source = dest.parent / "scans"
+    shutil.copytree(finished[0], source)
+    draw_page("Another").save(source / "c.png")
+    found_again = found(verify(dest, source=source, look=True))
+    assert ("seen_otherwise", "c.png") in found_again
+    assert len(found_again) == 1
+
+
+def test_looking_needs_the_scans(finished, verify):
+    with pytest.raises(ConfigError, match="--source"):
+        verify(finished[1], look=True)
+    (finished[1].parent / "empty").mkdir()
+    lost = verify(finished[1], source=finished[1].parent / "empty", look=True)
+    assert {damage.kind for damage in lost.damages} == {"source_missing"}
