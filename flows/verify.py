@@ -110,7 +110,7 @@ def verify_archive(
         damaged = frozenset(damage.key for damage in found.damages)
         for damages in check(check_outputs, _outputs(target, damaged, found, named, documents)):
             found.damages += damages
-        if look:
+        if look and source is not None:
             found.looked_at_pages = 0
             for n_pages, damages in check(partial(look_at_documents, source), _documents(target, damaged)):
                 found.looked_at_pages += n_pages

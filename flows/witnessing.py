@@ -36,8 +36,8 @@ def witness(
     if seen.problem is not None:
         problem = PageError("seen_otherwise", f"{seen.problem}; the document is kept whole")
     elif blamed is not None:
-        sighting = seen.pages[blamed]
-        message = f"page {blamed + 1} {sighting.problem}, as {sighting.eye} shows it; the document is kept whole"
+        bad = seen.pages[blamed]
+        message = f"page {blamed + 1} {bad.problem}, as {bad.eye} shows it; the document is kept whole"
         problem = PageError("seen_otherwise", message)
     pages = []
     for page in finished:

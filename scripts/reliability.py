@@ -49,8 +49,9 @@ def crossed(rows: list[dict[str, object]]) -> str:
     forms = dict.fromkeys(str(row["fault"]).partition(CROSS)[2] for row in rows)
     cells = {str(row["fault"]): f"{row['survived']:,} / {row['tried']:,}" for row in rows}
     tests = dict.fromkeys(str(row["test"]).partition("::")[0] for row in rows)
+    links = ", ".join(f"[{Path(one).stem}](../{one})" for one in tests)
     lines = [
-        f"Caught / tried, by the format of the output ({', '.join(f'[{Path(one).stem}](../{one})' for one in tests)}).\n",
+        f"Caught / tried, by the format of the output ({links}).\n",
         f"| fault | {' | '.join(forms)} |",
         f"| --- |{' --- |' * len(forms)}",
         *(f"| {fault} | {' | '.join(cells.get(fault + CROSS + form, '–') for form in forms)} |" for fault in faults),

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 LEAST_DPI = 50.0
-"""Least resolution of a look: letters are shapes, strokes and stamps stand where they stand, and paper grain is gone."""
+"""Least resolution of a look: letters are shapes, strokes and stamps are in place, and paper grain is gone."""
 BLOCK_INCH = 0.25
 """Side of a block on paper: about one line of print with its spacing, or a small stamp."""
 MOST_ERROR = 12.0

@@ -161,7 +161,7 @@ def as_srgb(look: np.ndarray, icc: bytes | None) -> np.ndarray:
 
 
 def _decoded(data: bytes, frame: int, dpi: float | None) -> tuple[np.ndarray, tuple[int, int], int, str] | None:
-    """Return grey or RGB pixels, the size of the whole image, by which factor they are reduced, and who decoded them."""
+    """Return grey or RGB pixels, the size of the whole image, their reduction, and who decoded them."""
     if _is_jpeg(data):
         size = _jpeg_size(data)
         step = look_step(_resolution(dpi, *size), *size) if min(size) else 1

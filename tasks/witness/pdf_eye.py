@@ -30,8 +30,8 @@ class CannotDraw(Exception):
 class PdfLook:
     """A page as a viewer shows it.
 
-    pixels: uint8 (height, width, 3) RGB. dpi: Their resolution. scan: (top, bottom, left, right) of the largest image on
-    the page, in pixels and parts of them, perhaps beyond the page's edges; None without an image.
+    pixels: uint8 (height, width, 3) RGB. dpi: Their resolution. scan: (top, bottom, left, right) of the largest image
+    on the page, in pixels and parts of them, perhaps beyond the page's edges; None without an image.
     """
 
     pixels: np.ndarray

@@ -175,7 +175,7 @@ def _compare_drawing_with_image(eye: pdf_eye.PdfEye, number: int, output: Output
 
 
 def _boxes_shown(look: pdf_eye.PdfLook) -> list[tuple[float, float, float, float]]:
-    """Return (top, bottom, left, right) of the page, and of its scan alone where nothing stands in the margin round it."""
+    """Return (top, bottom, left, right) of the page, and of its scan where nothing stands in the margin round it."""
     height, width = look.pixels.shape[:2]
     page = (0.0, float(height), 0.0, float(width))
     if (
@@ -194,7 +194,7 @@ def _boxes_shown(look: pdf_eye.PdfLook) -> list[tuple[float, float, float, float
     if has_more or scan == page:
         return [page]
     # pdfium stretches an image over whole pixels
-    stretched = float(math.floor(top)), float(math.ceil(scan[1])), float(math.floor(left)), float(math.ceil(scan[3]))
+    stretched = float(math.floor(top)), float(math.ceil(bottom)), float(math.floor(left)), float(math.ceil(right))
     return [page, scan, stretched]
 
 
@@ -223,15 +223,15 @@ def _is_reduced_copy(look: image_eye.ImageLook | None, page: image_eye.ImageLook
     if not is_smaller or not has_shape(*look.size, page.size):
         return False
     side_px = min(_THUMBNAIL_PX, max(look.pixels.shape[:2]))
-    one, other = (_thumbnail(pixels, side_px) for pixels in (page.pixels, look.pixels))
+    scale = side_px / max(page.pixels.shape[:2])
+    size = max(1, round(page.pixels.shape[0] * scale)), max(1, round(page.pixels.shape[1] * scale))
+    one, other = (_thumbnail(pixels, size) for pixels in (page.pixels, look.pixels))
     apart = float(np.sqrt(((one - other) ** 2).mean()))
     return apart <= max(_COPY_ERROR, _COPY_SHARE * float(one.std()))
 
 
-def _thumbnail(look: np.ndarray, side_px: int) -> np.ndarray:
-    """Return the luma of a look, float32, its long side having `side_px`."""
-    scale = side_px / max(look.shape[:2])
-    size = max(1, round(look.shape[0] * scale)), max(1, round(look.shape[1] * scale))
+def _thumbnail(look: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the luma of a look in (height_px, width_px), float32."""
     small = resampled(look, size, (look.shape[0] / size[0], look.shape[1] / size[1]))
     return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
