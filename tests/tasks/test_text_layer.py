@@ -10,11 +10,12 @@ import pypdfium2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pikepdf import Array, Dictionary, Name
 
 from tasks import pdf
 from tasks.ocr import Word
 from tasks.pdf_writer import NewPage, NewText, rewritten
-from tests.papers import Sheet, everything_else, flate, hidden, paper
+from tests.papers import Sheet, everything_else, flate, hidden, paper, shown
 
 SCAN = np.full((842, 595), 240, np.uint8)
 WORDS = (
@@ -185,6 +186,101 @@ def angles_in(data):
 def _middle_as_seen(box, rotate):
     left, bottom, right, top = box
     return _shown((left + right) / 2, (bottom + top) / 2, rotate)
+
+
+def at(words, scale=1.0):
+    """Return the words as an OCR program hides them under a scan of 595 x 842 points."""
+    return " ".join(
+        hidden(word.text, (word.col_px * scale, 842 - (word.row_px + word.height_px) * scale)) for word in words
+    )
+
+
+TEXTS_OF_MANY = ("Minutes", "board", "held", "March", "present", "whole", "carried", "forward", "ledger", "parish")
+MANY = tuple(
+    Word(number, 60 + 30 * number, 60, 12, 8 * len(text), text, 90.0) for number, text in enumerate(TEXTS_OF_MANY)
+)
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        hidden(" "),
+        shown("Scanned with PhoneScan", (200, 12)),
+        shown("SMITH-000123", (450, 12)),
+        hidden(" ".join(word.text for word in MANY), (50, 900)),
+        at(MANY, 72 / 200),
+        " BT 3 Tr /F1 12 Tf 60 772 Td " + "(Minutes) Tj 0 0 Td " * 40 + "ET ",
+        " BT 3 Tr /F1 0.1 Tf 60 772 Td (" + " ".join(word.text for word in MANY) + ") Tj ET ",
+    ],
+    ids=["a blank", "a footer", "a number", "beyond the page", "at another scale", "on one point", "too small"],
+)
+def test_text_that_is_not_where_the_words_are_is_none(above):
+    source = paper(Sheet(flate(SCAN), above=above))
+    data = with_words(source, MANY)
+    with pypdfium2.PdfDocument(data) as document:
+        page = document[0].get_textpage()
+        for word in MANY:
+            box = word.col_px - 2, 842 - word.row_px - word.height_px - 2, word.col_px + word.width_px + 2, 0
+            assert word.text in page.get_text_bounded(*box[:3], 842 - word.row_px + 2)
+    with pypdfium2.PdfDocument(source) as document:
+        assert set(document[0].get_textpage().get_text_range().split()) <= set(found_in(data)[0].split())
+    assert np.array_equal(pdf.rendered(data, 0, 72), pdf.rendered(source, 0, 72))
+
+
+@pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+def test_a_page_that_has_text_keeps_its_own(rotate):
+    source = paper(Sheet(flate(SCAN), above=at(MANY), rotate=rotate))
+    size_px = (842, 595) if rotate % 180 == 0 else (595, 842)
+    as_seen = turned_page(MANY, -rotate // 90 % 4, size_px)
+    assert found_in(with_words(source, as_seen, size_px))[0] == found_in(source)[0]
+
+
+def test_a_page_that_has_some_of_its_text_gets_the_rest_once():
+    data = with_words(paper(Sheet(flate(SCAN), above=at(MANY[:5]))), MANY)
+    assert sorted(found_in(data)[0].split()) == sorted(word.text for word in MANY)
+
+
+def test_a_page_keeps_the_layer_that_it_was_given_before_and_gets_what_is_missing():
+    before = with_words(paper(Sheet(flate(SCAN))), MANY[:3])
+    assert with_words(before, MANY[:3]) == before
+    data = with_words(before, (*MANY[3:], *MANY[:3]))
+    assert sorted(found_in(data)[0].split()) == sorted(word.text for word in MANY)
+
+
+def test_words_that_the_page_does_not_show_are_left_out():
+    source = paper(Sheet(flate(SCAN), more={"/CropBox": Array([0, 421, 595, 842])}))
+    words = (Word(0, 100, 60, 20, 120, "upper", 90.0), Word(1, 700, 60, 20, 120, "lower", 90.0))
+    assert found_in(with_words(source, words))[0].split() == ["upper"]
+
+
+@pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+@pytest.mark.parametrize("unit", [1, 2])
+def test_words_of_a_page_of_several_images_stand_where_they_are_seen(rotate, unit):
+    half = flate(SCAN[:421])
+    form = " q 595 0 0 421 0 421 cm /Im0 Do Q q 595 0 0 421 0 0 cm /Im0 Do Q "
+
+    def strip(document):
+        made = document.make_stream(form.encode(), Type=Name.XObject, Subtype=Name.Form, BBox=[0, 0, 595, 842])
+        made.Resources = Dictionary(XObject=Dictionary(Im0=half(document)))
+        return made
+
+    box = Array([45, 42, 545, 742])  # 500 x 700 points
+    more = {"/CropBox": box, "/UserUnit": unit}
+    source = paper(Sheet(strip, matrix=(1, 0, 0, 1, 0, 0), rotate=rotate, more=more))
+    with pdf.open_pdf(source) as document:
+        assert pdf.describe_page(document, 0).look is pdf.PageLook.COMPOSED
+    drawn = pdf.rendered(source, 0, 72)
+    height_px, width_px = drawn.shape[:2]
+    assert (height_px, width_px) == ((700, 500) if rotate % 180 == 0 else (500, 700))
+    data = with_words(source, (Word(0, 100, 60, 30, 200, "there", 90.0),), (height_px, width_px))
+    text, boxes, angles = angles_in(data)
+    assert text.split() == ["there"]
+    assert angles[0] == pytest.approx(-rotate % 360, abs=0.1)
+    left, bottom, right, top = boxes[0]
+    x, y = (left + right) / 2 - 45, (bottom + top) / 2 - 42
+    seen = {0: (700 - y, x), 90: (x, y), 180: (y, 500 - x), 270: (500 - x, 700 - y)}[rotate]
+    assert seen == (pytest.approx(115, abs=1), pytest.approx(80, abs=1))
+    assert np.array_equal(pdf.rendered(data, 0, 72), drawn)
 
 
 def test_what_else_the_document_holds_stays_and_shared_resources_stay_shared():
