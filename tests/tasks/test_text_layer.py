@@ -1,5 +1,6 @@
 """A text layer: what OCR read can be found and copied where it stands, and nobody sees it."""
 
+import io
 import shutil
 import subprocess
 import unicodedata
@@ -245,6 +246,16 @@ def test_a_page_keeps_the_layer_that_it_was_given_before_and_gets_what_is_missin
     assert with_words(before, MANY[:3]) == before
     data = with_words(before, (*MANY[3:], *MANY[:3]))
     assert sorted(found_in(data)[0].split()) == sorted(word.text for word in MANY)
+
+
+def test_the_text_of_a_file_is_found_as_that_of_its_bytes():
+    source = paper(*(Sheet(flate(SCAN), above=at(MANY[:number])) for number in (5, 1, 10)))
+    pages = [NewPage(number, None, NewText(MANY, (842, 595))) for number in range(3)]
+    data = rewritten(io.BytesIO(source), pages)
+    assert data == rewritten(source, pages)
+    with pypdfium2.PdfDocument(data) as document:
+        for page in document:
+            assert sorted(page.get_textpage().get_text_range().split()) == sorted(TEXTS_OF_MANY)
 
 
 def test_words_that_the_page_does_not_show_are_left_out():
