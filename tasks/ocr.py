@@ -26,8 +26,8 @@ _LEAST_SIDE_PX = 3  # Tesseract refuses thinner images, and no letter fits in
 class Word:
     """One word that Tesseract read; box in source pixels, confidence 0 to 100.
 
-    `quarter_turns` is how often its picture must be turned clockwise by 90° for its letters to stand upright; its box is
-    in the pixels of the page as it lies.
+    `quarter_turns` is how often its picture must be turned clockwise by 90° for its letters to stand upright; its box
+    is in the pixels of the page as it lies.
     """
 
     line_index: int
