@@ -85,10 +85,10 @@ def as_alto(page: TextPage) -> bytes:
     blocks = [list(lines) for _, lines in groupby(enumerate(by_line(page.words)), key=lambda one: _angle(one[1]))]
     for place, lines in enumerate(blocks):
         name = "block" if len(blocks) == 1 else f"block_{place}"
-        about = {"ID": name, **_alto_box([word for _, line in lines for word in line])}
+        said = {"ID": name, **_alto_box([word for _, line in lines for word in line])}
         if angle := _angle(lines[0][1]):
-            about["ROTATION"] = str(angle)
-        block = ElementTree.SubElement(space, "TextBlock", about)
+            said["ROTATION"] = str(angle)
+        block = ElementTree.SubElement(space, "TextBlock", said)
         for number, line in lines:
             _add_alto_line(block, number, line)
     return _document(root)
