@@ -54,6 +54,21 @@ def test_a_footer_and_text_in_a_margin_are_none():
     assert words_to_write(words, places, margin) == words
 
 
+def test_a_layer_of_twice_the_inks_height_that_stands_half_a_line_too_high_holds_its_words():
+    words, places = page()
+    letters = letters_in(TEXTS, places)
+    boxes = letters.boxes + np.array([0, 10, 0, 30])
+    assert find(words, places, Letters(letters.text, boxes)).is_same.all()
+
+
+def test_a_watermark_across_the_page_holds_nothing():
+    words, places = page(("a", "of", "by", *TEXTS))
+    watermark = Letters(
+        "COPY", np.array([[10 + 140 * number, 0, 150 + 140 * number, 800] for number in range(4)], float)
+    )
+    assert not find(words, places, watermark).is_held.any()
+
+
 def test_letters_on_one_point_count_once():
     words, places = page()
     heap = Letters("x" * 500, np.tile([60.0, 705.0, 64.0, 709.0], (500, 1)))
