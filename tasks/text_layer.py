@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -77,7 +78,7 @@ def add_text(
     own = {f"{name}{number}": _font(document, characters) for number, characters in enumerate(fonts)}
     there["/Font"] = Dictionary(others | own)
     page.obj.Resources = Dictionary(there)
-    page.contents_add(document.make_stream("\n".join(content).encode("ascii")), prepend=True)
+    page.contents_add(_packed(document, "\n".join(content).encode("ascii")), prepend=True)
 
 
 def _in_sight(words: Sequence[Word], described: PdfPage, size_px: tuple[int, int]) -> list[Word]:
@@ -220,9 +221,14 @@ def _font(document: pikepdf.Pdf, characters: Sequence[str]) -> Any:
             LastChar=last,
             Widths=Array([_WIDTH] * len(characters)),
             Resources=Dictionary(),
-            ToUnicode=document.make_stream(_meanings(characters)),
+            ToUnicode=_packed(document, _meanings(characters)),
         )
     )
+
+
+def _packed(document: pikepdf.Pdf, data: bytes) -> pikepdf.Stream:
+    """Return a new stream, packed here since the document is saved with all streams as they are."""
+    return document.make_stream(zlib.compress(data, 9), Filter=Name.FlateDecode)
 
 
 def _meanings(characters: Sequence[str]) -> bytes:
