@@ -133,7 +133,8 @@ class DocumentSettings(Closed):
     pdf_codec: Literal["jp2", "jpeg"] = "jp2"
     """Format of grey and colour scans in a PDF; JPEG in one that is PDF/A-1, which has no JPEG 2000."""
     text_layer: bool = False
-    """Put the words that OCR read under the scans of a PDF that have no text yet, to be searched; never seen."""
+    """Put the words that OCR read under the images of a PDF's pages, to be searched and never seen; words that a page's
+    own text has where their ink is are left out."""
     layers: Literal["one", "mrc"] = "one"
     """`mrc` parts a scan in a PDF into a mask of its strokes at full resolution, and their colour and what is behind
     them at a low one, wherever such a page passes its check: far smaller, with crisp edges in place of the source's."""

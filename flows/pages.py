@@ -64,27 +64,39 @@ class ScoringInput:
 def prepare_page(
     source: SourceDocument, page_index: int, job: PageJob, read_words: WholePageReader | None = None
 ) -> PreparedPage:
-    """Read, sort and tile one page and find its text."""
+    """Read, sort and tile one page and find its text.
+
+    A page that stays as it is, but whose text is wanted, is read for that alone and keeps its problem.
+    """
     start = perf_counter()
     settings = source.settings_for(job.settings)
     if (place := source.parking_place(job)) is not None:
         parked = parking.find_parked(job.dest, place, page_index)
         if parked is not None:
             return PreparedPage(page_index, parked=parked)
+    assert source.header is not None
+    stays = source.header.pages[page_index].problem
+    if stays is not None and page_index not in source.read_for_text:
+        return PreparedPage(page_index, stays, seconds_read=perf_counter() - start)
     try:
         page = _read_page(source, page_index, settings, job)
     except PageError as error:
-        return PreparedPage(page_index, error, seconds_read=perf_counter() - start)
+        return PreparedPage(page_index, stays or error, seconds_read=perf_counter() - start)
     height_px, width_px = page.pixels.shape[:2]
     kind = kinds.page_kind(page)
     read_at = perf_counter()
     try:
         words = (read_words or ocr.read_words)(page.pixels, ocr.guess_dpi(height_px, width_px, page.dpi), settings.ocr)
     except PageError as error:
-        return PreparedPage(page_index, error, page, kind, seconds_read=read_at - start)
+        return PreparedPage(page_index, stays or error, page, kind, seconds_read=read_at - start)
     ocr_at = perf_counter()
     dpi = ocr.estimate_dpi(height_px, width_px, words, page.dpi)
     grid = tiles.tile_grid(height_px, width_px, dpi)
+    if stays is not None:
+        seconds_read, seconds_ocr = read_at - start, ocr_at - read_at
+        return PreparedPage(
+            page_index, stays, page, kind, dpi, words, grid, seconds_read=seconds_read, seconds_ocr=seconds_ocr
+        )
     mask = ocr.text_mask(words, height_px, width_px)
     plane = tiles.work_plane(page.pixels, mask, grid)
     return PreparedPage(
@@ -172,7 +184,8 @@ def _finish_page(
     text = prepared.words if is_text_wanted else ()
     if found is None:
         problem = prepared.problem or PageError("internal_error", "the page was not scored", failed=True)
-        return FinishedPage(prepared.page_index, problem, None, None, figures, [], None, text)
+        word_rows = _word_rows(prepared, source.document.key, settings.stats.words)
+        return FinishedPage(prepared.page_index, problem, None, None, figures, word_rows, None, text)
     page = found.page
     height_px, width_px = page.pixels.shape[:2]
     reader = reading.Reader(
@@ -209,9 +222,6 @@ def _finish_page(
 
 
 def _read_page(source: SourceDocument, page_index: int, settings: Settings, job: PageJob) -> pages.Page:
-    assert source.header is not None
-    if (problem := source.header.pages[page_index].problem) is not None:
-        raise problem
     with source.opened(job) as data:
         page = documents.read_page(
             data,

@@ -20,6 +20,9 @@ from tasks.store import ObjectArchived, Store
 _LARGE_BYTES = 2**26
 """A PDF of more bytes stays where it is, and its pages are read from there; smaller ones go from worker to worker."""
 
+_READ_FOR_TEXT = frozenset(("composed_page", "shared_image", "already_compressed"))
+"""Reasons of pages that stay as they are and are read all the same, where their text is wanted."""
+
 
 @dataclass(frozen=True)
 class PageJob:
@@ -63,6 +66,8 @@ class SourceDocument:
     written_back: Literal["PDF", "TIFF"] | None = None
     is_large: bool = False
     """Its bytes stay where they are, and are read from there piece by piece."""
+    read_for_text: frozenset[int] = frozenset()
+    """Numbers of the pages whose images stay as they are, but whose text is wanted."""
 
     @property
     def size_bytes(self) -> int:
@@ -132,6 +137,7 @@ def open_document(
     problem: PageError | None = None
     codec: encode.Codec | None = None
     written_back: Literal["PDF", "TIFF"] | None = None
+    read_for_text: frozenset[int] = frozenset()
     try:
         if (
             size_bytes := len(data) if isinstance(data, bytes) else document.size_bytes
@@ -144,19 +150,26 @@ def open_document(
             codec, written_back = _pdf_codec(data, settings), "PDF"
         elif header.format == "TIFF" and settings.documents.tiff == "same":
             codec, written_back = "tiff", "TIFF"
+        if settings.text or (settings.documents.text_layer and written_back == "PDF"):
+            read_for_text = _read_for_text(header, settings)
     except PageError as error:
         problem = error
     digest = hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else large_objects.digest_of(data)
     held = data if isinstance(data, bytes) else None
     seconds_read += perf_counter() - start
-    return SourceDocument(document, held, digest, header, problem, seconds_read, codec, written_back, is_large)
+    return SourceDocument(
+        document, held, digest, header, problem, seconds_read, codec, written_back, is_large, read_for_text
+    )
 
 
 def describe(source: SourceDocument) -> DocumentShape:
     """Return the number of a document's pages and their pixels; none where it has a problem."""
     if source.problem or not source.header:
         return DocumentShape(0, (), source.problem.reason if source.problem else None)
-    sizes = tuple(1 if page.problem else page.height_px * page.width_px for page in source.header.pages)
+    sizes = tuple(
+        1 if page.problem and page.page_index not in source.read_for_text else page.height_px * page.width_px
+        for page in source.header.pages
+    )
     return DocumentShape(len(sizes), sizes, None)
 
 
@@ -202,6 +215,28 @@ def _explained() -> Iterator[None]:
     except OSError as error:
         message = f"the source cannot be read: {error.strerror or type(error).__name__}"
         raise PageError("source_unreadable", message, failed=True) from error
+
+
+def _read_for_text(header: pages.DocumentHeader, settings: Settings) -> frozenset[int]:
+    """Return which pages are read though they stay as they are.
+
+    None for a text layer alone where all pages stay: nothing is saved then, and the document is kept whole.
+    """
+    if not settings.text and all(page.problem for page in header.pages):
+        return frozenset()
+    return frozenset(
+        page.page_index
+        for page in header.pages
+        if page.problem and page.problem.reason in _READ_FOR_TEXT and _has_a_size_to_read(page, settings)
+    )
+
+
+def _has_a_size_to_read(page: pages.PageHeader, settings: Settings) -> bool:
+    try:
+        pages.check_size(page.height_px, page.width_px, settings.limits)
+    except PageError:
+        return False
+    return True
 
 
 def _may_be_large(document: Document, settings: Settings) -> bool:

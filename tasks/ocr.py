@@ -24,7 +24,11 @@ _LEAST_SIDE_PX = 3  # Tesseract refuses thinner images, and no letter fits in
 
 @dataclass(frozen=True)
 class Word:
-    """One word that Tesseract read; box in source pixels, confidence 0 to 100."""
+    """One word that Tesseract read; box in source pixels, confidence 0 to 100.
+
+    `quarter_turns` is how often its picture must be turned clockwise by 90° for its letters to stand upright; its box
+    is in the pixels of the page as it lies.
+    """
 
     line_index: int
     row_px: int
@@ -33,6 +37,7 @@ class Word:
     width_px: int
     text: str
     confidence: float
+    quarter_turns: int = 0
 
 
 def read_words(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[Word, ...]:

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -418,3 +419,54 @@ def rendered(source: bytes | BinaryIO, page_index: int, dpi: float) -> np.ndarra
             return np.ascontiguousarray(bitmap.to_numpy()[..., :3])
     except (pypdfium2.PdfiumError, ValueError, IndexError) as error:
         raise PageError("damaged", f"the page cannot be drawn: {error}", failed=True) from error
+
+
+@dataclass(frozen=True)
+class Letters:
+    """The letters and digits in a page's text, visible or hidden, as pdfium finds them.
+
+    text: In the order of the text; as many characters as boxes. boxes: (n, 4) float64, each (left, bottom, right, top),
+    in the units of the page's own space: the height of the font by the advance of the glyph, so that a glyph without
+    ink has one too.
+    """
+
+    text: str
+    boxes: np.ndarray
+
+
+class LetterFinder:
+    """Finds the letters on a document's pages; pdfium opens the document when the first page is asked for."""
+
+    def __init__(self, source: bytes | BinaryIO) -> None:
+        self._source = source
+        self._document: pypdfium2.PdfDocument | None = None
+
+    def __enter__(self) -> LetterFinder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._document is not None:
+            self._document.close()
+
+    def letters(self, page_index: int) -> Letters:
+        """Return the letters of a page (0-based).
+
+        Raises:
+            PageError: If pdfium cannot open the page (`failed`).
+        """
+        try:
+            if self._document is None:
+                self._document = pypdfium2.PdfDocument(self._source)
+            page = self._document[page_index]
+            found = page.get_textpage()
+            characters = [chr(pypdfium2.raw.FPDFText_GetUnicode(found, one)) for one in range(found.count_chars())]
+            numbers = [number for number, character in enumerate(characters) if character.isalnum()]
+            boxes = [found.get_charbox(number, loose=True) for number in numbers]
+            found.close()
+            page.close()
+        except (pypdfium2.PdfiumError, ValueError, IndexError) as error:
+            raise PageError("damaged", f"the text of a page cannot be read: {error}", failed=True) from error
+        text = "".join(characters[number] for number in numbers)
+        return Letters(text, np.array(boxes, np.float64).reshape(-1, 4))

@@ -30,7 +30,7 @@ class NewText:
 
 @dataclass(frozen=True)
 class NewPage:
-    """What is new about a page: its scan, its text layer (where it has no text yet), or both."""
+    """What is new about a page: its scan, its text layer (of words that its own text does not hold yet), or both."""
 
     page_index: int
     image: CodedImage | None = None
@@ -52,7 +52,7 @@ def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage], largest_profil
         PageError: If the document cannot be written or read again.
     """
     buffer = io.BytesIO()
-    with pdf.open_pdf(source) as document:
+    with pdf.open_pdf(source) as document, pdf.LetterFinder(source) as finder:
         has_jpx, colours = False, Colours(document, largest_profile_bytes)
         for page in pages:
             described = pdf.describe_page(document, page.page_index)
@@ -62,8 +62,8 @@ def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage], largest_profil
                 composed.put_images(document, described.images, page.image.data, colours)
             elif page.image is not None and described.scan is not None:
                 _replace(document, described.scan, page.image, colours)
-            if page.text is not None and not described.has_text:
-                add_text(document, page.page_index, described, page.text.words, page.text.size_px)
+            if page.text is not None and page.text.words:
+                _add_text(document, described, page.page_index, page.text, finder)
         try:
             document.save(
                 buffer,
@@ -83,6 +83,18 @@ def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage], largest_profil
         if pdf.count_pages(again) != n_pages:
             raise PageError("not_writable", "the PDF written anew has other pages; it is kept whole")
     return data
+
+
+def _add_text(
+    document: pikepdf.Pdf, described: pdf.PdfPage, page_index: int, text: NewText, finder: pdf.LetterFinder
+) -> None:
+    letters: pdf.Letters | None = None
+    if described.has_text:
+        try:
+            letters = finder.letters(page_index)
+        except PageError:
+            return  # a page whose own text nobody can tell keeps it
+    add_text(document, page_index, described, text.words, text.size_px, letters)
 
 
 def takes_jp2(source: bytes | BinaryIO) -> bool:

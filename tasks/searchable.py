@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Literal
 
 from tasks.ocr import Word, box_round, by_line
@@ -63,7 +64,11 @@ def as_text(page: TextPage) -> bytes:
 
 
 def as_alto(page: TextPage) -> bytes:
-    """Return a page as ALTO 4.2 (Library of Congress, alto-4-2.xsd), its boxes in pixels and one block a page."""
+    """Return a page as ALTO 4.2 (Library of Congress, alto-4-2.xsd), its boxes in pixels.
+
+    It has one block, or one for each run of lines that are turned the same way; `ROTATION` says how far, in degrees
+    counter-clockwise.
+    """
     root = ElementTree.Element("alto", {"xmlns": _ALTO, "SCHEMAVERSION": "4.2"})
     about = ElementTree.SubElement(root, "Description")
     ElementTree.SubElement(about, "MeasurementUnit").text = "pixel"
@@ -77,9 +82,14 @@ def as_alto(page: TextPage) -> bytes:
     layout = ElementTree.SubElement(root, "Layout")
     sheet = ElementTree.SubElement(layout, "Page", {"ID": "page", "PHYSICAL_IMG_NR": str(page.page_index + 1), **size})
     space = ElementTree.SubElement(sheet, "PrintSpace", {"HPOS": "0", "VPOS": "0", **size})
-    if page.words:
-        block = ElementTree.SubElement(space, "TextBlock", {"ID": "block", **_alto_box(page.words)})
-        for number, line in enumerate(by_line(page.words)):
+    blocks = [list(lines) for _, lines in groupby(enumerate(by_line(page.words)), key=lambda one: _angle(one[1]))]
+    for place, lines in enumerate(blocks):
+        name = "block" if len(blocks) == 1 else f"block_{place}"
+        said = {"ID": name, **_alto_box([word for _, line in lines for word in line])}
+        if angle := _angle(lines[0][1]):
+            said["ROTATION"] = str(angle)
+        block = ElementTree.SubElement(space, "TextBlock", said)
+        for number, line in lines:
             _add_alto_line(block, number, line)
     return _document(root)
 
@@ -94,7 +104,10 @@ def _add_alto_line(block: ElementTree.Element, number: int, words: Sequence[Word
 
 
 def as_hocr(page: TextPage) -> bytes:
-    """Return a page as hOCR 1.2 (the hOCR specification), in XHTML."""
+    """Return a page as hOCR 1.2 (the hOCR specification), in XHTML.
+
+    `textangle` says of a turned line how far it is turned, in degrees counter-clockwise.
+    """
     root = ElementTree.Element("html", {"xmlns": _XHTML, "lang": "en"})
     head = ElementTree.SubElement(root, "head")
     ElementTree.SubElement(head, "title").text = _xml_text(page.name)
@@ -114,7 +127,8 @@ def as_hocr(page: TextPage) -> bytes:
         area = ElementTree.SubElement(sheet, "div", {"class": "ocr_carea", "id": "area", "title": _bbox(page.words)})
         paragraph = ElementTree.SubElement(area, "p", {"class": "ocr_par", "id": "par", "title": _bbox(page.words)})
         for number, words in enumerate(by_line(page.words)):
-            about = {"class": "ocr_line", "id": f"line_{number}", "title": _bbox(words)}
+            turned = f"; textangle {angle}" if (angle := _angle(words)) else ""
+            about = {"class": "ocr_line", "id": f"line_{number}", "title": _bbox(words) + turned}
             line = ElementTree.SubElement(paragraph, "span", about)
             for place, word in enumerate(words):
                 sure = f"; x_wconf {round(min(max(word.confidence, 0.0), 100.0))}"
@@ -123,6 +137,11 @@ def as_hocr(page: TextPage) -> bytes:
                 told.text, told.tail = _xml_text(word.text), " "
             line.tail = "\n"
     return _document(root, "<!DOCTYPE html>\n")
+
+
+def _angle(line: Sequence[Word]) -> int:
+    """Return by how many degrees counter-clockwise a line of words is turned: 0, 90, 180 or 270."""
+    return 90 * (line[0].quarter_turns % 4)
 
 
 def _alto_box(words: Sequence[Word]) -> dict[str, str]:

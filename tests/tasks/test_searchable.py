@@ -22,6 +22,7 @@ WORDS = st.builds(
     width_px=st.integers(1, 100),
     text=st.text(min_size=1, max_size=8).filter(lambda text: text.strip()),
     confidence=st.floats(-1, 101),
+    quarter_turns=st.integers(0, 3),
 )
 PAGES = st.builds(
     TextPage,
@@ -81,6 +82,7 @@ def test_boxes_follow_the_picture_and_none_vanishes(words, rows, cols):
         assert abs(small.width_px - word.width_px * cols) <= 1
         assert min(small.height_px, small.width_px) >= 1
         assert (small.text, small.confidence) == (word.text, word.confidence)
+        assert small.quarter_turns == word.quarter_turns
 
 
 PAGE = TextPage(
@@ -96,6 +98,50 @@ PAGE = TextPage(
 
 def test_plain_text_has_a_line_for_each_line():
     assert as_text(PAGE) == b"In 1887\n<b>&\n"
+
+
+TURNED = replace(
+    PAGE,
+    words=[
+        Word(0, 10, 10, 8, 30, "upright", 96.0),
+        Word(1, 200, 10, 60, 8, "Second", 96.0, quarter_turns=1),
+        Word(1, 150, 10, 40, 8, "word", 96.0, quarter_turns=1),
+        Word(2, 200, 30, 60, 8, "below", 96.0, quarter_turns=1),
+        Word(3, 250, 90, 8, 60, "over", 96.0, quarter_turns=2),
+        Word(4, 50, 150, 60, 8, "down", 96.0, quarter_turns=3),
+    ],
+)
+
+
+def test_alto_says_how_far_a_block_is_turned_counter_clockwise():
+    blocks = list(ElementTree.fromstring(as_alto(TURNED)).iter(f"{ALTO}TextBlock"))
+    found = [(block.get("ROTATION"), [one.get("CONTENT") for one in block.iter(f"{ALTO}String")]) for block in blocks]
+    assert found == [
+        (None, ["upright"]),
+        ("90", ["Second", "word", "below"]),
+        ("180", ["over"]),
+        ("270", ["down"]),
+    ]
+    boxes = [tuple(int(block.get(name)) for name in ("VPOS", "HPOS", "HEIGHT", "WIDTH")) for block in blocks]
+    assert boxes == [(10, 10, 8, 30), (150, 10, 110, 28), (250, 90, 8, 60), (50, 150, 60, 8)]
+    (block,) = ElementTree.fromstring(as_alto(PAGE)).iter(f"{ALTO}TextBlock")
+    assert (block.get("ID"), block.get("ROTATION")) == ("block", None)
+
+
+def test_hocr_says_how_far_a_line_is_turned_counter_clockwise():
+    root = ElementTree.fromstring(as_hocr(TURNED))
+    lines = [one.get("title") for one in root.iter(f"{XHTML}span") if one.get("class") == "ocr_line"]
+    assert lines == [
+        "bbox 10 10 40 18",
+        "bbox 10 150 18 260; textangle 90",
+        "bbox 30 200 38 260; textangle 90",
+        "bbox 90 250 150 258; textangle 180",
+        "bbox 150 50 158 110; textangle 270",
+    ]
+
+
+def test_plain_text_of_turned_lines_is_in_the_order_of_reading():
+    assert as_text(TURNED) == b"upright\nSecond word\nbelow\nover\ndown\n"
 
 
 @pytest.mark.parametrize(("form", "start"), [("alto", b"<?xml"), ("hocr", b"<?xml"), ("txt", b"In")])

@@ -22,6 +22,7 @@ _WORDS = (
     Word(0, 10, 10, 20, 60, "Council", 96.0),
     Word(0, 10, 80, 20, 60, 'é & <of> "all"', 50.0),
     Word(2, 60, 10, 20, 60, "1898", -1.0),
+    Word(3, 100, 10, 60, 20, "aside", 90.0, quarter_turns=1),
 )
 RECOVERS = etree.XMLParser(recover=True)
 PAGE = TextPage('a "b".avif', 3, 1000, 800, _WORDS, "eng+deu", "Tesseract")
