@@ -208,6 +208,8 @@ def _compare_image(source: bytes, frame: int, output: OutputImage) -> tuple[Sigh
     eyes = before.eye if before.eye == after.eye else f"{before.eye}, {after.eye}"
     if not has_shape(*after.size, before.size):
         return Sighting(eyes, problem=_other_shape(before.size, after.size)), before
+    if _REDUCED * after.height_px > before.height_px:  # that is of another image of the source, in fewer pixels
+        return Sighting(eyes, problem=f"has {after.height_px} rows, its source {before.height_px}"), before
     looks = before.pixels, after.pixels
     profiles = image_eye.profile_of(source, frame), image_eye.profile_of(output.data, output.frame)
     if profiles[0] != profiles[1]:
