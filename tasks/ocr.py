@@ -24,7 +24,11 @@ _LEAST_SIDE_PX = 3  # Tesseract refuses thinner images, and no letter fits in
 
 @dataclass(frozen=True)
 class Word:
-    """One word that Tesseract read; box in source pixels, confidence 0 to 100."""
+    """One word that Tesseract read; box in source pixels, confidence 0 to 100.
+
+    `quarter_turns` says how often the picture of the word must be turned clockwise by 90 degrees to stand upright; the
+    box stays in the page's own pixels.
+    """
 
     line_index: int
     row_px: int
@@ -33,6 +37,7 @@ class Word:
     width_px: int
     text: str
     confidence: float
+    quarter_turns: int = 0
 
 
 def read_words(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[Word, ...]:

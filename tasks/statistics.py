@@ -83,6 +83,8 @@ class PageRow:
     text_ssimulacra2: float | None = None
     duplicate_of: str | None = None
     """Key of the document whose output this one's rows point to, since it has the same bytes; `output_bytes` are 0."""
+    quarter_turns: int | None = None
+    """Clockwise quarter turns that bring the page's text upright for reading; 0 for an upright page."""
 
 
 def _page_type(name: str, annotation: str) -> pa.DataType:
@@ -106,6 +108,7 @@ WORDS_SCHEMA = pa.schema(
         ("width_px", _COUNT),
         ("text", _TEXT),
         ("confidence", _SECONDS),
+        ("quarter_turns", _COUNT),
     ]
 )
 TILES_SCHEMA = pa.schema(
