@@ -10,6 +10,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -27,6 +28,7 @@ from tasks import ocr
 from tasks.findings import Findings
 from tasks.reading import WordCheck, check_words
 from tasks.scan import Document
+from tasks.turning import read_turned, turns_of
 
 Say = Callable[[str], object]
 """Told what is being done, in words for a person."""
@@ -117,7 +119,9 @@ class Bench:
         source, job = self.open(settings), job_of(settings)
         encode = settings.encode
         profile = encode.codec, encode.deep_to_eight_bits, encode.largest_profile_bytes
-        reading = page_index, _json(settings.limits), _json(settings.ocr), profile
+        # what decides whether a bitonal page is read
+        wanted = settings.text, settings.documents.text_layer, settings.stats.words_of_kept, encode.least_gain
+        reading = page_index, _json(settings.limits), _json(settings.ocr), profile, wanted
         say(READING)
         prepared = self._prepared.get(reading, lambda: steps.prepare_page(source, page_index, job, self._read_words))
         say(SCORING)
@@ -155,8 +159,9 @@ class Bench:
         height_px, width_px = page.pixels.shape[:2]
         if pixels.shape[:2] != (height_px, width_px):  # as the check saw it
             pixels = cv2.resize(pixels, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
-        again = self._read_words(pixels, ocr.guess_dpi(height_px, width_px, page.dpi), tried.settings.ocr)
-        return check_words(tried.prepared.words, again)
+        dpi, words = ocr.guess_dpi(height_px, width_px, page.dpi), tried.prepared.words
+        read = partial(self._read_words, dpi=dpi, settings=tried.settings.ocr)
+        return check_words(words, read_turned(pixels, turns_of(words), read))
 
     def _read_words(self, pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[ocr.Word, ...]:
         digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest()

@@ -59,7 +59,8 @@ class OcrSettings(Closed):
     min_dpi: int = Field(200, ge=70, le=300)
     """Pages of a lower resolution are enlarged to this, at most twofold, before they are read."""
     timeout_s: float = Field(180.0, gt=0)
-    """A page whose OCR gives no answer in this time is kept whole with reason `ocr_timeout`."""
+    """Seconds of processor time: a page whose OCR takes more is kept whole with reason `ocr_timeout`. So is one whose
+    OCR takes ten times as long by the wall clock; on a busy machine a page waits for its turn."""
 
 
 class ImportanceSettings(Closed):
@@ -185,6 +186,9 @@ class StatsSettings(Closed):
 
     words: Literal["full", "boxes", "off"] = "full"
     """OCR words with their text, as boxes without text (personal records), or not at all."""
+    words_of_kept: bool = False
+    """Read pages too of which it is known beforehand that they cannot become smaller, so that their words stand in the
+    statistics."""
     most_small_files: int = Field(64, ge=1)
     """More small files of statistics than so many are put together to larger ones at the end of a run."""
 

@@ -10,28 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import Protocol
 
 import numpy as np
 
-from configs.settings import OcrSettings, Settings
+from configs.settings import Settings
 from flows import parking
 from flows.parking import FinishedPage
 from flows.sources import PageJob, SourceDocument, useful_page_bytes
 from model.scoring import load_scorer, score_planes
-from tasks import composed, documents, encode, fitting, kinds, ocr, pages, reading, resolution, tiles
+from tasks import composed, documents, encode, fitting, kinds, ocr, pages, reading, resolution, tiles, turning
 from tasks.checking import Check
 from tasks.errors import PageError
 from tasks.findings import Findings
+from tasks.outcomes import no_gain
+from tasks.turning import WholePageReader
 
 _MASKED_TILE = 1 / 32  # share of a tile that words must cover for OCR alone to keep it: half a letter
-
-
-class WholePageReader(Protocol):
-    """`tasks.ocr.read_words`, or what remembers its answers."""
-
-    def __call__(self, pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[ocr.Word, ...]:
-        """Return the words of a page, in reading order."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +43,8 @@ class PreparedPage:
     masked: np.ndarray | None = field(default=None, repr=False)
     seconds_read: float = 0.0
     seconds_ocr: float = 0.0
+    coded: fitting.CodedBitonal | None = field(default=None, repr=False)
+    """What it is in one bit a pixel, if it is a bitonal page: that needs no words."""
     parked: FinishedPage | None = field(default=None, repr=False)
     """What an earlier run made of it already."""
 
@@ -85,8 +81,17 @@ def prepare_page(
     height_px, width_px = page.pixels.shape[:2]
     kind = kinds.page_kind(page)
     read_at = perf_counter()
+    coded: fitting.CodedBitonal | None = None
+    if kind is kinds.PageKind.BITONAL and not _parts(source, page_index):
+        coded = fitting.code_bitonal(page, settings.encode)
+        most_bytes = useful_page_bytes(source, page_index, settings)
+        if len(coded.data) >= most_bytes and not (_is_text_wanted(source, settings) or settings.stats.words_of_kept):
+            problem = no_gain("CCITT G4", len(coded.data), most_bytes)
+            return PreparedPage(page_index, problem, page, kind, seconds_read=read_at - start, coded=coded)
+    coded_at = perf_counter()
     try:
-        words = (read_words or ocr.read_words)(page.pixels, ocr.guess_dpi(height_px, width_px, page.dpi), settings.ocr)
+        guessed_dpi = ocr.guess_dpi(height_px, width_px, page.dpi)
+        words = turning.find_words(page.pixels, guessed_dpi, settings.ocr, read_words or ocr.read_words)
     except PageError as error:
         return PreparedPage(page_index, stays or error, page, kind, seconds_read=read_at - start)
     ocr_at = perf_counter()
@@ -109,7 +114,8 @@ def prepare_page(
         plane=plane,
         masked=(tiles.masked_fraction(mask, grid) >= _MASKED_TILE) & resolution.has_strokes(plane),
         seconds_read=read_at - start,
-        seconds_ocr=ocr_at - read_at,
+        seconds_ocr=ocr_at - coded_at,
+        coded=coded,
     )
 
 
@@ -180,32 +186,29 @@ def _finish_page(
     figures = _page_figures(prepared, scored)
     settings = source.settings_for(job.settings)
     found = found or findings_of(prepared, scored)
-    is_text_wanted = job.settings.text or (settings.documents.text_layer and source.written_back == "PDF")
-    text = prepared.words if is_text_wanted else ()
+    text = prepared.words if _is_text_wanted(source, settings) else ()
     if found is None:
         problem = prepared.problem or PageError("internal_error", "the page was not scored", failed=True)
         word_rows = _word_rows(prepared, source.document.key, settings.stats.words)
         return FinishedPage(prepared.page_index, problem, None, None, figures, word_rows, None, text)
     page = found.page
     height_px, width_px = page.pixels.shape[:2]
+    read_page = partial(
+        read_words or ocr.read_words, dpi=ocr.guess_dpi(height_px, width_px, page.dpi), settings=settings.ocr
+    )
+    turns = turning.turns_of(prepared.words)
     reader = reading.Reader(
-        partial(
-            read_words or ocr.read_words,
-            dpi=ocr.guess_dpi(height_px, width_px, page.dpi),
-            settings=settings.ocr,
-        ),
+        lambda pixels: turning.read_turned(pixels, turns, read_page),
         partial(ocr.read_lines, dpi=prepared.dpi, settings=settings.ocr),
     )
     most_bytes = useful_page_bytes(source, prepared.page_index, settings)
-    assert source.header is not None
-    parts = source.header.pages[prepared.page_index].parts
     try:
-        if parts and source.written_back == "PDF":
+        if parts := _parts(source, prepared.page_index):
             with source.opened(job) as file:
                 alone = composed.page_alone(file, prepared.page_index, parts, page.dpi or prepared.dpi)
             outcome = composed.fit_images(alone, Check(found, reader, settings), most_bytes, settings)
         else:
-            outcome = fitting.fit_page(found, most_bytes, reader, settings, watch)
+            outcome = fitting.fit_page(found, most_bytes, reader, settings, watch, prepared.coded)
     except PageError as error:  # reading again gave no answer
         return FinishedPage(prepared.page_index, error, None, None, figures, [], None, text)
     figures |= outcome.figures
@@ -219,6 +222,17 @@ def _finish_page(
         _tile_row(prepared, source.document.key, found.importance, outcome.levels),
         text,
     )
+
+
+def _is_text_wanted(source: SourceDocument, settings: Settings) -> bool:
+    """Return whether a document's words are written anywhere, whatever becomes of its pages."""
+    return bool(settings.text) or (settings.documents.text_layer and source.written_back == "PDF")
+
+
+def _parts(source: SourceDocument, page_index: int) -> tuple[int, ...]:
+    """Return the numbers of the images that are coded anew one by one; none where the page is one image."""
+    assert source.header is not None
+    return source.header.pages[page_index].parts if source.written_back == "PDF" else ()
 
 
 def _read_page(source: SourceDocument, page_index: int, settings: Settings, job: PageJob) -> pages.Page:
@@ -248,10 +262,13 @@ def _page_figures(prepared: PreparedPage, scored: tuple[np.ndarray, float] | Non
             "output_width_px": width_px,
             "output_dpi": prepared.page.dpi,  # what the file says; `dpi` is what the page was judged at
         }
+    if prepared.coded is not None:
+        figures["seconds_encode"] = prepared.coded.seconds
     if prepared.grid is not None:
         figures |= {
             "dpi": prepared.dpi,
             "ocr_words": len(prepared.words),
+            "quarter_turns": turning.turns_of(prepared.words),
             "n_tiles": prepared.grid.n_tiles,
         }
     if scored is not None:

@@ -176,8 +176,10 @@ def describe(source: SourceDocument) -> DocumentShape:
 def useful_bytes(source: SourceDocument, settings: Settings) -> int:
     """Return the size from which a document's output is of no use."""
     size_bytes = source.size_bytes
-    is_lossy = source.header is not None and any(page.is_lossy for page in source.header.pages)
-    return fitting.useful_bytes(size_bytes, is_lossy, settings.encode)
+    pages_of_it = source.header.pages if source.header is not None else ()
+    is_lossy = any(page.is_lossy for page in pages_of_it)
+    is_g4 = bool(pages_of_it) and all(page.is_g4 for page in pages_of_it)
+    return fitting.useful_bytes(size_bytes, is_lossy or is_g4, settings.encode)
 
 
 def useful_page_bytes(source: SourceDocument, page_index: int, settings: Settings) -> int:
@@ -186,7 +188,7 @@ def useful_page_bytes(source: SourceDocument, page_index: int, settings: Setting
     page = source.header.pages[page_index]
     if source.written_back != "PDF" or page.stored_bytes is None:
         return useful_bytes(source, settings)
-    return fitting.useful_bytes(page.stored_bytes, page.is_lossy, settings.encode)
+    return fitting.useful_bytes(page.stored_bytes, page.is_lossy or page.is_g4, settings.encode)
 
 
 def copy_of(document: Document, job: PageJob) -> bytes:

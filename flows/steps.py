@@ -5,7 +5,6 @@ from __future__ import annotations
 from flows.pages import (
     PreparedPage,
     ScoringInput,
-    WholePageReader,
     findings_of,
     finish_page,
     prepare_page,
@@ -33,7 +32,6 @@ __all__ = [
     "PreparedPage",
     "ScoringInput",
     "SourceDocument",
-    "WholePageReader",
     "describe",
     "fail_document",
     "fetch_document",

@@ -46,9 +46,11 @@ def read_header(data: bytes | BinaryIO, limits: LimitSettings, *, as_drawn: bool
             message = f"more than the {limits.max_document_pages} pages of limits.max_document_pages"
             raise PageError("too_many_pages", message)
         found = [_described(document, number) for number in range(n_pages)]
+        scans = [page.scan for page in found if isinstance(page, PdfPage) and page.scan is not None]
+        g4 = frozenset(scan.object_id for scan in scans if pdf.is_g4(document, scan))
     shown = Counter(image.object_id for page in found if isinstance(page, PdfPage) for image in page.images)
     shared = frozenset(one for one, times in shown.items() if times > 1 and not as_drawn)
-    headers = (_header(page, number, limits, shared, as_drawn) for number, page in enumerate(found))
+    headers = (_header(page, number, limits, shared, g4, as_drawn) for number, page in enumerate(found))
     return DocumentHeader("PDF", tuple(headers))
 
 
@@ -100,6 +102,7 @@ def _header(
     page_index: int,
     limits: LimitSettings,
     shared: frozenset[tuple[int, int]],
+    g4: frozenset[tuple[int, int]],
     as_drawn: bool,
 ) -> PageHeader:
     if isinstance(page, PageError):
@@ -123,7 +126,8 @@ def _header(
             problem = error
     stored_bytes = sum(image.stored_bytes for image in page.images)
     is_lossy = any(image.is_lossy for image in page.images)
-    return PageHeader(page_index, height_px, width_px, "", is_lossy, stored_bytes, problem, parts)
+    is_g4 = scan is not None and scan.object_id in g4
+    return PageHeader(page_index, height_px, width_px, "", is_lossy, stored_bytes, problem, parts, is_g4)
 
 
 def _may_be_part(image: Placed, shared: frozenset[tuple[int, int]]) -> bool:

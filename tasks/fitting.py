@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import numpy as np
@@ -14,8 +14,9 @@ from tasks import chroma, encode, kinds, layering, likeness, probe, reading, res
 from tasks.checking import Check, Judgement
 from tasks.errors import PageError
 from tasks.findings import Findings
-from tasks.ink import Ink
+from tasks.ink import Ink, luma_of
 from tasks.outcomes import Outcome, no_gain, pixels_to_code, plan_figures, planned_levels, strengthened
+from tasks.pages import Page
 from tasks.writer import Writer, read_back
 
 Watch = Callable[[bytes, np.ndarray, np.ndarray], object]
@@ -25,8 +26,29 @@ _NUDGE = 3  # part of a step: where OCR wavers over a digit, a little more mostl
 _FIRST_FOR_LIKENESS = 4  # quality 76: to look the same takes more than to be read
 
 
+@dataclass(frozen=True)
+class CodedBitonal:
+    """A page in one bit a pixel, as it lies in its document, and what it took to code it."""
+
+    data: bytes = field(repr=False)
+    seconds: float
+
+
+def code_bitonal(page: Page, settings: EncodeSettings) -> CodedBitonal:
+    """Return a page as CCITT G4, which needs to know nothing about it but its pixels."""
+    start = perf_counter()
+    stored = page.as_stored(kinds.to_bitonal(luma_of(page.pixels)))
+    data = encode.encode(stored, "g4", 100, encode.carried_by(page), settings)
+    return CodedBitonal(data, perf_counter() - start)
+
+
 def fit_page(
-    found: Findings, most_bytes: int, reader: reading.Reader, settings: Settings, watch: Watch | None = None
+    found: Findings,
+    most_bytes: int,
+    reader: reading.Reader,
+    settings: Settings,
+    watch: Watch | None = None,
+    coded: CodedBitonal | None = None,
 ) -> Outcome:
     """Return the page's smallest encoding that passes its check, or the problem that keeps it whole.
 
@@ -36,13 +58,14 @@ def fit_page(
         reader: Reads at the page's dpi.
         settings: The plan's, the encoder's and the check's.
         watch: Told of each encoding of the page in one layer; what it raises ends the fit.
+        coded: From `code_bitonal`, where that is there already.
     """
     check = Check(found, reader, settings)
     one_bit = found.kind is kinds.PageKind.BITONAL or (
         found.kind is kinds.PageKind.TWO_TONE and settings.encode.two_tone_to_bitonal
     )
     if one_bit:
-        outcome = _as_bitonal(found, check, most_bytes, settings)
+        outcome = _as_bitonal(found, check, most_bytes, coded or code_bitonal(found.page, settings.encode))
         if outcome.problem is None or found.kind is kinds.PageKind.BITONAL:
             return outcome
     if settings.documents.layers == "mrc":
@@ -52,26 +75,30 @@ def fit_page(
     return _adaptive(found, check, most_bytes, settings, watch)
 
 
-def useful_bytes(source_bytes: int, is_lossy: bool, settings: EncodeSettings) -> int:
-    """Return the size from which an output is of no use: a lossy source is not coded again for a small gain.
+def useful_bytes(source_bytes: int, is_coded_well: bool, settings: EncodeSettings) -> int:
+    """Return the size from which an output is of no use.
+
+    Args:
+        source_bytes: Size of the source.
+        is_coded_well: The source is not worth coding again for a small gain: it is lossy, so that it would lose more,
+            or CCITT G4, which is all that a bitonal page becomes here.
+        settings: How much is to be gained then.
 
     >>> useful_bytes(1000, False, EncodeSettings()), useful_bytes(1000, True, EncodeSettings(least_gain=0.1))
     (1000, 900)
     """
-    return math.floor(source_bytes * (1.0 - settings.least_gain)) if is_lossy else source_bytes
+    return math.floor(source_bytes * (1.0 - settings.least_gain)) if is_coded_well else source_bytes
 
 
-def _as_bitonal(found: Findings, check: Check, most_bytes: int, settings: Settings) -> Outcome:
+def _as_bitonal(found: Findings, check: Check, most_bytes: int, coded: CodedBitonal) -> Outcome:
     """Write one bit a pixel; a bitonal source loses nothing by it, a two-tone one is judged like any other."""
-    start = perf_counter()
-    stored = found.page.as_stored(kinds.to_bitonal(found.luma))
-    data = encode.encode(stored, "g4", 100, encode.carried_by(found.page), settings.encode)
-    encoded_at = perf_counter()
+    data, settings = coded.data, check.settings
+    decoded_from = perf_counter()
     decoded = found.page.upright(read_back(data, settings.limits))
     whole = np.ones(found.importance.shape, np.int8)
-    figures: dict[str, object] = {"codec": "g4", "attempts": 1, "seconds_encode": encoded_at - start}
+    figures: dict[str, object] = {"codec": "g4", "attempts": 1, "seconds_encode": coded.seconds}
     figures |= plan_figures(whole)
-    seconds_check = perf_counter() - encoded_at
+    seconds_check = perf_counter() - decoded_from
     problem: PageError | None = None
     if len(data) >= most_bytes:
         problem = no_gain("CCITT G4", len(data), most_bytes)

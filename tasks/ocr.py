@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from configs.settings import OcrSettings
-from tasks.tesseract import SINGLE_LINE, WHOLE_PAGE, Reading, check_tesseract, read_pictures
+from tasks.bands import cut_bands
+from tasks.tesseract import SINGLE_LINE, WHOLE_PAGE, Reading, TimeLimit, check_tesseract, read_pictures
 
 __all__ = ["check_tesseract"]
 
@@ -18,7 +19,10 @@ LEAST_CONFIDENCE = 30.0
 
 _LETTER_HEIGHT_INCH = 8.0 / 72  # a word's box in 10 to 12 point type
 _LETTER_PAGE_INCH = 11.7  # the long side of A4, for pages that tell nothing else
+_RECEIPT_INCH = 80 / 25.4  # the usual width of receipt paper, e.g. 79.5 ± 0.5 mm for an Epson TM-T88
+_LEAST_RECEIPT_DPI = 100.0  # a strip that would have less is a piece of a page, e.g. its head
 _WORDS_TO_TRUST = 20
+_LETTERS_OF_A_WORD = 3
 _LEAST_SIDE_PX = 3  # Tesseract refuses thinner images, and no letter fits in
 
 
@@ -26,8 +30,8 @@ _LEAST_SIDE_PX = 3  # Tesseract refuses thinner images, and no letter fits in
 class Word:
     """One word that Tesseract read; box in source pixels, confidence 0 to 100.
 
-    `quarter_turns` is how often its picture must be turned clockwise by 90° for its letters to stand upright; its box
-    is in the pixels of the page as it lies.
+    `quarter_turns` says how often the picture of the word must be turned clockwise by 90 degrees to stand upright; the
+    box stays in the page's own pixels.
     """
 
     line_index: int
@@ -43,6 +47,9 @@ class Word:
 def read_words(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[Word, ...]:
     """Return the words of an upright page, in Tesseract's reading order.
 
+    A page that is longer than any sheet is read in bands, each with its share of the time by its size; what a band
+    leaves of it goes to the next.
+
     Args:
         pixels: uint8, (height, width) or (height, width, 3) RGB.
         dpi: Resolution of `pixels`; the page is read at `settings.min_dpi` to `settings.max_dpi`.
@@ -56,8 +63,17 @@ def read_words(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[W
     grey, scale = _for_reading(pixels, dpi, settings)
     if min(grey.shape) < _LEAST_SIDE_PX:
         return ()
-    (found,) = read_pictures([grey], WHOLE_PAGE, _told_dpi(dpi, scale), settings)
-    return _words_of(found, scale, height_px, width_px)
+    told = _told_dpi(dpi, scale)
+    bands = cut_bands(grey, dpi * scale)
+    left_s, left_px = settings.timeout_s, sum(band.picture.size for band in bands)
+    words: list[Word] = []
+    for band in bands:
+        limit = TimeLimit.of(settings, left_s / settings.timeout_s * band.picture.size / left_px)
+        (found,) = read_pictures([band.picture], WHOLE_PAGE, told, settings, limit)
+        left_s, left_px = left_s - limit.spent_s, left_px - band.picture.size
+        n_lines = max((word.line_index for word in words), default=-1) + 1
+        words += _words_of(found, scale, height_px, width_px, (band.row_px, band.col_px), n_lines)
+    return tuple(words)
 
 
 def read_lines(lines: Sequence[np.ndarray], dpi: float, settings: OcrSettings) -> list[tuple[Word, ...]]:
@@ -105,6 +121,14 @@ def by_line(words: Iterable[Word]) -> list[tuple[Word, ...]]:
     return [tuple(line) for line in lines.values()]
 
 
+def letter_height(word: Word) -> int:
+    """Return how high a word's letters are, in px: of a word that stands on its side the width of its box."""
+    if word.quarter_turns % 2:
+        return word.width_px
+    is_word = sum(map(str.isalnum, word.text)) >= _LETTERS_OF_A_WORD  # of fewer the box may be narrow
+    return min(word.height_px, word.width_px) if is_word else word.height_px
+
+
 def box_round(words: Sequence[Word]) -> tuple[int, int, int, int]:
     """Return (top, bottom, left, right) px of the box round some words; bottom and right are the first beyond it."""
     top, bottom = min(word.row_px for word in words), max(word.row_px + word.height_px for word in words)
@@ -122,8 +146,16 @@ def text_mask(words: Sequence[Word], height_px: int, width_px: int) -> np.ndarra
 
 
 def guess_dpi(height_px: int, width_px: int, tagged: float | None) -> float:
-    """Return the tag, or what the page would have if its long side were that of A4."""
-    return tagged if tagged is not None else min(max(max(height_px, width_px) / _LETTER_PAGE_INCH, 72.0), 600.0)
+    """Return the tag, or what a page would have that is as long as A4, and a long strip that is as wide as a receipt.
+
+    >>> round(guess_dpi(3508, 2480, None)), round(guess_dpi(30_000, 576, None)), guess_dpi(3508, 2480, 200.0)
+    (300, 183, 200.0)
+    """
+    if tagged is not None:
+        return tagged
+    as_page, as_receipt = max(height_px, width_px) / _LETTER_PAGE_INCH, min(height_px, width_px) / _RECEIPT_INCH
+    likely = min(as_page, as_receipt) if as_receipt >= _LEAST_RECEIPT_DPI else as_page
+    return min(max(likely, 72.0), 600.0)
 
 
 def estimate_dpi(height_px: int, width_px: int, words: Sequence[Word], tagged: float | None) -> float:
@@ -135,11 +167,10 @@ def estimate_dpi(height_px: int, width_px: int, words: Sequence[Word], tagged: f
         words: What OCR read; below 20 confident words the text is not believed.
         tagged: The file's own tag, None where it has no plausible one.
     """
-    # of a page that lies on its side Tesseract returns standing boxes: a word's letters are as high as its short side
     heights = [
-        min(word.height_px, word.width_px)
+        letter_height(word)
         for word in words
-        if word.confidence >= 60 and sum(map(str.isalpha, word.text)) >= 3
+        if word.confidence >= 60 and sum(map(str.isalpha, word.text)) >= _LETTERS_OF_A_WORD
     ]
     if len(heights) < _WORDS_TO_TRUST:
         return guess_dpi(height_px, width_px, tagged)
@@ -162,17 +193,33 @@ def _told_dpi(dpi: float, scale: float) -> int:
     return round(min(max(dpi * scale, 70), 2400))  # Tesseract takes no other
 
 
-def _words_of(readings: Sequence[Reading], scale: float, height_px: int, width_px: int) -> tuple[Word, ...]:
-    """Return the words of one picture, boxes in pixels of what it was made from."""
+def _words_of(
+    readings: Sequence[Reading],
+    scale: float,
+    height_px: int,
+    width_px: int,
+    corner: tuple[int, int] = (0, 0),
+    first_line: int = 0,
+) -> tuple[Word, ...]:
+    """Return the words of one picture, boxes in pixels of what it was made from.
+
+    Args:
+        readings: Of the picture.
+        scale: Pixels of the picture for one of what it was made from.
+        height_px: Of what it was made from.
+        width_px: Likewise.
+        corner: (row, col) px of the picture in what it is a part of, at its own size.
+        first_line: Index of its first line.
+    """
     words: list[Word] = []
     lines: dict[tuple[int, int, int], int] = {}
     for reading in readings:
-        left, top = reading.left / scale, reading.top / scale
+        left, top = (reading.left + corner[1]) / scale, (reading.top + corner[0]) / scale
         right, bottom = left + reading.width / scale, top + reading.height / scale
         row_px, col_px = min(int(top), height_px - 1), min(int(left), width_px - 1)
         words.append(
             Word(
-                line_index=lines.setdefault(reading.line, len(lines)),
+                line_index=first_line + lines.setdefault(reading.line, len(lines)),
                 row_px=row_px,
                 col_px=col_px,
                 height_px=max(1, min(round(bottom), height_px) - row_px),

@@ -35,6 +35,7 @@ _SCREEN_DPI = 100.0  # tags of 72 or 96 dpi are mostly a default that nobody set
 _LARGEST_SCREEN_DPI_PAGE_INCH = 17.5  # the long side of A3, with some room
 _LARGEST_DPI_RATIO = 4.0  # the coarsest fax has 204 dots an inch across and 98 down
 _LOSSY_TIFF = frozenset({6, 7, 33003, 33005, 34712, 34892, 50001, 50002})  # JPEG, JPEG 2000, WebP, JPEG XL
+_TIFF_G4 = 4  # tag Compression: CCITT T.6 (TIFF 6.0, section 11)
 _SRGB_GAMMA, _SRGB_RED = 0.45455, (0.64, 0.33)
 _SRGB_PRIMARIES, _SRGB_TRANSFERS = frozenset({1, 2}), frozenset({1, 2, 6, 13, 14, 15})  # ITU-T H.273; 2 is unknown
 
@@ -48,7 +49,8 @@ class PageHeader:
     `is_lossy` says that its coding has lost something already, as JPEG's does: to code it again loses more.
     `stored_bytes` is what its image takes, where that is told apart from the rest of its document. `problem` is what
     keeps it as it is, where that can be seen already. `parts` are those of a page's images (numbers, in the order of
-    painting) that are coded anew where it is put together of several.
+    painting) that are coded anew where it is put together of several. `is_g4` says that it is CCITT G4, which a bitonal
+    page becomes here as well.
     """
 
     page_index: int
@@ -59,6 +61,7 @@ class PageHeader:
     stored_bytes: int | None = None
     problem: PageError | None = None
     parts: tuple[int, ...] = ()
+    is_g4: bool = False
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,8 @@ def _read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
             told = metadata.told(data, str(image.format), starts.get(frame.tell()), frame.info)
             height_px, width_px = _upright_size(frame, told)
             check_size(height_px, width_px, limits)
-            pages.append(PageHeader(len(pages), height_px, width_px, frame.mode, _is_lossy(data, frame)))
+            is_g4 = _tiff_tags(frame).get(259) == _TIFF_G4
+            pages.append(PageHeader(len(pages), height_px, width_px, frame.mode, _is_lossy(data, frame), is_g4=is_g4))
             is_ours = is_ours or (_has_our_form(frame) and metadata.is_marked(told.exif))
             if len(pages) > limits.max_document_pages:
                 raise PageError(

@@ -375,6 +375,19 @@ def has_jbig2(pdf: pikepdf.Pdf, image: Placed) -> bool:
     return "/JBIG2Decode" in _filters(pdf.get_object(image.object_id))
 
 
+def is_g4(pdf: pikepdf.Pdf, image: Placed) -> bool:
+    """Return whether an image is coded as CCITT G4: K is negative (ISO 32000-1, table 11)."""
+    found: Any = pdf.get_object(image.object_id)
+    if _filters(found) != {"/CCITTFaxDecode"}:
+        return False
+    try:
+        parameters = found.get("/DecodeParms", {})
+        parameters = parameters[0] if isinstance(parameters, pikepdf.Array) else parameters
+        return int(parameters.get("/K", 0)) < 0
+    except _BROKEN:
+        return False
+
+
 def has_colour_space(pdf: pikepdf.Pdf, image: Placed) -> bool:
     """Return whether a document says what an image's colours are; JPEG 2000 may say so itself."""
     return "/ColorSpace" in pdf.get_object(image.object_id)

@@ -13,12 +13,13 @@ import numpy as np
 from configs.settings import LegibilitySettings
 from tasks.ink import luma_of
 from tasks.legibility import READING_DPI, at_reading_size, ssim_map
-from tasks.ocr import Word, box_round, by_line
+from tasks.ocr import Word, box_round, by_line, letter_height
+from tasks.turning import turned, turned_back, turns_of
 
 
 @dataclass(frozen=True)
 class Reader:
-    """OCR as a page's words were read by: whole pages, and pictures of one line of text each."""
+    """OCR as a page's words were read by: whole pages, and pictures of one line of text each, turned upright."""
 
     page: Callable[[np.ndarray], Sequence[Word]]
     lines: Callable[[Sequence[np.ndarray]], Sequence[Sequence[Word]]]
@@ -62,7 +63,8 @@ class _Line:
     def cut(self, pixels: np.ndarray, margin: float) -> tuple[np.ndarray, int, int]:
         """Return its picture, and the row and column of its corner on the page."""
         top, bottom, left, right = self.box
-        around = round(margin * (bottom - top)) + 4
+        height_px = right - left if turns_of(self.words) % 2 else bottom - top
+        around = round(margin * height_px) + 4
         rows = slice(max(0, top - around), min(pixels.shape[0], bottom + around))
         cols = slice(max(0, left - around), min(pixels.shape[1], right + around))
         return np.ascontiguousarray(pixels[rows, cols]), rows.start, cols.start
@@ -264,11 +266,11 @@ class _ByLine:
         return self._unlike_the_source(missing, there, changed) if missing else missing
 
     def _read(self, pixels: np.ndarray, lines: Iterable[_Line]) -> Iterator[tuple[_Line, int, int, Sequence[Word]]]:
-        """Yield each line with the corner of its picture on the page, and what is read in it."""
+        """Yield each line with the corner of its picture on the page, and what is read in it, turned upright."""
         cuts = [(line, *line.cut(pixels, self.margin)) for line in lines]
-        found = self.reader.lines([picture for _, picture, _, _ in cuts])
-        for (line, _, row_px, col_px), words in zip(cuts, found, strict=True):
-            yield line, row_px, col_px, words
+        found = self.reader.lines([turned(picture, turns_of(line.words)) for line, picture, _, _ in cuts])
+        for (line, picture, row_px, col_px), words in zip(cuts, found, strict=True):
+            yield line, row_px, col_px, turned_back(words, turns_of(line.words), *picture.shape[:2])
 
     def _unlike_the_source(self, missing: _Words, there: dict[Word, list[Word]], changed: set[Word]) -> _Words:
         """Leave out what the source's line, cut out, gives no better: the cut made the difference."""
@@ -291,8 +293,8 @@ def _reads(word: Word, there: Sequence[Word]) -> bool:
 
 
 def _at(word: Word, row_px: int, col_px: int, again: Sequence[Word]) -> list[Word]:
-    """Return what was read within half the word's height of its box, in a picture whose corner lies at (row, col)."""
-    slack = word.height_px / 2
+    """Return what was read within half its letters' height of a word's box, in a picture whose corner is (row, col)."""
+    slack = letter_height(word) / 2
     top, left = word.row_px - row_px - slack, word.col_px - col_px - slack
     bottom, right = top + word.height_px + 2 * slack, left + word.width_px + 2 * slack
     return [

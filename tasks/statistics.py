@@ -91,6 +91,8 @@ class PageRow:
     witness_worst_block: float | None = None
     """The same over the quarter inch that differs most, as a share of its contrast."""
     seconds_witness: float | None = None
+    quarter_turns: int | None = None
+    """Clockwise quarter turns that bring the page's text upright for reading; 0 for an upright page."""
 
 
 def _page_type(name: str, annotation: str) -> pa.DataType:
@@ -114,6 +116,7 @@ WORDS_SCHEMA = pa.schema(
         ("width_px", _COUNT),
         ("text", _TEXT),
         ("confidence", _SECONDS),
+        ("quarter_turns", _COUNT),
     ]
 )
 TILES_SCHEMA = pa.schema(

@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import IO, NamedTuple
 
 import cv2
 import numpy as np
+import psutil
 import pytesseract
 
 from configs.settings import OcrSettings
@@ -38,6 +40,7 @@ _FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
 """How a program ends that somebody ended, e.g. the kernel for want of memory; one that breaks ends otherwise."""
 _WORD_LEVEL = 5  # in Tesseract's table: 1 is the page, 2 a block, 3 a paragraph, 4 a line
 _UNASKED = (pytesseract.TesseractNotFoundError, OSError, subprocess.SubprocessError, SystemExit)
+_WALL_CLOCK_SHARE = 10.0  # a reader that takes ten times its limit by the wall clock hangs without working
 _NOT_INSTALLED = "Tesseract is not installed; on Debian: apt-get install tesseract-ocr"
 
 
@@ -61,8 +64,34 @@ class _Died(Exception):
         self.status = status
 
 
+class _Late(Exception):
+    """Tesseract took more time than it was given."""
+
+
+@dataclass
+class TimeLimit:
+    """Seconds of processor time that Tesseract may take, and what it has taken so far.
+
+    The wall clock says nothing about the page: on a busy machine a process waits for its turn. It only ends a process
+    that hangs without working, after ten times the limit.
+    """
+
+    processor_s: float
+    wall_s: float
+    spent_s: float = field(default=0.0, init=False)
+
+    @classmethod
+    def of(cls, settings: OcrSettings, share: float = 1.0) -> TimeLimit:
+        """Return the limit for a share, 0 to 1, of a page; the wall clock's is always that of a whole page."""
+        return cls(settings.timeout_s * share, _WALL_CLOCK_SHARE * settings.timeout_s)
+
+
 def read_pictures(
-    pictures: Sequence[np.ndarray], segmentation: int, dpi: int, settings: OcrSettings
+    pictures: Sequence[np.ndarray],
+    segmentation: int,
+    dpi: int,
+    settings: OcrSettings,
+    limit: TimeLimit | None = None,
 ) -> list[list[Reading]]:
     """Return the words of each picture, in Tesseract's reading order.
 
@@ -70,12 +99,31 @@ def read_pictures(
         pictures: Each (height, width) uint8 grey, at least 3 pixels each way.
         segmentation: `WHOLE_PAGE` or `SINGLE_LINE`.
         dpi: What Tesseract is told of their resolution.
+        limit: The time for all of them, `settings.timeout_s` without it; it is told what they took.
 
     Raises:
         PageError: If Tesseract gives no answer in time (`ocr_timeout`), ends in an error (`ocr_failed`) or is killed
             again and again (`ocr_killed`).
         ConfigError: If Tesseract or the language is not installed.
     """
+    tables = _asked(
+        pictures, _Question(settings.language, segmentation, dpi), settings, limit or TimeLimit.of(settings)
+    )
+    return [list(_words_of(table)) for table in tables]
+
+
+class _Question(NamedTuple):
+    """What Tesseract is to do with pictures."""
+
+    language: str
+    segmentation: int
+    dpi: int
+
+
+def _asked(
+    pictures: Sequence[np.ndarray], question: _Question, settings: OcrSettings, limit: TimeLimit
+) -> Sequence[str]:
+    """Return Tesseract's table of each picture."""
     # Handed over as uncompressed files: pytesseract would write a PNG first, seconds on a large page.
     with tempfile.TemporaryDirectory(prefix="foliopress-ocr-") as folder:
         paths = [str(Path(folder) / f"{number}.pgm") for number in range(len(pictures))]
@@ -84,8 +132,10 @@ def read_pictures(
         for _ in range(_TRIES_IF_KILLED):
             try:
                 if settings.engine == "library" and has_library():
-                    return _by_library(paths, segmentation, dpi, settings)
-                return _by_program(paths, segmentation, dpi, settings)
+                    return _by_library(paths, question, limit)
+                return _by_program(paths, question, limit)
+            except _Late as error:
+                raise PageError("ocr_timeout", f"OCR gave no answer {error}; page kept whole") from error
             except _Died as error:
                 if error.status not in _FROM_OUTSIDE:
                     raise PageError("ocr_failed", f"Tesseract ended with {error}; page kept whole") from error
@@ -135,47 +185,57 @@ def has_library() -> bool:
     return importlib.util.find_spec("tesserocr") is not None
 
 
-def _by_program(paths: Sequence[str], segmentation: int, dpi: int, settings: OcrSettings) -> list[list[Reading]]:
-    path = paths[0]
+def _by_program(paths: Sequence[str], question: _Question, limit: TimeLimit) -> list[str]:
+    path, folder = paths[0], Path(paths[0]).parent
     if len(paths) > 1:  # a list of files is one call and one start of the program
-        path = str(Path(path).with_name("pictures.txt"))
+        path = str(folder / "pictures.txt")
         Path(path).write_text("\n".join(paths), encoding="utf-8")
-    try:
-        text: str = pytesseract.image_to_data(
-            path, lang=settings.language, config=f"--psm {segmentation} --dpi {dpi}", timeout=settings.timeout_s
-        )
-    except pytesseract.TesseractNotFoundError as error:
-        raise ConfigError(_NOT_INSTALLED) from error
-    except pytesseract.TesseractError as error:
-        raise _Died(error.status, str(error)[:200]) from error
-    except RuntimeError as error:  # pytesseract's word for a time-out
-        raise _no_answer(settings) from error
-    found: list[list[Reading]] = [[] for _ in paths]
-    for picture, reading in _words_of(text):
-        found[picture - 1].append(reading)
-    return found
+    command = [pytesseract.pytesseract.tesseract_cmd, path, "stdout", "-l", question.language]
+    command += ["--psm", str(question.segmentation), "--dpi", str(question.dpi), "-c", "tessedit_create_tsv=1", "tsv"]
+    with (folder / "errors.txt").open("w+b") as errors:
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
+        except (FileNotFoundError, PermissionError) as error:
+            raise ConfigError(_NOT_INSTALLED) from error
+        with _ended_unless_answered(process):
+            with _Watch(process, limit) as watch:
+                said = b"".join(iter(watch.read, b""))
+            status = process.wait()
+        errors.seek(0)
+        if status:
+            raise _Died(status, f"exit code {status}: {errors.read().decode(errors='replace').strip()[:200]}")
+    assert process.stdout is not None
+    process.stdout.close()
+    table = said.decode("utf-8", "replace")
+    return [table] if len(paths) == 1 else _parted(table, len(paths))
 
 
-def _by_library(paths: Sequence[str], segmentation: int, dpi: int, settings: OcrSettings) -> list[list[Reading]]:
-    request = {"language": settings.language, "psm": segmentation, "dpi": dpi, "pictures": list(paths)}
-    answer = _library(os.getpid()).ask(json.dumps(request), settings)
+def _parted(table: str, n_pictures: int) -> list[str]:
+    """Return the table of each picture out of one of all of them, which numbers them from 1."""
+    rows: list[list[str]] = [[] for _ in range(n_pictures)]
+    for row in table.splitlines():
+        cells = row.split("\t", 2)
+        if len(cells) == 3 and cells[1].isdigit():
+            rows[int(cells[1]) - 1].append(row)
+    return ["\n".join(own) for own in rows]
+
+
+def _by_library(paths: Sequence[str], question: _Question, limit: TimeLimit) -> list[str]:
+    request = {"language": question.language, "psm": question.segmentation, "dpi": question.dpi}
+    answer = _library(os.getpid()).ask(json.dumps(request | {"pictures": list(paths)}), limit)
     if isinstance(answer, dict):
         raise PageError("ocr_failed", f"Tesseract: {answer['error'][:200]}; page kept whole")
-    return [[reading for _, reading in _words_of(table)] for table in answer]
+    return answer
 
 
-def _words_of(table: str) -> Iterator[tuple[int, Reading]]:
-    """Yield the words of Tesseract's TSV, each with the number of its picture from 1."""
+def _words_of(table: str) -> Iterator[Reading]:
+    """Yield the words of Tesseract's TSV."""
     for row in table.splitlines():
         cells = row.split("\t")
         if len(cells) == 12 and cells[0] == str(_WORD_LEVEL) and cells[11].strip():
-            page, block, paragraph, line, _, left, top, width, height = map(int, cells[1:10])
+            block, paragraph, line, _, left, top, width, height = map(int, cells[2:10])
             place = (block, paragraph, line)
-            yield page, Reading(place, left, top, width, height, cells[11].strip(), float(cells[10]))
-
-
-def _no_answer(settings: OcrSettings) -> PageError:
-    return PageError("ocr_timeout", f"OCR gave no answer in {settings.timeout_s:g} s; page kept whole")
+            yield Reading(place, left, top, width, height, cells[11].strip(), float(cells[10]))
 
 
 @lru_cache(maxsize=1)
@@ -190,23 +250,23 @@ class _Library:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
-    def ask(self, request: str, settings: OcrSettings) -> list[str] | dict[str, str]:
+    def ask(self, request: str, limit: TimeLimit) -> list[str] | dict[str, str]:
         """Return its answer.
 
         Raises:
-            PageError: If none comes in time; the process is ended then.
+            _Late: If none comes in time; the process is ended then.
             _Died: If the process ends.
         """
         with self._lock:
             process = self._running()
-            assert process.stdin is not None and process.stdout is not None
-            with _ended_unless_answered(process):
+            assert process.stdin is not None
+            with _ended_unless_answered(process), _Watch(process, limit) as watch:
                 try:
                     process.stdin.write(request.encode() + b"\n")
                     process.stdin.flush()
                 except BrokenPipeError:
                     raise _Died(process.wait(), "no answer") from None
-                answer: list[str] | dict[str, str] = json.loads(_read_answer(process, settings))
+                answer: list[str] | dict[str, str] = json.loads(_read_answer(watch))
             return answer
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -230,36 +290,85 @@ def _ended_unless_answered(process: subprocess.Popen[bytes]) -> Iterator[None]:
     except BaseException:
         process.kill()
         process.wait()
-        for pipe in (process.stdin, process.stdout):
-            assert pipe is not None
+        for pipe in filter(None, (process.stdin, process.stdout)):
             with suppress(OSError):
                 pipe.close()
         raise
 
 
-def _read_answer(process: subprocess.Popen[bytes], settings: OcrSettings) -> bytes:
-    assert process.stdout is not None
-    latest = monotonic() + settings.timeout_s
+class _Watch:
+    """Reads what a process writes, as long as it keeps within its limit."""
+
+    def __init__(self, process: subprocess.Popen[bytes], limit: TimeLimit) -> None:
+        self._process, self._limit = process, limit
+        self._latest = monotonic() + limit.wall_s
+        self._told: psutil.Process | None = None
+        with suppress(psutil.Error):
+            self._told = psutil.Process(process.pid)
+        self._before_s = self._processor_s()
+
+    def __enter__(self) -> _Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._limit.spent_s += self._taken_s()
+
+    def read(self) -> bytes:
+        """Return the next bytes, none at their end.
+
+        Raises:
+            _Late: If none come in time.
+        """
+        pipe: IO[bytes] | None = self._process.stdout
+        assert pipe is not None
+        left_s = self._limit.processor_s - self._taken_s()
+        while True:
+            wall_s = self._latest - monotonic()
+            # one thread cannot take more processor time than goes by
+            ready, _, _ = select.select([pipe], [], [], max(0.0, min(left_s, wall_s)))
+            if ready:
+                return os.read(pipe.fileno(), 1 << 20)
+            left_s = self._limit.processor_s - self._taken_s()
+            if left_s <= 0:
+                raise _Late(f"in {self._limit.processor_s:.3g} s of processor time")
+            if wall_s <= 0:
+                raise _Late(f"in {self._limit.wall_s:.3g} s")
+
+    def some(self) -> bytes:
+        """Return the next bytes of a process that has not ended.
+
+        Raises:
+            _Late: If none come in time.
+            _Died: If the process ends.
+        """
+        data = self.read()
+        if not data:
+            raise _Died(self._process.wait(), f"exit code {self._process.wait()}")
+        return data
+
+    def _taken_s(self) -> float:
+        return max(0.0, self._processor_s() - self._before_s)
+
+    def _processor_s(self) -> float:
+        """Return the seconds of processor time that the process has taken since its start."""
+        if self._told is not None:
+            with suppress(psutil.Error):
+                times = self._told.cpu_times()
+                return float(times.user + times.system)
+        return 0.0
+
+
+def _read_answer(watch: _Watch) -> bytes:
     held = b""
     while b"\n" not in held:
-        held += _some_bytes(process, process.stdout, latest, settings)
+        held += watch.some()
     size, _, data = held.partition(b"\n")
     parts = [data]
     missing = int(size) - len(data)
     while missing > 0:
-        parts.append(_some_bytes(process, process.stdout, latest, settings))
+        parts.append(watch.some())
         missing -= len(parts[-1])
     return b"".join(parts)
-
-
-def _some_bytes(process: subprocess.Popen[bytes], pipe: IO[bytes], latest: float, settings: OcrSettings) -> bytes:
-    ready, _, _ = select.select([pipe], [], [], max(0.0, latest - monotonic()))
-    if not ready:
-        raise _no_answer(settings)
-    data = os.read(pipe.fileno(), 1 << 20)
-    if not data:
-        raise _Died(process.wait(), f"exit code {process.wait()}")
-    return data
 
 
 @lru_cache(maxsize=1)

@@ -48,6 +48,19 @@ def jpeg(pixels: np.ndarray, quality: int = 90, **keys: Any) -> Callable[[Pdf], 
     return _image(buffer.getvalue(), *pixels.shape[:2], usual | keys)
 
 
+def ccitt(bits: np.ndarray, **keys: Any) -> Callable[[Pdf], Any]:
+    """A bitonal image, True is white, as CCITT G4 in one strip."""
+    height_px, width_px = bits.shape
+    buffer = io.BytesIO()
+    Image.fromarray(bits).save(buffer, "TIFF", compression="group4", tiffinfo={278: height_px})
+    with Image.open(buffer) as image:
+        tags: Any = image.tag_v2  # type: ignore[attr-defined]
+        (start,), (size,), is_black_zero = tags[273], tags[279], tags[262] == 1
+    usual = {"ColorSpace": Name.DeviceGray, "BitsPerComponent": 1, "Filter": Name.CCITTFaxDecode}
+    usual["DecodeParms"] = Dictionary(K=-1, Columns=width_px, Rows=height_px, BlackIs1=is_black_zero)
+    return _image(buffer.getvalue()[start : start + size], height_px, width_px, usual | keys)
+
+
 def _image(data: bytes, height_px: int, width_px: int, keys: dict[str, Any]) -> Callable[[Pdf], Any]:
     def made(pdf: Pdf) -> Any:
         own = {name: value(pdf) if callable(value) else value for name, value in keys.items()}

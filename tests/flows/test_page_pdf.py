@@ -5,10 +5,10 @@ import pypdfium2
 import pytest
 
 from configs.settings import DocumentSettings, EncodeSettings, Settings
-from tasks import pdf
+from tasks import ocr, pdf
 from tasks.documents import read_page
 from tests.flows.test_page_steps import Archive, scan
-from tests.papers import Sheet, everything_else, flate, hidden, jpeg, paper, shown
+from tests.papers import Sheet, ccitt, everything_else, flate, hidden, jpeg, paper, shown
 
 LETTER = scan()
 GREY = scan(("Ledger 1887", "Carried forward 4,113"), colour=False)
@@ -62,6 +62,24 @@ def test_a_scan_that_lies_on_its_side_is_read_upright_and_goes_back_as_it_lay(ar
         pdf.rendered(one, 0, 72).astype(int) for one in (data, archive.dest.read_bytes("pages/a.pdf"))
     )
     assert np.abs(shown_before - shown_after).mean() < 4
+
+
+BITS = scan(["Minutes of the board of 4 March 1887", "Present: the whole board"] * 4, grain=0, colour=False) > 128
+
+
+def test_a_scan_in_g4_is_not_read_unless_its_words_are_wanted_and_its_neighbours_are(archive, monkeypatch):
+    read, real = [], ocr.read_words
+    monkeypatch.setattr(ocr, "read_words", lambda *a, **more: read.append(a[0].shape) or real(*a, **more))
+    data = paper(Sheet(ccitt(BITS[:, :800])), Sheet(flate(GREY)))
+    first, second = archive.run("a.pdf", data).pages
+    assert (first["status"], first["reason"], first["page_kind"]) == ("kept", "no_gain", "bitonal")
+    assert (first["ocr_words"], second["status"], second["codec"]) == (None, "compressed", "jp2")
+    assert set(read) == {GREY.shape}
+    layered = Settings(documents=DocumentSettings(text_layer=True))
+    first, _ = archive.run("b.pdf", data, layered).pages
+    assert first["ocr_words"] == 48
+    with pypdfium2.PdfDocument(archive.dest.read_bytes("pages/b.pdf")) as document:
+        assert "Present" in document[0].get_textpage().get_text_bounded()
 
 
 def test_a_pdf_of_which_no_page_can_be_smaller_is_kept_byte_for_byte(archive):

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from configs.settings import Settings
 from flows import steps
+from tasks import fitting, ocr
 from tasks.keys import output_key
 from tasks.pages import read_page
 from tasks.scan import Document
@@ -217,6 +218,76 @@ def test_a_bitonal_page_becomes_g4_without_loss(archive):
     assert np.array_equal(read_page(archive.dest.read_bytes("pages/b.tif.tif"), 0, Settings().limits).pixels > 0, bits)
     again = archive.run("c.tif", archive.dest.read_bytes("pages/b.tif.tif")).pages[0]
     assert (again["status"], again["reason"]) == ("kept", "already_compressed")
+
+
+G4 = {"compression": "group4"}
+
+
+def unread(*_):
+    pytest.fail("a page was read that cannot become smaller")
+
+
+def test_a_bitonal_page_in_g4_that_cannot_gain_is_neither_read_nor_scored(archive, monkeypatch):
+    monkeypatch.setattr(ocr, "read_words", unread)
+    monkeypatch.setattr(steps, "score_pages", unread)
+    data = saved(scan(grain=0, colour=False) > 128, "TIFF", **G4)
+    result = archive.run("b.tif", data)
+    [row] = result.pages
+    assert (row["status"], row["reason"], row["page_kind"], row["output_bytes"]) == (
+        "kept",
+        "no_gain",
+        "bitonal",
+        len(data),
+    )
+    assert (row["height_px"], row["width_px"], row["ocr_words"], row["n_tiles"]) == (700, 900, None, None)
+    assert row["seconds_encode"] > 0
+    assert "CCITT G4" in row["message"]
+    assert (result.words.num_rows, result.tiles.num_rows) == (0, 0)
+    assert archive.dest.read_bytes("pages/b.tif") == data
+
+
+@pytest.mark.parametrize("wanted", [{"text": ["txt"]}, {"stats": {"words_of_kept": True}}])
+def test_it_is_read_where_its_words_are_wanted(archive, wanted):
+    data = saved(scan(grain=0, colour=False) > 128, "TIFF", **G4)
+    result = archive.run("b.tif", data, Settings.model_validate(wanted))
+    [row] = result.pages
+    assert (row["status"], row["reason"], row["ocr_words"], result.words.num_rows) == ("kept", "no_gain", 9, 9)
+    assert ("text/b.tif.txt" in archive.stored()) == ("text" in wanted)
+
+
+def test_g4_whose_strips_are_so_short_that_they_cost_much_is_coded_again(archive):
+    bits = scan(["Minutes of the board of 4 March 1887"] * 9, grain=0, colour=False) > 128
+    buffer = io.BytesIO()
+    Image.fromarray(bits).save(buffer, "TIFF", compression="group4", dpi=(150, 150), tiffinfo={278: 1})
+    result = archive.run("b.tif", buffer.getvalue())
+    [row] = result.pages
+    assert (row["status"], row["codec"], row["words_kept_fraction"]) == ("compressed", "g4", 1.0)
+    assert row["output_bytes"] <= 0.9 * row["source_bytes"]
+    assert np.array_equal(read_page(archive.dest.read_bytes("pages/b.tif.tif"), 0, Settings().limits).pixels > 0, bits)
+
+
+def test_a_bitonal_page_is_coded_once(archive, monkeypatch):
+    coded, real = [], fitting.code_bitonal
+    monkeypatch.setattr(fitting, "code_bitonal", lambda *a: coded.append(1) or real(*a))
+    bits = scan(grain=0, colour=False) > 128
+    [row] = archive.run("b.tif", saved(bits, "TIFF", compression="tiff_lzw")).pages
+    assert (row["status"], len(coded)) == ("compressed", 1)
+
+
+@pytest.mark.parametrize("quarter_turns", [1, 2, 3])
+def test_a_page_on_its_side_is_read_and_checked_as_if_it_stood(archive, quarter_turns):
+    lines = ["Minutes of 4 March 1887", "Present were the whole board", "The roof was mended for 118.40"] * 3
+    page = scan(lines)
+    upright = archive.run("a.jpg", saved(page)).pages[0]
+    result = archive.run("b.jpg", saved(np.ascontiguousarray(np.rot90(page, -quarter_turns))))
+    row, words = result.pages[0], result.words.to_pylist()
+    assert (upright["quarter_turns"], row["quarter_turns"]) == (0, 4 - quarter_turns)
+    assert {word["quarter_turns"] for word in words} == {4 - quarter_turns}
+    assert " ".join(word["text"] for word in words) == " ".join(lines)
+    assert (row["status"], row["codec"]) == ("compressed", "avif")
+    assert row["words_kept_fraction"] == 1.0
+    assert row["text_ssim"] == pytest.approx(upright["text_ssim"], abs=0.02)
+    assert row["dpi"] == pytest.approx(upright["dpi"])
 
 
 def test_a_bitonal_scan_saved_as_jpeg_goes_back_to_one_bit(archive):

@@ -13,6 +13,7 @@ from tasks.ocr import (
     Word,
     estimate_dpi,
     guess_dpi,
+    letter_height,
     read_lines,
     read_words,
     reading_scale,
@@ -123,6 +124,70 @@ def test_the_mask_holds_confident_words_only():
     assert mask[2:4, 3:7].all()
 
 
+def receipt(n_rows, blank_rows=range(0), width_px=576):
+    """A strip with a line of print every 60 rows but for some, and what it says."""
+    image = Image.new("L", (width_px, n_rows), 250)
+    draw = ImageDraw.Draw(image)
+    goods = ["Milk", "Bread", "Butter", "Sugar", "Coffee", "Apples", "Onions"]
+    texts = []
+    for number, row in enumerate(range(40, n_rows - 60, 60)):
+        if row not in blank_rows:
+            texts.append(f"{goods[number % 7]} and {goods[number % 5].lower()} {10 + number % 80}.{11 + number % 71}")
+            draw.text((40, row), texts[-1], fill=30, font=ImageFont.load_default(28))
+    return np.array(image), texts
+
+
+def test_a_receipt_of_many_feet_is_read_from_end_to_end_in_bands(monkeypatch):
+    pixels, texts = receipt(14_000, range(5000, 9000))
+    calls, real = [], ocr.read_pictures
+    monkeypatch.setattr(ocr, "read_pictures", lambda *a: calls.append(a) or real(*a))
+    dpi = guess_dpi(*pixels.shape, None)
+    assert 150 < dpi < 210
+    words = read_words(pixels, dpi, OcrSettings())
+    assert len(calls) >= 4
+    # the blank rows are in no band
+    assert sum(pictures[0].shape[0] for pictures, *_ in calls) < 0.75 * 14_000 * reading_scale(dpi, OcrSettings())
+    lines = ocr.by_line(words)
+    assert [" ".join(word.text for word in line) for line in lines] == texts
+    assert [line[0].line_index for line in lines] == list(range(len(texts)))
+    tops = [line[0].row_px for line in lines]
+    assert tops == sorted(tops)
+    for top in tops:
+        assert abs((top - 40) % 60 - 4) < 12  # where the line was drawn, at whatever scale it was read
+
+
+def test_a_receipt_that_lies_on_its_side_is_cut_between_its_lines_too():
+    pixels, texts = receipt(6000)
+    lying = np.ascontiguousarray(np.rot90(pixels, -1))
+    assert guess_dpi(*lying.shape, None) == guess_dpi(*pixels.shape, None)
+    found = [word.text for word in read_words(lying, 183, OcrSettings())]
+    wanted = " ".join(texts).split()
+    assert len(set(wanted) & set(found)) > 0.8 * len(set(wanted))
+
+
+def test_bands_share_the_time_of_a_page_by_their_size_and_pass_on_what_they_leave(monkeypatch):
+    limits = []
+
+    def read(pictures, segmentation, dpi, settings, limit):
+        limits.append((pictures[0].size, limit.processor_s))
+        limit.spent_s += 1.0
+        return [[]]
+
+    monkeypatch.setattr(ocr, "read_pictures", read)
+    pixels, _ = receipt(12_000)
+    assert read_words(pixels, 200, OcrSettings(timeout_s=60)) == ()
+    left_s, left_px = 60.0, sum(size for size, _ in limits)
+    assert len(limits) >= 4
+    for size, processor_s in limits:
+        assert processor_s == pytest.approx(left_s * size / left_px)
+        left_s, left_px = left_s - 1.0, left_px - size
+
+
+def test_a_long_empty_strip_is_not_read(monkeypatch):
+    monkeypatch.setattr(ocr, "read_pictures", pytest.fail)
+    assert read_words(np.full((20_000, 600), 245, np.uint8), 200, OcrSettings()) == ()
+
+
 def words_of_height(height_px, count=30):
     return [Word(0, 0, 0, height_px, 50, "written", 95.0)] * count
 
@@ -144,3 +209,26 @@ def test_print_that_lies_on_its_side_is_as_high_as_its_boxes_are_wide():
 def test_without_tag_or_text_a_page_is_taken_for_a4():
     assert guess_dpi(3508, 2480, None) == pytest.approx(300, rel=0.01)
     assert estimate_dpi(3508, 2480, [], None) == pytest.approx(300, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dpi"),
+    [
+        ((30_000, 576), 183),  # a receipt
+        ((576, 30_000), 183),
+        ((1300, 576), 111),  # a short one: nothing tells it from a page
+        ((80, 2500), 214),  # a line of a page
+        ((4000, 2480), 342),  # a tall page
+    ],
+)
+def test_a_long_strip_is_as_wide_as_a_receipt_unless_that_would_make_it_coarse(shape, dpi):
+    assert guess_dpi(*shape, None) == pytest.approx(dpi, rel=0.01)
+    assert guess_dpi(*shape, 300.0) == 300.0
+
+
+def test_the_letters_of_a_word_are_as_high_as_its_short_side_wherever_a_box_can_tell():
+    assert letter_height(Word(0, 0, 0, 20, 60, "written", 95.0)) == 20
+    assert letter_height(Word(0, 0, 0, 60, 20, "written", 95.0)) == 20
+    assert letter_height(Word(0, 0, 0, 20, 6, "1", 95.0)) == 20
+    assert letter_height(Word(0, 0, 0, 6, 20, "1", 95.0, quarter_turns=1)) == 20
+    assert letter_height(Word(0, 0, 0, 20, 60, "written", 95.0, quarter_turns=2)) == 20

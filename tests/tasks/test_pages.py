@@ -267,6 +267,17 @@ def test_a_source_that_has_lost_something_already_is_known_as_such():
     assert [read_header(data, LIMITS).pages[0].is_lossy for data in lossy + whole] == [True] * 5 + [False] * 6
 
 
+def test_a_page_in_g4_is_known_by_its_tag():
+    bits = picture().convert("1")
+    coded_as = {"group4": True, "group3": False, "packbits": False, "tiff_lzw": False}
+    for compression, is_g4 in coded_as.items():
+        [page] = read_header(saved(bits, "TIFF", compression=compression), LIMITS).pages
+        assert (page.is_g4, page.is_lossy) == (is_g4, False)
+    two = saved(bits, "TIFF", compression="group4", save_all=True, append_images=[picture(20, 20).convert("1")])
+    assert [page.is_g4 for page in read_header(two, LIMITS).pages] == [True, True]
+    assert not read_header(saved(bits, "PNG"), LIMITS).pages[0].is_g4
+
+
 def test_a_jpeg_whose_exif_has_no_resolution_has_none():
     exif = Image.Exif()
     exif[0x0110] = "flatbed"

@@ -5,10 +5,12 @@ import pikepdf
 import pytest
 from pikepdf import Array, Dictionary, Name
 
+from configs.settings import LimitSettings
 from tasks import pdf
+from tasks.documents import read_header
 from tasks.errors import PageError
 from tasks.pdf import PageLook, describe_page, open_pdf
-from tests.papers import A4_PT, Sheet, flate, hidden, jpeg, paper, shown
+from tests.papers import A4_PT, Sheet, ccitt, flate, hidden, jpeg, paper, shown
 
 GREY = np.arange(60 * 42, dtype=np.uint16).reshape(60, 42).astype(np.uint8)
 
@@ -44,6 +46,28 @@ def test_a_page_is_a_scan_where_one_plain_image_covers_it(sheet, look, is_bare, 
     found = look_of(sheet)
     assert (found.look, found.is_bare, found.has_text) == (look, is_bare, has_text)
     assert (found.scan is not None) == (look is PageLook.SCAN)
+
+
+@pytest.mark.parametrize(
+    ("stream", "is_g4"),
+    [
+        (ccitt(GREY > 99), True),
+        (ccitt(GREY > 99, Filter=Array([Name.CCITTFaxDecode])), True),
+        (ccitt(GREY > 99, DecodeParms=Array([Dictionary(K=-1, Columns=42)])), True),
+        (ccitt(GREY > 99, DecodeParms=Dictionary(K=0, Columns=42)), False),  # G3
+        (ccitt(GREY > 99, DecodeParms=Dictionary(K=4, Columns=42)), False),
+        (ccitt(GREY > 99, DecodeParms=Array([])), False),
+        (flate(GREY > 99), False),
+        (jpeg(GREY), False),
+    ],
+)
+def test_a_scan_in_g4_is_known_by_its_negative_k(stream, is_g4):
+    data = paper(Sheet(stream))
+    with open_pdf(data) as document:
+        scan = describe_page(document, 0).scan
+        assert scan is not None
+        assert pdf.is_g4(document, scan) == is_g4
+    assert read_header(data, LimitSettings()).pages[0].is_g4 == is_g4
 
 
 @pytest.mark.parametrize("rotate", [0, 90, 180, 270])

@@ -14,6 +14,7 @@ from configs.settings import LegibilitySettings, OcrSettings
 from tasks import ocr
 from tasks.ocr import Word
 from tasks.reading import Reader, bears_figures, is_digit_string, plain_text, reread
+from tasks.turning import turned, turned_back
 
 DPI = 150.0
 PAPER = 250
@@ -368,3 +369,44 @@ def test_a_third_of_the_lines_but_at_least_four_make_a_page_of_figures():
     assert not bears_figures(laid_out(*["paid 4.50"] * 3))
     assert not bears_figures(laid_out(*["paid 4.50"] * 4, confidence=60.0))
     assert not bears_figures([])
+
+
+STRICT = LegibilitySettings(reread_words_below=1.0)
+
+
+class Turned:
+    """Reads pictures in which the ink of a word fills its box, and remembers how they lay."""
+
+    def __init__(self):
+        self.shapes = []
+
+    def page(self, pixels):
+        return [Word(0, 0, 0, 1, 1, "nothing", 10.0)]
+
+    def lines(self, pictures):
+        found = []
+        for picture in pictures:
+            self.shapes.append(picture.shape)
+            rows, cols = np.nonzero(picture < 200)
+            size = int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1
+            # upright, the ink is darker at the word's beginning
+            left, right = picture[rows[0], cols.min()], picture[rows[0], cols.max()]
+            text = "ledger" if left < right else "backwards"
+            found.append([Word(0, int(rows.min()), int(cols.min()), *size, text, 95.0)])
+        return found
+
+
+@pytest.mark.parametrize("quarter_turns", range(4))
+def test_the_lines_of_a_turned_page_are_read_upright_and_found_in_their_places(quarter_turns):
+    upright = np.full((120, 300), 250, np.uint8)
+    upright[40:64, 60:180] = np.linspace(20, 150, 120).astype(np.uint8)
+    page = turned(upright, -quarter_turns % 4)
+    (word,) = turned_back([Word(0, 40, 60, 24, 120, "ledger", 95.0)], quarter_turns, *page.shape)
+    reader = Turned()
+    found = reread(page, np.where(page < 200, 255 - page, page), [word], DPI, Reader(reader.page, reader.lines), STRICT)
+    assert {shape[0] < shape[1] for shape in reader.shapes} == {True}
+    assert (found.lines_reread, found.passed) == (1, True)  # one word may be lost
+    reader = Turned()
+    paler = np.where(page < 200, page + np.uint8(20), page)
+    kept = reread(page, paler, [word], DPI, Reader(reader.page, reader.lines), STRICT)
+    assert (kept.lines_reread, kept.words_kept_fraction) == (1, 1.0)

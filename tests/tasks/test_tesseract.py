@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from configs.settings import OcrSettings
 from tasks import tesseract
 from tasks.errors import ConfigError, PageError
-from tasks.tesseract import SINGLE_LINE, WHOLE_PAGE, check_tesseract, read_pictures
+from tasks.tesseract import SINGLE_LINE, WHOLE_PAGE, TimeLimit, check_tesseract, read_pictures
 
 LIBRARY, PROGRAM = OcrSettings(engine="library"), OcrSettings(engine="program")
 BOTH = pytest.mark.parametrize("settings", [LIBRARY, PROGRAM], ids=["library", "program"])
@@ -85,38 +87,102 @@ def test_no_answer_in_time_is_an_error_and_never_means_no_text(settings: OcrSett
     assert text_of(read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, settings)[0]) == LINES[0]  # not the late answer
 
 
-def test_a_program_that_crashes_is_an_error_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Put a shell script in the place of the program; it can go on as `$TESSERACT "$@"`, and its starts are counted."""
 
-    def crash(*_: object, **__: object) -> None:
-        calls.append(1)
-        raise pytesseract.TesseractError(-11, "segmentation fault")
+    def replace(script: str) -> Path:
+        found = shutil.which(pytesseract.pytesseract.tesseract_cmd)
+        path, starts = tmp_path / "tesseract", tmp_path / "starts"
+        path.write_text(f'#!/bin/sh\nTESSERACT="{found}"\necho >>"{starts}"\nSTARTS=$(wc -l <"{starts}")\n{script}\n')
+        path.chmod(0o755)
+        monkeypatch.setattr(tesseract.pytesseract.pytesseract, "tesseract_cmd", str(path))
+        return starts
 
-    monkeypatch.setattr(tesseract.pytesseract, "image_to_data", crash)
+    return replace
+
+
+def test_a_program_that_crashes_is_an_error_with_a_reason(program: Callable[[str], Path]) -> None:
+    starts = program("kill -SEGV $$")
     with pytest.raises(PageError) as caught:
         read_pictures([drawn(*LINES)], WHOLE_PAGE, 200, PROGRAM)
-    assert (caught.value.reason, len(calls)) == ("ocr_failed", 1)  # it would crash again
+    assert caught.value.reason == "ocr_failed"
+    assert starts.read_text() == "\n"  # it would crash again
+
+
+def test_what_the_program_says_of_its_error_stands_in_the_message(program: Callable[[str], Path]) -> None:
+    program("echo 'no memory for the picture' >&2; exit 3")
+    with pytest.raises(PageError, match="no memory for the picture"):
+        read_pictures([drawn(*LINES)], WHOLE_PAGE, 200, PROGRAM)
 
 
 @pytest.mark.parametrize(("deaths", "reason"), [(1, None), (2, None), (3, "ocr_killed"), (9, "ocr_killed")])
 def test_a_program_that_was_killed_is_asked_again_before_the_page_is_given_up(
-    monkeypatch: pytest.MonkeyPatch, deaths: int, reason: str | None
+    program: Callable[[str], Path], deaths: int, reason: str | None
 ) -> None:
-    real, calls = tesseract.pytesseract.image_to_data, []
-
-    def killed(*arguments: object, **options: object) -> object:
-        calls.append(1)
-        if len(calls) <= deaths:
-            raise pytesseract.TesseractError(-9, "killed")
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(tesseract.pytesseract, "image_to_data", killed)
+    starts = program(f'[ "$STARTS" -gt {deaths} ] || kill -KILL $$\nexec $TESSERACT "$@"')
     if reason is None:
         assert text_of(read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, PROGRAM)[0]) == LINES[0]
     else:
         with pytest.raises(PageError) as caught:
             read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, PROGRAM)
-        assert (caught.value.reason, caught.value.failed, len(calls)) == (reason, False, 3)
+        assert (caught.value.reason, caught.value.failed) == (reason, False)
+        assert starts.read_text() == "\n" * 3
+
+
+def test_a_process_that_works_longer_than_its_limit_is_ended(program: Callable[[str], Path], tmp_path: Path) -> None:
+    program(f'echo $$ >"{tmp_path}/pid"\nwhile :; do :; done')
+    limit = TimeLimit(processor_s=0.3, wall_s=60)
+    with pytest.raises(PageError, match="processor time") as caught:
+        read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, PROGRAM, limit)
+    assert caught.value.reason == "ocr_timeout"
+    assert 0.3 <= limit.spent_s < 0.6
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+def test_a_process_that_hangs_without_working_is_ended_by_the_wall_clock(program: Callable[[str], Path]) -> None:
+    program("exec sleep 100")
+    start = time.monotonic()
+    with pytest.raises(PageError) as caught:
+        read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, PROGRAM.model_copy(update={"timeout_s": 0.1}))
+    assert caught.value.reason == "ocr_timeout"
+    assert 1.0 <= time.monotonic() - start < 20
+
+
+def stopped_for(seconds: float, process: psutil.Process) -> threading.Thread:
+    """Stop a process now, and let it go on after some seconds."""
+    process.suspend()
+    waker = threading.Timer(seconds, process.resume)
+    waker.start()
+    return waker
+
+
+def test_a_library_that_waits_for_its_turn_is_not_late() -> None:
+    page = drawn(*LINES * 4)
+    expected = read_pictures([page], WHOLE_PAGE, 200, LIBRARY)
+    limit = TimeLimit(processor_s=2.0, wall_s=60)
+    waker = stopped_for(2.5, psutil.Process(helper().pid))
+    start = time.monotonic()
+    assert read_pictures([page], WHOLE_PAGE, 200, LIBRARY, limit) == expected
+    waker.join()
+    assert time.monotonic() - start > 2.4
+    assert 0 < limit.spent_s < 2.0
+
+
+def test_a_program_that_waits_for_its_turn_is_not_late(program: Callable[[str], Path]) -> None:
+    program('(sleep 2.5; kill -CONT $$) & kill -STOP $$\nexec $TESSERACT "$@"')
+    start = time.monotonic()
+    found = read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, PROGRAM, TimeLimit(processor_s=2.0, wall_s=60))
+    assert text_of(found[0]) == LINES[0]
+    assert time.monotonic() - start > 2.4
+
+
+@BOTH
+def test_what_reading_took_is_told(settings: OcrSettings) -> None:
+    limit = TimeLimit.of(settings, share=0.5)
+    assert (limit.processor_s, limit.wall_s) == (90, 1800)
+    read_pictures([drawn(*LINES * 4)], WHOLE_PAGE, 200, settings, limit)
+    assert 0.02 < limit.spent_s < 30
 
 
 def kill_whenever_it_reads(signal_number: int, deaths: int, ended: threading.Event) -> None:
