@@ -83,6 +83,9 @@ class PageRow:
     text_ssimulacra2: float | None = None
     duplicate_of: str | None = None
     """Key of the document whose output this one's rows point to, since it has the same bytes; `output_bytes` are 0."""
+    left_out: str | None = None
+    """Images of the document that have no row of their own, since this page shows all that they show, joined by `; `.
+    Reduced copies and empty masks in a TIFF, thumbnails, auxiliary images."""
 
 
 def _page_type(name: str, annotation: str) -> pa.DataType:
