@@ -344,9 +344,15 @@ def _row(source: SourceDocument, page_index: int, figures: dict[str, object], jo
         "scorer": job.scorer,
         "model_digest": job.model_digest,
         "settings_digest": job.settings_digest,
+        "left_out": _left_out(source, page_index),
     }
     row: dict[str, object] = dataclasses.asdict(PageRow(**{**figures, **values, "seconds_read": seconds_read}))  # type: ignore[arg-type]
     return row
+
+
+def _left_out(source: SourceDocument, page_index: int) -> str | None:
+    pages = source.header.pages if source.header else ()
+    return "; ".join(pages[page_index].left_out) or None if page_index < len(pages) else None
 
 
 def _kept_levels(figures: dict[str, object]) -> dict[str, object]:

@@ -30,8 +30,13 @@ class Beside:
     codestream_at: int | None = None
 
 
-def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, start and end of the content of each box; ends where one reaches past the data."""
+def boxes(
+    data: bytes, start: int = 0, end: int | None = None, *, is_cut_off_too: bool = False
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield type, start and end of the content of each box; ends where one reaches past the data.
+
+    With `is_cut_off_too` that one is the last, up to the data's end.
+    """
     end = len(data) if end is None else end
     for _ in range(_MOST_BOXES):
         if start + 8 > end:
@@ -41,6 +46,8 @@ def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple
         if size == 1 and start + 16 <= end:
             size, head = struct.unpack_from(">Q", data, start + 8)[0], 16
         stop = end if size == 0 else start + size
+        if is_cut_off_too:
+            stop = min(stop, end)
         if stop > end or stop < start + head:
             return
         yield kind, start + head, stop
@@ -111,17 +118,33 @@ def jxl_with(codestream: bytes, exif: bytes, xmp: bytes | None) -> bytes:
     return out + (box(b"xml ", xmp) if xmp else b"") + box(b"jxlc", codestream)
 
 
+@dataclass(frozen=True)
+class Component:
+    """One component of a JPEG 2000 codestream: bits of its samples, and whether they have a sign."""
+
+    bits: int
+    is_signed: bool
+
+
+def jp2_components(data: bytes) -> tuple[Component, ...]:
+    """Return what marker SIZ says of a JPEG 2000's components (ISO 15444-1, A.5.1); nothing without a codestream."""
+    at = _codestream_at(data)
+    if at is None:
+        return ()
+    n_components = int.from_bytes(data[at + 40 : at + 42])
+    depths = data[at + 42 : at + 42 + 3 * n_components : 3]
+    return tuple(Component((depth & 0x7F) + 1, bool(depth & 0x80)) for depth in depths)
+
+
 def jp2_codestream(data: bytes) -> tuple[int, bool] | None:
     """Return a JPEG 2000 codestream's most bits a sample and whether its transform is reversible; None without one.
 
     The markers are SIZ and COD of ISO 15444-1, A.5.1 and A.6.1.
     """
-    at = 0 if data[:4] == b"\xff\x4f\xff\x51" else beside_pixels(data).codestream_at
-    if at is None or data[at : at + 4] != b"\xff\x4f\xff\x51" or at + 42 > len(data):
+    at = _codestream_at(data)
+    if at is None:
         return None
-    n_components = int.from_bytes(data[at + 40 : at + 42])
-    depths = data[at + 42 : at + 42 + 3 * n_components : 3]
-    bits = max(((depth & 0x7F) + 1 for depth in depths), default=8)
+    bits = max((component.bits for component in jp2_components(data)), default=8)
     place = at + 2
     for _ in range(_MOST_BOXES):
         marker, length = data[place : place + 2], int.from_bytes(data[place + 2 : place + 4])
@@ -131,6 +154,21 @@ def jp2_codestream(data: bytes) -> tuple[int, bool] | None:
             break
         place += 2 + length
     return bits, False
+
+
+def jp2_palette_colours(data: bytes) -> int | None:
+    """Return how many colours the palette of a JPEG 2000 file has (ISO 15444-1, I.5.3.4); None where it has none."""
+    for kind, start, end in boxes(data):
+        if kind == b"jp2h":
+            palettes = (from_ for inner, from_, _ in boxes(data, start, end) if inner == b"pclr")
+            return next((int.from_bytes(data[from_ : from_ + 2]) for from_ in palettes), None)
+    return None
+
+
+def _codestream_at(data: bytes) -> int | None:
+    """Return where a JPEG 2000's first codestream starts, if its first marker is there as a whole."""
+    at = 0 if data[:4] == b"\xff\x4f\xff\x51" else beside_pixels(data).codestream_at
+    return None if at is None or data[at : at + 4] != b"\xff\x4f\xff\x51" or at + 42 > len(data) else at
 
 
 def avif_cicp(data: bytes) -> tuple[int, int] | None:

@@ -21,6 +21,9 @@ _NUMBERS = _SIZES | {5: 4, 10: 4}
 _OFFSETS = {4: "I", 13: "I", 16: "Q", 18: "Q"}
 """Types that an offset may have, those of BigTIFF among them, and how each is unpacked."""
 
+_INTEGERS = _OFFSETS | {1: "B", 3: "H"}
+"""Types of unsigned whole numbers."""
+
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 _PARENTS = {EXIF: 0, GPS: 0, INTEROPERABILITY: EXIF}
 """The tag that leads to each directory inside, and the directory where it stands; 0 is the page's own."""
@@ -111,6 +114,56 @@ def starts(data: bytes) -> Iterator[int]:
             at = layout.next_directory(data, at)
     except ValueError:
         return
+
+
+def integers(data: bytes, at: int, tag: int) -> tuple[int, ...]:
+    """Return the unsigned whole numbers of a tag of the directory at `at`, offsets and those of BigTIFF among them.
+
+    A tag that is not there, is of another type or reaches past the data has none.
+    """
+    try:
+        layout, _ = _header(data)
+    except ValueError:
+        return ()
+    kind, start, size = layout.entries(data, at).get(tag, (0, 0, 0))
+    shape = _INTEGERS.get(kind)
+    return (
+        ()
+        if shape is None
+        else struct.unpack_from(f"{layout.order}{size // struct.calcsize(shape)}{shape}", data, start)
+    )
+
+
+def next_start(data: bytes, at: int) -> int:
+    """Return where the directory stands that the one at `at` is followed by, 0 for none."""
+    try:
+        return _header(data)[0].next_directory(data, at)
+    except ValueError:
+        return 0
+
+
+def starting_at(data: bytes, at: int) -> bytes:
+    """Return a TIFF whose first directory is the one at `at`.
+
+    Raises:
+        ValueError: If the data is no TIFF.
+    """
+    layout, _ = _header(data)
+    place = 8 if layout.inline == 8 else 4
+    return data[:place] + struct.pack(layout.order + layout.shape, at) + data[place + layout.inline :]
+
+
+def with_short(data: bytes, at: int, tag: int, value: int) -> bytes:
+    """Return a TIFF in which a tag of one SHORT, of the directory at `at`, has another value.
+
+    Raises:
+        ValueError: If the data is no TIFF.
+    """
+    layout, _ = _header(data)
+    kind, start, size = layout.entries(data, at).get(tag, (0, 0, 0))
+    if kind != SHORT or size != 2:
+        return data
+    return data[:start] + struct.pack(layout.order + "H", value) + data[start + 2 :]
 
 
 def read(data: bytes, at: int | None, wanted: Callable[[int], bool], most_bytes: int) -> Directory:

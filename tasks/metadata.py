@@ -215,6 +215,11 @@ def without_chunks(data: bytes) -> bytes:
     return data if is_whole else data[:8] + b"".join(parts) + data[start:]
 
 
+def png_kinds(data: bytes) -> list[bytes]:
+    """Return the types of a PNG's chunks."""
+    return [kind for kind, _, _ in _png_chunks(data)]
+
+
 def bare(data: bytes) -> bytes | None:
     """Return a JPEG, TIFF or AVIF without the blocks that may have kept it from being opened; None for others."""
     try:

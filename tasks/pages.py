@@ -6,16 +6,17 @@ import io
 import os
 import struct
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count, islice
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import AvifImagePlugin, Image, ImageSequence, TiffImagePlugin, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, TiffImagePlugin, UnidentifiedImageError
 
 from configs.settings import LimitSettings
-from tasks import boxes, deep, ifd, jxl, metadata, profiles
+from tasks import boxes, copies, deep, directories, ifd, jxl, metadata, pictures, profiles
 from tasks.errors import ConfigError, PageError
 
 # The size limit is ours (LimitSettings), checked on the header before a pixel is decoded.
@@ -29,7 +30,7 @@ FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "JPEG2000", "AVIF", "BMP")
 """Pillow's names of the formats that are read; the bytes decide, not the file's extension. JPEG XL is read as far as it
 is our own."""
 
-_REDUCED_IMAGE = 1  # TIFF tag NewSubfileType, bit 0: a smaller copy of another page (TIFF 6.0, section 8)
+_COMPARED_SIDE = 256  # pixels of a page that is held against a thumbnail
 _PLAUSIBLE_DPI = (50.0, 2400.0)
 _SCREEN_DPI = 100.0  # tags of 72 or 96 dpi are mostly a default that nobody set
 _LARGEST_SCREEN_DPI_PAGE_INCH = 17.5  # the long side of A3, with some room
@@ -50,7 +51,8 @@ class PageHeader:
     `stored_bytes` is what its image takes, where that is told apart from the rest of its document. `problem` is what
     keeps it as it is, where that can be seen already. `parts` are those of a page's images (numbers, in the order of
     painting) that are coded anew where it is put together of several. `is_g4` says that it is CCITT G4, which a bitonal
-    page becomes here as well.
+    page becomes here as well. `left_out` names the images of the document that have no page of their own since this
+    page shows all that they show, e.g. `directory 2: a copy reduced to 1/2`.
     """
 
     page_index: int
@@ -62,6 +64,7 @@ class PageHeader:
     problem: PageError | None = None
     parts: tuple[int, ...] = ()
     is_g4: bool = False
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,15 @@ def read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
     Raises:
         PageError: If the document cannot be opened (`failed`), or is of a kind or size that is kept whole.
     """
-    return _despite_broken_blocks(lambda readable: _read_header(readable, limits), data)
+    header = _despite_broken_blocks(lambda readable: _read_header(readable, limits), data)
+    held = pictures.beside_picture(data, header.format)
+    if held.others:
+        message = f"the {header.format} holds more than one picture ({', '.join(held.others[:5])}); it is kept whole"
+        raise PageError("many_frames", message)
+    if held.left_out:
+        first = replace(header.pages[0], left_out=(*header.pages[0].left_out, *held.left_out))
+        header = replace(header, pages=(first, *header.pages[1:]))
+    return header
 
 
 def read_page(
@@ -205,12 +216,17 @@ def _read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
         pages: list[PageHeader] = []
         is_ours = False
         starts = _tiff_starts(data, image)
-        for frame in _page_frames(image):
+        sorting = _sorted(data, image, limits)
+        for frame in _page_frames(image, sorting.left_out):
             told = metadata.told(data, str(image.format), starts.get(frame.tell()), frame.info)
             height_px, width_px = _upright_size(frame, told)
             check_size(height_px, width_px, limits)
             is_g4 = _tiff_tags(frame).get(259) == _TIFF_G4
-            pages.append(PageHeader(len(pages), height_px, width_px, frame.mode, _is_lossy(data, frame), is_g4=is_g4))
+            left_out = sorting.notes.get(frame.tell(), ()) if frame.format == "TIFF" else _thumbnail(data, told)
+            is_lossy = _is_lossy(data, frame)
+            pages.append(
+                PageHeader(len(pages), height_px, width_px, frame.mode, is_lossy, is_g4=is_g4, left_out=left_out)
+            )
             is_ours = is_ours or (_has_our_form(frame) and metadata.is_marked(told.exif))
             if len(pages) > limits.max_document_pages:
                 raise PageError(
@@ -225,8 +241,8 @@ def _read_page(data: bytes, page_index: int, limits: LimitSettings, keep_deep: b
     if _is_jxl(data):
         return _read_jxl(data, limits)
     with _opened(data) as image:
-        frames = (frame for number, frame in enumerate(_page_frames(image)) if number == page_index)
-        frame = next(frames, None)
+        frames = _page_frames(image, _sorted(data, image, limits).left_out)
+        frame = next(islice(frames, page_index, None), None)
         if frame is None:
             raise PageError("damaged", f"the document has no page {page_index + 1}", failed=True)
         starts = _tiff_starts(data, image)
@@ -239,12 +255,15 @@ def _read_page(data: bytes, page_index: int, limits: LimitSettings, keep_deep: b
         if bits > 8 and keep_deep:
             raise PageError("high_bit_depth", f"{bits} bits a sample are kept whole (encode.deep_to_eight_bits)")
         _check_colours(frame, told)
+        if frame.format == "JPEG2000":
+            _check_components(data, frame)
         dpi, dpi_ratio = _resolution(frame, told, height_px, width_px)
         frame.load()
         if bits > 8:
             pixels, icc = _from_deep(data, frame, bits), told.icc
         else:
-            pixels, icc = _to_pixels(frame, told.icc)
+            is_narrow = frame.format == "JPEG2000" and bits < 8
+            pixels, icc = _to_pixels(_spread(frame, bits) if is_narrow else frame, told.icc)
         pixels = grey_if_grey(_turned(pixels, 1 if frame.format in ("TIFF", "JPEG2000") else told.orientation))
         return Page(
             pixels,
@@ -309,15 +328,64 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise PageError("damaged", f"cannot be decoded: {type(error).__name__}: {error}", failed=True) from error
 
 
-def _page_frames(image: Image.Image) -> Iterator[Image.Image]:
-    """Yield each frame that is a page; the reduced copies of a pyramid TIFF are not."""
+def _page_frames(image: Image.Image, left_out: Collection[int]) -> Iterator[Image.Image]:
+    """Yield each frame that is a page."""
     if image.format != "TIFF":
         yield image
         return
-    for number, frame in enumerate(ImageSequence.Iterator(image)):
-        if number and int(_tiff_tags(frame).get(254, 0)) & _REDUCED_IMAGE:
+    for number in count():
+        if number in left_out:
             continue
-        yield frame
+        try:
+            image.seek(number)
+        except EOFError:
+            return
+        yield image
+
+
+def _sorted(data: bytes, image: Image.Image, limits: LimitSettings) -> directories.Sorted:
+    """Return which of a TIFF's frames are no pages."""
+    if image.format != "TIFF":
+        return directories.Sorted()
+    return directories.sort_directories(data, limits, decoded_luma)
+
+
+def _thumbnail(data: bytes, told: metadata.Told) -> tuple[str, ...]:
+    """Return the name of the thumbnail that a file's EXIF holds, if it holds one.
+
+    Raises:
+        PageError: If it clearly shows something else than the page does (`many_frames`).
+    """
+    stored = pictures.exif_thumbnail(told.exif)
+    if stored is None:
+        return ()
+    try:
+        thumbnail, page = decoded_luma(stored), decoded_luma(data, _COMPARED_SIDE)
+    except PageError:
+        return ("a thumbnail in EXIF",)  # broken, or the page is, which reading it tells
+    if copies.shows_another_picture(thumbnail, page):
+        message = "the thumbnail in EXIF shows another picture than the page; the document is kept whole"
+        raise PageError("many_frames", message)
+    return (f"a thumbnail in EXIF of {thumbnail.shape[0]} x {thumbnail.shape[1]} pixels",)
+
+
+def decoded_luma(data: bytes, least_side: int | None = None) -> np.ndarray:
+    """Return an image file's first image as (height, width) uint8 luma, to be compared with others.
+
+    Args:
+        data: The file.
+        least_side: Pixels that each side needs at least; a JPEG is decoded at the smallest scale that has them.
+
+    Raises:
+        PageError: If it cannot be decoded.
+    """
+    with _opened(data) as image:
+        if least_side is not None:
+            image.draft("L", (least_side, least_side))
+        image.load()
+        if image.mode.startswith("I;16"):
+            return deep.to_eight_bits(np.array(image).astype(np.uint16), max(9, min(16, _bits(data, image))))
+        return np.array((image if image.mode in ("1", "L") else image.convert("RGB")).convert("L"))
 
 
 def _tiff_starts(data: bytes, image: Image.Image) -> dict[int, int]:
@@ -436,6 +504,27 @@ def _check_colours(image: Image.Image, told: metadata.Told) -> None:
         raise PageError("colour_space", "the colours are neither sRGB's nor told by a profile; the page is kept whole")
 
 
+def _check_components(data: bytes, image: Image.Image) -> None:
+    """Raise where Pillow does not show a JPEG 2000's components as what they are."""
+    components = boxes.jp2_components(data)
+    n_colours = boxes.jp2_palette_colours(data)
+    problem = None
+    if len(set(components)) > 1:
+        problem = "components of several depths or of which some have a sign are kept whole"
+    elif n_colours is not None:
+        palette = image.palette if image.mode in ("P", "PA") else None  # Pillow does not look at it with every space
+        if palette is None or len(palette.colors) != n_colours or any(one.bits != 8 for one in components):
+            problem = "a palette of few bits, or one with a colour twice, is kept whole"
+    if problem:
+        raise PageError("unsupported_mode", problem)
+
+
+def _spread(image: Image.Image, bits: int) -> Image.Image:
+    """Return a loaded JPEG 2000 of few bits with 255 for its brightest; Pillow only shifts its samples up."""
+    table = [round((level >> (8 - bits)) * 255 / (2**bits - 1)) for level in range(256)]
+    return image.point(table * len(image.getbands()))
+
+
 def _far(found: tuple[float, ...], usual: tuple[float, ...]) -> bool:
     return any(abs(a - b) > 0.02 for a, b in zip(found, usual, strict=True))
 
@@ -447,7 +536,11 @@ def _from_deep(data: bytes, image: Image.Image, bits: int) -> np.ndarray:
     samples: np.ndarray | None = None
     if image.mode.startswith("I;16"):
         samples = np.array(image).astype(np.uint16)
-        bits = bits if image.format == "TIFF" else 16  # Pillow brings JPEG 2000's to 16
+        if image.format == "JPEG2000":  # Pillow brings them to 16 bits
+            bits = min(16, bits)
+            samples >>= np.uint16(16 - bits)
+        elif image.format != "TIFF":
+            bits = 16
         if _tiff_tags(image).get(262) == 0:  # white is zero
             samples = np.uint16(2**bits - 1) - samples
     elif image.mode in ("RGB", "RGBA") and image.format != "AVIF":

@@ -93,6 +93,9 @@ class PageRow:
     seconds_witness: float | None = None
     quarter_turns: int | None = None
     """Clockwise quarter turns that bring the page's text upright for reading; 0 for an upright page."""
+    left_out: str | None = None
+    """Images of the document that have no row of their own, since this page shows all that they show, joined by `; `.
+    Reduced copies and empty masks in a TIFF, thumbnails, auxiliary images."""
 
 
 def _page_type(name: str, annotation: str) -> pa.DataType:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from configs.settings import EncodeSettings, LimitSettings
-from tasks import ifd
+from tasks import boxes, ifd
 from tasks.encode import CODECS, Carried, encode
 from tasks.errors import PageError
 from tasks.pages import plausible_dpi, read_header, read_page, to_srgb, with_profile_for
@@ -190,6 +190,76 @@ def test_greys_of_few_bits_span_black_to_white(bits):
     image = Image.fromarray(pixels)
     data = saved(image, "PNG", bits=bits) if bits > 1 else saved(image.convert("1"), "PNG")
     assert np.array_equal(read_page(data, 0, LIMITS).pixels, pixels)
+
+
+@pytest.mark.parametrize("bits", range(1, 17))
+@pytest.mark.parametrize("is_signed", [False, True])
+@pytest.mark.parametrize(("channels", "with_transform"), [(1, False), (3, False), (3, True)])
+@pytest.mark.parametrize("form", ["jp2", "j2k"])
+def test_jpeg_2000_of_any_depth_spans_black_to_white_or_is_kept(bits, is_signed, channels, with_transform, form):
+    imagecodecs = pytest.importorskip("imagecodecs")
+    least = -(2 ** (bits - 1)) if is_signed else 0
+    kind = f"{'' if is_signed else 'u'}int{8 if bits <= 8 else 16}"
+    samples = np.random.default_rng(bits).integers(0, 2**bits, (40, 60, channels)).squeeze() + least
+    data = imagecodecs.jpeg2k_encode(
+        samples.astype(kind), codecformat=form, bitspersample=bits, level=0, reversible=True, mct=with_transform
+    )
+    shown = imagecodecs.jpeg2k_decode(data).astype(np.int64) - least
+    assert np.array_equal(shown + least, samples)
+    try:
+        page = read_page(data, 0, LIMITS)
+    except PageError as error:
+        assert error.reason == "high_bit_depth" and bits > 8 and (is_signed or bits == 9)
+    else:
+        assert np.array_equal(page.pixels, np.floor(shown * 255 / (2**bits - 1) + 0.5).astype(np.uint8))
+
+
+def test_opencv_sees_the_same_jpeg_2000_of_eight_bits():
+    data = saved(picture().convert("L"), "JPEG2000", irreversible=False)
+    assert np.array_equal(read_page(data, 0, LIMITS).pixels, cv2.imdecode(np.frombuffer(data, np.uint8), -1))
+
+
+def test_an_opaque_alpha_of_few_bits_is_opaque():
+    imagecodecs = pytest.importorskip("imagecodecs")
+    samples = np.random.default_rng(1).integers(0, 16, (40, 60, 2)).astype(np.uint8)
+    for alpha, is_kept in ((15, False), (14, True)):
+        samples[..., 1] = alpha
+        data = imagecodecs.jpeg2k_encode(samples, codecformat="jp2", bitspersample=4, level=0, reversible=True)
+        if is_kept:
+            assert problem(data, 0).reason == "transparency"
+        else:
+            assert np.array_equal(read_page(data, 0, LIMITS).pixels, samples[..., 0] * 17)
+
+
+@pytest.mark.parametrize("depth", [0x83, 0x02, 0x87])
+def test_jpeg_2000_whose_components_differ_is_kept(depth):
+    imagecodecs = pytest.importorskip("imagecodecs")
+    samples = np.random.default_rng(1).integers(0, 16, (40, 60, 3)).astype(np.uint8)
+    data = bytearray(imagecodecs.jpeg2k_encode(samples, codecformat="jp2", bitspersample=4, level=0, reversible=True))
+    at = data.index(b"\xff\x4f\xff\x51") + 42
+    data[at + 3] = depth  # of the second component
+    assert (problem(bytes(data), 0).reason, problem(bytes(data), 0).failed) == ("unsupported_mode", False)
+
+
+@pytest.mark.parametrize(("bits", "colours", "is_read"), [(8, 3, True), (8, 2, False), (2, 3, False)])
+def test_a_palette_of_jpeg_2000_is_read_as_it_is_or_kept(bits, colours, is_read):
+    imagecodecs = pytest.importorskip("imagecodecs")
+    index = np.random.default_rng(1).integers(0, 3, (40, 60)).astype(np.uint8)
+    data = imagecodecs.jpeg2k_encode(index, codecformat="jp2", bitspersample=bits, level=0, reversible=True)
+    palette = np.array([(240, 230, 200), (20, 30, 120), (200, 10, 10)], np.uint8)
+    palette[2] = palette[min(2, colours - 1)]
+    out = b""
+    for kind, start, end in boxes.boxes(data):
+        content = data[start:end]
+        if kind == b"jp2h":
+            content = content.replace(b"\1\0\0\0\0\0\x11", b"\1\0\0\0\0\0\x10")  # sRGB, no longer grey
+            content += boxes.box(b"pclr", b"\0\3\3\7\7\7" + palette.tobytes())
+            content += boxes.box(b"cmap", b"".join(struct.pack(">HBB", 0, 1, column) for column in range(3)))
+        out += boxes.box(kind, content)
+    if is_read:
+        assert np.array_equal(read_page(out, 0, LIMITS).pixels, palette[index])
+    else:
+        assert problem(out, 0).reason == "unsupported_mode"
 
 
 @pytest.mark.parametrize("form", ["JPEG", "TIFF"])
