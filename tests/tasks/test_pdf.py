@@ -8,7 +8,7 @@ from pikepdf import Array, Dictionary, Name
 from tasks import pdf
 from tasks.errors import PageError
 from tasks.pdf import PageLook, describe_page, open_pdf
-from tests.papers import A4_PT, Sheet, flate, hidden, jpeg, paper, shown
+from tests.papers import A4_PT, Sheet, flate, hidden, paper, shown
 
 GREY = np.arange(60 * 42, dtype=np.uint16).reshape(60, 42).astype(np.uint8)
 
@@ -111,13 +111,6 @@ def test_the_image_is_taken_out_as_it_is_stored(stream, expected):
 
     page = read_page(paper(Sheet(stream)), 0, LimitSettings())
     assert np.array_equal(page.pixels, expected)
-
-
-def test_a_stored_jpeg_comes_out_byte_for_byte():
-    data = paper(Sheet(jpeg(GREY)))
-    with open_pdf(data) as document:
-        scan = describe_page(document, 0).scan
-        assert pdf.stored_image(document, scan) == bytes(document.pages[0].Resources.XObject.Im0.read_raw_bytes())
 
 
 def test_a_signature_or_rights_are_seen_however_deep_the_field_lies():
