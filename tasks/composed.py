@@ -13,7 +13,7 @@ import pikepdf
 from pikepdf import Dictionary
 
 from configs.settings import Settings
-from tasks import encode, pages, pdf, pdf_images
+from tasks import encode, pdf, pdf_images, pdf_samples
 from tasks.checking import Check
 from tasks.errors import PageError
 from tasks.outcomes import Outcome, no_gain, plan_figures
@@ -46,10 +46,13 @@ def page_alone(source: bytes | BinaryIO, page_index: int, numbers: Sequence[int]
     with pdf.open_pdf(source) as document, pikepdf.new() as alone:
         try:
             alone.pages.append(document.pages[page_index])
+            if "/OCProperties" in document.Root:  # which layers are shown
+                held = document.make_indirect(document.Root.OCProperties)
+                alone.Root.OCProperties = alone.copy_foreign(held)
             alone.save(buffer)
-        except (pikepdf.PdfError, RuntimeError, ValueError) as error:
+        except (pikepdf.PdfError, RuntimeError, ValueError, TypeError) as error:
             raise PageError("composed_page", f"the page cannot be taken out of its PDF ({error}); it stays") from error
-        images = pdf.describe_page(document, page_index).images
+        images = pdf.describe_page(document, page_index, as_seen=False).images
     rest = sum(image.stored_bytes for number, image in enumerate(images) if number not in numbers)
     return Composed(buffer.getvalue(), tuple(numbers), dpi, rest)
 
@@ -66,7 +69,7 @@ def fit_images(composed: Composed, check: Check, most_bytes: int, settings: Sett
     whole = np.ones(check.found.importance.shape, np.int8)
     start = perf_counter()
     with pdf.open_pdf(composed.page) as document:
-        images = pdf.describe_page(document, 0).images
+        images = pdf.describe_page(document, 0, as_seen=False).images
         decoded = [_pixels(document, images[number], settings) for number in composed.numbers]
     codec = settings.encode.codec
     quality, step = settings.encode.quality or settings.encode.least_quality, settings.encode.retry_quality_step
@@ -123,8 +126,8 @@ def put_images(document: pikepdf.Pdf, images: Sequence[pdf.Placed], data: bytes,
 
 def _pixels(document: pikepdf.Pdf, image: pdf.Placed, settings: Settings) -> tuple[np.ndarray, bool]:
     """Return an image's own pixels and whether it has one bit a pixel."""
-    stored = pdf.stored_image(document, image)
-    page = pages.read_page(stored, 0, settings.limits, only_pixels=pdf.has_colour_space(document, image))
+    keep_deep = not settings.encode.deep_to_eight_bits
+    page = pdf_samples.read_image(document, image, settings.limits, keep_deep=keep_deep)
     return page.pixels, page.is_bitonal
 
 
@@ -140,7 +143,7 @@ def _with_images(composed: Composed, coded: Sequence[pdf_images.CodedImage], set
     """Return the page by itself with other images."""
     buffer = io.BytesIO()
     with pdf.open_pdf(composed.page) as document:
-        images, data = pdf.describe_page(document, 0).images, _container(coded, composed.numbers)
+        images, data = pdf.describe_page(document, 0, as_seen=False).images, _container(coded, composed.numbers)
         put_images(document, images, data, pdf_images.Colours(document, settings.encode.largest_profile_bytes))
         document.save(buffer)
     return buffer.getvalue()

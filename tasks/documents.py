@@ -9,7 +9,7 @@ from typing import BinaryIO
 import pikepdf
 
 from configs.settings import LimitSettings
-from tasks import layered_pdf, pages, pdf, profiles
+from tasks import layered_pdf, pages, pdf, pdf_samples
 from tasks.composed import LEAST_BYTES
 from tasks.errors import PageError
 from tasks.pages import DocumentHeader, Page, PageHeader
@@ -45,10 +45,11 @@ def read_header(data: bytes | BinaryIO, limits: LimitSettings, *, as_drawn: bool
         if n_pages > limits.max_document_pages:
             message = f"more than the {limits.max_document_pages} pages of limits.max_document_pages"
             raise PageError("too_many_pages", message)
-        found = [_described(document, number) for number in range(n_pages)]
-        scans = [page.scan for page in found if isinstance(page, PdfPage) and page.scan is not None]
+        found = [_described(document, number, as_seen=as_drawn) for number in range(n_pages)]
+        described = [page for page in found if isinstance(page, PdfPage)]
+        scans = [page.scan for page in described if page.scan is not None]
         g4 = frozenset(scan.object_id for scan in scans if pdf.is_g4(document, scan))
-    shown = Counter(image.object_id for page in found if isinstance(page, PdfPage) for image in page.images)
+    shown = Counter(one for page in described for one in (*(image.object_id for image in page.images), *page.unseen))
     shared = frozenset(one for one, times in shown.items() if times > 1 and not as_drawn)
     headers = (_header(page, number, limits, shared, g4, as_drawn) for number, page in enumerate(found))
     return DocumentHeader("PDF", tuple(headers))
@@ -59,14 +60,15 @@ def read_page(
 ) -> Page:
     """Decode one page, upright.
 
-    Of a PDF's page that is a scan this is its image, never drawn anew; other pages are drawn as they are shown.
+    Of a PDF's page that is a scan this is its image, never drawn anew; other pages are drawn as they are shown. Where
+    pages are wanted as they are drawn, that is with annotations and form fields, unless the scan is all that is seen.
 
     Args:
         data: The document, or a file of it.
         page_index: 0-based.
         limits: What a page may cost.
         keep_deep: Refuse pages of more than 8 bits a sample, which are rounded to 8 otherwise.
-        as_drawn: Draw a PDF's scan too where more than the scan can be seen.
+        as_drawn: Draw a PDF's scan too where a reader sees more than the scan, or not all of it.
 
     Raises:
         PageError: If the page cannot be decoded (`failed`), or holds what cannot be carried over (kept whole).
@@ -74,13 +76,15 @@ def read_page(
     if not pdf.is_pdf(data):
         return pages.read_page(_bytes(data), page_index, limits, keep_deep=keep_deep)
     with pdf.open_pdf(data) as document:
-        page = pdf.describe_page(document, page_index)
+        page = pdf.describe_page(document, page_index, as_seen=as_drawn)
         height_px, width_px, dpi = _shape(page, as_drawn)
         pages.check_size(height_px, width_px, limits)
         if page.scan is None or (as_drawn and not page.is_bare):
-            drawn = pdf.rendered(data, page_index, max(dpi))
+            drawn = pdf.rendered(data, page_index, max(dpi), with_annotations=as_drawn)
             return Page(pages.grey_if_grey(drawn), False, max(dpi), None, None)
-        stored = _stored(data, document, page_index, page.scan, limits, keep_deep)
+        stored = _stored(document, page.scan, limits, keep_deep)
+    if not as_drawn and stored.pixels.ndim == 2:
+        stored = replace(stored, icc=None)  # the image goes back into its own colours, whatever grey is there
     tag, ratio = pages.likely_dpi([dpi], height_px, width_px)
     found = Page(stored.pixels, stored.is_bitonal, tag, stored.icc, None, None, ratio, page.quarter_turns)
     return replace(found, pixels=found.upright(stored.pixels))
@@ -90,9 +94,9 @@ def _bytes(data: bytes | BinaryIO) -> bytes:
     return data if isinstance(data, bytes) else data.read()
 
 
-def _described(document: pikepdf.Pdf, page_index: int) -> PdfPage | PageError:
+def _described(document: pikepdf.Pdf, page_index: int, *, as_seen: bool) -> PdfPage | PageError:
     try:
-        return pdf.describe_page(document, page_index)
+        return pdf.describe_page(document, page_index, as_seen=as_seen)
     except PageError as error:
         return error
 
@@ -111,7 +115,7 @@ def _header(
     scan = page.scan
     problem: PageError | None = None
     parts: tuple[int, ...] = ()
-    if page.look is PageLook.COMPOSED and not as_drawn:
+    if page.look is PageLook.COMPOSED and not (as_drawn or page.has_unclear_layers):
         parts = tuple(number for number, image in enumerate(page.images) if _may_be_part(image, shared))
     if page.look is PageLook.DIGITAL or (page.look is PageLook.COMPOSED and not (as_drawn or parts)):
         problem = _STAY[page.look]
@@ -147,19 +151,9 @@ def _shape(page: PdfPage, as_drawn: bool) -> tuple[int, int, tuple[float, float]
     return height_px, width_px, (finest, finest)
 
 
-def _stored(
-    data: bytes | BinaryIO, document: pikepdf.Pdf, page_index: int, scan: Placed, limits: LimitSettings, keep_deep: bool
-) -> Page:
+def _stored(document: pikepdf.Pdf, scan: Placed, limits: LimitSettings, keep_deep: bool) -> Page:
     """Return a scan as it is stored, in its own colours, with the profile that its document gives them."""
     if pdf.is_in_layers(document, scan):
         form = pdf.stream_of(document, scan)
         return Page(layered_pdf.layered_image(form, (scan.height_px, scan.width_px)), False, None, None, None)
-    if pdf.has_jbig2(document, scan):
-        return Page(pdf.drawn_image(data, page_index, scan), True, None, None, None)
-    has_space = pdf.has_colour_space(document, scan)
-    image = pdf.stored_image(document, scan)
-    page = pages.read_page(image, 0, limits, keep_deep=keep_deep, only_pixels=has_space)
-    if not has_space:
-        return pages.to_srgb(page)
-    icc = pdf.icc_of(document, scan)
-    return replace(page, icc=icc if icc and profiles.space_of(icc) in ("RGB", "GRAY") else None)
+    return pdf_samples.read_image(document, scan, limits, keep_deep=keep_deep)

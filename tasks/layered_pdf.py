@@ -75,7 +75,7 @@ def put_in_place(document: pikepdf.Pdf, image: Any, data: bytes, colours: pdf_im
         resources = document.copy_foreign(other.make_indirect(form.Resources))
         content = bytes(form.read_bytes())
     image.write(content)
-    for key in set(image.keys()) - {"/Length"}:
+    for key in set(image.keys()) - {"/Length", "/OC"}:
         del image[key]
     image.Type, image.Subtype, image.BBox = Name.XObject, Name.Form, Array([0, 0, 1, 1])
     image.Resources = resources

@@ -8,7 +8,8 @@ program.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -18,25 +19,44 @@ import numpy as np
 import pikepdf
 import pypdfium2
 
-from tasks import metadata
+from tasks import metadata, pdf_content
 from tasks.errors import PageError
+from tasks.optional_content import Layers
+from tasks.pdf_content import MOST_NESTED, Box, Mark
 
 # the size limit is ours (LimitSettings), checked before an image is decoded
 pikepdf.PdfImage.MAX_IMAGE_PIXELS = None
 
 POINTS_PER_INCH = 72.0
 _COVERS = 0.9  # of the page: scanners leave a margin, and MRC programs cut one off
-_MOST_NESTED = 8  # forms in forms; deeper is made to harm
-_INVISIBLE = 3  # text rendering mode (ISO 32000-1, table 106): neither filled nor stroked
 _MARK, _SIZE = "/Foliopress", "/FoliopressSize"  # in the dictionary of an image or form that we wrote
 
-_PAINTS = frozenset(("f", "F", "f*", "S", "s", "B", "B*", "b", "b*", "sh"))
-_SHOWS = frozenset(("Tj", "TJ", "'", '"'))
-_WANTED = " ".join(("q", "Q", "cm", "Tr", "Do", "INLINE IMAGE", "BI", "EI", *_PAINTS, *_SHOWS))
-_FILES = frozenset(("/DCTDecode", "/JPXDecode", "/CCITTFaxDecode"))  # codings of which there are files
 _LOSSY = frozenset(("/DCTDecode", "/JPXDecode"))
-_BROKEN = (pikepdf.PdfError, KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError)
+_BROKEN = (
+    pikepdf.PdfError,
+    pikepdf.PikepdfError,
+    KeyError,
+    IndexError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    OverflowError,
+)
 """What pikepdf raises over what is not as the standard has it."""
+_SAME_PT = 1.0  # by which an image may lie off the edge of its page, or askew, and still be the page
+_UNSEEN_ANNOTATIONS = frozenset(("/Link", "/Popup"))  # where they have no appearance of their own
+_HIDDEN_FLAGS = 2 | 32  # Hidden, NoView (ISO 32000-1, table 165)
+_WHOLE_NAMES = {
+    "/AHx": "/ASCIIHexDecode",
+    "/A85": "/ASCII85Decode",
+    "/LZW": "/LZWDecode",
+    "/Fl": "/FlateDecode",
+    "/RL": "/RunLengthDecode",
+    "/CCF": "/CCITTFaxDecode",
+    "/DCT": "/DCTDecode",
+}
+"""Short names of filters, which are for inline images but stand elsewhere too (ISO 32000-1, table 94)."""
 _NUMBERS = {"/DeviceGray": 1, "/CalGray": 1, "/DeviceRGB": 3, "/CalRGB": 3}
 
 
@@ -88,17 +108,22 @@ class PdfPage:
     """What is known of a page before any image is decoded.
 
     box: Its visible part, (left, bottom, right, top) in points, before it is turned clockwise by `rotate` degrees.
-    images: In the order of painting. scan: Of these the one that is the page, if it is a scan. is_bare: Nothing else
-    can be seen. has_text: Text that can be seen, or hidden text to search for.
+    images: Those that are shown when the document is opened, in the order of painting. scan: Of these the one that is
+    the page, if it is a scan. is_bare: A reader sees the whole scan and nothing else: no annotation, no other mark, no
+    clip or crop that cuts it, no transparency; False where that was not asked. has_text: Text that can be seen, or
+    hidden text to search for. unseen: The images in layers that are hidden. has_unclear_layers: Whether some of its
+    layers are shown is not known.
     """
 
     look: PageLook
-    box: tuple[float, float, float, float]
+    box: Box
     rotate: int
     images: tuple[Placed, ...]
     scan: Placed | None
     is_bare: bool
     has_text: bool
+    unseen: tuple[tuple[int, int], ...] = ()
+    has_unclear_layers: bool = False
 
     @property
     def shown_pt(self) -> tuple[float, float]:
@@ -140,7 +165,7 @@ def open_pdf(source: bytes | BinaryIO) -> pikepdf.Pdf:
     except pikepdf.PasswordError as error:
         raise PageError("encrypted", "the PDF is locked by a password; it is kept whole") from error
     except _BROKEN as error:
-        raise PageError("damaged", f"the PDF cannot be opened: {_told(error)}", failed=True) from error
+        raise PageError("damaged", f"the PDF cannot be opened: {told(error)}", failed=True) from error
     if pdf.is_encrypted:
         raise PageError("encrypted", "the PDF is encrypted; it is kept whole")
     return pdf
@@ -159,11 +184,11 @@ def is_signed(pdf: pikepdf.Pdf) -> bool:
         is_said = bool(int(form.get("/SigFlags", 0)) & 1)
         return is_said or any(_has_signature(field, 0) for field in form.get("/Fields", ()))
     except _BROKEN as error:
-        raise PageError("damaged", f"the forms of the PDF cannot be read: {_told(error)}", failed=True) from error
+        raise PageError("damaged", f"the forms of the PDF cannot be read: {told(error)}", failed=True) from error
 
 
 def _has_signature(field: Any, depth: int) -> bool:
-    if depth > _MOST_NESTED:
+    if depth > MOST_NESTED:
         return False
     if str(field.get("/FT", "")) == "/Sig" and "/V" in field:
         return True
@@ -179,45 +204,110 @@ def count_pages(pdf: pikepdf.Pdf) -> int:
     try:
         n_pages = len(pdf.pages)
     except _BROKEN as error:
-        raise PageError("damaged", f"the pages cannot be found: {_told(error)}", failed=True) from error
+        raise PageError("damaged", f"the pages cannot be found: {told(error)}", failed=True) from error
     if not n_pages:
         raise PageError("damaged", "the document holds no page", failed=True)
     return n_pages
 
 
-def describe_page(pdf: pikepdf.Pdf, page_index: int) -> PdfPage:
+def describe_page(pdf: pikepdf.Pdf, page_index: int, *, as_seen: bool = True) -> PdfPage:
     """Return what a page holds.
 
+    Args:
+        pdf: Its document.
+        page_index: 0-based.
+        as_seen: Find out whether a scan is bare too, which takes a second look at the content.
+
     Raises:
-        PageError: If it is not there or its content cannot be read (`failed`).
+        PageError: If it is not there or its content cannot be read (`failed`), or it is too long to be read (kept).
     """
     try:
         page = pdf.pages[page_index]
         unit = float(page.obj.get("/UserUnit", 1))
-        x0, y0, x1, y1 = (float(side) for side in page.cropbox)
-        shown = unit * min(x0, x1), unit * min(y0, y1), unit * max(x0, x1), unit * max(y0, y1)
+        box = _visible_box(page, unit)
         rotate = int(_inherited(page.obj, "/Rotate", 0)) % 360
-        resources = page.resources
-        start = pikepdf.Matrix().scaled(unit, unit)
-        painted = list(_painted(page.obj, resources, start, 0))
+        marks = list(_marks(pdf, page, unit, with_state=False))
+        images = tuple(_placed_mark(one) for one in marks if one.kind == "image" and one.is_shown is not False)
+        covering = [image for image in images if _covered(image, box) >= _COVERS]
+        look, scan, is_bare = PageLook.COMPOSED, None, False
+        is_unclear = any(one.is_shown is None for one in marks)
+        if sum(_covered(one, box) for one in images) < _COVERS:  # strips cover a page together
+            look = PageLook.DIGITAL
+        elif len(covering) == 1 and covering[0].is_plain and covering[0].quarter_turns is not None and not is_unclear:
+            look, scan = PageLook.SCAN, covering[0]
+            if as_seen and not _has_visible_annotation(page.obj):
+                is_bare = _is_bare(list(_marks(pdf, page, unit, with_state=True)), scan, box)
     except _BROKEN as error:
-        raise PageError("damaged", f"the page cannot be read: {_told(error)}", failed=True) from error
-    images = tuple(one for one in painted if isinstance(one, Placed))
-    covering = [one for one in images if _covered(one, shown) >= _COVERS]
-    look, scan, is_bare = PageLook.COMPOSED, None, False
-    if sum(_covered(one, shown) for one in images) < _COVERS:  # strips cover a page together
-        look = PageLook.DIGITAL
-    elif len(covering) == 1 and covering[0].is_plain and covering[0].quarter_turns is not None:
-        look, scan = PageLook.SCAN, covering[0]
-        # what an opaque image covers cannot be seen
-        is_bare = all(one == "hidden" for one in painted[painted.index(scan) + 1 :])
-    has_text = any(one in ("text", "hidden") for one in painted)
-    return PdfPage(look, shown, rotate, images, scan, is_bare, has_text)
+        raise PageError("damaged", f"the page cannot be read: {told(error)}", failed=True) from error
+    has_text = any(one.kind in ("text", "hidden") and one.is_shown is not False for one in marks)
+    unseen = tuple(one.xobject.objgen for one in marks if one.kind == "image" and one.is_shown is False)
+    return PdfPage(look, box, rotate, images, scan, is_bare, has_text, unseen, is_unclear)
+
+
+def _visible_box(page: pikepdf.Page, unit: float) -> Box:
+    """Return the part of a page that viewers show: its CropBox as far as that lies in its MediaBox."""
+    boxes = []
+    for x0, y0, x1, y1 in ([float(side) for side in box] for box in (page.mediabox, page.cropbox)):
+        boxes.append((unit * min(x0, x1), unit * min(y0, y1), unit * max(x0, x1), unit * max(y0, y1)))
+    media, crop = boxes
+    both = max(media[0], crop[0]), max(media[1], crop[1]), min(media[2], crop[2]), min(media[3], crop[3])
+    return both if both[0] < both[2] and both[1] < both[3] else media
+
+
+def _marks(pdf: pikepdf.Pdf, page: pikepdf.Page, unit: float, *, with_state: bool) -> Iterator[Mark]:
+    start = pikepdf.Matrix().scaled(unit, unit)
+    layers = Layers(pdf.Root)
+    return pdf_content.marks(page.obj, page.resources, start, layers, _is_page_in_layers, with_state=with_state)
+
+
+def _is_page_in_layers(form: Any) -> bool:
+    return _MARK in form and _SIZE in form
+
+
+def _placed_mark(mark: Mark) -> Placed:
+    is_form = str(mark.xobject.Subtype) == "/Form"
+    return _page_in_layers(mark.xobject, mark.matrix) if is_form else _placed(mark.xobject, mark.matrix)
+
+
+def _has_visible_annotation(page: Any) -> bool:
+    """Return whether a page has notes, stamps or form fields that a reader may see."""
+    held = page.get("/Annots", ())
+    for annotation in held if isinstance(held, pikepdf.Array) else ():
+        if not isinstance(annotation, pikepdf.Dictionary):
+            continue
+        is_link = str(annotation.get("/Subtype", "")) in _UNSEEN_ANNOTATIONS and "/AP" not in annotation
+        if not is_link and not int(annotation.get("/F", 0)) & _HIDDEN_FLAGS:
+            return True
+    return False
+
+
+def _is_bare(marks: Sequence[Mark], scan: Placed, box: Box) -> bool:
+    """Return whether a reader sees the whole of a scan and nothing else; marks come with their clips and states."""
+    shown = [one for one in marks if one.is_shown]
+    (at,) = (n for n, one in enumerate(shown) if one.kind == "image" and _placed_mark(one) == scan)
+    mark, (left, bottom, right, top) = shown[at], _box_round(scan)
+    if mark.is_altered or mark.clip is None or not _is_upright(scan):
+        return False
+    clip = mark.clip
+    if max(clip[0] - left, clip[1] - bottom, right - clip[2], top - clip[3]) > _SAME_PT:
+        return False
+    if max(box[0] - left, box[1] - bottom, right - box[2], top - box[3]) > _SAME_PT:
+        return False  # the page shows a part of it
+    # what an opaque image covers cannot be seen
+    is_covering = max(left - box[0], bottom - box[1], box[2] - right, box[3] - top) <= _SAME_PT
+    others = shown[at + 1 :] if is_covering else shown[:at] + shown[at + 1 :]
+    return all(one.kind == "hidden" for one in others)
+
+
+def _is_upright(image: Placed) -> bool:
+    """Return whether an image's sides are those of the page, and not askew."""
+    a, b, c, d, _, _ = image.matrix
+    return max(abs(b), abs(c)) <= _SAME_PT or max(abs(a), abs(d)) <= _SAME_PT
 
 
 def _inherited(node: Any, key: str, usual: object) -> Any:
     """Return a page's attribute, or that of the nearest node above it which has one."""
-    for _ in range(_MOST_NESTED):
+    for _ in range(MOST_NESTED):
         if key in node:
             return node[key]
         if "/Parent" not in node:
@@ -226,51 +316,28 @@ def _inherited(node: Any, key: str, usual: object) -> Any:
     return usual
 
 
-def _covered(image: Placed, box: tuple[float, float, float, float]) -> float:
-    """Return the share of a box, (left, bottom, right, top), that the box round an image covers."""
+def _box_round(image: Placed) -> Box:
+    """Return the box round an image, (left, bottom, right, top) in points."""
     a, b, c, d, e, f = image.matrix
     xs, ys = [e, e + a, e + c, e + a + c], [f, f + b, f + d, f + b + d]
-    left, bottom, right, top = box
-    width = max(0.0, min(right, max(xs)) - max(left, min(xs)))
-    height = max(0.0, min(top, max(ys)) - max(bottom, min(ys)))
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _covered(image: Placed, box: Box) -> float:
+    """Return the share of a box, (left, bottom, right, top), that the box round an image covers."""
+    inner, (left, bottom, right, top) = _box_round(image), box
+    width = max(0.0, min(right, inner[2]) - max(left, inner[0]))
+    height = max(0.0, min(top, inner[3]) - max(bottom, inner[1]))
     return width * height / max(1e-9, (right - left) * (top - bottom))
 
 
-def _painted(content: Any, resources: Any, start: pikepdf.Matrix, depth: int) -> Iterator[Placed | str]:
-    """Yield what a content stream paints, in order: images, and `text`, `hidden` (text) or `drawing` for the rest."""
-    if depth > _MOST_NESTED:
-        raise ValueError("forms are nested too deeply")
-    matrix, mode = start, 0
-    held: list[tuple[pikepdf.Matrix, int]] = []
-    for instruction in pikepdf.parse_content_stream(content, operators=_WANTED):
-        operands, name = instruction.operands, str(instruction.operator)
-        if name == "q":
-            held.append((matrix, mode))
-        elif name == "Q" and held:
-            matrix, mode = held.pop()
-        elif name == "cm":
-            matrix = pikepdf.Matrix(*(float(value) for value in operands)) @ matrix
-        elif name == "Tr":
-            mode = int(operands[0])
-        elif name in _SHOWS:
-            yield "hidden" if mode == _INVISIBLE else "text"
-        elif name in _PAINTS or name == "INLINE IMAGE":
-            yield "drawing"
-        elif name == "Do":
-            found = resources.XObject[str(operands[0])]
-            if found.Subtype == "/Image":
-                yield _placed(found, matrix)
-            elif found.Subtype == "/Form" and _MARK in found and _SIZE in found:
-                yield _page_in_layers(found, matrix)
-            elif found.Subtype == "/Form":
-                inner = pikepdf.Matrix(*(float(value) for value in found.get("/Matrix", [1, 0, 0, 1, 0, 0])))
-                yield from _painted(found, found.get("/Resources", resources), inner @ matrix, depth + 1)
-
-
 def _placed(image: Any, matrix: pikepdf.Matrix) -> Placed:
-    filters = _filters(image)
-    is_opaque = not any(key in image for key in ("/SMask", "/Mask", "/SMaskInData"))
-    is_colour_known = _is_grey_or_rgb(image) and image.objgen != (0, 0)
+    filters = set(filters_of(image))
+    is_in_data = int(image.get("/SMaskInData", 0)) != 0
+    is_opaque = not is_in_data and not any(key in image for key in ("/SMask", "/Mask"))
+    is_colour_known = _is_grey_or_rgb(image) and image.objgen != (0, 0) and not is_in_data
+    if is_colour_known and "/SMask" in image and "/Matte" in image.SMask:
+        is_colour_known = False  # its colours are multiplied by its mask
     return Placed(
         object_id=image.objgen,
         height_px=int(image.Height),
@@ -295,9 +362,11 @@ def is_in_layers(pdf: pikepdf.Pdf, image: Placed) -> bool:
     return _SIZE in pdf.get_object(image.object_id)
 
 
-def _filters(image: Any) -> set[str]:
+def filters_of(image: Any) -> list[str]:
+    """Return the filters of a stream by their whole names, the one that is undone first being first."""
     found = image.get("/Filter", ())
-    return {str(found)} if isinstance(found, pikepdf.Name) else {str(one) for one in found}
+    names = [found] if isinstance(found, pikepdf.Name) else list(found)
+    return [_WHOLE_NAMES.get(str(name), str(name)) for name in names]
 
 
 def _is_grey_or_rgb(image: Any) -> bool:
@@ -305,8 +374,8 @@ def _is_grey_or_rgb(image: Any) -> bool:
         return False
     space = image.get("/ColorSpace")
     if space is None:
-        return "/JPXDecode" in _filters(image)  # which tells its colours itself
-    return int(image.get("/BitsPerComponent", 8)) <= 8 and channels_of(space) in (1, 3)
+        return "/JPXDecode" in filters_of(image)  # which tells its colours itself
+    return channels_of(space) in (1, 3)
 
 
 def channels_of(space: Any) -> int:
@@ -330,30 +399,10 @@ def _dpi(pixels: int, points: float) -> float:
     return pixels * POINTS_PER_INCH / points if points > 0 else 0.0
 
 
-def _told(error: BaseException) -> str:
-    """Return what an error says, without the name of the object in memory that was read."""
+def told(error: BaseException) -> str:
+    """Return what an error of pikepdf says, without the name of the object in memory that was read."""
     text = str(error).rpartition("stream <")
     return text[2].partition(">: ")[2] or str(error)
-
-
-def stored_image(pdf: pikepdf.Pdf, image: Placed) -> bytes:
-    """Return an image as a file of its own, as it is stored where there is a file for that, else as a bare TIFF.
-
-    A mask that goes with it is left out.
-
-    Raises:
-        PageError: If it is of a kind that cannot be read.
-    """
-    buffer = io.BytesIO()
-    try:
-        found = pikepdf.PdfImage(stream_of(pdf, image))
-        if _filters(pdf.get_object(image.object_id)) & _FILES:
-            found.extract_to(stream=buffer, apply_mask=False)
-        else:
-            found.as_pil_image(apply_mask=False).save(buffer, "TIFF")
-    except (*_BROKEN, NotImplementedError, OSError) as error:
-        raise PageError("unsupported_mode", f"an image of the PDF cannot be taken out: {_told(error)}") from error
-    return buffer.getvalue()
 
 
 def stream_of(pdf: pikepdf.Pdf, image: Placed) -> pikepdf.Stream:
@@ -370,15 +419,10 @@ def mark(image: Any, size_px: tuple[int, int] | None = None) -> None:
         image[_SIZE] = pikepdf.Array(size_px)
 
 
-def has_jbig2(pdf: pikepdf.Pdf, image: Placed) -> bool:
-    """Return whether an image is coded as JBIG2, which `stored_image` does not read."""
-    return "/JBIG2Decode" in _filters(pdf.get_object(image.object_id))
-
-
 def is_g4(pdf: pikepdf.Pdf, image: Placed) -> bool:
     """Return whether an image is coded as CCITT G4: K is negative (ISO 32000-1, table 11)."""
     found: Any = pdf.get_object(image.object_id)
-    if _filters(found) != {"/CCITTFaxDecode"}:
+    if filters_of(found) != ["/CCITTFaxDecode"]:
         return False
     try:
         parameters = found.get("/DecodeParms", {})
@@ -386,11 +430,6 @@ def is_g4(pdf: pikepdf.Pdf, image: Placed) -> bool:
         return int(parameters.get("/K", 0)) < 0
     except _BROKEN:
         return False
-
-
-def has_colour_space(pdf: pikepdf.Pdf, image: Placed) -> bool:
-    """Return whether a document says what an image's colours are; JPEG 2000 may say so itself."""
-    return "/ColorSpace" in pdf.get_object(image.object_id)
 
 
 def icc_of(pdf: pikepdf.Pdf, image: Placed) -> bytes | None:
@@ -403,35 +442,54 @@ def icc_of(pdf: pikepdf.Pdf, image: Placed) -> bytes | None:
     return None
 
 
-def drawn_image(source: bytes | BinaryIO, page_index: int, image: Placed) -> np.ndarray:
-    """Return an image's own pixels, (height, width) uint8 grey, as pdfium decodes it.
+def decoded_by_pdfium(source: bytes) -> np.ndarray:
+    """Return the pixels of the first image on the first page of a document, (height, width) uint8 grey.
 
     Raises:
-        PageError: If pdfium cannot open or decode it (`failed`).
+        PageError: If pdfium cannot open or decode it.
     """
-    try:
-        with pypdfium2.PdfDocument(source) as document:
-            for found in document[page_index].get_objects(filter=[pypdfium2.raw.FPDF_PAGEOBJ_IMAGE]):
-                assert isinstance(found, pypdfium2.PdfImage)
-                if found.get_px_size() == (image.width_px, image.height_px):
-                    return np.array(found.get_bitmap(render=False).to_pil().convert("L"))
-    except (pypdfium2.PdfiumError, ValueError, IndexError) as error:
-        raise PageError("damaged", f"an image of the PDF cannot be decoded: {error}", failed=True) from error
+    with _drawing("an image of the PDF cannot be decoded", failed=False), pypdfium2.PdfDocument(source) as document:
+        for found in document[0].get_objects(filter=[pypdfium2.raw.FPDF_PAGEOBJ_IMAGE]):
+            assert isinstance(found, pypdfium2.PdfImage)
+            return np.ascontiguousarray(_grey_of(found.get_bitmap(render=False).to_numpy()))
     raise PageError("unsupported_mode", "an image of the PDF cannot be taken out")
 
 
-def rendered(source: bytes | BinaryIO, page_index: int, dpi: float) -> np.ndarray:
+def rendered(source: bytes | BinaryIO, page_index: int, dpi: float, *, with_annotations: bool = False) -> np.ndarray:
     """Return a page as it is shown, (height, width, 3) uint8 RGB, by pdfium.
 
+    Args:
+        source: The document.
+        page_index: 0-based.
+        dpi: Dots per inch.
+        with_annotations: Draw its notes, stamps and form fields too.
+
     Raises:
-        PageError: If pdfium cannot open or draw it (`failed`).
+        PageError: If pdfium cannot open or draw it.
     """
+    with _drawing("the page cannot be drawn", failed=True), pypdfium2.PdfDocument(source) as document:
+        if with_annotations:
+            document.init_forms()  # before any page is loaded, as pdfium asks for
+        bitmap = document[page_index].render(
+            scale=dpi / POINTS_PER_INCH,
+            rev_byteorder=True,
+            draw_annots=with_annotations,
+            may_draw_forms=with_annotations,
+        )
+        return np.ascontiguousarray(bitmap.to_numpy()[..., :3])
+
+
+def _grey_of(bitmap: np.ndarray) -> np.ndarray:
+    return bitmap if bitmap.ndim == 2 else bitmap[..., 0]
+
+
+@contextmanager
+def _drawing(what_fails: str, *, failed: bool) -> Iterator[None]:
+    """Turn what pdfium and its binding raise into the problem of one page."""
     try:
-        with pypdfium2.PdfDocument(source) as document:
-            bitmap = document[page_index].render(scale=dpi / POINTS_PER_INCH, rev_byteorder=True, draw_annots=False)
-            return np.ascontiguousarray(bitmap.to_numpy()[..., :3])
-    except (pypdfium2.PdfiumError, ValueError, IndexError) as error:
-        raise PageError("damaged", f"the page cannot be drawn: {error}", failed=True) from error
+        yield
+    except (pypdfium2.PdfiumError, ValueError, IndexError, OSError, RuntimeError, AssertionError) as error:
+        raise PageError("damaged", f"{what_fails}: {error}", failed=failed) from error
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pikepdf
 from pikepdf import Name
+from PIL import Image
 
 from configs.settings import LimitSettings
 from tasks import ifd, pages, pdf, profiles
 from tasks.encode import Codec
 
 _FILTERS: dict[str, Any] = {"jpeg": "/DCTDecode", "jp2": "/JPXDecode", "g4": "/CCITTFaxDecode"}
+_SAME_LEVELS = 3  # of 255: what a profile near sRGB may change of a grey
 _NO_LIMITS = LimitSettings(max_page_pixels=2**40)
 
 
@@ -51,6 +55,8 @@ def write(made: Any, image: CodedImage) -> None:
     made.write(data, filter=Name(_FILTERS[image.codec]), decode_parms=parameters)
     made.Width, made.Height = header.width_px, header.height_px
     made.BitsPerComponent = 1 if image.codec == "g4" else 8
+    if "/Decode" in made:
+        del made["/Decode"]
     made.ColorSpace = Name.DeviceGray if header.mode in ("1", "L") else Name.DeviceRGB
 
 
@@ -66,15 +72,32 @@ class Colours:
     def __init__(self, document: pikepdf.Pdf, largest_profile_bytes: int | None) -> None:
         self._document, self._largest_bytes = document, largest_profile_bytes
         self._small: dict[tuple[int, int], Any] = {}
+        self._greys: Any = None
 
     def keep(self, image: Any, space: Any) -> None:
-        """Give a new image the space of the old one, of a palette its colours', if it has as many values for it."""
+        """Give a new image the space of the old one, of a palette its colours'.
+
+        A grey image in the place of one of three values keeps its tone: where equal values of the old space are not the
+        device's grey, the new one is a palette of them.
+        """
         is_one_bit = int(image.BitsPerComponent) == 1  # black and white are the same in every space
-        if is_one_bit or pdf.channels_of(space) != pdf.channels_of(image.ColorSpace):
+        if is_one_bit or space is None:
             return
         if pdf.family_of(space) == "/Indexed":
             space = space[1]
-        image.ColorSpace = self._with_small_profile(space) if pdf.family_of(space) == "/ICCBased" else space
+        had, has = pdf.channels_of(space), pdf.channels_of(image.ColorSpace)
+        if had == has:
+            image.ColorSpace = self._with_small_profile(space) if pdf.family_of(space) == "/ICCBased" else space
+        elif (had, has) == (3, 1) and pdf.family_of(space) == "/CalRGB":
+            image.ColorSpace = _calibrated_grey(space)
+        elif (had, has) == (3, 1) and pdf.family_of(space) == "/ICCBased" and _tints_grey(space[1].read_bytes()):
+            image.ColorSpace = pikepdf.Array([Name.Indexed, self._with_small_profile(space), 255, self._grey_table()])
+
+    def _grey_table(self) -> Any:
+        if self._greys is None:
+            table = zlib.compress(bytes(level for level in range(256) for _ in range(3)), 9)
+            self._greys = self._document.make_indirect(self._document.make_stream(table, Filter=Name.FlateDecode))
+        return self._greys
 
     def _with_small_profile(self, space: Any) -> Any:
         profile = space[1]
@@ -91,6 +114,27 @@ class Colours:
             if key in old:
                 made[key] = old[key]
         return pikepdf.Array([Name.ICCBased, self._document.make_indirect(made)])
+
+
+def _calibrated_grey(space: Any) -> pikepdf.Array:
+    """Return the grey of a calibrated RGB space whose equal values are grey (ISO 32000-1, 8.6.5.2)."""
+    made = pikepdf.Dictionary()
+    for key in ("/WhitePoint", "/BlackPoint"):
+        if key in space[1]:
+            made[key] = space[1][key]
+    if "/Gamma" in space[1]:
+        made.Gamma = space[1].Gamma[0]
+    return pikepdf.Array([Name.CalGray, made])
+
+
+@lru_cache(maxsize=8)
+def _tints_grey(icc: bytes) -> bool:
+    """Return whether a profile gives equal values of RGB a colour that an eye can tell from sRGB's."""
+    if profiles.space_of(icc) != "RGB":
+        return False
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[np.newaxis, :, np.newaxis], 3, axis=2)
+    shown = profiles.to_srgb(Image.fromarray(ramp), icc)
+    return shown is not None and int(np.abs(shown.astype(int) - ramp).max()) > _SAME_LEVELS
 
 
 def _strip(tiff: bytes) -> bytes:

@@ -55,7 +55,7 @@ def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage], largest_profil
     with pdf.open_pdf(source) as document, pdf.LetterFinder(source) as finder:
         has_jpx, colours = False, Colours(document, largest_profile_bytes)
         for page in pages:
-            described = pdf.describe_page(document, page.page_index)
+            described = pdf.describe_page(document, page.page_index, as_seen=False)
             if page.image is not None:
                 has_jpx = has_jpx or page.image.codec in ("jp2", "mrc")
             if page.image is not None and described.scan is None:

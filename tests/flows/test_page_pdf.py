@@ -3,6 +3,7 @@
 import numpy as np
 import pypdfium2
 import pytest
+from pikepdf import Array, Dictionary, Name
 
 from configs.settings import DocumentSettings, EncodeSettings, Settings
 from tasks import ocr, pdf
@@ -104,6 +105,45 @@ def test_a_page_that_cannot_be_read_fails_and_its_document_is_kept_whole(archive
         (2, "kept", "digital_page", None),
     ]
     assert archive.dest.read_bytes("pages/a.pdf") == data
+
+
+def test_an_image_that_is_not_read_keeps_its_page_and_harms_no_neighbour(archive):
+    def aligned_fax_cut_short(document):
+        stream = flate(LINES)(document)
+        stream.write(b"\x12\x99" * 400, filter=Name.CCITTFaxDecode, decode_parms=Dictionary(K=-1, Columns=900))
+        return stream
+
+    def in_three_bits(document):
+        stream = flate(GREY)(document)
+        stream.BitsPerComponent = 3
+        return stream
+
+    data = paper(Sheet(flate(GREY)), Sheet(aligned_fax_cut_short), Sheet(in_three_bits))
+    assert told(archive.run("a.pdf", data)) == [
+        (0, "compressed", None, "jp2"),
+        (1, "kept", "unsupported_mode", None),
+        (2, "kept", "unsupported_mode", None),
+    ]
+    output = archive.dest.read_bytes("pages/a.pdf")
+    for number in (1, 2):
+        assert np.array_equal(pdf.rendered(output, number, 72), pdf.rendered(data, number, 72))
+
+
+def test_negatives_by_decode_and_reversed_palettes_come_out_as_they_were_seen(archive):
+    palette = Array([Name.Indexed, Name.DeviceRGB, 1, b"\xff\xff\xff\0\0\0"])
+    data = paper(
+        Sheet(jpeg(255 - GREY, 95, Decode=[1, 0])),
+        Sheet(jpeg(255 - LETTER, 95, Decode=[1, 0, 1, 0, 1, 0])),
+        Sheet(flate(~LINES, ColorSpace=palette)),
+    )
+    for layers in ("one", "mrc"):
+        settings = Settings(documents=DocumentSettings(layers=layers))
+        result = archive.run(f"{layers}.pdf", data, settings)
+        assert [row["status"] for row in result.pages] == ["compressed"] * 3
+        output = archive.dest.read_bytes(f"pages/{layers}.pdf")
+        for number in range(3):
+            before, after = (pdf.rendered(one, number, 72).astype(int) for one in (data, output))
+            assert np.abs(before - after).mean() < 5 and before.mean() > 180
 
 
 def test_a_signed_and_a_locked_pdf_are_kept_with_their_reason(archive):

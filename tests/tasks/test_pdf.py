@@ -137,13 +137,6 @@ def test_the_image_is_taken_out_as_it_is_stored(stream, expected):
     assert np.array_equal(page.pixels, expected)
 
 
-def test_a_stored_jpeg_comes_out_byte_for_byte():
-    data = paper(Sheet(jpeg(GREY)))
-    with open_pdf(data) as document:
-        scan = describe_page(document, 0).scan
-        assert pdf.stored_image(document, scan) == bytes(document.pages[0].Resources.XObject.Im0.read_raw_bytes())
-
-
 def test_a_signature_or_rights_are_seen_however_deep_the_field_lies():
     def signed(document):
         leaf = Dictionary(FT=Name.Sig, T="s", V=Dictionary(Type=Name.Sig))
