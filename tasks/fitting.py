@@ -12,10 +12,11 @@ import numpy as np
 from configs.settings import EncodeSettings, Settings
 from tasks import chroma, encode, kinds, layering, likeness, probe, reading, resolution, tiles
 from tasks.checking import Check, Judgement
+from tasks.colour_marks import allowed_error
 from tasks.errors import PageError
 from tasks.findings import Findings
 from tasks.ink import Ink
-from tasks.outcomes import Outcome, no_gain, pixels_to_code, plan_figures, planned_levels, strengthened
+from tasks.outcomes import Outcome, keeps_colour, no_gain, pixels_to_code, plan_figures, planned_levels, strengthened
 from tasks.writer import Writer, read_back
 
 Watch = Callable[[bytes, np.ndarray, np.ndarray], object]
@@ -39,7 +40,9 @@ def fit_page(
     """
     check = Check(found, reader, settings)
     one_bit = found.kind is kinds.PageKind.BITONAL or (
-        found.kind is kinds.PageKind.TWO_TONE and settings.encode.two_tone_to_bitonal
+        found.kind is kinds.PageKind.TWO_TONE
+        and settings.encode.two_tone_to_bitonal
+        and not keeps_colour(found, settings.encode)
     )
     if one_bit:
         outcome = _as_bitonal(found, check, most_bytes, settings)
@@ -121,7 +124,7 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
     stays as it was.
     """
     grid, dpi, codec = found.grid, found.dpi, settings.encode.codec
-    pixels = pixels_to_code(found)
+    pixels = pixels_to_code(found, settings.encode)
     if max(pixels.shape[:2]) > encode.LARGEST_SIDE_PX[codec]:
         message = f"{codec} holds at most {encode.LARGEST_SIDE_PX[codec]} pixels a side"
         return Outcome(PageError("too_long", message), None, None, np.ones(found.importance.shape, np.int8), {})
@@ -175,7 +178,10 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
 def _first_plan(pixels: np.ndarray, check: Check) -> _Plan:
     found, settings = check.found, check.settings
     levels = planned_levels(found, settings)
-    coarse_chroma = chroma.coarsest_chroma(pixels, settings.encode.chroma_budget) if pixels.ndim == 3 else 1
+    coarse_chroma = 1
+    if pixels.ndim == 3:
+        allowed = allowed_error(found.colour_marks, settings.legibility.max_mark_chroma_error)
+        coarse_chroma = chroma.coarsest_chroma(pixels, settings.encode.chroma_budget, found.colour_marks, allowed)
     quality = settings.encode.quality
     return _Plan(levels, coarse_chroma, quality or 1, quality is None, settings.encode.retry_quality_step)
 

@@ -83,6 +83,8 @@ class PageRow:
     text_ssimulacra2: float | None = None
     duplicate_of: str | None = None
     """Key of the document whose output this one's rows point to, since it has the same bytes; `output_bytes` are 0."""
+    mark_chroma_error: float | None = None
+    """Largest chroma error of a coloured mark, in grey levels; None on a page without one."""
 
 
 def _page_type(name: str, annotation: str) -> pa.DataType:
