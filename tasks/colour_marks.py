@@ -22,14 +22,17 @@ LEAST_CHROMA = 6.0
 """Grey levels of chroma, against the paper, that a mark has on average; pale carbon copies have 6 to 8."""
 PLAIN_CHROMA, FAINT_AREA_SQ_INCH = 9.0, 0.018
 """A fainter mark counts from 12 square millimetres: JPEG leaves small spots of up to 7 levels beside black print."""
+CLEAN_NOISE, CLEAN_AREA_SQ_INCH = 0.3, 0.005
+"""On paper whose chroma is so even (grey levels) it counts from 3 square millimetres: a letter or two."""
 LEAST_SATURATION = 0.15
 """Share of chroma in what parts a mark from its paper. Black print that a scanner or JPEG tinted has up to 0.10 on
 real scans, pale carbon copies 0.4, a red pen 0.5, navy ink 0.1 to 0.2."""
-STRONG_CHROMA, STRONG_SATURATION = 12.0, 0.09
+STRONG_CHROMA, STRONG_SATURATION = 9.0, 0.11
 """The same for ink that is dark and coloured at once."""
 
 _EDGE_CHROMA = 4.0  # where a mark ends; noise of JPEG on white paper stays below
 _EDGE_NOISE, _LEAST_NOISE = 4.0, 5.0  # the same, and the least chroma, in standard deviations of the paper's own
+_SMALL_NOISE = 10.0  # and the least of a mark below `CLEAN_AREA_SQ_INCH`, which is a fleck or a fibre on grainy paper
 _LEAST_PIXELS = 6
 _LEAST_COHERENCE = 0.6  # net chroma over the sum of its amounts: fringes on both sides of a stroke cancel out
 _MOST_FRINGE = 0.15  # share of the energy of chroma that a shift between the channels explains: pens 0.05, fringes 0.2
@@ -41,7 +44,8 @@ _LIGHTER = 1.25  # print lowers the median of the paper's luma, but not the rati
 _INK_DARKNESS = 8.0  # what is as light as paper but for this is paper
 _SAMPLE_STEP = 3
 _BROAD_INCH = 0.08  # a stroke of a broad pen; a highlighter's is broader
-_WEAK_SHARE, _STRONG_SHARE = 0.6, 0.3  # of its chroma that a mark may lose
+_WEAK_SHARE, _STRONG_SHARE = 0.6, 0.4  # of its chroma that a mark may lose
+_CAST_SATURATION, _CAST_SHARE = 0.2, 1.1  # ink with less chroma for its darkness is black with a cast
 _LEAST_CONTRAST, _KEPT_CONTRAST = 4.0, 0.5  # grey levels of luma, and the share of them that must stay
 
 
@@ -217,7 +221,7 @@ def compare_marks(marks: ColourMarks, decoded: np.ndarray, most_error: float) ->
     Args:
         marks: Of the source.
         decoded: uint8, (height, width) or (height, width, 3), of the source's size.
-        most_error: Chroma error (grey levels) that a mark may have; a strong colour may be off by three tenths of its
+        most_error: Chroma error (grey levels) that a mark may have; a strong colour may be off by four tenths of its
             chroma, a pale one by six tenths at most.
     """
     look = look_of(decoded, marks)
@@ -231,9 +235,14 @@ def compare_marks(marks: ColourMarks, decoded: np.ndarray, most_error: float) ->
 
 
 def allowed_error(marks: ColourMarks, most_error: float) -> np.ndarray:
-    """Return (n,) float64: the chroma error (grey levels) that each mark may have, given that of a plain one."""
+    """Return (n,) float64: the chroma error (grey levels) that each mark may have, given that of a plain one.
+
+    Dark ink with a cast, such as the blue-black of a typewriter's ribbon, may become black, but turn to no other hue.
+    """
     strength = np.hypot(*marks.chroma.T)
-    return np.asarray(np.maximum(np.minimum(most_error, _WEAK_SHARE * strength), _STRONG_SHARE * strength))
+    error = np.maximum(np.minimum(most_error, _WEAK_SHARE * strength), _STRONG_SHARE * strength)
+    has_cast_only = strength < _CAST_SATURATION * np.abs(marks.look[:, 2])
+    return np.asarray(np.where(has_cast_only, np.maximum(error, _CAST_SHARE * strength), error))
 
 
 def _work_step(height_px: int, width_px: int, dpi: float) -> int:
@@ -277,8 +286,11 @@ def _stand_out(around: _Places, seen: _Seen) -> np.ndarray:
     strength = np.hypot(*(inside.mean(plane) for plane in seen.chroma))
     n_pixels = np.bincount(inside.number, minlength=inside.n_marks)
     is_plain = (strength >= PLAIN_CHROMA) & (n_pixels >= _LEAST_PIXELS)
-    is_faint = (strength >= LEAST_CHROMA) & (n_pixels >= FAINT_AREA_SQ_INCH * seen.dpi**2)
-    return np.asarray((is_plain | is_faint) & (strength >= _LEAST_NOISE * seen.noise))
+    least_area = CLEAN_AREA_SQ_INCH if seen.noise <= CLEAN_NOISE else FAINT_AREA_SQ_INCH
+    is_faint = (strength >= LEAST_CHROMA) & (n_pixels >= least_area * seen.dpi**2)
+    is_small = n_pixels < CLEAN_AREA_SQ_INCH * seen.dpi**2
+    least_noise = np.where(is_small, _SMALL_NOISE, _LEAST_NOISE)
+    return np.asarray((is_plain | is_faint) & (strength >= least_noise * seen.noise))
 
 
 def _have_colour(around: _Places, seen: _Seen) -> np.ndarray:

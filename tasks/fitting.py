@@ -98,6 +98,7 @@ class _Plan:
 
     levels: np.ndarray
     coarse_chroma: int
+    has_whole_chroma: bool
     quality: int
     is_to_be_probed: bool
     step: int
@@ -105,8 +106,8 @@ class _Plan:
     def strengthen(self, judgement: Judgement, ink: Ink, grid: tiles.TileGrid, *, is_quality_free: bool) -> bool:
         """Give what failed more of its colour, resolution or quality, in this order; say if its pixels change by it."""
         stronger = strengthened(self.levels, judgement.failing, ink, grid)
-        if judgement.is_discoloured and self.coarse_chroma > 1:
-            self.coarse_chroma = 1
+        if judgement.is_discoloured and (self.coarse_chroma > 1 or not self.has_whole_chroma):
+            self.coarse_chroma, self.has_whole_chroma = 1, True
         elif np.array_equal(stronger, self.levels):  # what fails has all its pixels already: it is the codec's doing
             step = max(1, self.step // _NUDGE) if judgement.is_ambiguous else self.step
             self.quality, self.step = min(100, self.quality + step), 2 * step
@@ -171,6 +172,8 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
         start = perf_counter()
         if plan.strengthen(judgement, found.ink, grid, is_quality_free=settings.encode.quality is None):
             mixed = None
+        if plan.has_whole_chroma:
+            writer = writer.with_whole_chroma()
     best = passed or outcome
     return replace(best, figures=best.figures | spent)
 
@@ -183,7 +186,9 @@ def _first_plan(pixels: np.ndarray, check: Check) -> _Plan:
         allowed = allowed_error(found.colour_marks, settings.legibility.max_mark_chroma_error)
         coarse_chroma = chroma.coarsest_chroma(pixels, settings.encode.chroma_budget, found.colour_marks, allowed)
     quality = settings.encode.quality
-    return _Plan(levels, coarse_chroma, quality or 1, quality is None, settings.encode.retry_quality_step)
+    has_whole_chroma = pixels.ndim == 2 or settings.encode.codec != "avif" or settings.encode.avif_chroma == "4:4:4"
+    step = settings.encode.retry_quality_step
+    return _Plan(levels, coarse_chroma, has_whole_chroma, quality or 1, quality is None, step)
 
 
 def _probed_quality(pixels: np.ndarray, mixed: np.ndarray, levels: np.ndarray, check: Check, writer: Writer) -> int:
