@@ -262,14 +262,15 @@ def _against_paper(luma: np.ndarray, stored: list[np.ndarray]) -> tuple[list[np.
     light = np.maximum(light, _DARKEST_PAPER)
     paper = cv2.merge([light, *((tint - 128) / light for tint in tints)])
     size = paper.shape[1] * _PAPER_STEP, paper.shape[0] * _PAPER_STEP
-    light, *tints = cv2.split(cv2.resize(paper, size, interpolation=cv2.INTER_LINEAR)[:height, :width])
-    seen = np.minimum(luma, light * np.float32(_LIGHTER))
+    spread = cv2.resize(paper, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
+    paper_luma, *casts = cv2.split(spread)
+    seen = np.minimum(luma, paper_luma * np.float32(_LIGHTER))
     chroma = []
-    for plane, tint in zip(stored, tints, strict=True):
-        centred = cv2.subtract(plane, 128.0, dtype=cv2.CV_32F)
-        centred -= np.multiply(tint, seen, out=tint)
+    for plane, cast in zip(stored, casts, strict=True):
+        centred = plane.astype(np.float32) - np.float32(128)
+        centred -= np.multiply(cast, seen)
         chroma.append(centred)
-    return chroma, cv2.subtract(light, luma, dtype=cv2.CV_32F)
+    return chroma, cv2.subtract(paper_luma, luma, dtype=cv2.CV_32F)
 
 
 def _noise(strength: np.ndarray, darkness: np.ndarray) -> float:

@@ -40,8 +40,9 @@ class Findings:
         ink, marks = find_ink(self.luma, self.dpi), self.colour_marks
         if not len(marks):
             return ink
-        strokes = marks.strokes(*self.luma.shape, self.dpi)
-        return Ink(ink.plain, ink.faint | strokes, marks.area(*self.luma.shape))
+        height_px, width_px = self.luma.shape
+        strokes = marks.strokes(height_px, width_px, self.dpi)
+        return Ink(ink.plain, ink.faint | strokes, marks.area(height_px, width_px))
 
     @cached_property
     def colour_marks(self) -> ColourMarks:
