@@ -114,11 +114,17 @@ class EncodeSettings(Closed):
     which there is none is converted to sRGB. In a PDF, whose pages may share a profile, it then stays."""
     deep_to_eight_bits: bool = True
     """Round pages of more than 8 bits a sample to 8; without it they are kept whole with reason `high_bit_depth`."""
+    avif_chroma: Literal["4:2:0", "4:4:4"] = "4:2:0"
+    """How AVIF holds chroma at first: at half the resolution each way, or whole. A page that comes out discoloured gets
+    `4:4:4` before its quality rises."""
     chroma_budget: float = Field(4.0, ge=0, le=64)
     """Largest root mean square error (grey levels of Cb and Cr, over 8 x 8 pixels) that chroma coarser than 4:2:0 may
     cause in 999 of 1,000 blocks, and three times as much in any; with 0 it is left to the codec."""
     least_gain: float = Field(0.1, ge=0, lt=1)
     """A source that is lossy already is kept (`no_gain`) unless this share of its bytes is saved."""
+    drop_colour: Literal["unseen", "never"] = "unseen"
+    """Pages that are written in grey: `unseen` takes those whose colour is no more than a faint cast or noise, with no
+    mark in colour on them, `never` only those whose channels are equal in every pixel."""
     two_tone_to_bitonal: bool = True
     """Write a two-tone page (a bitonal scan saved as grey or colour) back as one bit."""
 
@@ -161,6 +167,10 @@ class LegibilitySettings(Closed):
     """Least luma SSIM that the worst block of ink may have."""
     max_chroma_error: float = Field(6.0, ge=0)
     """Largest 95th percentile of the chroma difference at 1/8 size, in grey levels."""
+    max_mark_chroma_error: float = Field(4.0, ge=0)
+    """Largest chroma error, in grey levels, that a coloured mark (a tick, a stamp, a pale carbon copy) may have on
+    average over its pixels. A strong colour may be off by four tenths of its chroma, a pale one by six tenths at most,
+    and a mark must keep half of its contrast in luma."""
     min_words_kept: float = Field(0.98, ge=0, le=1)
     """Least share of the words that OCR was sure of which must read the same; one word may always be lost."""
     reread_digits_below: float = Field(0.995, ge=0, le=1)

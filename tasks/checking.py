@@ -57,11 +57,14 @@ class Check:
         """Compare a decoded page with its source; words are read again only where its strokes have passed."""
         found, wanted = self.found, self.settings.legibility
         start = perf_counter()
-        verdict = legibility.judge(found.page.pixels, decoded, found.words, found.ink, found.dpi, wanted)
+        verdict = legibility.judge(
+            found.page.pixels, decoded, found.words, found.ink, found.dpi, wanted, found.colour_marks
+        )
         figures: dict[str, object] = {
             "text_ssim": verdict.text_ssim,
             "worst_block_ssim": verdict.worst_block_ssim,
             "chroma_error": verdict.chroma_error,
+            "mark_chroma_error": verdict.mark_chroma_error,
         }
         problem, failing = _stroke_problem(verdict, self.settings), verdict.failing
         if self.least_likeness is not None:
@@ -83,9 +86,10 @@ class Check:
             problem = problem or _word_problem(again, self.settings)
             is_ambiguous = wanted.mode == "enforce" and problem is None and again.digits_lost > 0
             failing = np.concatenate([failing, again.failing])
-        is_discoloured = verdict.chroma_error > wanted.max_chroma_error
         seconds_reread = perf_counter() - reread_at
-        return Judgement(problem, figures, failing, is_discoloured, is_ambiguous, reread_at - start, seconds_reread)
+        return Judgement(
+            problem, figures, failing, verdict.is_discoloured, is_ambiguous, reread_at - start, seconds_reread
+        )
 
 
 def _stroke_problem(verdict: legibility.Verdict, settings: Settings) -> PageError | None:
@@ -95,7 +99,8 @@ def _stroke_problem(verdict: legibility.Verdict, settings: Settings) -> PageErro
     return PageError(
         "legibility",
         f"worst block of ink SSIM {worst} (at least {settings.legibility.min_block_ssim:g}), "
-        f"chroma error {verdict.chroma_error:.1f} (at most {settings.legibility.max_chroma_error:g})",
+        f"chroma error {verdict.chroma_error:.1f} (at most {settings.legibility.max_chroma_error:g})"
+        + (f", {verdict.marks_lost} coloured marks off or faded" if verdict.marks_lost else ""),
     )
 
 

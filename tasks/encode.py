@@ -152,7 +152,7 @@ def _as_avif(job: _Job) -> bytes:
         job,
         "AVIF",
         speed=job.settings.speed,
-        subsampling="4:0:0" if job.pixels.ndim == 2 else "4:2:0",
+        subsampling="4:0:0" if job.pixels.ndim == 2 else job.settings.avif_chroma,
         max_threads=1,
         autotiling=False,
         advanced=_AVIF_OPTIONS,

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from tasks import kinds, ocr, pages, resolution, tiles
+from tasks.colour_marks import ColourMarks, find_colour_marks
 from tasks.ink import Ink, find_ink, luma_of
 
 
@@ -35,8 +36,18 @@ class Findings:
 
     @cached_property
     def ink(self) -> Ink:
-        """The page's strokes."""
-        return find_ink(self.luma, self.dpi)
+        """The page's strokes, those that only their colour parts from the paper among the faint ones."""
+        ink, marks = find_ink(self.luma, self.dpi), self.colour_marks
+        if not len(marks):
+            return ink
+        height_px, width_px = self.luma.shape
+        strokes = marks.strokes(height_px, width_px, self.dpi)
+        return Ink(ink.plain, ink.faint | strokes, marks.area(height_px, width_px))
+
+    @cached_property
+    def colour_marks(self) -> ColourMarks:
+        """The page's strokes in a colour of their own."""
+        return find_colour_marks(self.page.pixels, self.dpi)
 
     @cached_property
     def coarse_errors(self) -> resolution.CoarseErrors:

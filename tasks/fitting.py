@@ -12,11 +12,17 @@ import numpy as np
 from configs.settings import EncodeSettings, Settings
 from tasks import chroma, encode, kinds, layering, likeness, probe, reading, resolution, tiles
 from tasks.checking import Check, Judgement
+from tasks.colour_marks import allowed_error
 from tasks.errors import PageError
 from tasks.findings import Findings
+<<<<<<< HEAD
 from tasks.ink import Ink, luma_of
 from tasks.outcomes import Outcome, no_gain, pixels_to_code, plan_figures, planned_levels, strengthened
 from tasks.pages import Page
+=======
+from tasks.ink import Ink
+from tasks.outcomes import Outcome, keeps_colour, no_gain, pixels_to_code, plan_figures, planned_levels, strengthened
+>>>>>>> h-colour
 from tasks.writer import Writer, read_back
 
 Watch = Callable[[bytes, np.ndarray, np.ndarray], object]
@@ -62,7 +68,9 @@ def fit_page(
     """
     check = Check(found, reader, settings)
     one_bit = found.kind is kinds.PageKind.BITONAL or (
-        found.kind is kinds.PageKind.TWO_TONE and settings.encode.two_tone_to_bitonal
+        found.kind is kinds.PageKind.TWO_TONE
+        and settings.encode.two_tone_to_bitonal
+        and not keeps_colour(found, settings.encode)
     )
     if one_bit:
         outcome = _as_bitonal(found, check, most_bytes, coded or code_bitonal(found.page, settings.encode))
@@ -122,6 +130,7 @@ class _Plan:
 
     levels: np.ndarray
     coarse_chroma: int
+    has_whole_chroma: bool
     quality: int
     is_to_be_probed: bool
     step: int
@@ -129,8 +138,8 @@ class _Plan:
     def strengthen(self, judgement: Judgement, ink: Ink, grid: tiles.TileGrid, *, is_quality_free: bool) -> bool:
         """Give what failed more of its colour, resolution or quality, in this order; say if its pixels change by it."""
         stronger = strengthened(self.levels, judgement.failing, ink, grid)
-        if judgement.is_discoloured and self.coarse_chroma > 1:
-            self.coarse_chroma = 1
+        if judgement.is_discoloured and (self.coarse_chroma > 1 or not self.has_whole_chroma):
+            self.coarse_chroma, self.has_whole_chroma = 1, True
         elif np.array_equal(stronger, self.levels):  # what fails has all its pixels already: it is the codec's doing
             step = max(1, self.step // _NUDGE) if judgement.is_ambiguous else self.step
             self.quality, self.step = min(100, self.quality + step), 2 * step
@@ -148,7 +157,7 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
     stays as it was.
     """
     grid, dpi, codec = found.grid, found.dpi, settings.encode.codec
-    pixels = pixels_to_code(found)
+    pixels = pixels_to_code(found, settings.encode)
     if max(pixels.shape[:2]) > encode.LARGEST_SIDE_PX[codec]:
         message = f"{codec} holds at most {encode.LARGEST_SIDE_PX[codec]} pixels a side"
         return Outcome(PageError("too_long", message), None, None, np.ones(found.importance.shape, np.int8), {})
@@ -195,6 +204,8 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
         start = perf_counter()
         if plan.strengthen(judgement, found.ink, grid, is_quality_free=settings.encode.quality is None):
             mixed = None
+        if plan.has_whole_chroma:
+            writer = writer.with_whole_chroma()
     best = passed or outcome
     return replace(best, figures=best.figures | spent)
 
@@ -202,9 +213,14 @@ def _adaptive(found: Findings, check: Check, most_bytes: int, settings: Settings
 def _first_plan(pixels: np.ndarray, check: Check) -> _Plan:
     found, settings = check.found, check.settings
     levels = planned_levels(found, settings)
-    coarse_chroma = chroma.coarsest_chroma(pixels, settings.encode.chroma_budget) if pixels.ndim == 3 else 1
+    coarse_chroma = 1
+    if pixels.ndim == 3:
+        allowed = allowed_error(found.colour_marks, settings.legibility.max_mark_chroma_error)
+        coarse_chroma = chroma.coarsest_chroma(pixels, settings.encode.chroma_budget, found.colour_marks, allowed)
     quality = settings.encode.quality
-    return _Plan(levels, coarse_chroma, quality or 1, quality is None, settings.encode.retry_quality_step)
+    has_whole_chroma = pixels.ndim == 2 or settings.encode.codec != "avif" or settings.encode.avif_chroma == "4:4:4"
+    step = settings.encode.retry_quality_step
+    return _Plan(levels, coarse_chroma, has_whole_chroma, quality or 1, quality is None, step)
 
 
 def _probed_quality(pixels: np.ndarray, mixed: np.ndarray, levels: np.ndarray, check: Check, writer: Writer) -> int:

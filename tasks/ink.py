@@ -28,10 +28,14 @@ def luma_of(pixels: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Ink:
-    """Strokes of a page, each (height, width) bool: `plain` ones, and `faint` ones too."""
+    """Strokes of a page, each (height, width) bool: `plain` ones, and `faint` ones too.
+
+    `coloured` are the marks in a colour of their own, whatever their contrast; None on a page without any.
+    """
 
     plain: np.ndarray
     faint: np.ndarray
+    coloured: np.ndarray | None = None
 
 
 def find_ink(luma: np.ndarray, dpi: float) -> Ink:

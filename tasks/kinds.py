@@ -7,6 +7,8 @@ from enum import StrEnum
 import cv2
 import numpy as np
 
+from tasks import ocr
+from tasks.colour_marks import find_colour_marks
 from tasks.ink import luma_of
 from tasks.pages import Page
 from tasks.resolution import reduced
@@ -34,16 +36,24 @@ GREY_CHROMA = ((95.0, 3.0), (99.9, 12.0))
 
 
 def page_kind(page: Page) -> PageKind:
-    """Return the kind of a page, from its pixels alone."""
+    """Return the kind of a page, from its pixels alone; one coloured mark, however small, makes a colour page."""
     luma = luma_of(page.pixels)
     if page.is_bitonal:
         return PageKind.BITONAL
+    is_tinted = has_colour(page.pixels)
+    has_marks = not is_tinted and has_colour_marks(page)
     small = reduced(luma, 4)
-    if float(small.std()) <= BLANK_STD and int(small.max()) - int(small.min()) <= 8 * BLANK_STD:
+    if not has_marks and float(small.std()) <= BLANK_STD and int(small.max()) - int(small.min()) <= 8 * BLANK_STD:
         return PageKind.BLANK
-    if not has_colour(page.pixels):
-        return PageKind.TWO_TONE if is_two_tone(luma) else PageKind.GREY
-    return PageKind.COLOUR
+    if is_tinted or has_marks:
+        return PageKind.COLOUR
+    return PageKind.TWO_TONE if is_two_tone(luma) else PageKind.GREY
+
+
+def has_colour_marks(page: Page) -> bool:
+    """Return whether a page has any stroke of a colour of its own: a tick, a word, a stamp."""
+    dpi = ocr.guess_dpi(page.pixels.shape[0], page.pixels.shape[1], page.dpi)
+    return len(find_colour_marks(page.pixels, dpi)) > 0
 
 
 def is_two_tone(luma: np.ndarray) -> bool:
@@ -56,7 +66,7 @@ def is_two_tone(luma: np.ndarray) -> bool:
 
 
 def has_colour(pixels: np.ndarray) -> bool:
-    """Return whether any part of a page that an eye would notice is coloured."""
+    """Return whether so much of a page is coloured that its size tells: tinted paper, a picture, a large stamp."""
     if pixels.ndim == 2:
         return False
     chroma = cv2.cvtColor(reduced(pixels, 8), cv2.COLOR_RGB2YCrCb)[..., 1:]

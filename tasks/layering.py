@@ -28,7 +28,7 @@ def fit_layers(check: Check, most_bytes: int, settings: Settings) -> Outcome:
     """
     found, grid = check.found, check.found.grid
     whole = np.ones(found.importance.shape, np.int8)
-    pixels = pixels_to_code(found)
+    pixels = pixels_to_code(found, settings.encode)
     if max(pixels.shape[:2]) > layered_pdf.LARGEST_SIDE_PX:
         return Outcome(PageError("too_long", "a page in layers would be too long for a PDF"), None, None, whole, {})
     start = perf_counter()

@@ -10,6 +10,7 @@ import numpy as np
 
 from configs.settings import LegibilitySettings
 from tasks.blocks import block_sums
+from tasks.colour_marks import NO_MARKS, ColourMarks, compare_marks
 from tasks.ink import Ink, luma_of
 from tasks.ocr import Word, text_mask
 from tasks.resolution import reduced
@@ -30,7 +31,10 @@ class Verdict:
 
     `text_ssim` is the mean SSIM on the strokes of words that OCR read (None without words), `worst_block_ssim` that of
     the block of ink that fared worst (None on a page without ink), `chroma_error` the 95th percentile of the chroma
-    difference at 1/8 size. `failing` holds the blocks below the floor, (n, 4) (row_px, col_px, height_px, width_px).
+    difference at 1/8 size. `mark_chroma_error` is the largest error of a coloured mark's mean chroma, in grey levels
+    (None on a page without one), and `marks_lost` counts those that are off by more than they may be or faded.
+    `failing` holds the blocks below the floor and the boxes of such marks, (n, 4) (row_px, col_px, height_px,
+    width_px); `is_discoloured` says that chroma is what fails, anywhere.
     """
 
     passed: bool
@@ -38,6 +42,9 @@ class Verdict:
     worst_block_ssim: float | None
     chroma_error: float
     failing: np.ndarray
+    mark_chroma_error: float | None = None
+    marks_lost: int = 0
+    is_discoloured: bool = False
 
 
 def judge(
@@ -47,6 +54,7 @@ def judge(
     ink: Ink,
     dpi: float,
     settings: LegibilitySettings,
+    marks: ColourMarks = NO_MARKS,
 ) -> Verdict:
     """Compare a decoded result with its source.
 
@@ -57,6 +65,7 @@ def judge(
         ink: The source's strokes.
         dpi: Resolution of the page.
         settings: The floors.
+        marks: The source's coloured marks.
 
     Raises:
         ValueError: If the two differ in height or width.
@@ -71,12 +80,23 @@ def judge(
     rows, cols = np.nonzero(blocks < settings.min_block_ssim)
     height_px, width_px = block_size(dpi)
     sizes = np.broadcast_to([height_px, width_px], (len(rows), 2))
+    failing = np.concatenate([np.stack([rows * height_px, cols * width_px], axis=1), sizes], axis=1)
+    is_discoloured, marks_lost, mark_error = error > settings.max_chroma_error, 0, None
+    if len(marks):
+        change = compare_marks(marks, decoded, settings.max_mark_chroma_error)
+        lost = change.is_discoloured | change.is_faded
+        failing = np.concatenate([failing, marks.boxes[lost]])
+        is_discoloured |= bool(change.is_discoloured.any())
+        marks_lost, mark_error = int(lost.sum()), float(change.chroma_error.max())
     return Verdict(
-        passed=len(rows) == 0 and error <= settings.max_chroma_error,
+        passed=len(failing) == 0 and error <= settings.max_chroma_error,
         text_ssim=float(similarity[text].mean()) if text.any() else None,
         worst_block_ssim=worst if np.isfinite(worst) else None,
         chroma_error=error,
-        failing=np.concatenate([np.stack([rows * height_px, cols * width_px], axis=1), sizes], axis=1),
+        failing=failing,
+        mark_chroma_error=mark_error,
+        marks_lost=marks_lost,
+        is_discoloured=is_discoloured,
     )
 
 

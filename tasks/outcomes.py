@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
-from configs.settings import Settings
+from configs.settings import EncodeSettings, Settings
 from tasks import encode, kinds, resolution, tiles
 from tasks.errors import PageError
 from tasks.findings import Findings
@@ -53,7 +54,8 @@ def strengthened(levels: np.ndarray, failing: np.ndarray, ink: Ink, grid: tiles.
         rows = slice(row_px // grid.tile_px, (row_px + height_px) // grid.tile_px + 1)
         cols = slice(col_px // grid.tile_px, (col_px + width_px) // grid.tile_px + 1)
         near[rows, cols] = True
-    has_ink = tiles.masked_fraction(ink.plain, grid) >= resolution.LEAST_STROKE_FRACTION
+    strokes = ink.plain if ink.coloured is None else ink.plain | ink.coloured
+    has_ink = tiles.masked_fraction(strokes, grid) >= resolution.LEAST_STROKE_FRACTION
     return np.where(near & has_ink, np.int8(1), levels)
 
 
@@ -62,12 +64,22 @@ def plan_figures(levels: np.ndarray) -> dict[str, object]:
     return {f"tiles_at_level_{level}": count for level, count in resolution.count_levels(levels).items()}
 
 
-def pixels_to_code(found: Findings) -> np.ndarray:
+def pixels_to_code(found: Findings, settings: EncodeSettings) -> np.ndarray:
     """Return a page's pixels, without chroma where it has none to speak of."""
-    is_coloured = found.kind is kinds.PageKind.COLOUR or (
-        found.kind is kinds.PageKind.BLANK and kinds.has_colour(found.page.pixels)  # a blank page may be red
-    )
-    return found.page.pixels if is_coloured else luma_of(found.page.pixels)
+    return found.page.pixels if keeps_colour(found, settings) else luma_of(found.page.pixels)
+
+
+def keeps_colour(found: Findings, settings: EncodeSettings) -> bool:
+    """Return whether a page is written in colour."""
+    pixels = found.page.pixels
+    if pixels.ndim == 2:
+        return False
+    if settings.drop_colour == "never":
+        red, green, blue = cv2.split(pixels)
+        return not (np.array_equal(red, green) and np.array_equal(green, blue))
+    if found.kind is kinds.PageKind.COLOUR or len(found.colour_marks):
+        return True
+    return found.kind is kinds.PageKind.BLANK and kinds.has_colour(pixels)  # a blank page may be red
 
 
 def no_gain(form: str, size_bytes: int, most_bytes: int) -> PageError:

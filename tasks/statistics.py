@@ -96,6 +96,8 @@ class PageRow:
     left_out: str | None = None
     """Images of the document that have no row of their own, since this page shows all that they show, joined by `; `.
     Reduced copies and empty masks in a TIFF, thumbnails, auxiliary images."""
+    mark_chroma_error: float | None = None
+    """Largest chroma error of a coloured mark, in grey levels; None on a page without one."""
 
 
 def _page_type(name: str, annotation: str) -> pa.DataType:

@@ -40,6 +40,11 @@ class Writer:
         dpi = carried.dpi * scale if carried.dpi else None
         return cls(settings.encode.codec, replace(carried, dpi=dpi), size_px, written_px, settings, found.page)
 
+    def with_whole_chroma(self) -> Writer:
+        """Return the same, but for chroma at the page's full resolution where the codec leaves the choice."""
+        encoding = self.settings.encode.model_copy(update={"avif_chroma": "4:4:4"})
+        return replace(self, settings=self.settings.model_copy(update={"encode": encoding}))
+
     def encode(self, pixels: np.ndarray, quality: int) -> bytes:
         """Return a page of the source's size as a file."""
         smaller = pixels

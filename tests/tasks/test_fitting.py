@@ -12,6 +12,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
+from configs.loading import load_settings
 from configs.settings import EncodeSettings, Settings
 from tasks import encode, legibility, ocr, ssimulacra2, tiles
 from tasks.findings import Findings
@@ -621,7 +622,7 @@ def test_a_page_above_the_dpi_cap_is_written_smaller_and_judged_at_its_sources_s
     assert outcome.levels.shape == (found.grid.n_rows, found.grid.n_cols)
     assert found.grid.n_rows == -(-600 // 64)
     assert sum(outcome.figures[f"tiles_at_level_{level}"] for level in (1, 2, 4, 8)) == found.grid.n_tiles
-    (source, shown, *_, dpi, _), *_ = judged
+    (source, shown, *_, dpi, _, _), *_ = judged
     assert source.shape[:2] == shown.shape[:2] == (600, 921)
     assert dpi == 300.0
     assert np.abs(luma_of(shown).astype(int) - pixels).mean() < 6  # upright and in its place
@@ -720,3 +721,75 @@ def test_the_same_page_gives_the_same_bytes_and_is_left_as_it_was():
     first, second = (fit_page(findings(pixels, words), NO_LIMIT, reads(words), with_settings()) for _ in range(2))
     assert first.data == second.data
     assert np.array_equal(pixels, before)
+
+
+# colour
+
+
+def with_tick(pixels, colour=(190, 30, 40)):
+    marked = np.repeat(pixels[..., np.newaxis], 3, axis=2) if pixels.ndim == 2 else pixels.copy()
+    return cv2.polylines(marked, [np.array([[400, 240], [408, 252], [428, 226]])], False, colour, 3, cv2.LINE_AA)
+
+
+def black_and_white(lines=LINES):
+    pixels, _ = printed(lines, grain=0)
+    return np.where(pixels > 128, np.uint8(255), np.uint8(0))
+
+
+def test_a_two_tone_page_with_a_red_tick_stays_red():
+    plain, ticked = black_and_white(), with_tick(black_and_white())
+    assert findings(plain).kind is PageKind.TWO_TONE
+    assert findings(ticked).kind is PageKind.COLOUR
+    wanted = with_settings()
+    assert fit_page(findings(plain), NO_LIMIT, UNASKED, wanted).codec == "g4"
+    for kind in (None, PageKind.TWO_TONE):  # whatever the page was taken for
+        outcome = fit_page(findings(ticked, kind=kind), NO_LIMIT, UNASKED, wanted)
+        assert (outcome.problem, outcome.codec) == (None, "jpeg")
+        core = decoded(outcome.data).pixels[249:252, 407:410].reshape(-1, 3).mean(axis=0)
+        assert core[0] > core[1] + 60
+        assert 0 <= outcome.figures["mark_chroma_error"] < 20
+
+
+def test_a_mark_that_loses_its_colour_however_it_is_coded_keeps_the_page_whole():
+    def greyed(pixels, quality):
+        return pixels if pixels.ndim == 2 else cv2.cvtColor(luma_of(pixels), cv2.COLOR_GRAY2RGB)
+
+    with stand_in(greyed):
+        outcome = fit_page(findings(with_tick(black_and_white())), NO_LIMIT, UNASKED, with_settings())
+    assert outcome.problem.reason == "legibility"
+    assert "coloured marks" in str(outcome.problem)
+    assert outcome.figures["mark_chroma_error"] > 20
+
+
+def test_a_discoloured_page_gets_whole_chroma_before_its_quality_rises(monkeypatch):
+    held = []
+
+    def write(job):
+        held.append((job.settings.avif_chroma, job.quality))
+        lossy = job.settings.avif_chroma == "4:2:0"
+        pixels = cv2.cvtColor(luma_of(job.pixels), cv2.COLOR_GRAY2RGB) if lossy else job.pixels
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    monkeypatch.setitem(encode.CODECS, "avif", replace(encode.CODECS["avif"], write=write))
+    wanted = with_settings(encode={"codec": "avif", "quality": 50})
+    outcome = fit_page(findings(with_tick(black_and_white()), importance=1.0), NO_LIMIT, UNASKED, wanted)
+    assert (outcome.problem, held) == (None, [("4:2:0", 50), ("4:4:4", 50)])
+
+
+@pytest.mark.parametrize("kind", [PageKind.GREY, PageKind.BLANK, PageKind.TWO_TONE])
+def test_colour_is_never_dropped_where_the_settings_say_so(kind):
+    page = np.repeat(black_and_white()[..., np.newaxis], 3, axis=2)
+    page[200:, :, 2] = np.maximum(page[200:, :, 2], 2) - 2  # nobody sees it
+    for drop_colour, shape in (("unseen", page.shape[:2]), ("never", page.shape)):
+        wanted = with_settings(encode={"drop_colour": drop_colour, "quality": 90, "two_tone_to_bitonal": False})
+        outcome = fit_page(findings(page, kind=kind), NO_LIMIT, UNASKED, wanted)
+        assert decoded(outcome.data).pixels.shape == shape
+    grey = np.repeat(page[..., :1], 3, axis=2)
+    outcome = fit_page(findings(grey, kind=kind), NO_LIMIT, UNASKED, wanted)
+    assert decoded(outcome.data).pixels.shape == page.shape[:2]
+
+
+def test_the_profile_for_preservation_never_drops_colour():
+    assert load_settings("preservation", []).encode.drop_colour == "never"
