@@ -15,14 +15,9 @@ from tasks.checking import Check, Judgement
 from tasks.colour_marks import allowed_error
 from tasks.errors import PageError
 from tasks.findings import Findings
-<<<<<<< HEAD
 from tasks.ink import Ink, luma_of
-from tasks.outcomes import Outcome, no_gain, pixels_to_code, plan_figures, planned_levels, strengthened
-from tasks.pages import Page
-=======
-from tasks.ink import Ink
 from tasks.outcomes import Outcome, keeps_colour, no_gain, pixels_to_code, plan_figures, planned_levels, strengthened
->>>>>>> h-colour
+from tasks.pages import Page
 from tasks.writer import Writer, read_back
 
 Watch = Callable[[bytes, np.ndarray, np.ndarray], object]
