@@ -45,7 +45,7 @@ def fit_layers(check: Check, most_bytes: int, settings: Settings) -> Outcome:
     problem: PageError | None = None
     for attempt in range(1, _MOST_TRIES + 1):
         mixed = resolution.rescale(pixels, found.ink, sharp, grid, found.dpi, settings.resolution, sure)
-        parted = layers.part(pixels, strokes, sharp < smooth, found, mixed, over)
+        parted = layers.part(pixels, strokes, (sharp < smooth) | (sharp == 1), found, mixed, over)
         stored = layers.Layers(*(found.page.as_stored(plane) for plane in parted))
         data = layered_pdf.encode_layers(stored, settings.encode.codec, quality, settings.encode)
         spent["seconds_encode"] += perf_counter() - start
@@ -91,7 +91,7 @@ def _shared_out(
     is_lost, faded = _lost(strokes, levels, pixels, found)
     tried = (is_lost | faded) & counts
     over = np.zeros(strokes.shape, bool)
-    if tried.any():
+    if smooth > 1 and tried.any():
         beside = _with_neighbours(tried) & counts  # a line of which some letters do not fade is one line
         others = layers.find_other_strokes(found, strokes, resolution.tile_area(counts, found.grid) > 0)
         more = strokes | others
