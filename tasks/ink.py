@@ -15,7 +15,8 @@ PLAIN_GRAIN = 5.0
 """By how many standard deviations of the grain plain strokes stand out: those that the check judges."""
 FAINT_GRAIN = 4.0
 """The same for faint strokes: fainter than what the check judges, so that it finds nothing that was not kept."""
-_SMOOTHING_INCH = 1 / 250
+SMOOTHING_INCH = 1 / 250
+"""By which a page is smoothed before its strokes are looked for: a little less than a stroke's width."""
 _GRAIN_STEP = 3  # pixels
 _ALONE = np.ones((1, 1), np.float32)  # a kernel that leaves an axis as it is
 _MOST_CONTRAST = 24.0  # grain of whatever strength must not hide plain ink
@@ -48,7 +49,7 @@ def find_ink(luma: np.ndarray, dpi: float) -> Ink:
         luma: (height, width) uint8.
         dpi: Resolution of the page.
     """
-    smooth = cv2.GaussianBlur(luma, (0, 0), max(0.5, _SMOOTHING_INCH * dpi))
+    smooth = cv2.GaussianBlur(luma, (0, 0), max(0.5, SMOOTHING_INCH * dpi))
     difference, deviation = _local_contrast(smooth, dpi)
     one = grain(smooth, dpi)
     stands_out = difference > deviation

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from time import perf_counter
 
+import cv2
 import numpy as np
 
 from configs.settings import Settings
 from tasks import layered_pdf, layers, resolution
 from tasks.checking import Check
 from tasks.errors import PageError
+from tasks.findings import Findings
+from tasks.ink import luma_of
 from tasks.outcomes import Outcome, no_gain, pixels_to_code, plan_figures, planned_levels, strengthened
 
 _MOST_TRIES = 6  # more than a page in one layer has: each one settles a few blocks
@@ -34,14 +37,15 @@ def fit_layers(check: Check, most_bytes: int, settings: Settings) -> Outcome:
     start = perf_counter()
     levels = planned_levels(found, settings)
     strokes = layers.find_strokes(found, levels)
-    sharp = np.where(_unlike(strokes, check), np.int8(1), layers.background_level(found.dpi)).astype(np.int8)
+    strokes, over, sharp = _shared_out(strokes, levels, pixels, found)
+    smooth = layers.background_level(found.dpi)
     sure = found.importance >= settings.importance.sure
     quality, step = settings.encode.quality or settings.encode.least_quality, settings.encode.retry_quality_step
     spent = dict.fromkeys(("seconds_encode", "seconds_check", "seconds_reread"), 0.0)
     problem: PageError | None = None
     for attempt in range(1, _MOST_TRIES + 1):
         mixed = resolution.rescale(pixels, found.ink, sharp, grid, found.dpi, settings.resolution, sure)
-        parted = layers.part(pixels, strokes, sharp == 1, found, mixed)
+        parted = layers.part(pixels, strokes, (sharp < smooth) | (sharp == 1), found, mixed, over)
         stored = layers.Layers(*(found.page.as_stored(plane) for plane in parted))
         data = layered_pdf.encode_layers(stored, settings.encode.codec, quality, settings.encode)
         spent["seconds_encode"] += perf_counter() - start
@@ -70,9 +74,61 @@ def fit_layers(check: Check, most_bytes: int, settings: Settings) -> Outcome:
     return Outcome(problem, None, None, whole, {**spent})
 
 
-def _unlike(strokes: np.ndarray, check: Check) -> np.ndarray:
-    """Return the tiles which no two colours can show, worked out before anything is encoded."""
-    found = check.found
+def _shared_out(
+    strokes: np.ndarray, levels: np.ndarray, pixels: np.ndarray, found: Findings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what is parted where, before anything is encoded.
+
+    Where dark strokes alone do not show what is there, light and pale ones are tried. What no two colours can show is
+    in the background at full resolution, as are strokes that count and fade; strokes of tiles planned at half
+    resolution have that, where they would fade.
+
+    Returns:
+        The mask (height, width); of it what is light or pale and lies over a background of full resolution, at the edge
+        of the ground that it stands on; and the level (n_rows, n_cols) int8 of the background in each tile.
+    """
+    smooth, counts = layers.background_level(found.dpi), levels == 1
+    is_lost, faded = _lost(strokes, levels, pixels, found)
+    tried = (is_lost | faded) & counts
+    over = np.zeros(strokes.shape, bool)
+    if smooth > 1 and tried.any():
+        beside = _with_neighbours(tried) & counts  # a line of which some letters do not fade is one line
+        others = layers.find_other_strokes(found, strokes, resolution.tile_area(counts, found.grid) > 0)
+        more = strokes | others
+        is_lost_still, _ = _lost(more, levels, pixels, found)
+        shown = luma_of(_shown(more, pixels, found))
+        carried = beside & layers.is_shown(found, shown) & ~is_lost_still
+        edge = _with_neighbours(carried) & counts & ~carried
+        over = others & layers.is_shown(found, shown, by_cell=True) & (resolution.tile_area(edge, found.grid) > 0)
+        strokes = strokes | (others & (resolution.tile_area(carried, found.grid) > 0))
+        is_lost, faded = is_lost & ~carried, faded & ~carried
+    result = np.where(faded & (levels == 2), np.int8(min(2, smooth)), np.int8(smooth))
+    return strokes, over, np.where(is_lost | (faded & counts), np.int8(1), result)
+
+
+def _with_neighbours(area: np.ndarray) -> np.ndarray:
+    return np.asarray(cv2.dilate(area.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+
+
+def _lost(
+    strokes: np.ndarray, levels: np.ndarray, pixels: np.ndarray, found: Findings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (n_rows, n_cols) bool twice: tiles that a mask and smooth layers do not show, those whose strokes fade."""
+    shown = _shown(strokes, pixels, found)
+    planes = zip(_planes(pixels), _planes(shown), strict=True)
+    unlike = np.any([layers.unlike_tiles(*pair, found.grid, found.dpi) for pair in planes], axis=0)
+    half = resolution.restored(resolution.reduced(found.luma, 2), 2, *found.luma.shape)
+    wanted = np.where(resolution.tile_area(levels == 1, found.grid) > 0, found.luma, half)
+    return unlike, layers.faded_tiles(found, wanted, luma_of(shown))
+
+
+def _shown(strokes: np.ndarray, pixels: np.ndarray, found: Findings) -> np.ndarray:
     none = np.zeros(found.importance.shape, bool)
-    shown = layers.put_together(layers.part(found.luma, strokes, none, found, found.luma))
-    return layers.unlike_tiles(found.luma, shown.astype(np.uint8), found.grid, found.dpi)
+    return layers.put_together(layers.part(pixels, strokes, none, found, pixels)).astype(np.uint8)
+
+
+def _planes(pixels: np.ndarray) -> list[np.ndarray]:
+    """Return luma, and of a page in colour its chroma (ITU-R BT.601), each (height, width) uint8."""
+    if pixels.ndim == 2:
+        return [pixels]
+    return list(cv2.split(cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb)))

@@ -14,6 +14,7 @@ import numpy as np
 
 from tasks import resolution
 from tasks.findings import Findings
+from tasks.ink import LEAST_CONTRAST, SMOOTHING_INCH, WINDOW_INCH
 from tasks.legibility import at_reading_size
 from tasks.tiles import TileGrid
 
@@ -26,6 +27,15 @@ _LEAST_OF_USUAL = 0.4
 """Share of the page's usual contrast of ink below which a dark place is rather a fold, a shadow or a stain."""
 _UNLIKE_LEVELS = 24.0
 """Mean error (grey levels, at reading size, over 1/50 inch) from which two colours do not show what is there."""
+_CELL_INCH = 1 / 16  # in which strokes are looked at together, as `resolution.tile_errors` does
+_LEAST_STROKES = 1.0
+"""Contrast of strokes, in grey levels as a mean over a cell, from which they are more than a speck of grain."""
+_MOST_FADED = 0.2
+"""Share of their contrast that strokes may lose."""
+_BROADEST_INCH = 1 / 12  # of strokes that are light or pale: a heading's
+_MOST_MISSING, _GRAIN_VARIANCE = 0.3, 4.0
+"""Share of the variance of strokes and ground that two tones need not show: the strokes' soft edges; and what grain has
+beside."""
 _FULL_WEIGHT = 4.0  # a quarter of a cell's pixels say all about its colour
 
 
@@ -64,7 +74,69 @@ def find_strokes(found: Findings, levels: np.ndarray) -> np.ndarray:
     return np.asarray(strokes & ~_specks(strokes, dpi))
 
 
-def part(pixels: np.ndarray, strokes: np.ndarray, sharp: np.ndarray, found: Findings, mixed: np.ndarray) -> Layers:
+def find_other_strokes(found: Findings, strokes: np.ndarray, area: np.ndarray) -> np.ndarray:
+    """Return (height, width) bool: what else are strokes of one tone, light ones on darker ground and pale ones.
+
+    A fold or a stain may be among them; whether two tones show what is there is for `is_shown` to say.
+
+    Args:
+        found: What is known of the page.
+        strokes: From `find_strokes`; nothing near them is found.
+        area: (height, width) bool, where to look.
+    """
+    dpi = found.dpi
+    near_px = max(1, round(_NEAR_INCH * dpi))
+    step = max(2, round(dpi / _COLOUR_DPI))
+    plane = cv2.GaussianBlur(found.luma, (0, 0), max(0.5, SMOOTHING_INCH * dpi))
+    broader = np.ones((round(_BROADEST_INCH * dpi) | 1,) * 2, np.uint8)
+    free = area & ~_grown(strokes, near_px)
+    result = np.zeros(area.shape, bool)
+    paper = _stretched(_smooth(found.luma, ~_grown(found.ink.plain, near_px), step), area.shape)
+    for sign, without in ((1, cv2.MORPH_OPEN), (-1, cv2.MORPH_CLOSE)):
+        # from the ground without strokes of this kind, which leaves the edge of a darker ground, and from any ground
+        # round: between strokes of the other kind it is as it is
+        ground = cv2.morphologyEx(plane, without, broader)
+        heights = (sign * cv2.subtract(found.luma, other, dtype=cv2.CV_32F) for other in (ground, paper))
+        height = np.minimum(*heights)
+        core = found.ink.plain & free & (height > LEAST_CONTRAST)
+        if core.any():
+            tone = _stretched(_smooth(height, core, step), area.shape)
+            result |= _grown(core, near_px) & free & (height > tone / 2) & (tone > LEAST_CONTRAST)
+    return np.asarray(result & ~_specks(result, dpi))
+
+
+def is_shown(found: Findings, shown: np.ndarray, *, by_cell: bool = False) -> np.ndarray:
+    """Return where layers show the differences of a page from the ground round them, but for a little.
+
+    Args:
+        found: What is known of the page.
+        shown: (height, width) uint8, luma of what the layers show.
+        by_cell: Look at cells of 1/16 inch, not at whole tiles.
+
+    Returns:
+        (n_rows, n_cols) bool by tile, or (height, width) bool by cell.
+    """
+    grid, dpi = found.grid, found.dpi
+    per_tile = _cells_per_tile(grid, dpi) if by_cell else 1
+    plane = _stroke_smooth(found.luma, dpi)
+    wanted = _cells((plane - _around(found.luma, dpi)) ** 2, grid, per_tile)
+    missing = _cells((plane - _stroke_smooth(shown, dpi)) ** 2, grid, per_tile)
+    result = missing <= _MOST_MISSING * wanted + _GRAIN_VARIANCE
+    if not by_cell:
+        return np.asarray(result)
+    size = grid.n_cols * grid.tile_px, grid.n_rows * grid.tile_px
+    large = cv2.resize(result.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(large[: grid.height_px, : grid.width_px] > 0)
+
+
+def part(
+    pixels: np.ndarray,
+    strokes: np.ndarray,
+    sharp: np.ndarray,
+    found: Findings,
+    mixed: np.ndarray,
+    over: np.ndarray | None = None,
+) -> Layers:
     """Return a page's layers.
 
     Args:
@@ -73,10 +145,13 @@ def part(pixels: np.ndarray, strokes: np.ndarray, sharp: np.ndarray, found: Find
         sharp: (n_rows, n_cols) bool, tiles that the background shows by itself.
         found: What is known of the page.
         mixed: The page with these tiles at full resolution, from `tasks.resolution.rescale`.
+        over: (height, width) bool, strokes that the foreground shows in such tiles too.
     """
     dpi = found.dpi
     area = resolution.tile_area(sharp, found.grid) > 0
     mask = strokes & ~area
+    if over is not None:
+        mask |= over
     fat = _grown(mask, max(1, round(dpi / 200)))
     thin = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     core = np.where(_grown(thin, 2), thin, mask)  # a stroke's edge has some of the paper's colour
@@ -96,22 +171,67 @@ def put_together(layers: Layers) -> np.ndarray:
     return np.where(mask, foreground, background)
 
 
-def unlike_tiles(luma: np.ndarray, shown: np.ndarray, grid: TileGrid, dpi: float) -> np.ndarray:
+def unlike_tiles(plane: np.ndarray, shown: np.ndarray, grid: TileGrid, dpi: float) -> np.ndarray:
     """Return (n_rows, n_cols) bool: tiles in which a page shown by layers is not what it was.
 
     Args:
-        luma: (height, width) uint8.
+        plane: (height, width) uint8, luma or a plane of chroma.
         shown: The same of what the layers show.
         grid: The page's tiles.
         dpi: Resolution of the page.
     """
-    error = cv2.absdiff(at_reading_size(luma, dpi), at_reading_size(shown, dpi))
+    error = cv2.absdiff(at_reading_size(plane, dpi), at_reading_size(shown, dpi))
     mean = cv2.blur(error, (3, 3), borderType=cv2.BORDER_REPLICATE)
-    scale = mean.shape[0] / luma.shape[0], mean.shape[1] / luma.shape[1]
+    scale = mean.shape[0] / plane.shape[0], mean.shape[1] / plane.shape[1]
     unlike = np.zeros((grid.n_rows, grid.n_cols), bool)
     rows, cols = np.nonzero(mean > _UNLIKE_LEVELS)
     unlike[(rows / scale[0]).astype(int) // grid.tile_px, (cols / scale[1]).astype(int) // grid.tile_px] = True
     return unlike
+
+
+def faded_tiles(found: Findings, wanted: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Return (n_rows, n_cols) bool: tiles in which layers show strokes with less contrast than is wanted.
+
+    Light strokes on dark ground, pale ones and those of tiles without a mask are in the background alone, which blurs
+    them. Nothing of this is seen where the error is looked at in grey levels: pale strokes err by little.
+
+    Args:
+        found: What is known of the page.
+        wanted: (height, width) uint8, luma of the page as it shall be seen.
+        shown: The same of what the layers show.
+    """
+    grid, dpi = found.grid, found.dpi
+    around = _around(found.luma, dpi)
+    ink = found.ink.faint.astype(np.float32)
+    stroke, seen = ((_stroke_smooth(plane, dpi) - around) * ink for plane in (wanted, shown))
+    contrast = np.abs(stroke)
+    lost = np.clip(contrast - np.sign(stroke) * seen, 0, contrast)
+    per_tile = _cells_per_tile(grid, dpi)
+    contrast, lost = (_cells(plane, grid, per_tile) for plane in (contrast, lost))
+    faded = (contrast > _LEAST_STROKES) & (lost > _MOST_FADED * contrast)
+    return np.asarray(faded.reshape(grid.n_rows, per_tile, grid.n_cols, per_tile).any(axis=(1, 3)))
+
+
+def _around(luma: np.ndarray, dpi: float) -> np.ndarray:
+    """Return the mean of each pixel's neighbourhood, as `tasks.ink` has it, float32."""
+    window = int(np.clip(WINDOW_INCH * dpi, 9, 201)) | 1
+    return cv2.boxFilter(luma, cv2.CV_32F, (window, window))
+
+
+def _stroke_smooth(luma: np.ndarray, dpi: float) -> np.ndarray:
+    return cv2.GaussianBlur(luma.astype(np.float32), (0, 0), max(0.5, SMOOTHING_INCH * dpi))
+
+
+def _cells_per_tile(grid: TileGrid, dpi: float) -> int:
+    return max(1, round(grid.tile_px / max(1.0, _CELL_INCH * dpi)))
+
+
+def _cells(plane: np.ndarray, grid: TileGrid, per_tile: int) -> np.ndarray:
+    """Return the means of a plane over the cells of its tiles; beside the page it is 0."""
+    whole = np.zeros((grid.n_rows * grid.tile_px, grid.n_cols * grid.tile_px), np.float32)
+    whole[: grid.height_px, : grid.width_px] = plane
+    size = grid.n_cols * per_tile, grid.n_rows * per_tile
+    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
 
 
 def background_level(dpi: float) -> int:

@@ -1,6 +1,7 @@
 """Layers: strokes keep their resolution and colour, and what two colours cannot show stays what it was."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pikepdf
@@ -12,6 +13,7 @@ from tasks import kinds, layered_pdf, layers, pdf, tiles
 from tasks.checking import Check
 from tasks.documents import read_header, read_page
 from tasks.findings import Findings
+from tasks.ink import luma_of
 from tasks.layering import fit_layers
 from tasks.layers import Layers
 from tasks.pages import Page
@@ -127,3 +129,63 @@ def test_a_page_longer_than_a_pdf_can_be_is_left_to_one_layer():
     found = found_on(np.full((16, layered_pdf.LARGEST_SIDE_PX + 1), 255, np.uint8))
     outcome = fit_layers(Check(found, Reader(lambda *_: (), lambda *_: ()), Settings()), 10**6, Settings())
     assert outcome.problem.reason == "too_long"
+
+
+def banded(ground, ink):
+    """A page of black print on paper, and a band of another ground across it with a line in another ink."""
+    image = Image.new("RGB", (800, 600), (235, 228, 205))
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(26)
+    for top in (40, 100, 440, 500):
+        draw.text((60, top), "Received of the board four pounds", fill=(20, 20, 25), font=font)
+    draw.rectangle((30, 190, 770, 390), fill=ground)
+    for top in (220, 280, 340):
+        draw.text((60, top), "The balance of 4,113 was set against", fill=ink, font=font)
+    grain = np.random.default_rng(3).normal(0, 2, (600, 800, 1))
+    return np.clip(np.array(image) + grain, 0, 255).astype(np.uint8)
+
+
+def contrast_kept(pixels, shown, rows=np.s_[200:380, 40:760]):
+    """Slope of what is shown over what was there, and their correlation, of luma in the band."""
+    first, second = (luma_of(image)[rows].astype(float) for image in (pixels, shown))
+    (one, both), (_, two) = np.cov(first.ravel(), second.ravel())
+    return both / one, both / np.sqrt(one * two)
+
+
+@pytest.mark.parametrize(
+    ("ground", "ink"),
+    [
+        ((90, 90, 90), (150, 150, 150)),
+        ((60, 60, 60), (110, 110, 110)),
+        ((128, 128, 128), (255, 255, 255)),
+        ((20, 40, 120), (240, 220, 60)),
+        ((150, 150, 150), (90, 90, 90)),
+        ((235, 228, 205), (195, 190, 170)),
+        ((200, 225, 235), (160, 195, 215)),
+        ((12, 12, 12), (120, 120, 120)),
+    ],
+)
+def test_light_and_pale_strokes_keep_their_contrast(ground, ink):
+    pixels = banded(ground, ink)
+    found = found_on(pixels)
+    found = replace(found, importance=np.ones_like(found.importance))
+    settings = Settings(encode=EncodeSettings(codec="jp2"))
+    outcome = fit_layers(Check(found, Reader(lambda *_: (), lambda *_: ()), settings), 10**6, settings)
+    assert outcome.problem is None
+    slope, correlation = contrast_kept(pixels, layered_pdf.decode_layers(outcome.data))
+    assert slope > 0.75 and correlation > 0.9
+
+
+def test_a_coloured_tick_beside_print_keeps_its_colour():
+    image = Image.fromarray(printed())
+    draw = ImageDraw.Draw(image)
+    draw.line([(400, 60), (412, 90), (440, 40)], fill=(205, 20, 30), width=4)
+    draw.text((395, 64), "nnn", fill=(20, 20, 25), font=FONT)
+    pixels = np.array(image)
+    found = found_on(pixels)
+    settings = Settings(encode=EncodeSettings(codec="jp2"))
+    outcome = fit_layers(Check(found, Reader(lambda *_: (), lambda *_: ()), settings), 10**6, settings)
+    shown = layered_pdf.decode_layers(outcome.data).astype(int)
+    is_red = (pixels[..., 0].astype(int) - pixels[..., 1]) > 120
+    redness = shown[..., 0] - shown[..., 1]
+    assert np.median(redness[is_red]) > 90
