@@ -240,6 +240,8 @@ def _by_imagecodecs(data: bytes, frame: int) -> np.ndarray | None:
 
         if data[4:8] == b"ftyp":
             pixels = imagecodecs.avif_decode(data, index=frame, numthreads=1)
+        elif data[4:8] == b"jP  ":
+            pixels = _to_eight_bits(imagecodecs.jpeg2k_decode(data), data)
         elif data[:4] in (b"II*\0", b"MM\0*"):
             pixels = _spread_out(imagecodecs.tiff_decode(data, index=frame), _tags(data, frame))
         else:
@@ -254,6 +256,17 @@ def _spread_out(pixels: np.ndarray, tags: dict[int, int]) -> np.ndarray:
     if pixels.dtype == np.uint8 and (bits := tags.get(258, 8)) < 8:
         pixels = (pixels.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
     return 255 - pixels if tags.get(262) == 0 and pixels.dtype == np.uint8 else pixels
+
+
+def _to_eight_bits(pixels: np.ndarray, data: bytes) -> np.ndarray:
+    """Return samples of a JPEG 2000 of up to 8 bits over the whole range (its first component's, ISO 15444-1, A.5.1)."""
+    size_marker = data.find(b"\xff\x4f\xff\x51")
+    told = data[size_marker + 42] if 0 <= size_marker < len(data) - 42 else 7
+    bits, is_signed = (told & 0x7F) + 1, told >= 0x80
+    if bits > 8 or pixels.dtype.itemsize != 1:
+        return pixels
+    values = pixels.astype(np.int16) + (2 ** (bits - 1) if is_signed and pixels.dtype == np.int8 else 0)
+    return (values * 255 // (2**bits - 1)).clip(0, 255).astype(np.uint8)
 
 
 def _tags(data: bytes, frame: int) -> dict[int, int]:
