@@ -259,14 +259,14 @@ def _spread_out(pixels: np.ndarray, tags: dict[int, int]) -> np.ndarray:
 
 
 def _to_eight_bits(pixels: np.ndarray, data: bytes) -> np.ndarray:
-    """Return samples of a JPEG 2000 of up to 8 bits over the whole range (its first component's, ISO 15444-1, A.5.1)."""
+    """Return samples of a JPEG 2000 of up to 8 bits spread over the whole range, by SIZ (ISO 15444-1, A.5.1)."""
     size_marker = data.find(b"\xff\x4f\xff\x51")
     told = data[size_marker + 42] if 0 <= size_marker < len(data) - 42 else 7
     bits, is_signed = (told & 0x7F) + 1, told >= 0x80
     if bits > 8 or pixels.dtype.itemsize != 1:
         return pixels
     values = pixels.astype(np.int16) + (2 ** (bits - 1) if is_signed and pixels.dtype == np.int8 else 0)
-    return (values * 255 // (2**bits - 1)).clip(0, 255).astype(np.uint8)
+    return np.asarray((values * 255 // (2**bits - 1)).clip(0, 255).astype(np.uint8))
 
 
 def _tags(data: bytes, frame: int) -> dict[int, int]:
