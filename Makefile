@@ -55,6 +55,7 @@ proofs:
 
 torture:
 	@scripts/setup.sh test
+	@rm -f docs/reliability.json
 	FOLIOPRESS_TORTURE=1 FOLIOPRESS_RELIABILITY=docs/reliability.json $(BIN)/python -m pytest -q -m promise tests; \
 	code=$$?; $(BIN)/python scripts/reliability.py docs/reliability.json docs/reliability.md && exit $$code
 

@@ -2,7 +2,8 @@
 
 A test says which promise it holds Foliopress to by `@pytest.mark.promise(promise, fault)`; those with the same two
 share a row. Each of their cases counts as one fault that was tried; a test that tries many counts them itself, by the
-fixture `tally`. With `FOLIOPRESS_RELIABILITY` set to a file's name, the ledger is written there as JSON.
+fixture `tally`. With `FOLIOPRESS_RELIABILITY` set to a file's name, the ledger is written there as JSON. A run of
+some of the tests replaces their rows in a ledger that is there already, and adds its minutes.
 """
 
 from __future__ import annotations
@@ -71,10 +72,13 @@ class Reliability:
     def pytest_sessionfinish(self) -> None:
         path = os.environ.get("FOLIOPRESS_RELIABILITY")
         if path and self._tallies:
+            there = json.loads(Path(path).read_text(encoding="utf-8")) if Path(path).exists() else {}
+            others = [row for row in there.get("rows", []) if (row["promise"], row["fault"]) not in self._tallies]
+            minutes = (time.monotonic() - self._begun) / 60 + (there["minutes"] if others else 0)
             ledger = {
-                "minutes": round((time.monotonic() - self._begun) / 60, 1),
+                "minutes": round(minutes, 1),
                 "cores": os.cpu_count(),
-                "rows": [asdict(tally) for tally in self._tallies.values()],
+                "rows": [*others, *(asdict(tally) for tally in self._tallies.values())],
             }
             Path(path).write_text(json.dumps(ledger, indent=1) + "\n", encoding="utf-8")
 

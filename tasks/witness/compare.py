@@ -13,7 +13,7 @@ BLOCK_INCH = 0.25
 """Side of a block on paper: about one line of print with its spacing, or a small stamp."""
 MOST_ERROR = 12.0
 """Grey levels (root mean square over the page) up to which two looks show the same page."""
-MOST_BLOCK = 0.75
+MOST_BLOCK = 0.8
 """Difference of the worst block, as a share of the block's own contrast, up to which nothing is missing in it.
 
 Both bounds were chosen on all readable scans of the project's data in four profiles, where the largest values are well
@@ -95,19 +95,24 @@ def resampled(
     return result
 
 
-def difference(one: np.ndarray, other: np.ndarray, dpi: float) -> Difference:
+def difference(one: np.ndarray, other: np.ndarray, dpi: float, *, is_coarse: bool = False) -> Difference:
     """Compare two looks at a page.
 
     Args:
         one: uint8 (height, width, 3) RGB.
         other: The same of the same size.
         dpi: Their resolution.
+        is_coarse: Whether they hold about as many pixels as the page itself. Half as many are compared then: what a
+            codec does to single pixels is not looked at.
 
     Raises:
         ValueError: If their sizes differ.
     """
     if one.shape != other.shape:
         raise ValueError(f"looks of {one.shape} and {other.shape} pixels cannot be compared")
+    if is_coarse and min(one.shape[:2]) >= 2 * _LEAST_SIDE_PX:
+        half = -(-one.shape[0] // 2), -(-one.shape[1] // 2)
+        one, other, dpi = resampled(one, half, (2, 2)), resampled(other, half, (2, 2)), dpi / 2
     a, b = _planes(one), _planes(other)
     delta = a - b
     luma, chroma = _squares(delta)

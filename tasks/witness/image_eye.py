@@ -116,6 +116,17 @@ def _has_other_colours(data: bytes, frame: int) -> bool:
     return data[:2] in (b"II", b"MM") and _tags(data, frame).get(262) in (5, 8, 9, 10)
 
 
+def pixel_aspect(data: bytes) -> float:
+    """Return how high a pixel of a file's first image is by its width, as its tags say; 1 where they do not."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            told = image.info.get("dpi") or (image.getexif().get(0x011A, 1), image.getexif().get(0x011B, 1))
+            across, down = (float(axis) for axis in told)
+            return across / down if across > 0 and down > 0 else 1.0
+    except Exception:  # Pillow's readers raise nearly anything over a damaged file
+        return 1.0
+
+
 def profile_of(data: bytes, frame: int = 0) -> bytes | None:
     """Return the ICC profile of an image in a file, as Pillow's header readers give it; None without one."""
     if data[4:8] == b"jP  ":

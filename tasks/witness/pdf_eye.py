@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,11 +33,13 @@ class PdfLook:
 
     pixels: uint8 (height, width, 3) RGB. dpi: Their resolution. scan: (top, bottom, left, right) of the largest image
     on the page, in pixels and parts of them, perhaps beyond the page's edges; None without an image.
+    is_coarse: Its largest image has less than twice the resolution of the drawing.
     """
 
     pixels: np.ndarray
     dpi: float
     scan: tuple[float, float, float, float] | None
+    is_coarse: bool
 
 
 class PdfEye:
@@ -64,12 +67,13 @@ class PdfEye:
             page = self._document[page_index]
             width_pt, height_pt = page.get_size()
             dpi = min(LOOK_DPI, _LONGEST_SIDE_PX * POINTS_PER_INCH / max(width_pt, height_pt, 1.0))
+            is_coarse = _image_dpi(page) < 2 * dpi
             pixels = _drawn(self._document, page, dpi / POINTS_PER_INCH)
             scan = _largest_image(page, pixels.shape[:2]) if with_scan else None
             page.close()
         except (pypdfium2.PdfiumError, ValueError, IndexError) as error:
             raise CannotDraw(f"pdfium cannot draw page {page_index + 1}: {error}") from error
-        return PdfLook(pixels, dpi, scan)
+        return PdfLook(pixels, dpi, scan, is_coarse)
 
 
 @contextmanager
@@ -122,6 +126,18 @@ def _largest_image(page: pypdfium2.PdfPage, size: tuple[int, int]) -> tuple[floa
     """Return (top, bottom, left, right) of the largest image on a page that is drawn with (height_px, width_px)."""
     boxes = [_on_bitmap(page, found.get_bounds(), size) for found in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE])]
     return max(boxes, key=lambda box: (box[1] - box[0]) * (box[3] - box[2]), default=None)
+
+
+def _image_dpi(page: pypdfium2.PdfPage) -> float:
+    """Return the resolution of the largest image on a page, of its coarser axis; infinite without an image."""
+    found = [(one.get_bounds(), one.get_px_size()) for one in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE])]
+    if not found:
+        return math.inf
+    (left, bottom, right, top), size = max(found, key=lambda one: (one[0][2] - one[0][0]) * (one[0][3] - one[0][1]))
+    sides_pt = sorted((right - left, top - bottom))
+    if sides_pt[0] <= 0:
+        return math.inf
+    return min(POINTS_PER_INCH * px / points for px, points in zip(sorted(size), sides_pt, strict=True))
 
 
 def _on_bitmap(

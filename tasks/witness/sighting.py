@@ -146,10 +146,11 @@ def compare_images(source: bytes, outputs: Iterable[OutputImage]) -> DocumentSig
 
 
 def _compare_drawings(before: pdf_eye.PdfEye, after: pdf_eye.PdfEye, number: int) -> Sighting:
-    source, output = before.look_at(number), after.look_at(number)
+    source = before.look_at(number)
+    output = after.look_at(number)
     if source.pixels.shape != output.pixels.shape:
         return Sighting("pdfium", problem=_other_shape(source.pixels.shape, output.pixels.shape))
-    return _sighting("pdfium", difference(source.pixels, output.pixels, source.dpi))
+    return _sighting("pdfium", difference(source.pixels, output.pixels, source.dpi, is_coarse=source.is_coarse))
 
 
 def _compare_drawing_with_image(eye: pdf_eye.PdfEye, number: int, output: OutputImage) -> Sighting:
@@ -160,15 +161,16 @@ def _compare_drawing_with_image(eye: pdf_eye.PdfEye, number: int, output: Output
     shown = image_eye.as_srgb(look.pixels, image_eye.profile_of(output.data, output.frame))
     eyes = f"pdfium, {look.eye}"
     sightings = []
+    shape = round(look.height_px * image_eye.pixel_aspect(output.data)), look.width_px
     for box in _boxes_shown(source):
         top, bottom, left, right = box
-        if bottom - top < 1 or right - left < 1 or not has_shape(*look.size, (bottom - top, right - left)):
+        if bottom - top < 1 or right - left < 1 or not has_shape(*shape, (bottom - top, right - left)):
             continue
         rows, cols = slice(math.ceil(top), math.floor(bottom)), slice(math.ceil(left), math.floor(right))
         part = source.pixels[rows, cols]
         per_px = look.height_px / look.step / (bottom - top), look.width_px / look.step / (right - left)
         placed = resampled(shown, part.shape[:2], per_px, (rows.start - top, cols.start - left))
-        sightings.append(_sighting(eyes, difference(part, placed, source.dpi)))
+        sightings.append(_sighting(eyes, difference(part, placed, source.dpi, is_coarse=source.is_coarse)))
     if not sightings:
         return Sighting(eyes, problem=_other_shape(source.pixels.shape, look.size))
     return min(sightings, key=lambda one: (one.problem is not None, one.worst_block))
@@ -214,7 +216,7 @@ def _compare_image(source: bytes, frame: int, output: OutputImage) -> tuple[Sigh
     profiles = image_eye.profile_of(source, frame), image_eye.profile_of(output.data, output.frame)
     if profiles[0] != profiles[1]:
         looks = image_eye.as_srgb(looks[0], profiles[0]), image_eye.as_srgb(looks[1], profiles[1])
-    return _sighting(eyes, difference(*looks, before.dpi)), before
+    return _sighting(eyes, difference(*looks, before.dpi, is_coarse=before.step == 1)), before
 
 
 def _is_reduced_copy(look: image_eye.ImageLook | None, page: image_eye.ImageLook | None) -> bool:
