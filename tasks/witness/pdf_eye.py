@@ -137,7 +137,7 @@ def _image_dpi(page: pypdfium2.PdfPage) -> float:
     sides_pt = sorted((right - left, top - bottom))
     if sides_pt[0] <= 0:
         return math.inf
-    return min(POINTS_PER_INCH * px / points for px, points in zip(sorted(size), sides_pt, strict=True))
+    return float(min(POINTS_PER_INCH * px / points for px, points in zip(sorted(size), sides_pt, strict=True)))
 
 
 def _on_bitmap(
