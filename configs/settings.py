@@ -97,7 +97,7 @@ class EncodeSettings(Closed):
     """How a page is written."""
 
     codec: Literal["avif", "webp", "jpeg", "jp2", "jxl"] = "avif"
-    """Format of grey and colour pages (`jp2` is JPEG 2000, `jxl` JPEG XL, which needs the extra `jxl`); bitonal and
+    """Format of grey and colour pages (`jp2` is JPEG 2000, `jxl` JPEG XL); bitonal and
     two-tone pages become CCITT G4 TIFF."""
     quality: int | None = Field(None, ge=1, le=100)
     """Quality of the first try: Pillow's for AVIF, WebP and JPEG, `tasks.encode` tells what it means for the others.

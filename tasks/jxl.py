@@ -1,4 +1,4 @@
-"""JPEG XL, through imagecodecs where it is installed (the extra `jxl`). The only door to that library."""
+"""JPEG XL, written and read by imagecodecs."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def library() -> ModuleType:
     try:
         return importlib.import_module("imagecodecs")
     except ImportError as error:
-        raise ConfigError(
-            "JPEG XL needs the library imagecodecs: pip install -c constraints.txt -e '.[jxl]', or another encode.codec"
-        ) from error
+        message = "JPEG XL needs the library imagecodecs, which does not load: pip install imagecodecs, or take another"
+        raise ConfigError(f"{message} encode.codec") from error
 
 
 def encoded(pixels: np.ndarray, quality: int) -> bytes:

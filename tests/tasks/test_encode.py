@@ -146,7 +146,7 @@ def test_a_grey_page_is_coded_grey(codec):
 
 def test_jpeg_xl_without_its_library_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
-    with pytest.raises(ConfigError, match=r"imagecodecs.*\[jxl\]"):
+    with pytest.raises(ConfigError, match="pip install imagecodecs"):
         encode(np.zeros((4, 4), np.uint8), "jxl", 50, Carried(), EncodeSettings())
     with pytest.raises(ConfigError):
         require("jxl")
