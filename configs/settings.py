@@ -178,7 +178,7 @@ class LegibilitySettings(Closed):
     it changed at all."""
     reread_words_below: float = Field(0.95, ge=0, le=1)
     """The same for a line without digits."""
-    max_attempts: int = Field(4, ge=1, le=5)
+    max_attempts: int = Field(5, ge=1, le=8)
     """Encodings tried, each with more kept where the last one failed; then the page is kept whole (`legibility`)."""
 
 

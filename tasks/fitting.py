@@ -24,6 +24,7 @@ Watch = Callable[[bytes, np.ndarray, np.ndarray], object]
 """Told of an encoding before it is judged: its bytes, its pixels (upright, of the source's size) and its levels."""
 
 _NUDGE = 3  # part of a step: where OCR wavers over a digit, a little more mostly decides it
+_COLOUR_NUDGE = 2  # the same where a coloured mark is off: from some quality on its colour is there, and nearly whole
 _FIRST_FOR_LIKENESS = 4  # quality 76: to look the same takes more than to be read
 
 
@@ -136,8 +137,9 @@ class _Plan:
         if judgement.is_discoloured and (self.coarse_chroma > 1 or not self.has_whole_chroma):
             self.coarse_chroma, self.has_whole_chroma = 1, True
         elif np.array_equal(stronger, self.levels):  # what fails has all its pixels already: it is the codec's doing
-            step = max(1, self.step // _NUDGE) if judgement.is_ambiguous else self.step
-            self.quality, self.step = min(100, self.quality + step), 2 * step
+            part = _NUDGE if judgement.is_ambiguous else _COLOUR_NUDGE if judgement.is_discoloured else 1
+            step = max(1, self.step // part)
+            self.quality, self.step = min(100, self.quality + step), 2 * self.step
             return False
         else:  # strokes that are kept from now on may need more
             self.is_to_be_probed = is_quality_free

@@ -221,7 +221,7 @@ def test_where_only_a_low_quality_is_misread_the_quality_rises_step_by_step_and_
     assert (found.figures["digits_changed"], found.figures["words_kept_fraction"]) == (0, 1.0)
 
 
-@pytest.mark.parametrize(("first", "qualities"), [(30, [30, 40, 60, 100]), (85, [85, 95, 100, 100])])
+@pytest.mark.parametrize(("first", "qualities"), [(30, [30, 40, 60, 100, 100]), (85, [85, 95, 100, 100, 100])])
 def test_each_step_is_twice_the_one_before_and_100_the_highest_quality(first, qualities):
     pixels, words = printed()
     wanted = with_settings(
