@@ -89,7 +89,7 @@ FAULTS: dict[str, Callable[[Pixels], Pixels]] = {
 }
 """What is done to the pixels of a page; the source of each has a red stamp."""
 REAL = "ehri-typed", "stanford-letters", "poilus-wills", "sroie-receipts", "labour-court", "ocrd-gt"
-"""Collections of real scans, two pages of each."""
+"""Collections of real scans, a page of each."""
 OF_COLOUR = "one channel lost", "two channels swapped", "colour lost"
 
 
@@ -191,15 +191,16 @@ def pages_to_try(request: pytest.FixtureRequest) -> dict[str, Pixels]:
     if not os.environ.get("FOLIOPRESS_TORTURE"):
         return {"print": sample("books/harbour-p127.jpg")}
     pages = {key: sample(key) for key in sample_keys() if not key.endswith((".tif", ".tiff"))}
-    scans = request.getfixturevalue("scans")
-    for path in sorted(scans.glob("*/images/*.jp*g")):
-        if path.parts[-3] in REAL and len([name for name in pages if path.parts[-3] in name]) < 2:
-            with Image.open(path) as image:
-                scale = 1400 / max(image.size)
-                size = round(image.width * scale), round(image.height * scale)
-                pages[f"{path.parts[-3]}/{path.name}"] = np.asarray(
-                    image.convert("RGB").resize(size, Image.Resampling.BOX)
-                )
+    try:
+        scans = request.getfixturevalue("scans")
+    except pytest.skip.Exception:
+        return pages
+    for collection in REAL:
+        path = min((scans / collection / "images").glob("*.jp*g"))
+        with Image.open(path) as image:
+            scale = 1400 / max(image.size)
+            size = round(image.width * scale), round(image.height * scale)
+            pages[f"{collection}/{path.name}"] = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BOX))
     return pages
 
 
