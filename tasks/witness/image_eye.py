@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
 from tasks.witness.compare import look_step, resampled
+from tasks.witness.tiff_tags import directory_starts, is_tiff, tags_of
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # its remarks on unknown tags are no news to a user
 
@@ -24,7 +25,6 @@ _REDUCTIONS = {
 }
 """By how much a JPEG is reduced while it is decoded, in colour and in grey."""
 _LARGEST_INCH = 11.7  # the long side of A4, for an image whose resolution nobody knows
-_TIFF_SIZES = {1: 1, 3: 2, 4: 4}  # bytes of BYTE, SHORT and LONG
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # ITU-T T.81, table B.1
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=\"|='|>)\s*([1-8])")
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -62,8 +62,8 @@ class ImageLook:
 
 def count_frames(data: bytes) -> int:
     """Return how many images a file holds one after another: a TIFF's directories, the frames of a sequence."""
-    if data[:2] in (b"II", b"MM"):
-        return sum(1 for _ in tiff_directories(data))
+    if is_tiff(data):
+        return sum(1 for _ in directory_starts(data))
     if _is_jpeg(data):
         return 1
     return 1 if _by_opencv(data, 1, cv2.IMREAD_COLOR) is None else 2
@@ -113,7 +113,7 @@ def _has_other_colours(data: bytes, frame: int) -> bool:
     """Return whether an image is in inks or Lab, which OpenCV shows without asking a profile or the white point."""
     if _is_jpeg(data):
         return _jpeg_components(data) == 4
-    return data[:2] in (b"II", b"MM") and _tags(data, frame).get(262) in (5, 8, 9, 10)
+    return is_tiff(data) and tags_of(data, frame).get(262) in (5, 8, 9, 10)
 
 
 def pixel_aspect(data: bytes) -> float:
@@ -221,8 +221,8 @@ def _is_grey(data: bytes, frame: int) -> bool:
     """Return whether an image has one channel, as its header says; False where it is not asked."""
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return data[25:26] == b"\0"  # colour type (PNG, 11.2.1)
-    if data[:2] in (b"II", b"MM"):
-        tags = _tags(data, frame)
+    if is_tiff(data):
+        tags = tags_of(data, frame)
         return tags.get(262) in (0, 1) and tags.get(277, 1) == 1
     return False
 
@@ -254,7 +254,7 @@ def _by_imagecodecs(data: bytes, frame: int) -> np.ndarray | None:
         elif data[4:8] == b"jP  ":
             pixels = _to_eight_bits(imagecodecs.jpeg2k_decode(data), data)
         elif data[:4] in (b"II*\0", b"MM\0*"):
-            pixels = _spread_out(imagecodecs.tiff_decode(data, index=frame), _tags(data, frame))
+            pixels = _spread_out(imagecodecs.tiff_decode(data, index=frame), tags_of(data, frame))
         else:
             return None
     except Exception:  # not installed, or the codec's own kind of error, of which there is one for each codec
@@ -280,11 +280,6 @@ def _to_eight_bits(pixels: np.ndarray, data: bytes) -> np.ndarray:
     return np.asarray((values * 255 // (2**bits - 1)).clip(0, 255).astype(np.uint8))
 
 
-def _tags(data: bytes, frame: int) -> dict[int, int]:
-    """Return the single small numbers of a TIFF's directory by tag; none where it is not there."""
-    return next(iter(list(tiff_directories(data, most=frame + 1))[frame:]), {})
-
-
 def _as_rgb(pixels: np.ndarray) -> np.ndarray | None:
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * 255
@@ -295,29 +290,6 @@ def _as_rgb(pixels: np.ndarray) -> np.ndarray | None:
     if pixels.ndim == 2:
         return np.repeat(pixels[..., np.newaxis], 3, axis=2)
     return np.ascontiguousarray(pixels[..., :3]) if pixels.ndim == 3 and pixels.shape[2] in (3, 4) else None
-
-
-def tiff_directories(data: bytes, most: int = 1_000_000) -> Iterator[dict[int, int]]:
-    """Yield the single small numbers of each of a TIFF's directories by tag (TIFF 6.0, section 2; BigTIFF too)."""
-    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
-
-    def number(at: int, size: int) -> int:
-        return int.from_bytes(data[at : at + size], order)
-
-    is_big = number(2, 2) == 43
-    count_bytes, entry_bytes, offset_bytes = (8, 20, 8) if is_big else (2, 12, 4)
-    at, seen = number(8, 8) if is_big else number(4, 4), set[int]()
-    while at and at not in seen and at + count_bytes <= len(data) and len(seen) < most:
-        seen.add(at)
-        n_entries = number(at, count_bytes)
-        first = at + count_bytes
-        starts = range(first, min(first + entry_bytes * n_entries, len(data)), entry_bytes)
-        yield {
-            number(start, 2): number(start + 4 + offset_bytes, size)
-            for start in starts
-            if (size := _TIFF_SIZES.get(number(start + 2, 2))) and number(start + 4, offset_bytes) == 1
-        }
-        at = number(first + entry_bytes * n_entries, offset_bytes)
 
 
 def _is_jpeg(data: bytes) -> bool:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from tasks.samples import draw_round_stamp, sample_document, sample_keys
-from tasks.witness import compare, image_eye
+from tasks.witness import compare, image_eye, tiff_tags
 from tasks.witness.sighting import (
     UNHEARD,
     DocumentSighting,
@@ -369,10 +369,12 @@ def test_two_looks_that_are_the_same_do_not_differ_and_a_lone_change_is_found_wh
 
 def test_directories_of_a_tiff_are_counted_in_either_byte_order_and_in_a_loop_once(letter):
     made = tiff([letter[:64, :64]] * 3)
-    assert len(list(image_eye.tiff_directories(made))) == 3
+    assert len(list(tiff_tags.directory_starts(made))) == 3
+    assert tiff_tags.tags_of(made, 2)[256] == 64
+    assert tiff_tags.tags_of(made, 3) == {}
     big = io.BytesIO()
     Image.fromarray(letter[:64, :64]).save(big, "TIFF", big_tiff=True)
-    assert len(list(image_eye.tiff_directories(big.getvalue()))) == 1
+    assert len(list(tiff_tags.directory_starts(big.getvalue()))) == 1
     at = int.from_bytes(made[4:8], "little")
     looped = bytearray(made)
     end = at + 2 + 12 * int.from_bytes(made[at : at + 2], "little")
