@@ -170,7 +170,7 @@ class LegibilitySettings(Closed):
     max_mark_chroma_error: float = Field(4.0, ge=0)
     """Largest chroma error, in grey levels, that a coloured mark (a tick, a stamp, a pale carbon copy) may have on
     average over its pixels. A strong colour may be off by four tenths of its chroma, a pale one by six tenths at most,
-    and a mark must keep half of its contrast in luma."""
+    and a mark must keep half of its contrast in luma; above 4 these shares grow with it."""
     min_words_kept: float = Field(0.98, ge=0, le=1)
     """Least share of the words that OCR was sure of which must read the same; one word may always be lost."""
     reread_digits_below: float = Field(0.995, ge=0, le=1)

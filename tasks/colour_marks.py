@@ -36,6 +36,7 @@ _SMALL_NOISE = 10.0  # and the least of a mark below `CLEAN_AREA_SQ_INCH`, which
 _LEAST_PIXELS = 6
 _LEAST_COHERENCE = 0.6  # net chroma over the sum of its amounts: fringes on both sides of a stroke cancel out
 _MOST_FRINGE = 0.15  # share of the energy of chroma that a shift between the channels explains: pens 0.05, fringes 0.2
+_PLAIN_ERROR, _MOST_SHARE = 4.0, 0.9  # the error for which these shares are meant, and the most that they grow to
 _LEAST_HUE_ERROR, _HUE_SHARE, _HUE_SATURATION = 1.5, 0.2, 0.3
 """Chroma (grey levels, and share of a mark's own) by which a mark may move across its direction: 11 degrees of hue;
 and the chroma, as a share of its contrast, from which that is judged. On real scans a good encoding moves most marks by
@@ -226,25 +227,31 @@ def compare_marks(marks: ColourMarks, decoded: np.ndarray, most_error: float) ->
         marks: Of the source.
         decoded: uint8, (height, width) or (height, width, 3), of the source's size.
         most_error: Chroma error (grey levels) that a mark may have; a strong colour may be off by four tenths of its
-            chroma, a pale one by six tenths at most.
+            chroma, a pale one by six tenths at most. Above 4 levels these shares grow with it, to nine tenths at most.
     """
     look = look_of(decoded, marks)
     delta = (look - marks.look)[:, :2]
     error = np.hypot(*delta.T)
     return MarkChange(
         chroma_error=error,
-        is_discoloured=(error > allowed_error(marks, most_error)) | _is_of_another_hue(marks, delta),
+        is_discoloured=(error > allowed_error(marks, most_error)) | _is_of_another_hue(marks, delta, most_error),
         is_faded=(np.abs(marks.look[:, 2]) >= _LEAST_CONTRAST)
-        & (look[:, 2] * np.sign(marks.look[:, 2]) < _KEPT_CONTRAST * np.abs(marks.look[:, 2])),
+        & (look[:, 2] * np.sign(marks.look[:, 2]) < _KEPT_CONTRAST / _leniency(most_error) * np.abs(marks.look[:, 2])),
     )
 
 
-def _is_of_another_hue(marks: ColourMarks, delta: np.ndarray) -> np.ndarray:
+def _is_of_another_hue(marks: ColourMarks, delta: np.ndarray, most_error: float) -> np.ndarray:
     """Return (n,) bool: the marks that turned to another hue, which is seen sooner than a paler one."""
     strength = np.hypot(*marks.look[:, :2].T)
     across = np.abs(delta[:, 0] * marks.look[:, 1] - delta[:, 1] * marks.look[:, 0]) / np.maximum(strength, 1e-6)
     is_colourful = strength >= _HUE_SATURATION * np.abs(marks.look[:, 2])  # of a darker one its darkness is seen
-    return np.asarray((across > np.maximum(_LEAST_HUE_ERROR, _HUE_SHARE * strength)) & is_colourful)
+    most = _leniency(most_error) * np.maximum(_LEAST_HUE_ERROR, _HUE_SHARE * strength)
+    return np.asarray((across > most) & is_colourful)
+
+
+def _leniency(most_error: float) -> float:
+    """Return by how much more than the shares here say a mark may change, for profiles that allow more error."""
+    return max(1.0, most_error / _PLAIN_ERROR)
 
 
 def allowed_error(marks: ColourMarks, most_error: float) -> np.ndarray:
@@ -253,7 +260,8 @@ def allowed_error(marks: ColourMarks, most_error: float) -> np.ndarray:
     Dark ink with a cast, such as the blue-black of a typewriter's ribbon, may become black, but turn to no other hue.
     """
     strength = np.hypot(*marks.chroma.T)
-    error = np.maximum(np.minimum(most_error, _WEAK_SHARE * strength), _STRONG_SHARE * strength)
+    weak, strong = (min(_MOST_SHARE, _leniency(most_error) * share) for share in (_WEAK_SHARE, _STRONG_SHARE))
+    error = np.maximum(np.minimum(most_error, weak * strength), strong * strength)
     has_cast_only = strength < _CAST_SATURATION * np.abs(marks.look[:, 2])
     return np.asarray(np.where(has_cast_only, np.maximum(error, _CAST_SHARE * strength), error))
 

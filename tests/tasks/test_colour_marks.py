@@ -228,7 +228,8 @@ def test_marks_may_lose_the_more_the_stronger_they_are():
     pale = find_colour_marks(printed(200, WHITE, word(PALE_BLUE)), 200)
     assert allowed_error(strong, 4.0).max() > 6
     assert (allowed_error(pale, 4.0) <= 4.0).all()
-    assert (allowed_error(pale, 99.0) <= 0.6 * np.hypot(*pale.chroma.T) + 1e-9).all()
+    assert (allowed_error(pale, 4.0) <= 0.6 * np.hypot(*pale.chroma.T) + 1e-9).all()
+    assert (allowed_error(pale, 99.0) <= 0.9 * np.hypot(*pale.chroma.T) + 1e-9).all()  # however much is allowed
 
 
 def test_chroma_is_not_stored_so_coarsely_that_a_mark_washes_out():
