@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Sequence
 from time import perf_counter
 
 from flows import parking
 from flows.parking import FinishedPage
 from flows.sources import PageJob, SourceDocument
-from tasks.errors import PageError
+from tasks.errors import PageError, StoreUnavailable
 from tasks.witness.sighting import DocumentSighting, OutputImage, compare_images, compare_pdf_with_images, compare_pdfs
+
+log = logging.getLogger(__name__)
 
 
 def witness(
@@ -29,7 +32,13 @@ def witness(
         all that could be seen is the same. A page that is to blame has it as its own problem.
     """
     start = perf_counter()
-    seen = _look(source, finished, data, job)
+    try:
+        seen = _look(source, finished, data, job)
+    except StoreUnavailable:
+        raise
+    except Exception as error:  # decoders raise nearly anything; whatever cannot be compared is not stored
+        log.exception("%r could not be compared with its output", source.document.key)
+        seen = DocumentSighting(problem=f"it could not be compared ({type(error).__name__}: {error})")
     seconds = (perf_counter() - start) / max(1, len(seen.pages))
     problem: PageError | None = None
     blamed = next((number for number, page in sorted(seen.pages.items()) if page.problem is not None), None)

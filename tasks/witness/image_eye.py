@@ -180,6 +180,8 @@ def _decoded(data: bytes, frame: int, dpi: float | None) -> tuple[np.ndarray, tu
         pixels = _by_opencv(data, 0, _REDUCTIONS[factor][_jpeg_components(data) == 1])
         if pixels is None:
             return None
+        if not min(size):  # a header that leaves the height to the end of the file
+            size = pixels.shape[0], pixels.shape[1]
         is_turned = pixels.shape[:2] != tuple(-(-side // factor) for side in size)
         return pixels, size[::-1] if is_turned else size, factor, "opencv"
     flag = cv2.IMREAD_GRAYSCALE if _is_grey(data, frame) else cv2.IMREAD_COLOR_RGB

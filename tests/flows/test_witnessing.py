@@ -9,6 +9,7 @@ from PIL import Image, ImageCms
 
 from configs.settings import DocumentSettings, Settings
 from tasks import documents
+from tasks.witness import image_eye
 from tests.flows.test_page_steps import Archive, saved, scan
 from tests.papers import Sheet, flate, jpeg, paper
 
@@ -112,3 +113,14 @@ def test_lab_which_no_other_decoder_shows_by_its_white_point_is_heard_by_nobody(
     lab.save(buffer, "TIFF", dpi=(150, 150))
     (row,) = archive.run("a.tif", buffer.getvalue()).pages
     assert (row["status"], row["witness"], row["witness_error"]) == ("compressed", "unheard", None)
+
+
+def test_a_decoder_that_fails_in_a_way_nobody_expects_keeps_the_document_and_no_other(archive, monkeypatch):
+    def look_at(*arguments):
+        raise ZeroDivisionError("no rows")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_eye, "look_at", look_at)
+        (row,) = archive.run("a.jpg", saved(LETTER)).pages
+    assert (row["status"], row["reason"]) == ("kept", "seen_otherwise")
+    assert "ZeroDivisionError: no rows" in row["message"]
