@@ -56,7 +56,9 @@ def test_the_row_of_a_sound_page_says_who_looked_and_what_was_seen(archive):
 
 
 @pytest.mark.parametrize(
-    "fault", [lambda page: 255 - page, lambda page: page[..., ::-1], lambda page: page[:, ::-1]], ids=str
+    "fault",
+    [lambda page: 255 - page, lambda page: page[..., ::-1], lambda page: page[:, ::-1]],
+    ids=["inverted", "channels swapped", "mirrored"],
 )
 def test_a_page_that_our_reader_misreads_is_kept_whole(archive, misread, fault):
     misread(fault)
