@@ -115,7 +115,7 @@ class EncodeSettings(Closed):
     deep_to_eight_bits: bool = True
     """Round pages of more than 8 bits a sample to 8; without it they are kept whole with reason `high_bit_depth`."""
     avif_chroma: Literal["4:2:0", "4:4:4"] = "4:2:0"
-    """How AVIF holds chroma at first: at half the resolution each way, or whole. A page that comes out discoloured gets
+    """Store AVIF chroma at half the resolution each way, or whole. A page that comes out discoloured gets
     `4:4:4` before its quality rises."""
     chroma_budget: float = Field(4.0, ge=0, le=64)
     """Largest root mean square error (grey levels of Cb and Cr, over 8 x 8 pixels) that chroma coarser than 4:2:0 may

@@ -16,7 +16,7 @@ import numpy as np
 from configs.settings import Settings
 from flows import parking
 from flows.parking import FinishedPage
-from flows.sources import PageJob, SourceDocument, useful_page_bytes
+from flows.sources import PageJob, SourceDocument, is_text_wanted, useful_page_bytes
 from model.scoring import load_scorer, score_planes
 from tasks import composed, documents, encode, fitting, kinds, ocr, pages, reading, resolution, tiles, turning
 from tasks.checking import Check
@@ -44,7 +44,7 @@ class PreparedPage:
     seconds_read: float = 0.0
     seconds_ocr: float = 0.0
     coded: fitting.CodedBitonal | None = field(default=None, repr=False)
-    """What it is in one bit a pixel, if it is a bitonal page: that needs no words."""
+    """Its encoding in one bit a pixel; None unless it is bitonal. Needs no words."""
     parked: FinishedPage | None = field(default=None, repr=False)
     """What an earlier run made of it already."""
 
@@ -85,7 +85,9 @@ def prepare_page(
     if kind is kinds.PageKind.BITONAL and not _parts(source, page_index):
         coded = fitting.code_bitonal(page, settings.encode)
         most_bytes = useful_page_bytes(source, page_index, settings)
-        if len(coded.data) >= most_bytes and not (_is_text_wanted(source, settings) or settings.stats.words_of_kept):
+        if len(coded.data) >= most_bytes and not (
+            is_text_wanted(settings, source.written_back) or settings.stats.words_of_kept
+        ):
             problem = no_gain("CCITT G4", len(coded.data), most_bytes)
             return PreparedPage(page_index, problem, page, kind, seconds_read=read_at - start, coded=coded)
     coded_at = perf_counter()
@@ -186,7 +188,7 @@ def _finish_page(
     figures = _page_figures(prepared, scored)
     settings = source.settings_for(job.settings)
     found = found or findings_of(prepared, scored)
-    text = prepared.words if _is_text_wanted(source, settings) else ()
+    text = prepared.words if is_text_wanted(settings, source.written_back) else ()
     if found is None:
         problem = prepared.problem or PageError("internal_error", "the page was not scored", failed=True)
         word_rows = _word_rows(prepared, source.document.key, settings.stats.words)
@@ -222,11 +224,6 @@ def _finish_page(
         _tile_row(prepared, source.document.key, found.importance, outcome.levels),
         text,
     )
-
-
-def _is_text_wanted(source: SourceDocument, settings: Settings) -> bool:
-    """Return whether a document's words are written anywhere, whatever becomes of its pages."""
-    return bool(settings.text) or (settings.documents.text_layer and source.written_back == "PDF")
 
 
 def _parts(source: SourceDocument, page_index: int) -> tuple[int, ...]:

@@ -150,7 +150,7 @@ def open_document(
             codec, written_back = _pdf_codec(data, settings), "PDF"
         elif header.format == "TIFF" and settings.documents.tiff == "same":
             codec, written_back = "tiff", "TIFF"
-        if settings.text or (settings.documents.text_layer and written_back == "PDF"):
+        if is_text_wanted(settings, written_back):
             read_for_text = _read_for_text(header, settings)
     except PageError as error:
         problem = error
@@ -171,6 +171,16 @@ def describe(source: SourceDocument) -> DocumentShape:
         for page in source.header.pages
     )
     return DocumentShape(len(sizes), sizes, None)
+
+
+def is_text_wanted(settings: Settings, written_back: str | None) -> bool:
+    """Return whether a document's words are written anywhere, whatever becomes of its pages.
+
+    Args:
+        settings: Forms of text, and text layers.
+        written_back: Format of its output where that is one document again.
+    """
+    return bool(settings.text) or (settings.documents.text_layer and written_back == "PDF")
 
 
 def useful_bytes(source: SourceDocument, settings: Settings) -> int:

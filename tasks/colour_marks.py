@@ -210,7 +210,7 @@ def mean_over_marks(plane: np.ndarray, marks: ColourMarks) -> np.ndarray:
 
 @dataclass(frozen=True)
 class MarkChange:
-    """How marks look on a copy of their page: (n,) `chroma_error` in grey levels, and (n,) bool.
+    """Changes of marks on a copy of their page: (n,) `chroma_error` in grey levels, and (n,) bool.
 
     `is_discoloured` where a mark is off by more than it may be, `is_faded` where it lost its contrast in luma.
     """

@@ -56,7 +56,7 @@ def words_to_write(words: Sequence[Word], places: np.ndarray, letters: Letters) 
 
 @dataclass(frozen=True)
 class Found:
-    """What the text of a page holds of some words, each (n_words,) bool.
+    """Words that the text of a page holds, each (n_words,) bool.
 
     is_held: As many letters as half of the word's lie in its box. is_same: They are also mostly the word's own.
     """

@@ -1,4 +1,4 @@
-"""What a PDF page's content paints, in order, and the state of the page that each mark is painted in."""
+"""List the marks that a PDF page's content paints, in order, each with the graphics state that it is painted in."""
 
 from __future__ import annotations
 

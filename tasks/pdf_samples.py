@@ -288,7 +288,7 @@ def _with_components(pixels: np.ndarray, n_components: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Frame:
-    """What a JPEG's markers say; `adobe` is the transform of Adobe's, None without it."""
+    """Facts from a JPEG's markers; `adobe` is the transform of Adobe's, None without it."""
 
     height_px: int
     width_px: int

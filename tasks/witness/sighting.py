@@ -180,16 +180,13 @@ def _boxes_shown(look: pdf_eye.PdfLook) -> list[tuple[float, float, float, float
     """Return (top, bottom, left, right) of the page, and of its scan where nothing stands in the margin round it."""
     height, width = look.pixels.shape[:2]
     page = (0.0, float(height), 0.0, float(width))
-    if (
-        look.scan is None
-        or look.scan[0] < -1
-        or look.scan[1] > height + 1
-        or look.scan[2] < -1
-        or look.scan[3] > width + 1
-    ):
+    if look.scan is None:
         return [page]
-    top, bottom, left, right = max(0.0, look.scan[0]), min(height, look.scan[1]), max(0.0, look.scan[2]), look.scan[3]
-    scan = (top, bottom, left, min(width, right))
+    top, bottom, left, right = look.scan
+    if min(top, left) < -1 or bottom > height + 1 or right > width + 1:  # it is cut off
+        return [page]
+    scan = max(0.0, top), min(page[1], bottom), max(0.0, left), min(page[3], right)
+    top, bottom, left, right = scan
     margin = np.ones((height, width), bool)
     margin[max(0, int(top) - 1) : int(bottom) + 2, max(0, int(left) - 1) : int(right) + 2] = False
     has_more = margin.any() and float(look.pixels[margin].std()) > _BLANK_STD
