@@ -84,8 +84,9 @@ def bag_archive(url: str, settings: Settings, run_id: str, say: Callable[[str], 
     if next(dest.list_objects("stats/pages/"), None) is None:
         raise ConfigError(f"{without_password(url)} holds no statistics of a finished shard; there is nothing to bag")
     with Lease(dest, run_id, say) as lease:
-        keep_events(dest, settings.evidence.events)
-        return make_bag(dest, settings.evidence, lease)
+        held = Store(url, settings.storage, lease.check)
+        keep_events(held, settings.evidence.events)
+        return make_bag(held, settings.evidence, lease)
 
 
 def make_bag(dest: Store, evidence: EvidenceSettings, lease: Lease) -> BagMade:
@@ -108,7 +109,7 @@ def make_bag(dest: Store, evidence: EvidenceSettings, lease: Lease) -> BagMade:
                 yield key, digest
 
         info = _info(payload, _description(totals, recipes), evidence.bag_info)
-        bag.write_bag(place, payload, lines(), algorithm, info, lease.confirm)
+        bag.write_bag(place, payload, lines(), algorithm, info, lease.check)
     url = without_password(place.url)
     made = BagMade(url, payload.version, algorithm, payload.n_files, payload.size_bytes, n_unnamed)
     log.info("%s", made.as_text())

@@ -19,7 +19,7 @@ import typer
 from configs.errors import ConfigError
 from configs.loading import load_settings
 from configs.settings import Settings
-from tasks.errors import StoreUnavailable
+from tasks.errors import LeaseLost, StoreUnavailable
 
 if TYPE_CHECKING:
     from flows.summary import RunSummary
@@ -417,6 +417,9 @@ def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
     except StoreUnavailable as error:
         log.error("the store is unavailable", exc_info=error)
         _end(f"{error}. The same command goes on where this one stopped. Log: {log_path}", BROKEN)
+    except LeaseLost as error:
+        log.error("the lease is lost", exc_info=error)
+        _end(f"{error}, which goes on; nothing of this run counts from then on. Log: {log_path}", BROKEN)
     except ModuleNotFoundError as error:
         log.error("a package is missing", exc_info=error)
         extra = "app" if error.name in _OF_THE_WINDOW else "train"

@@ -6,7 +6,7 @@ import hashlib
 import io
 import logging
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from flows.spans import Spans
 from flows.storing import DocumentResult
 from flows.twins import give_own
 from tasks.errors import TRIED_AGAIN
+from tasks.fences import write_fence
 from tasks.statistics import (
     SCHEMAS,
     Footer,
@@ -73,19 +74,23 @@ class ShardRows:
 class Ledger:
     """The committed shards of one DEST; safe to use from several shard threads.
 
+    No file is ever written over, as another run that lost its lease might be about to do the same: a file has its
+    run's mark in its name, and what has to change is written anew and takes the older one's place.
+
     Args:
         dest: Where the statistics lie. Its footers are read once, here.
+        run_id: Of the run that writes.
     """
 
-    def __init__(self, dest: Store) -> None:
-        self._dest = dest
+    def __init__(self, dest: Store, run_id: str) -> None:
+        self._dest, self._run_id = dest, run_id
         self._lock = threading.Lock()
         self._files: dict[str, Footer] = {}
         self._entries: dict[str, ShardEntry] = {}
         self._file_of: dict[str, str] = {}
+        self._written = Counter[str]()
+        """How many files of this run there were whose names begin so."""
         self._spans = Spans()
-        self._claimed: set[str] = set()
-        """Names of files that others replace or supersede, or did once."""
         self._pointing = defaultdict[str, set[str]](set)
         """Files with rows that point to the output of another document, by its key."""
         for footer in read_footers(dest).values():
@@ -102,6 +107,12 @@ class Ledger:
         in_order = sorted(self._files.values(), key=lambda footer: sortable(footer.first_key))
         return {footer.name: footer for footer in in_order}
 
+    def fence_off(self, runs: Iterable[str]) -> None:
+        """Have nothing count that these runs, which lost their lease, write from now on."""
+        for run_id in runs:
+            counted = [name for name, footer in self._files.items() if footer.written_by == run_id]
+            write_fence(self._dest, run_id, counted, self._run_id)
+
     def is_done(self, shard: Shard, retry_failed: bool) -> bool:
         """Return whether a rerun may pass over the shard.
 
@@ -113,7 +124,7 @@ class Ledger:
         if entry is None or entry.partial:
             return False
         if entry.n_failed is None or entry.n_again is None:  # written before these were counted
-            n_failed, n_again = _counts(self._read("pages", shard.shard_id, ["status", "reason"]))
+            n_failed, n_again = _counts(self._read("pages", self._file_of[shard.shard_id], ["status", "reason"]))
             entry = replace(entry, n_failed=n_failed, n_again=n_again)
         return not (entry.n_again or (retry_failed and entry.n_failed))
 
@@ -133,18 +144,17 @@ class Ledger:
             for name in sorted({name for key in redone for name in self._pointing.get(key, ())}):
                 self._settle(name, redone)
 
-    def commit(self, shard: Shard, run_id: str, results: ShardRows) -> None:
+    def commit(self, shard: Shard, results: ShardRows) -> None:
         """Write a shard's rows, `pages` last, and let go of the files that held its documents before."""
         with self._lock:
-            name = shard.shard_id
-            self._forget_claims_on(name)
+            name = self._new_name(shard.shard_id)
             replaced = self._overlapping(shard)
             tables = {table: results.table(table, shard) for table in _TABLES}
             n_failed, n_again = _counts(tables["pages"])
             firsts = {document.same_as for document in shard.documents if document.same_as is not None}
             entry = ShardEntry(
                 shard_id=shard.shard_id,
-                run_id=run_id,
+                run_id=self._run_id,
                 first_key=shard.first_key,
                 last_key=shard.last_key,
                 n_documents=len(shard.documents),
@@ -153,12 +163,10 @@ class Ledger:
                 committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 firsts=tuple(sorted(firsts)),
             )
-            before = self._outputs_of(name)
-            footer = Footer(name, (entry,), supersedes=tuple(replaced))
+            footer = Footer(name, (entry,), supersedes=tuple(replaced), written_by=self._run_id)
             for table in _TABLES:
                 self._put(table, footer, tables[table])
             self._note(footer)
-            self._delete_outputs(before - self._outputs_of(name))
             self._retire(name, replaced)
 
     def finish_leftovers(self) -> None:
@@ -183,9 +191,9 @@ class Ledger:
             footers = [self._files[name] for name in names]
             entries = tuple(entry for footer in footers for entry in footer.shards)
             # what is left of a file and a shard of it done again may be the same shards, hence the names
-            parts = "\n".join([*names, *(entry.shard_id for entry in entries)])
-            name = f"part-{hashlib.sha256(parts.encode()).hexdigest()[:20]}"
-            merged = Footer(name, entries, replaces=tuple(names))
+            parts = "\n".join([*map(_base, names), *(entry.shard_id for entry in entries)])
+            name = self._new_name(f"part-{hashlib.sha256(parts.encode()).hexdigest()[:20]}")
+            merged = Footer(name, entries, replaces=tuple(names), written_by=self._run_id)
             for table in _TABLES:
                 self._rewrite(table, names, merged)
             for one in names:
@@ -225,30 +233,20 @@ class Ledger:
             old = self._files[name]
             firsts = {first for twin, first in first_of.items() if twin not in settled}
             entries = (replace(entry, firsts=tuple(sorted(firsts.intersection(entry.firsts)))) for entry in old.shards)
-            footer = replace(old, shards=tuple(entries))
-            for table in _TABLES:
-                self._rewrite(table, [name], footer, frozenset(settled), added[table])
-            self._note(footer)
+            self._write_anew(old, tuple(entries), frozenset(settled), added)
             log.info("%d documents of %s have outputs of their own, as those they had are redone", len(settled), name)
 
     def _overlapping(self, shard: Shard) -> list[str]:
         """Return the files that hold documents of this shard, as an earlier run cut or saw them."""
         keys = {document.key for document in shard.documents}
         near = self._spans.meeting(sortable(shard.first_key), sortable(shard.last_key))
-        return sorted(name for name in near if name != shard.shard_id and keys & self._rows(name).document_keys)
+        return sorted(name for name in near if keys & self._rows(name).document_keys)
 
-    def _forget_claims_on(self, name: str) -> None:
-        """Rewrite the footers that void a file of this name from an earlier life: they must not void its new rows."""
-        if name not in self._claimed:
-            return
-        for other in [one for one in self._files.values() if name in one.supersedes or name in one.replaces]:
-            footer = replace(
-                other,
-                supersedes=tuple(claimed for claimed in other.supersedes if claimed != name),
-                replaces=tuple(claimed for claimed in other.replaces if claimed != name),
-            )
-            self._put("pages", footer, self._read("pages", other.name))
-            self._note(footer)
+    def _new_name(self, base: str) -> str:
+        """Return a name that no other run gives to a file, and this one has not given to a file that it wrote."""
+        mark = hashlib.sha256(self._run_id.encode()).hexdigest()[:8]
+        again = f"-{self._written[base] + 1}" if self._written[base] else ""
+        return f"{base}.{mark}{again}"
 
     def _retire(self, new_name: str, replaced: Sequence[str]) -> None:
         if not replaced:
@@ -281,9 +279,21 @@ class Ledger:
             for entry in old.shards
             if entry.shard_id in left
         )
-        footer = replace(old, shards=entries)
+        self._write_anew(old, entries, dead)
+
+    def _write_anew(
+        self,
+        old: Footer,
+        entries: tuple[ShardEntry, ...],
+        dead: frozenset[str],
+        added: Mapping[str, Sequence[pa.Table]] | None = None,
+    ) -> None:
+        """Write a file without the rows of some documents, and with others, and have it take the older one's place."""
+        name = self._new_name(_base(old.name))
+        footer = replace(old, name=name, shards=entries, replaces=(old.name,), written_by=self._run_id)
         for table in _TABLES:
-            self._rewrite(table, [name], footer, dead)
+            self._rewrite(table, [old.name], footer, dead, added[table] if added else ())
+        self._drop(old.name)
         self._note(footer)
 
     def _forget(self, name: str) -> None:
@@ -304,13 +314,15 @@ class Ledger:
         if footer.name in self._files:
             self._forget(footer.name)
         self._files[footer.name] = footer
+        if footer.written_by == self._run_id:
+            self._written[_base(footer.name)] += 1
         self._spans.add(footer.name, sortable(footer.first_key), sortable(footer.last_key))
-        self._claimed.update(footer.supersedes, footer.replaces)
         for entry in footer.shards:
             for key in entry.firsts:
                 self._pointing[key].add(footer.name)
-            # a shard that was done again has a file of its own until its older rows are out of the larger one
-            if self._file_of.get(entry.shard_id) != entry.shard_id or footer.name == entry.shard_id:
+            held = self._files.get(self._file_of.get(entry.shard_id, ""))
+            # a shard that was done again stands in two files until its older rows are out of the larger one
+            if held is None or footer.name not in held.supersedes:
                 self._entries[entry.shard_id], self._file_of[entry.shard_id] = entry, footer.name
 
     def _rewrite(
@@ -355,12 +367,14 @@ class Ledger:
         own = frozenset((document, out) for document, out, first in triples if out is not None and first is None)
         return _Rows(frozenset(rows["document_key"]), own)
 
-    def _outputs_of(self, name: str) -> frozenset[tuple[str, str]]:
-        return self._rows(name).outputs if name in self._files else frozenset()
-
     def _delete_outputs(self, outputs: Iterable[tuple[str, str]]) -> None:
         for _, key in sorted(outputs):
             self._dest.delete(key)
+
+
+def _base(name: str) -> str:
+    """Return a file's name without the mark of the run that wrote it."""
+    return name.partition(".")[0]
 
 
 def _together(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

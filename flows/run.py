@@ -23,7 +23,7 @@ from flows.compaction import compact
 from flows.evidence import keep_events
 from flows.firsts import Firsts
 from flows.heap import share_one_heap
-from flows.lease import Lease, LeaseLost
+from flows.lease import Lease
 from flows.ledger import Ledger, ShardRows
 from flows.progress import Progress
 from flows.shards import Shard, cut_shards
@@ -40,9 +40,9 @@ from flows.summary import (
 )
 from model.scoring import ScorerName
 from tasks.bag import bag_url
-from tasks.errors import ConfigError, StoreUnavailable
+from tasks.errors import ConfigError, LeaseLost, StoreUnavailable
 from tasks.scan import Document, ScanCounts, list_documents
-from tasks.store import Store
+from tasks.store import LEFTOVER_AGE_S, Store
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -101,12 +101,15 @@ def open_run(
     check_places(source, dest, settings)
     with ExitStack() as stack:
         progress = stack.enter_context(Progress())
-        target = Store(dest, settings.storage)
-        lease = stack.enter_context(Lease(target, run_id, progress.say))
-        target.clear_leftovers()
-        ledger = Ledger(target)
+        lease = stack.enter_context(Lease(Store(dest, settings.storage), run_id, progress.say))
+        target = Store(dest, settings.storage, lease.check)
+        # what a run that lost the lease was about to move into place goes as well
+        target.clear_leftovers(0.0 if lease.unfenced else LEFTOVER_AGE_S)
+        ledger = Ledger(target, run_id)
+        ledger.fence_off(lease.unfenced)
+        lease.forget_unfenced()
         client = stack.enter_context(open_cluster(settings.cluster, log_file))
-        run = Run(source, dest, settings, retry_failed, run_id, progress, lease, ledger, client)
+        run = Run(source, target, settings, retry_failed, run_id, progress, lease, ledger, client)
         if not overwrite and not ledger.is_empty:
             refuse_other_recipe(target, settings, run.recipe)
         void_bag(target, progress.say)
@@ -124,7 +127,7 @@ class Run:
     def __init__(
         self,
         source: str,
-        dest: str,
+        dest: Store,
         settings: Settings,
         retry_failed: bool,
         run_id: str,
@@ -133,9 +136,9 @@ class Run:
         ledger: Ledger,
         client: Client,
     ) -> None:
-        self.source_url, self.dest_url, self.settings, self.run_id = source, dest, settings, run_id
+        self.source_url, self.dest_url, self.settings, self.run_id = source, dest.url, settings, run_id
         self.progress, self.passed_over, self.scan = progress, 0, ScanCounts()
-        self._source, self._dest = Store(source, settings.storage), Store(dest, settings.storage)
+        self._source, self._dest = Store(source, settings.storage), dest
         self._retry_failed, self._lease, self._ledger, self._client = retry_failed, lease, ledger, client
         self._shape = ClusterShape(client)
         facts = self._ask_worker()
@@ -244,6 +247,7 @@ class Run:
             settings_digest=self.recipe.settings_digest,
             model_digest=self.recipe.model_digest,
             scorer=self.recipe.scorer,
+            is_leased=True,
         )
         spread = Spread(
             self._client,
@@ -263,8 +267,7 @@ class Run:
             sizes = [(int(str(page["source_bytes"])), int(str(page["output_bytes"]))) for page in result.pages]
             self.progress.document_done(sum(size[0] for size in sizes), sum(size[1] for size in sizes))
         self.check()
-        self._lease.confirm()
-        self._ledger.commit(shard, self.run_id, rows)
+        self._ledger.commit(shard, rows)
         if has_parked:
             parking.clear(self._dest, shard.shard_id)
         log.info("shard %s is committed", shard.shard_id)
@@ -280,7 +283,6 @@ class Run:
     def summarise(self, shards_done: int, shards_failed: int) -> RunSummary:
         """Add up what the run did, and write it beside the output; many small files of statistics become few."""
         self.check()
-        self._lease.confirm()
         if not shards_failed:  # nothing is left that could be gone on with
             parking.clear(self._dest)
         compact(self._ledger, self._dest, self.settings.stats.most_small_files)

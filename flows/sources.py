@@ -6,11 +6,13 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import BinaryIO, Literal
 
 from configs.settings import Settings
 from flows import parking
+from flows.lease import check_held
 from model.scoring import ScorerName
 from tasks import documents, encode, fitting, large_objects, pages, pdf, pdf_writer
 from tasks.errors import PageError
@@ -36,6 +38,8 @@ class PageJob:
     settings_digest: str
     model_digest: str
     scorer: ScorerName
+    is_leased: bool = False
+    """Whether outputs may be written only while the run holds the lease of DEST."""
 
     @property
     def source(self) -> Store:
@@ -45,7 +49,10 @@ class PageJob:
     @property
     def dest(self) -> Store:
         """Where the outputs go."""
-        return Store(self.dest_url, self.settings.storage)
+        if not self.is_leased:
+            return Store(self.dest_url, self.settings.storage)
+        guard = partial(check_held, self.dest_url, self.settings.storage, self.run_id)
+        return Store(self.dest_url, self.settings.storage, guard)
 
 
 @dataclass(frozen=True)

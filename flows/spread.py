@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flows import steps as page_steps
 from flows.cluster import ClusterLost, ClusterShape, is_lost, lost_if_closed
 from flows.steps import DocumentResult, DocumentShape, FinishedPage, PageJob, PreparedPage, SourceDocument
-from tasks.errors import ConfigError, StoreUnavailable
+from tasks.errors import ConfigError, LeaseLost, StoreUnavailable
 from tasks.scan import Document
 
 if TYPE_CHECKING:
@@ -456,7 +456,7 @@ class Spread:
         if opened.is_given_up:
             return
         error = _error_of(future)
-        if isinstance(error, StoreUnavailable | ConfigError):
+        if isinstance(error, StoreUnavailable | ConfigError | LeaseLost):
             raise error
         document = opened.document
         n_pages = self._n_pages[document] = max(len(opened.pages), self._n_pages.get(document, 1))

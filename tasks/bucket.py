@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from configs.settings import StorageSettings
 from tasks.errors import ConfigError
-from tasks.objects import PassOver, StoredObject, Tried, fault_of
+from tasks.objects import Guard, PassOver, StoredObject, Tried, fault_of, unguarded
 
 Result = TypeVar("Result")
 
@@ -94,7 +94,8 @@ class S3Bucket:
             raise ConnectionError(f"{len(data)} of {answer['ContentLength']} bytes came")
         return data, str(answer["ETag"])
 
-    def write(self, key: str, data: bytes, is_output: bool = False) -> None:
+    def write(self, key: str, data: bytes, is_output: bool = False, guard: Guard = unguarded) -> None:
+        guard()
         self._put(key, data, **(self._with_outputs if is_output else {}))
 
     def create(self, key: str, data: bytes) -> bool:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from tasks.objects import PassOver, StoredObject, Tried
+from tasks.objects import Guard, PassOver, StoredObject, Tried, unguarded
 
 _ETAG_NAMES = ("ETag", "etag", "md5Hash", "content_md5")
 _TIME_NAMES = ("last_modified", "LastModified", "mtime", "created")
@@ -38,7 +38,8 @@ class AnyFileSystem:
         data = self.read(key)
         return data, hashlib.sha256(data).hexdigest()
 
-    def write(self, key: str, data: bytes, is_output: bool = False) -> None:  # noqa: ARG002 - classes are S3's
+    def write(self, key: str, data: bytes, is_output: bool = False, guard: Guard = unguarded) -> None:  # noqa: ARG002 - classes are S3's
+        guard()
         path = f"{self.root}/{key}"
         self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
         self.fs.pipe_file(path, data)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tasks.errors import ConfigError, StoreUnavailable
-from tasks.objects import PassOver, StoredObject, Tried
+from tasks.objects import Guard, PassOver, StoredObject, Tried, unguarded
 
 log = logging.getLogger(__name__)
 
@@ -122,14 +122,20 @@ class LocalFolder:
             file.seek(start)
             return file.read(size)
 
-    def write(self, key: str, data: bytes, is_output: bool = False) -> None:  # noqa: ARG002 - a disk has no classes
+    def write(self, key: str, data: bytes, is_output: bool = False, guard: Guard = unguarded) -> None:  # noqa: ARG002 - a disk has no classes
         path = self._path(key)
+        guard()
         if _PAGE_NAME.fullmatch(path.name) and path.parent != self.root and path.parent.is_file():
             path.parent.unlink()  # the document was kept whole before, and has pages now
         with _TemporaryFile(self._top_folder(path), data) as temporary:
+            guard()  # it may have taken long until the bytes were on the disk
             if path.is_dir():
                 self._clear_pages(path)
-            self._put(temporary, path, os.replace)
+            try:
+                self._put(temporary, path, os.replace)
+            except FileNotFoundError as error:  # who takes a lease over clears away what is half-written
+                guard()
+                raise StoreUnavailable(f"{path} was cleared away before it was whole") from error
 
     @staticmethod
     def _put(temporary: Path, path: Path, move: Callable[[Path, Path], None]) -> None:

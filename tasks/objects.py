@@ -39,6 +39,14 @@ PassOver = Callable[[str], None]
 """Told of each folder that must not be read."""
 
 
+Guard = Callable[[], None]
+"""Raises LeaseLost if this process must not write any more."""
+
+
+def unguarded() -> None:
+    """Let every write through."""
+
+
 class Backend(Protocol):
     """One kind of store: a disk, a bucket, or what else fsspec reaches.
 
@@ -55,8 +63,8 @@ class Backend(Protocol):
     def read_versioned(self, key: str) -> tuple[bytes, str]:
         """Return an object's bytes, and what `replace` knows them by."""
 
-    def write(self, key: str, data: bytes, is_output: bool) -> None:
-        """Write an object, whole or not at all."""
+    def write(self, key: str, data: bytes, is_output: bool, guard: Guard = unguarded) -> None:
+        """Write an object, whole or not at all; call `guard` as late as possible before it can be seen."""
 
     def create(self, key: str, data: bytes) -> bool:
         """Write an object if there is none; return whether it was written."""

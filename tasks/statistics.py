@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.errors import ConfigError
+from tasks.fences import read_fences
 from tasks.store import Store
 
-SCHEMA_VERSION = "5"
+SCHEMA_VERSION = "6"
 PREFIX = "foliopress."
 
 _ROWS_AT_ONCE = 2048
@@ -162,16 +163,17 @@ class ShardEntry:
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What a file of statistics says of itself in its footer. It holds one shard and is named after it, or many.
+    """What a file of statistics says of itself in its footer. It holds one shard or many.
 
-    supersedes: Files whose rows of documents that lie in this one are void. replaces: Files that it was put together
-    from; all their rows are void.
+    supersedes: Files whose rows of documents that lie in this one are void. replaces: Files that it was made of; all
+    their rows are void. written_by: Id of the run that wrote it, which is part of its name too.
     """
 
     name: str
     shards: tuple[ShardEntry, ...]
     supersedes: tuple[str, ...] = ()
     replaces: tuple[str, ...] = ()
+    written_by: str = ""
 
     @property
     def first_key(self) -> str:
@@ -195,6 +197,7 @@ class Footer:
             "shards": json.dumps([asdict(entry) for entry in self.shards]),
             "supersedes": json.dumps(self.supersedes),
             "replaces": json.dumps(self.replaces),
+            "written_by": self.written_by,
         }
         return {PREFIX + name: value for name, value in values.items()}
 
@@ -206,20 +209,13 @@ class Footer:
             KeyError: If an entry that every footer has is missing.
             ValueError, TypeError: If one is not as it should be.
         """
-        supersedes = tuple(json.loads(metadata.get(PREFIX + "supersedes", "[]")))
-        if PREFIX + "shards" not in metadata:  # as they were written before files were put together
-            entry = ShardEntry(
-                shard_id=metadata[PREFIX + "shard_id"],
-                run_id=metadata[PREFIX + "run_id"],
-                first_key=metadata[PREFIX + "first_key"],
-                last_key=metadata[PREFIX + "last_key"],
-                n_documents=int(metadata[PREFIX + "n_documents"]),
-                partial=metadata.get(PREFIX + "partial", "false") == "true",
-            )
-            return cls(entry.shard_id, (entry,), supersedes)
-        entries = tuple(_as_entry(values) for values in json.loads(metadata[PREFIX + "shards"]))
-        replaces = tuple(json.loads(metadata.get(PREFIX + "replaces", "[]")))
-        return cls(metadata[PREFIX + "file"], entries, supersedes, replaces)
+        return cls(
+            name=metadata[PREFIX + "file"],
+            shards=tuple(_as_entry(values) for values in json.loads(metadata[PREFIX + "shards"])),
+            supersedes=tuple(json.loads(metadata[PREFIX + "supersedes"])),
+            replaces=tuple(json.loads(metadata[PREFIX + "replaces"])),
+            written_by=metadata[PREFIX + "written_by"],
+        )
 
 
 @dataclass
@@ -347,11 +343,11 @@ def read_footer(dest: Store, name: str) -> Footer:
             found = pq.read_schema(file).metadata or {}
         metadata = {entry.decode(): value.decode("utf-8", "replace") for entry, value in found.items()}
         version = metadata[PREFIX + "schema_version"]
-        footer = Footer.from_metadata(metadata)
+        footer = Footer.from_metadata(metadata) if version == SCHEMA_VERSION else None
     except (pa.ArrowInvalid, KeyError, ValueError, TypeError) as error:
         advice = "delete it, and the next run does its pages again"
         raise ConfigError(f"{key} is damaged or no shard of Foliopress; {advice}") from error
-    if version != SCHEMA_VERSION:
+    if footer is None:
         raise ConfigError(f"{key} has schema version {version}, this Foliopress writes and reads {SCHEMA_VERSION}")
     return footer
 
@@ -385,7 +381,7 @@ def check_table(dest: Store, key: str) -> str | None:
 def read_footers(dest: Store, passing_over: Collection[str] = ()) -> dict[str, Footer]:
     """Return the footers of all committed files by their names, in the order of these; some are read ahead.
 
-    Files that others were put together from are passed over.
+    Files that others were made of are passed over, and those that a run wrote after it had lost its lease.
 
     Args:
         dest: Where the statistics lie.
@@ -401,8 +397,14 @@ def read_footers(dest: Store, passing_over: Collection[str] = ()) -> dict[str, F
     with ThreadPoolExecutor(8) as readers:
         while some := list(islice(names, 64)):
             footers |= {footer.name: footer for footer in readers.map(partial(_footer_if_there, dest), some) if footer}
-    replaced = {name for footer in footers.values() for name in footer.replaces}
-    return {name: footer for name, footer in footers.items() if name not in replaced}
+    fences = read_fences(dest)  # after the footers: a fence lets through what was there before it
+    counted = {
+        name: footer
+        for name, footer in footers.items()
+        if footer.written_by not in fences or name in fences[footer.written_by]
+    }
+    replaced = {name for footer in counted.values() for name in footer.replaces}
+    return {name: footer for name, footer in counted.items() if name not in replaced}
 
 
 def live_rows(

@@ -19,10 +19,10 @@ from fsspec.core import split_protocol
 from configs.loading import without_password
 from configs.settings import StorageSettings
 from tasks.bucket import S3Bucket
-from tasks.errors import ConfigError, StoreUnavailable
+from tasks.errors import ConfigError, LeaseLost, StoreUnavailable
 from tasks.filesystems import AnyFileSystem
 from tasks.folder import LocalFolder
-from tasks.objects import Backend, ObjectArchived, StoredObject, fault_of
+from tasks.objects import Backend, Guard, ObjectArchived, StoredObject, fault_of, unguarded
 
 __all__ = ["ObjectArchived", "Store", "StoredObject"]
 
@@ -68,11 +68,14 @@ class Store:
     Args:
         url: A path, or a URL of any protocol that fsspec knows, e.g. `s3://bucket/archive`.
         storage: Endpoint and credentials for S3, and how often a call is tried.
+        guard: Called before each write and deletion, also between its tries, and when an object is not there; it raises
+            LeaseLost where the work must end.
     """
 
-    def __init__(self, url: str, storage: StorageSettings) -> None:
+    def __init__(self, url: str, storage: StorageSettings, guard: Guard = unguarded) -> None:
         self.url = url
         self._storage = storage
+        self._guard = guard
 
     @property
     def storage(self) -> StorageSettings:
@@ -134,7 +137,7 @@ class Store:
             ConfigError: If the store must not be written, or something else stands in the way.
             StoreUnavailable: If the store gives no answer or is full.
         """
-        self._try("write", key, lambda: self._backend.write(key, data, is_output))
+        self._try("write", key, lambda: self._backend.write(key, data, is_output, self._guard))
 
     def create_bytes(self, key: str, data: bytes) -> bool:
         """Write an object only if there is none of this key; return whether it was written."""
@@ -158,7 +161,12 @@ class Store:
 
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is fine."""
-        self._try("delete", key, lambda: self._backend.delete(key))
+
+        def delete() -> None:
+            self._guard()
+            self._backend.delete(key)
+
+        self._try("delete", key, delete)
 
     def exists(self, key: str) -> bool:
         """Return whether there is an object of this key."""
@@ -206,7 +214,10 @@ class Store:
         for attempt in range(self._storage.retries + 1):
             try:
                 return call()
-            except (ConfigError, StoreUnavailable, FileNotFoundError, IsADirectoryError, *_MISTAKES):
+            except FileNotFoundError:
+                self._guard()  # it may have gone because another run took over
+                raise
+            except (ConfigError, LeaseLost, StoreUnavailable, IsADirectoryError, *_MISTAKES):
                 raise
             except Exception as error:
                 place = without_password(self.url)

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tasks.statistics import PAGES_SCHEMA, TILES_SCHEMA, WORDS_SCHEMA, PageRow, table_bytes
+from tasks.statistics import PAGES_SCHEMA, TILES_SCHEMA, WORDS_SCHEMA, Footer, PageRow, ShardEntry, table_bytes
 
 HEIGHT_PX, WIDTH_PX = 240, 360
 LINE = (60, 100)
@@ -76,8 +76,8 @@ def write_run(dest: Path, outputs: Mapping[str, np.ndarray], status: str = "comp
         grid = {"tile_px": TILE_PX, "n_rows": n_rows, "n_cols": n_cols}
         importance = [0.0] * len(level)
         tiles.append({"document_key": key, "page_index": 0, **grid, "importance": importance, "level": level})
-    ends = {"first_key": min(outputs), "last_key": max(outputs), "n_documents": str(len(outputs))}
-    metadata = {f"foliopress.{name}": value for name, value in {"shard_id": "s", "run_id": "r", **ends}.items()}
+    entry = ShardEntry("s", "r", min(outputs), max(outputs), len(outputs), n_failed=0, n_again=0)
+    metadata = Footer("s", (entry,)).as_metadata()
     for table, rows, schema in (
         ("words", [], WORDS_SCHEMA),
         ("tiles", tiles, TILES_SCHEMA),

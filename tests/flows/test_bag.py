@@ -124,8 +124,8 @@ def test_with_sha512_every_output_is_read_and_held_against_its_rows(dest: Store,
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "an output changed": lambda bag: flip(bag / "data/pages/b.tif"),
-    "statistics changed": lambda bag: flip(bag / "data/stats/pages/s1.parquet"),
-    "events changed": lambda bag: flip(bag / "data/evidence/premis/s1.jsonl.gz"),
+    "statistics changed": lambda bag: flip(next((bag / "data/stats/pages").iterdir())),
+    "events changed": lambda bag: flip(next((bag / "data/evidence/premis").iterdir())),
     "settings changed": lambda bag: flip(next(bag.glob("data/runs/*/run.json"))),
     "an output missing": lambda bag: (bag / "data/pages/b.tif").unlink(),
     "an output too many": lambda bag: (bag / "data/pages/extra.tif").write_bytes(b"x"),

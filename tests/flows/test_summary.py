@@ -71,7 +71,7 @@ def test_figures_are_what_the_rows_say_one_by_one(files: list[tuple[str, list[tu
     for number, (run_id, documents) in enumerate(files):
         write(dest, f"f{number}", run_id, documents)
     figures = read_figures(dest, "r1", read_footers(dest))
-    in_order_of_keys = read_figures(dest, "r1", Ledger(dest).footers)  # as a run gives them
+    in_order_of_keys = read_figures(dest, "r1", Ledger(dest, "r1").footers)  # as a run gives them
     assert (in_order_of_keys.whole, in_order_of_keys.run) == (figures.whole, figures.run)
     rows = list(live_rows(dest))
     assert figures.whole == totals(rows)

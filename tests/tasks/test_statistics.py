@@ -1,7 +1,6 @@
 """Account: the rows come back as they went in, and no page is counted twice or forgotten."""
 
 import io
-import json
 import uuid
 from dataclasses import asdict, fields
 
@@ -55,14 +54,8 @@ def page(key="a.jpg", page_index=0, status="compressed", **more):
 
 
 def footer(shard_id, keys, supersedes=()):
-    return {
-        PREFIX + "shard_id": shard_id,
-        PREFIX + "run_id": "r",
-        PREFIX + "first_key": min(keys),
-        PREFIX + "last_key": max(keys),
-        PREFIX + "n_documents": str(len(set(keys))),
-        PREFIX + "supersedes": json.dumps(list(supersedes)),
-    }
+    entry = ShardEntry(shard_id, "r", min(keys), max(keys), len(set(keys)), n_failed=0, n_again=0)
+    return Footer(shard_id, (entry,), tuple(supersedes), written_by="r").as_metadata()
 
 
 def commit(dest, shard_id, keys, supersedes=()):
@@ -147,8 +140,8 @@ def test_a_value_of_the_wrong_type_is_refused():
 
 def test_a_committed_shard_is_known_by_its_footer(dest):
     commit(dest, "s1", ["a.jpg", "b.jpg"], supersedes=["s0"])
-    entry = ShardEntry("s1", "r", "a.jpg", "b.jpg", 2)
-    assert read_footer(dest, "s1") == Footer("s1", (entry,), supersedes=("s0",))
+    entry = ShardEntry("s1", "r", "a.jpg", "b.jpg", 2, n_failed=0, n_again=0)
+    assert read_footer(dest, "s1") == Footer("s1", (entry,), supersedes=("s0",), written_by="r")
     with pytest.raises(FileNotFoundError):
         read_footer(dest, "s2")
 

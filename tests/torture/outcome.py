@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,8 @@ from tasks.store import Store
 
 @dataclass(frozen=True)
 class Outcome:
-    """The objects of a DEST by key with a digest of each, its statistics file by file, and its live rows."""
+    """The objects of a DEST by key with a digest of each, its statistics file by file, how many of each name, and
+    its live rows."""
 
     objects: dict[str, str]
     statistics: frozenset[str]
@@ -61,4 +64,9 @@ def outcome_of(dest: str, storage: StorageSettings | None = None) -> Outcome:
         ]
         for table in ("pages", "words", "tiles")
     }
-    return Outcome(objects, frozenset(found.key for found in store.list_objects("stats/")), rows)
+    names = Counter(_MARK.sub(".parquet", found.key) for found in store.list_objects("stats/"))
+    return Outcome(objects, frozenset(f"{name} ({number})" for name, number in names.items()), rows)
+
+
+_MARK = re.compile(r"\.[0-9a-f]{8}(-\d+)?\.parquet$")
+"""Of the run that wrote a file of statistics, in its name."""

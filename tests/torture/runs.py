@@ -41,14 +41,21 @@ class Ended:
 class Run:
     """`foliopress compress`, started; what it says goes to a file in `folder`."""
 
-    def __init__(self, *arguments: object, folder: Path, command: str = "compress", **environment: str) -> None:
+    def __init__(
+        self,
+        *arguments: object,
+        folder: Path,
+        command: str = "compress",
+        module: str = "flows.cli",
+        **environment: str,
+    ) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "AWS"))}
         clean |= {"PREFECT_HOME": str(folder / "no-prefect"), "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
         self._told = folder / f"told-{time.monotonic_ns()}.txt"
         self._begun = time.monotonic()
         with self._told.open("wb") as output:
             self.process = psutil.Popen(
-                [sys.executable, "-m", "flows.cli", command, *map(str, arguments)],
+                [sys.executable, "-m", module, command, *map(str, arguments)],
                 env=clean | environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,

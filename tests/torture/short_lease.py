@@ -1,0 +1,70 @@
+"""The command with a lease of two seconds, and with a process that stops itself at a write that the environment names.
+
+`PAUSE_DRIVER_BEFORE=n` stops the driver before its n-th write or deletion. `PAUSE_DRIVER_WITHIN=n` and
+`PAUSE_WORKER_WITHIN=n` stop it, or a worker and the driver, within the n-th write: all checks are passed, the bytes lie
+on the disk, and only the move into place is left.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flows import lease
+from tasks.folder import LocalFolder
+from tasks.store import Store
+
+lease.LENGTH_S, lease.RENEW_S, lease.GLANCE_S = 2.0, 0.5, 0.3
+
+IS_DRIVER = __name__ == "__main__"
+
+
+def countdown(name: str) -> Callable[[], None]:
+    """Return what stops this process, and the driver, when it is called for the n-th time."""
+    left = int(os.environ.get(name) or 0)
+
+    def count() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            for process in {int(os.environ["DRIVER"]), os.getpid()}:
+                os.kill(process, signal.SIGSTOP)
+
+    return count
+
+
+if IS_DRIVER:
+    os.environ["DRIVER"] = str(os.getpid())
+    before, within = countdown("PAUSE_DRIVER_BEFORE"), countdown("PAUSE_DRIVER_WITHIN")
+else:
+    before, within = countdown(""), countdown("PAUSE_WORKER_WITHIN")
+
+write_bytes, delete, put = Store.write_bytes, Store.delete, LocalFolder._put
+
+
+def paused_write(self: Store, key: str, data: bytes, **more: Any) -> None:
+    before()
+    write_bytes(self, key, data, **more)
+
+
+def paused_delete(self: Store, key: str) -> None:
+    before()
+    delete(self, key)
+
+
+def paused_put(temporary: Path, path: Path, move: Callable[[Path, Path], None]) -> None:
+    if path.name != "lease.json":
+        within()
+    put(temporary, path, move)
+
+
+Store.write_bytes, Store.delete = paused_write, paused_delete  # type: ignore[method-assign]
+LocalFolder._put = staticmethod(paused_put)  # type: ignore[method-assign]
+
+if IS_DRIVER:
+    from flows.cli import main
+
+    main()
