@@ -1,0 +1,181 @@
+"""Listing: what S3's answer to a request for keys says, and where the next request goes on."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from itertools import pairwise
+from typing import NamedTuple
+from urllib.parse import unquote, unquote_plus
+
+from tasks.errors import ConfigError
+from tasks.objects import StoredObject, StoreFault
+
+_ROOT = "ListBucketResult"
+_MOST_EMPTY = 10_000
+"""Answers without a key that may follow each other; deleted versions of objects bring some."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer, as it stands.
+
+    Keys are those in the bucket, whole. `is_truncated` is None where the store does not say whether more is to come.
+    `token` belongs to the second version of the request, `marker` to the first.
+    """
+
+    objects: tuple[StoredObject, ...]
+    is_truncated: bool | None
+    token: str | None
+    marker: str | None
+
+
+class Place(NamedTuple):
+    """Where a listing goes on: behind the last key that came, and with the token that the store gave for that."""
+
+    after: str | None = None
+    token: str | None = None
+    marker: str | None = None
+    n_empty: int = 0
+
+
+START = Place()
+
+PlusIsSpace = Callable[[str], bool]
+"""Told a key in which `+` was taken for a space; says whether that is right."""
+
+
+def read_answer(body: bytes, plus_is_space: PlusIsSpace = lambda _: True) -> Answer:
+    """Read an answer to ListObjects or ListObjectsV2.
+
+    Servers that write a space as `+` write a plus sign as `%2B`; others write a space as `%20` and leave the plus sign.
+    Where an answer does not show which it is, `plus_is_space` is asked.
+
+    Raises:
+        StoreFault: If it is no listing, or not a whole one.
+
+    >>> xml = b"<ListBucketResult><Contents><Key>a</Key><Size>1</Size></Contents></ListBucketResult>"
+    >>> read_answer(xml).objects
+    (StoredObject(key='a', size_bytes=1, modified='', etag=None),)
+    """
+    try:
+        if b"<!DOCTYPE" in body:  # no store sends one; it could name files, or grow without end
+            raise StoreFault("the listing has a document type, which no listing has")
+        root = ElementTree.fromstring(body, ElementTree.XMLParser(encoding="utf-8"))  # noqa: S314 - no types, no entities
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise StoreFault(f"the listing is no whole XML ({error})") from error
+    space, _, name = root.tag.rpartition("}")
+    space = space + "}" if space else ""
+    if name != _ROOT or not len(root):  # an empty one would pass for the end of the listing
+        raise StoreFault(f"the answer is no listing: <{name}> with {len(root)} parts")
+    text_of = _decoder(body, root, space, plus_is_space)
+    objects = tuple(
+        StoredObject(text_of(key), size, _time_of(when), etag)
+        for key, size, when, etag in (_parts(item, space) for item in root.iterfind(f"{space}Contents"))
+    )
+    said = (root.findtext(f"{space}IsTruncated") or "").strip().lower()
+    marker = root.findtext(f"{space}NextMarker")
+    return Answer(
+        objects,
+        None if said not in ("true", "false") else said == "true",
+        root.findtext(f"{space}NextContinuationToken") or None,
+        text_of(marker) if marker else None,
+    )
+
+
+def _parts(item: ElementTree.Element, space: str) -> tuple[str, int, str, str | None]:
+    key, size = item.findtext(f"{space}Key"), item.findtext(f"{space}Size")
+    if not key or size is None or not size.strip().isdecimal():
+        raise StoreFault(f"the listing tells an object's key as {key!r} and its size as {size!r}")
+    return key, int(size), item.findtext(f"{space}LastModified") or "", bare_etag(item.findtext(f"{space}ETag"))
+
+
+def bare_etag(etag: str | None) -> str | None:
+    """Return an ETag without its quotes; None where there is none, or an empty one.
+
+    >>> bare_etag('"d41d"'), bare_etag('W/"d41d"'), bare_etag('""'), bare_etag(None)
+    ('d41d', 'd41d', None, None)
+    """
+    return (etag or "").strip().removeprefix("W/").strip('"') or None
+
+
+def _decoder(body: bytes, root: ElementTree.Element, space: str, plus_is_space: PlusIsSpace) -> Callable[[str], str]:
+    if root.findtext(f"{space}EncodingType") != "url":
+        return lambda text: text
+    if b"+" not in body or b"%2B" in body or b"%2b" in body:
+        return unquote_plus
+    if b"%20" in body:
+        return unquote
+    with_plus = (item.findtext(f"{space}Key") or "" for item in root.iterfind(f"{space}Contents"))
+    first = next((key for key in with_plus if "+" in key), None)
+    return unquote_plus if first is None or plus_is_space(unquote_plus(first)) else unquote
+
+
+def _time_of(text: str) -> str:
+    """Return a time in one form, in which `…000Z` and `…Z` are the same; as it stands if it is none.
+
+    >>> _time_of("2026-01-31T17:59:00.000Z"), _time_of("Sat, 31 Jan 2026 17:59:00 GMT"), _time_of("1769882340")
+    ('2026-01-31T17:59:00+00:00', '2026-01-31T17:59:00+00:00', '2026-01-31T17:59:00+00:00')
+    """
+    for reader in (datetime.fromisoformat, parsedate_to_datetime, lambda one: datetime.fromtimestamp(float(one), UTC)):
+        try:
+            found = reader(text)
+        except (ValueError, TypeError, OverflowError, OSError):
+            continue
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).isoformat()
+    return text
+
+
+def new_objects(answer: Answer, place: Place) -> tuple[StoredObject, ...]:
+    """Return what an answer holds behind its place; the key there may come once more, as some stores count it in.
+
+    Raises:
+        ConfigError: If keys are not in order, or come twice.
+    """
+    objects = answer.objects
+    if objects and objects[0].key == place.after:
+        objects = objects[1:]
+    keys = [found.key for found in objects]
+    # letters sort as their UTF-8 does
+    for before, key in pairwise([place.after, *keys] if place.after is not None else keys):
+        if key <= before:
+            raise ConfigError(
+                f"the store lists {key!r} after {before!r}, and Foliopress needs keys once each and in the order of "
+                "their bytes; copy what lies there to a store that lists in order (S3's directory buckets do not)"
+            )
+    return objects
+
+
+def goes_back(answer: Answer, place: Place) -> bool:
+    """Return whether an answer begins before its place, or ends there: the store has not gone on."""
+    if place.after is None or not answer.objects:
+        return False
+    first, last = answer.objects[0].key, answer.objects[-1].key
+    return first < place.after or (answer.is_truncated is True and last == place.after)
+
+
+def onward(answer: Answer, place: Place) -> Place | None:
+    """Return where the listing goes on behind an answer to a request at `place`; None if that was all.
+
+    Raises:
+        ConfigError: If the store goes round in circles.
+        StoreFault: If more is to come and nothing says from where.
+    """
+    is_last = answer.is_truncated is False
+    if answer.is_truncated is None:  # where nothing is said, one request more tells
+        is_last = not answer.token and not answer.marker and not answer.objects
+    if is_last:
+        return None
+    after = answer.objects[-1].key if answer.objects else place.after
+    marker = max(filter(None, (answer.marker, after)), default=None)
+    n_empty = 0 if answer.objects else place.n_empty + 1
+    following = Place(after, answer.token, marker, n_empty)
+    if not answer.objects:
+        if answer.token is None and marker in (None, place.marker):
+            raise StoreFault("the listing is to go on, and came with neither a key nor a token to go on from")
+        if (answer.token, marker) == (place.token, place.marker) or n_empty > _MOST_EMPTY:
+            raise ConfigError("the store's listing has no end: it says again and again that more will come")
+    return following
