@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import logging
@@ -79,6 +80,7 @@ class S3Bucket:
         self._with_outputs = _given(StorageClass=storage.storage_class)
         self._has_second_version = True
         self._has_conditions = True
+        self._writes_plus_for_space: bool | None = None
 
     def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:  # noqa: ARG002
         whole = self.prefix + prefix
@@ -104,9 +106,12 @@ class S3Bucket:
         except OSError as error:
             if place != START or fault_of(error) not in _UNKNOWN_LISTING:
                 raise
-        first = self._page_of(prefix, place, is_second=False)
+        return self._page_of_first_version(prefix, place)
+
+    def _page_of_first_version(self, prefix: str, place: Place) -> _Page:
+        page = self._page_of(prefix, place, is_second=False)
         self._has_second_version = False
-        return first
+        return page
 
     def _page_of(self, prefix: str, place: Place, *, is_second: bool) -> _Page:
         onto: dict[str, str | None] = {"Marker": place.marker}
@@ -120,15 +125,15 @@ class S3Bucket:
             if not is_second:
                 raise ConfigError(f"the listing of s3://{self.bucket} does not go on behind {place.after!r}")
             if place.token is None:  # a store that takes the second version for the first
-                self._has_second_version = False
-                return self._page_of(prefix, place, is_second=False)
+                return self._page_of_first_version(prefix, place)
         return new_objects(answer, place), onward(answer, place)
 
     def _plus_is_space(self, key: str) -> bool:
-        try:
-            return bool(self._call("head_object", Key=key))
-        except FileNotFoundError:
-            return False
+        """Look how the store writes a key with a plus sign in a listing, if it has it at all; asked once."""
+        if self._writes_plus_for_space is None:
+            found = self._call("list_objects", Prefix=key, EncodingType="url", MaxKeys=1).get(_BODY, b"")
+            self._writes_plus_for_space = b"%2B" in found.upper() or b"<CONTENTS>" not in found.upper()
+        return self._writes_plus_for_space
 
     def read(self, key: str) -> bytes:
         return self._read(key)[0]
@@ -251,6 +256,11 @@ class S3Bucket:
             return self.fs.call_s3(method, Bucket=self.bucket, **self._with_all, **arguments)
         except (ValueError, *_SETTINGS_AT_FAULT) as error:
             raise ConfigError(f"s3://{self.bucket}: {error}") from error  # e.g. an endpoint that is no URL
+        except faults.HTTPClientError as error:
+            reason = error.kwargs.get("error")
+            if not isinstance(reason, OSError) or reason.errno not in (errno.ENOENT, errno.EACCES, errno.EISDIR):
+                raise
+            raise ConfigError(f"s3://{self.bucket}: {reason}: is it the file that AWS_CA_BUNDLE names?") from error
         except faults.SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" not in str(error):
                 raise

@@ -45,7 +45,7 @@ class Place(NamedTuple):
 START = Place()
 
 PlusIsSpace = Callable[[str], bool]
-"""Told a key in which `+` was taken for a space; says whether that is right."""
+"""Told a key as it would be if `+` were a plus sign; says whether it is a space."""
 
 
 def read_answer(body: bytes, plus_is_space: PlusIsSpace = lambda _: True) -> Answer:
@@ -111,7 +111,7 @@ def _decoder(body: bytes, root: ElementTree.Element, space: str, plus_is_space: 
         return unquote
     with_plus = (item.findtext(f"{space}Key") or "" for item in root.iterfind(f"{space}Contents"))
     first = next((key for key in with_plus if "+" in key), None)
-    return unquote_plus if first is None or plus_is_space(unquote_plus(first)) else unquote
+    return unquote_plus if first is None or plus_is_space(unquote(first)) else unquote
 
 
 def _time_of(text: str) -> str:

@@ -225,6 +225,11 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
+    def handle_expect_100(self) -> bool:
+        goes_on = super().handle_expect_100()
+        self.wfile.flush()  # the body comes when this has arrived
+        return goes_on
+
     def _handle(self) -> None:
         url = urlsplit(self.path)  # a proxy is asked for the whole URL
         path, query = url.path, url.query
