@@ -95,7 +95,7 @@ class S3Bucket:
                 if found.key.startswith(whole) and not (found.key.endswith("/") and found.size_bytes == 0):
                     key = found.key[len(self.prefix) :]
                     if key:
-                        yield StoredObject(key, *found[1:])
+                        yield StoredObject(key, found.size_bytes, found.modified, found.etag)
 
     def _page(self, prefix: str, place: Place) -> _Page:
         """Return what lies behind a place, and where it goes on."""
@@ -287,7 +287,8 @@ def _session() -> AioSession:
     """
     session = AioSession()
     for operation in ("ListObjects", "ListObjectsV2"):
-        session.get_component("event_emitter").register_first(f"before-parse.s3.{operation}", _keep_listing)
+        # with `*` it comes before botocore's own handlers for `s3`, one of which parses each answer by itself
+        session.register(f"before-parse.*.{operation}", _keep_listing)
     return session
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import unquote, unquote_plus
 
@@ -72,10 +71,8 @@ def read_answer(body: bytes, plus_is_space: PlusIsSpace = lambda _: True) -> Ans
     if name != _ROOT or not len(root):  # an empty one would pass for the end of the listing
         raise StoreFault(f"the answer is no listing: <{name}> with {len(root)} parts")
     text_of = _decoder(body, root, space, plus_is_space)
-    objects = tuple(
-        StoredObject(text_of(key), size, _time_of(when), etag)
-        for key, size, when, etag in (_parts(item, space) for item in root.iterfind(f"{space}Contents"))
-    )
+    names = tuple(space + name for name in ("Key", "Size", "LastModified", "ETag"))
+    objects = tuple(_object(item, names, text_of) for item in root.iterfind(f"{space}Contents"))
     said = (root.findtext(f"{space}IsTruncated") or "").strip().lower()
     marker = root.findtext(f"{space}NextMarker")
     return Answer(
@@ -86,11 +83,12 @@ def read_answer(body: bytes, plus_is_space: PlusIsSpace = lambda _: True) -> Ans
     )
 
 
-def _parts(item: ElementTree.Element, space: str) -> tuple[str, int, str, str | None]:
-    key, size = item.findtext(f"{space}Key"), item.findtext(f"{space}Size")
-    if not key or size is None or not size.strip().isdecimal():
+def _object(item: ElementTree.Element, names: tuple[str, ...], text_of: Callable[[str], str]) -> StoredObject:
+    parts = {part.tag: part.text for part in item}
+    key, size, when, etag = map(parts.get, names)
+    if not key or size is None or not size.isdecimal():
         raise StoreFault(f"the listing tells an object's key as {key!r} and its size as {size!r}")
-    return key, int(size), item.findtext(f"{space}LastModified") or "", bare_etag(item.findtext(f"{space}ETag"))
+    return StoredObject(text_of(key), int(size), _time_of(when) if when else "", bare_etag(etag))
 
 
 def bare_etag(etag: str | None) -> str | None:
@@ -99,19 +97,23 @@ def bare_etag(etag: str | None) -> str | None:
     >>> bare_etag('"d41d"'), bare_etag('W/"d41d"'), bare_etag('""'), bare_etag(None)
     ('d41d', 'd41d', None, None)
     """
-    return (etag or "").strip().removeprefix("W/").strip('"') or None
+    return etag.strip().removeprefix("W/").strip('"') or None if etag else None
 
 
 def _decoder(body: bytes, root: ElementTree.Element, space: str, plus_is_space: PlusIsSpace) -> Callable[[str], str]:
     if root.findtext(f"{space}EncodingType") != "url":
         return lambda text: text
     if b"+" not in body or b"%2B" in body or b"%2b" in body:
-        return unquote_plus
+        return _unquoted_plus
     if b"%20" in body:
         return unquote
     with_plus = (item.findtext(f"{space}Key") or "" for item in root.iterfind(f"{space}Contents"))
     first = next((key for key in with_plus if "+" in key), None)
-    return unquote_plus if first is None or plus_is_space(unquote(first)) else unquote
+    return _unquoted_plus if first is None or plus_is_space(unquote(first)) else unquote
+
+
+def _unquoted_plus(text: str) -> str:
+    return unquote_plus(text) if "%" in text or "+" in text else text
 
 
 def _time_of(text: str) -> str:
@@ -120,6 +122,8 @@ def _time_of(text: str) -> str:
     >>> _time_of("2026-01-31T17:59:00.000Z"), _time_of("Sat, 31 Jan 2026 17:59:00 GMT"), _time_of("1769882340")
     ('2026-01-31T17:59:00+00:00', '2026-01-31T17:59:00+00:00', '2026-01-31T17:59:00+00:00')
     """
+    if len(text) == 24 and text.endswith(".000Z"):  # as most stores write it, and there may be millions
+        return text[:19] + "+00:00"
     for reader in (datetime.fromisoformat, parsedate_to_datetime, lambda one: datetime.fromtimestamp(float(one), UTC)):
         try:
             found = reader(text)
@@ -138,14 +142,14 @@ def new_objects(answer: Answer, place: Place) -> tuple[StoredObject, ...]:
     objects = answer.objects
     if objects and objects[0].key == place.after:
         objects = objects[1:]
-    keys = [found.key for found in objects]
-    # letters sort as their UTF-8 does
-    for before, key in pairwise([place.after, *keys] if place.after is not None else keys):
-        if key <= before:
+    before = place.after
+    for key in [found.key for found in objects]:
+        if before is not None and key <= before:  # letters sort as their UTF-8 does
             raise ConfigError(
                 f"the store lists {key!r} after {before!r}, and Foliopress needs keys once each and in the order of "
                 "their bytes; copy what lies there to a store that lists in order (S3's directory buckets do not)"
             )
+        before = key
     return objects
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 
 class StoreFault(ConnectionError):
@@ -136,7 +137,9 @@ def sentence_of(error: BaseException) -> str:
     answer = _answer_of(error)
     said = answer.get("Error", {})
     if not said.get("Code"):
-        return f"{error}" if isinstance(error, StoreFault) else type(error).__name__
+        where = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url", "")))
+        place = f" ({where.scheme}://{where.netloc.rpartition('@')[2]})" if where.netloc else ""
+        return f"{error}" if isinstance(error, StoreFault) else f"{type(error).__name__}{place}"
     message = " ".join(str(said.get("Message") or "").split())[:_LONGEST_MESSAGE]
     number = answer.get("ResponseMetadata", {}).get("RequestId") or said.get("RequestId")
     return f"{said['Code']}{f': {message}' if message else ''}{f' (request {number})' if number else ''}"
