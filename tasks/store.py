@@ -130,7 +130,7 @@ class Store:
 
     def is_as_listed(self, listed: StoredObject) -> bool:
         """Return whether an object is still the one that a listing gave."""
-        return self._try("look at", listed.key, lambda: self._backend.is_as_listed(listed))
+        return self._try("read", listed.key, lambda: self._backend.is_as_listed(listed))
 
     def read_versioned(self, key: str) -> tuple[bytes, str]:
         """Return an object's bytes, and what `replace_bytes` knows them by."""

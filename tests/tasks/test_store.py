@@ -5,6 +5,7 @@ import os
 import pickle
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
 import pytest
 from botocore.exceptions import ClientError
@@ -15,7 +16,7 @@ from configs.settings import StorageSettings
 from tasks import store as store_module
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.folder import TEMPORARY
-from tasks.store import ObjectArchived, Store
+from tasks.store import ObjectArchived, ObjectChanged, Store
 from tests.servers import free_port
 
 PLAIN = StorageSettings()
@@ -127,6 +128,36 @@ def test_a_store_travels_to_another_process_and_its_secrets_stay_out_of_sight(st
     assert copy.read_bytes("a") == b"1"
     secretive = Store(store.url, StorageSettings(secret_access_key="hush-hush", access_key_id="whoami"))
     assert "hush" not in repr(secretive) and "whoami" not in repr(secretive)
+
+
+def test_an_object_is_read_as_it_was_listed_or_not_at_all(store):
+    store.write_bytes("in/a", b"half")
+    [listed] = store.list_objects()
+    assert store.is_as_listed(listed) and store.read_listed(listed) == b"half"
+    store.write_bytes("in/a", b"more than half")
+    assert not store.is_as_listed(listed)
+    with pytest.raises(ObjectChanged, match="in/a"):
+        store.read_listed(listed)
+    store.delete("in/a")
+    assert not store.is_as_listed(listed)
+    with pytest.raises(FileNotFoundError):
+        store.read_listed(listed)
+
+
+def test_a_listing_that_tells_no_sizes_is_read_all_the_same():
+    store = Store(f"memory://{uuid.uuid4().hex}", PLAIN)
+    store.write_bytes("in/a", b"whole")
+    [listed] = store.list_objects()
+    unsized = listed._replace(size_bytes=0)
+    assert store.is_as_listed(unsized) and store.read_listed(unsized) == b"whole"
+    otherwise = listed._replace(modified="as only listings tell it")
+    fs = store._backend.fs
+
+    def find(path, **_):
+        return {f"{path}/a": {"size": 5, "created": "as only listings tell it"}}
+
+    with patch.object(fs, "find", find):
+        assert store.read_listed(otherwise) == b"whole"
 
 
 def test_a_file_for_parquet_can_be_read_from_any_place(store):
