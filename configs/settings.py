@@ -26,9 +26,10 @@ class ScanSettings(Closed):
     keys_file: str | None = None
     """A text file (path or URL) of document keys, one a line; only these are worked on."""
     version: Literal["auto", "etag", "size_mtime", "content"] = "auto"
-    """What tells that a document has changed since it was worked on: the store's ETag, size and time of the last
-    change, or a SHA-256 of its bytes, for which every rerun reads them all. `auto` is the ETag where there is one, else
-    size and time. A DEST that was begun with another is done again."""
+    """What tells that a document has changed since it was worked on. `auto` is the store's ETag, size and time of the
+    last change, each if the store has it: copying the archive, which gives new times, has all of it done again. `etag`
+    and `size_mtime` are one of the two, `content` a SHA-256 of the bytes, for which every rerun reads them all. A DEST
+    that was begun with another is done again."""
     duplicates: Literal["once", "each"] = "once"
     """`once` works documents of the same bytes once: the rows of the later ones, by key, point to the output of the
     first. That they may be the same is told by size and ETag, or by `version: content`; files on a disk need that."""
@@ -272,7 +273,7 @@ class StorageSettings(Closed):
     """How object storage is reached. The usual AWS environment variables work without any of these."""
 
     endpoint_url: str | None = None
-    """S3 endpoint; `AWS_ENDPOINT_URL` without it."""
+    """S3 endpoint; without it `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, or what AWS's configuration file names."""
     region: str | None = None
     """S3 region; `AWS_DEFAULT_REGION` without it."""
     access_key_id: SecretStr | None = None
@@ -294,6 +295,8 @@ class StorageSettings(Closed):
     """How S3 encrypts what is written; the bucket's default without it."""
     kms_key_id: str | None = None
     """Key for `aws:kms`, as id or ARN; the account's default key without it."""
+    request_payer: Literal["requester"] | None = None
+    """Say with each request that we pay for it, as buckets that are set so ask for (Requester Pays)."""
     acl: (
         Literal[
             "private",

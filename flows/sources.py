@@ -16,8 +16,8 @@ from flows.lease import check_held
 from model.scoring import ScorerName
 from tasks import documents, encode, fitting, large_objects, pages, pdf, pdf_writer
 from tasks.errors import PageError
-from tasks.scan import Document
-from tasks.store import ObjectArchived, Store
+from tasks.scan import UNREADABLE, Document
+from tasks.store import ObjectArchived, ObjectChanged, Store
 
 _LARGE_BYTES = 2**26
 """A PDF of more bytes stays where it is, and its pages are read from there; smaller ones go from worker to worker."""
@@ -92,7 +92,10 @@ class SourceDocument:
         if not self.is_large:
             yield self.data or b""
             return
-        with _explained(), large_objects.opened(job.source, self.document.key, self.sha256) as file:
+        with (
+            _explained(),
+            large_objects.opened(job.source, self.document.key, self.sha256, self.document.listed) as file,
+        ):
             yield file
 
     def parking_place(self, job: PageJob) -> str | None:
@@ -125,13 +128,25 @@ def fetch_document(document: Document, job: PageJob) -> SourceDocument:
     start = perf_counter()
     try:
         if _may_be_large(document, job.settings):
-            with _explained(), large_objects.opened(job.source, document.key) as file:
+            with _explained(), large_objects.opened(job.source, document.key, listed=document.listed) as file:
                 if pdf.is_pdf(file):
-                    return open_document(document, file, job.settings, perf_counter() - start)
+                    return _as_digested(open_document(document, file, job.settings, perf_counter() - start), job)
         data = copy_of(document, job)
     except PageError as error:
         return SourceDocument(document, None, None, None, error, perf_counter() - start)
-    return open_document(document, data, job.settings, perf_counter() - start)
+    return _as_digested(open_document(document, data, job.settings, perf_counter() - start), job)
+
+
+def _as_digested(source: SourceDocument, job: PageJob) -> SourceDocument:
+    """Return a document; one whose digest is its version, and that has another now, as a problem."""
+    if job.settings.scan.version != "content" or source.document.version in (source.sha256, UNREADABLE):
+        return source
+    return SourceDocument(source.document, None, None, None, _changed(), source.seconds_read)
+
+
+def _changed() -> PageError:
+    message = "the source has changed since it was listed, or is being written; run again when it is whole"
+    return PageError("source_changed", message, failed=True)
 
 
 def open_document(
@@ -212,11 +227,13 @@ def copy_of(document: Document, job: PageJob) -> bytes:
     """Return the bytes of a document.
 
     Raises:
-        PageError: If it is gone or must not be read.
+        PageError: If it is gone, must not be read, or is another than the one that was listed.
         StoreUnavailable: If its store gives no answer.
     """
     with _explained():
-        return job.source.read_bytes(document.key)
+        if document.listed is None:
+            return job.source.read_bytes(document.key)
+        return job.source.read_listed(document.listed)
 
 
 @contextmanager
@@ -226,6 +243,8 @@ def _explained() -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise PageError("source_missing", "the source was listed but is gone", failed=True) from error
+    except ObjectChanged as error:
+        raise _changed() from error
     except ObjectArchived as error:
         message = "the source is archived (Glacier-class); restore it, then run with --retry-failed"
         raise PageError("source_archived", message, failed=True) from error

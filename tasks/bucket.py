@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import io
+import logging
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from datetime import datetime
 from functools import partial
 from typing import Any, BinaryIO, TypeVar
-from xml.sax.saxutils import unescape
+from urllib.parse import urlsplit
 
 import fsspec
 from aiobotocore.session import AioSession
-from botocore.handlers import _handle_200_error
-from botocore.utils import parse_timestamp
+from botocore import exceptions as faults
 from fsspec.asyn import sync
 from pydantic import SecretStr
 
 from configs.settings import StorageSettings
 from tasks.errors import ConfigError
-from tasks.objects import Guard, PassOver, StoredObject, Tried, fault_of, unguarded
+from tasks.listing import START, Place, bare_etag, goes_back, new_objects, onward, read_answer
+from tasks.objects import (
+    Guard,
+    ObjectChanged,
+    PassOver,
+    StoredObject,
+    StoreFault,
+    Tried,
+    fault_of,
+    sentence_of,
+    unguarded,
+)
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-_BEFORE_PARSE = "before-parse.s3.*"
+_CHECKSUMS = "request_checksum_calculation", "response_checksum_validation"
+_UNKNOWN_CONDITION = ("NotImplemented", "501", "InvalidArgument", "InvalidRequest", "MethodNotAllowed", "400", "405")
+"""What stores answer that know no conditional writes; another fault of the same name comes without a condition too."""
+_UNKNOWN_LISTING = _UNKNOWN_CONDITION
+_SETTINGS_AT_FAULT = (
+    *(faults.ProfileNotFound, faults.ConfigParseError, faults.ConfigNotFound, faults.InvalidConfigError),
+    *(faults.NoRegionError, faults.InvalidProxiesConfigError, faults.InvalidChecksumConfigError),
+    *(faults.InvalidRetryConfigurationError, faults.UnsupportedS3ConfigurationError, faults.SSOError),
+    *(faults.LoginError, faults.UnauthorizedSSOTokenError),
+)
+"""What botocore says of environment variables and of its configuration file."""
 
 
 class S3Bucket:
@@ -35,93 +58,181 @@ class S3Bucket:
     def __init__(self, path: str, storage: StorageSettings) -> None:
         self.bucket, _, prefix = path.partition("/")
         self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
-        endpoint_url = storage.endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
         region = {"region_name": storage.region} if storage.region else {}
+        session = _session()
+        try:
+            checksums = _checksums(session, storage.endpoint_url)
+        except _SETTINGS_AT_FAULT as error:
+            raise ConfigError(f"s3://{self.bucket}: {error}") from error
         config: dict[str, object] = {
             "connect_timeout": min(10.0, storage.timeout_s),
             "read_timeout": storage.timeout_s,
             "retries": {"max_attempts": 0},  # Store tries again by itself
+            **checksums,
         }
-        if endpoint_url:  # older servers other than Amazon's refuse the checksums that botocore now adds unasked
-            config |= {
-                "request_checksum_calculation": "when_required",
-                "response_checksum_validation": "when_required",
-            }
         self.fs = fsspec.filesystem(
             "s3",
-            session=_session(),
+            session=session,
             key=_secret(storage.access_key_id),
             secret=_secret(storage.secret_access_key),
             token=_secret(storage.session_token),
-            endpoint_url=endpoint_url,
+            endpoint_url=storage.endpoint_url,  # without it botocore looks where AWS's own tools do
             client_kwargs=region,
             config_kwargs=config,
             use_listings_cache=False,
             skip_instance_cache=True,
         )
         self.fs.retries = 1
+        self._with_all = _given(RequestPayer=storage.request_payer)
         self._with_each = _given(
             ServerSideEncryption=storage.server_side_encryption, SSEKMSKeyId=storage.kms_key_id, ACL=storage.acl
         )
         self._with_outputs = _given(StorageClass=storage.storage_class)
+        self._has_second_version = True
+        self._has_conditions = True
+        self._writes_plus_for_space: bool | None = None
 
     def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:  # noqa: ARG002
-        def page(token: str | None) -> dict[str, Any]:
-            more = {} if token is None else {"ContinuationToken": token}
-            answer: dict[str, Any] = tried(partial(self._list, Prefix=self.prefix + prefix, **more))
+        whole = self.prefix + prefix
+
+        def page(place: Place) -> _Page:
+            answer: _Page = tried(partial(self._page, whole, place))
             return answer
 
-        for answer in _one_ahead(page):
-            for item in answer.get("Contents", []):
-                key = item["Key"].removeprefix(self.prefix)
-                if key and not (key.endswith("/") and item["Size"] == 0):  # what shops show as folders
-                    etag, modified = item["ETag"].strip('"'), item["LastModified"].isoformat()
-                    yield StoredObject(key, int(item["Size"]), modified, etag)
+        for objects, _ in _one_ahead(page):
+            for found in objects:
+                # a store may pass over the prefix; and what other programs show as folders is no object
+                if found.key.startswith(whole) and not (found.key.endswith("/") and found.size_bytes == 0):
+                    key = found.key[len(self.prefix) :]
+                    if key:
+                        yield StoredObject(key, found.size_bytes, found.modified, found.etag)
 
-    def _list(self, **arguments: object) -> dict[str, Any]:
-        answer: dict[str, Any] = self._call("list_objects_v2", **arguments)
-        if not answer.keys() - {"ResponseMetadata"}:  # it would pass for the end of the listing
-            raise ConnectionError("the listing came empty, without so much as the bucket's name")
-        return answer
+    def _page(self, prefix: str, place: Place) -> _Page:
+        """Return what lies behind a place, and where it goes on."""
+        if not self._has_second_version:
+            return self._page_of(prefix, place, is_second=False)
+        try:
+            return self._page_of(prefix, place, is_second=True)
+        except OSError as error:
+            if place != START or fault_of(error) not in _UNKNOWN_LISTING:
+                raise
+        return self._page_of_first_version(prefix, place)
+
+    def _page_of_first_version(self, prefix: str, place: Place) -> _Page:
+        page = self._page_of(prefix, place, is_second=False)
+        self._has_second_version = False
+        return page
+
+    def _page_of(self, prefix: str, place: Place, *, is_second: bool) -> _Page:
+        onto: dict[str, str | None] = {"Marker": place.marker}
+        if is_second:
+            onto = {"ContinuationToken": place.token} if place.token else {"StartAfter": place.after}
+        method = "list_objects_v2" if is_second else "list_objects"
+        # with the encoding named here, botocore leaves keys as they come
+        found = self._call(method, Prefix=prefix, EncodingType="url", **_given(**onto))
+        answer = read_answer(found.get(_BODY, b""), self._plus_is_space)
+        if goes_back(answer, place):
+            if not is_second:
+                raise ConfigError(f"the listing of s3://{self.bucket} does not go on behind {place.after!r}")
+            if place.token is None:  # a store that takes the second version for the first
+                return self._page_of_first_version(prefix, place)
+        return new_objects(answer, place), onward(answer, place)
+
+    def _plus_is_space(self, key: str) -> bool:
+        """Look how the store writes a key with a plus sign in a listing, if it has it at all; asked once."""
+        if self._writes_plus_for_space is None:
+            found = self._call("list_objects", Prefix=key, EncodingType="url", MaxKeys=1).get(_BODY, b"")
+            self._writes_plus_for_space = b"%2B" in found.upper() or b"<CONTENTS>" not in found.upper()
+        return self._writes_plus_for_space
 
     def read(self, key: str) -> bytes:
-        return self.read_versioned(key)[0]
+        return self._read(key)[0]
+
+    def _read(self, key: str, **more: str) -> tuple[bytes, str]:
+        """Return an object's bytes, or a piece of them, and its ETag as it stands, or nothing."""
+        answer = self._call("get_object", Key=self.prefix + key, **more)
+        data: bytes = sync(self.fs.loop, answer["Body"].read)
+        size_bytes = answer.get("ContentLength")
+        if size_bytes is not None and len(data) != int(size_bytes):
+            raise StoreFault(f"{len(data)} of {size_bytes} bytes came")
+        return data, str(answer.get("ETag", ""))
+
+    def read_listed(self, listed: StoredObject) -> bytes:
+        data = self.read(listed.key)
+        # an ETag that is the bytes' MD5 proves them; else a last look shows that nothing changed while they came
+        is_proved = listed.etag == hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if len(data) != listed.size_bytes or not (is_proved or self.is_as_listed(listed)):
+            raise ObjectChanged(f"{listed.key!r} is no more the object that was listed")
+        return data
+
+    def is_as_listed(self, listed: StoredObject) -> bool:
+        try:
+            answer = self._call("head_object", Key=self.prefix + listed.key)
+        except FileNotFoundError:
+            return False
+        modified = answer.get("LastModified")
+        when = modified.isoformat() if modified else ""
+        found = StoredObject(listed.key, int(answer.get("ContentLength", -1)), when, bare_etag(answer.get("ETag")))
+        return listed.is_like(found) or self._is_listed_still(listed)
+
+    def _is_listed_still(self, listed: StoredObject) -> bool:
+        """Return whether the listing is as it was: there are stores whose heads say otherwise than their listings."""
+        objects, _ = self._page(self.prefix + listed.key, START)
+        same = (StoredObject(listed.key, *found[1:]) for found in objects if found.key == self.prefix + listed.key)
+        return any(listed.is_like(found) for found in same)
 
     def read_versioned(self, key: str) -> tuple[bytes, str]:
-        answer = self._call("get_object", Key=self.prefix + key)
-        data: bytes = sync(self.fs.loop, answer["Body"].read)
-        if len(data) != int(answer["ContentLength"]):
-            raise ConnectionError(f"{len(data)} of {answer['ContentLength']} bytes came")
-        return data, str(answer["ETag"])
+        data, etag = self._read(key)
+        return data, f"{etag} {hashlib.sha256(data).hexdigest()}"
 
     def write(self, key: str, data: bytes, is_output: bool = False, guard: Guard = unguarded) -> None:
         guard()
         self._put(key, data, **(self._with_outputs if is_output else {}))
 
     def create(self, key: str, data: bytes) -> bool:
-        return self._put_if(key, data, lambda: not self.exists(key), IfNoneMatch="*")
+        # asked first: a store that knows no conditions may pass over them in silence
+        return not self.exists(key) and self._put_if(key, data, IfNoneMatch="*")
 
     def replace(self, key: str, version: str, data: bytes) -> bool:
-        if self._put_if(key, data, lambda: self._etag(key) == version, IfMatch=version):
+        etag = version.rpartition(" ")[0].removeprefix("W/")
+        try:
+            if self.read_versioned(key)[1] != version:  # there are stores whose ETag never changes
+                return False
+        except FileNotFoundError:
+            return False
+        if not bare_etag(etag):
+            self._put(key, data)
             return True
         # Ceph refuses an ETag in the quotes that it gave it in, and holds a bare one against the object
-        bare = version.strip('"')
-        return self._etag(key) == version and self._put_if(key, data, lambda: False, IfMatch=bare)
+        return self._put_if(key, data, IfMatch=etag) or (
+            self._is_still(key, version) and self._put_if(key, data, IfMatch=etag.strip('"'))
+        )
 
-    def _put_if(self, key: str, data: bytes, holds: Callable[[], bool], **condition: str) -> bool:
+    def _is_still(self, key: str, version: str) -> bool:
         try:
-            self._put(key, data, **condition)
-        except FileNotFoundError:  # nothing there to be replaced
+            return self.read_versioned(key)[1] == version
+        except FileNotFoundError:
             return False
-        except OSError as error:
-            fault = fault_of(error)
-            if fault in ("PreconditionFailed", "ConditionalRequestConflict", "412"):
+
+    def _put_if(self, key: str, data: bytes, **condition: str) -> bool:
+        """Write under a condition; to a store that knows none, as it was asked just before, without."""
+        if self._has_conditions:
+            try:
+                self._put(key, data, **condition)
+            except FileNotFoundError:  # nothing there to be replaced
                 return False
-            if fault not in ("NotImplemented", "501"):
-                raise
-            if not holds():  # a server that knows no conditions: the best that can be done there
-                return False
-            self._put(key, data)
+            except OSError as error:
+                fault = fault_of(error)
+                if fault in ("PreconditionFailed", "ConditionalRequestConflict", "412"):
+                    return False
+                if fault not in _UNKNOWN_CONDITION:
+                    raise
+            else:
+                return True
+        self._put(key, data)
+        if self._has_conditions:
+            log.warning("s3://%s knows no conditional writes: start no two runs into one DEST", self.bucket)
+        self._has_conditions = False
         return True
 
     def _put(self, key: str, data: bytes, **more: str) -> None:
@@ -134,61 +245,112 @@ class S3Bucket:
         self._call("delete_object", Key=self.prefix + key)
 
     def exists(self, key: str) -> bool:
-        return self._etag(key) is not None
-
-    def _etag(self, key: str) -> str | None:
         try:
-            return str(self._call("head_object", Key=self.prefix + key)["ETag"])
+            self._call("head_object", Key=self.prefix + key)
         except FileNotFoundError:
-            return None
+            return False
+        return True
 
     def open_input(self, key: str) -> BinaryIO:
         return io.BytesIO(self.read(key))
 
     def read_piece(self, key: str, start: int, size: int) -> bytes:
         try:
-            answer = self._call("get_object", Key=self.prefix + key, Range=f"bytes={start}-{start + size - 1}")
+            return self._read(key, Range=f"bytes={start}-{start + size - 1}")[0]
         except Exception as error:
-            if fault_of(error) == "InvalidRange":
+            if fault_of(error) in ("InvalidRange", "416"):
                 return b""
             raise
-        data: bytes = sync(self.fs.loop, answer["Body"].read)
-        if len(data) != int(answer["ContentLength"]):
-            raise ConnectionError(f"{len(data)} of {answer['ContentLength']} bytes came")
-        return data
 
     def _call(self, method: str, **arguments: object) -> Any:
         try:
-            return self.fs.call_s3(method, Bucket=self.bucket, **arguments)
-        except ValueError as error:
+            return self.fs.call_s3(method, Bucket=self.bucket, **self._with_all, **arguments)
+        except (ValueError, *_SETTINGS_AT_FAULT) as error:
             raise ConfigError(f"s3://{self.bucket}: {error}") from error  # e.g. an endpoint that is no URL
+        except faults.HTTPClientError as error:
+            reason = error.kwargs.get("error")
+            if not isinstance(reason, OSError) or reason.errno not in (errno.ENOENT, errno.EACCES, errno.EISDIR):
+                raise
+            raise ConfigError(f"s3://{self.bucket}: {reason}: is it the file that AWS_CA_BUNDLE names?") from error
+        except faults.SSLError as error:
+            if "CERTIFICATE_VERIFY_FAILED" not in str(error):
+                raise
+            advice = "AWS_CA_BUNDLE names a file of the certificates to trust"
+            raise ConfigError(f"s3://{self.bucket}: the certificate is not trusted: {error}; {advice}") from error
         except FileNotFoundError as error:
-            if fault_of(error) == "NoSuchBucket":
-                raise ConfigError(f"s3://{self.bucket}: the bucket does not exist (NoSuchBucket)") from error
+            fault = fault_of(error)
+            if fault == "NoSuchBucket":
+                raise ConfigError(f"s3://{self.bucket}: the bucket does not exist ({sentence_of(error)})") from error
+            if not fault:  # not an answer of the store's, so not its object either: AWS_CA_BUNDLE, say
+                raise ConfigError(f"s3://{self.bucket}: {error}") from error
             raise
 
 
+_Page = tuple[tuple[StoredObject, ...], Place | None]
+"""Objects, and where the listing goes on behind them; None at its end."""
+_BODY = "Body"
+
+
 def _session() -> AioSession:
-    """Return a session that reads listings fast: there may be millions of keys, a thousand in an answer."""
+    """Return a session that leaves listings to us: there may be millions of keys, and stores write them in many ways.
+
+    botocore would parse each answer twice, and read a missing part as the end.
+    """
     session = AioSession()
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time_of)
-    session.unregister(_BEFORE_PARSE, _handle_200_error)
-    session.register(_BEFORE_PARSE, _read_listing)
+    for operation in ("ListObjects", "ListObjectsV2"):
+        # with `*` it comes before botocore's own handlers for `s3`, one of which parses each answer by itself
+        session.register(f"before-parse.*.{operation}", _keep_listing)
     return session
 
 
-def _one_ahead(page: Callable[[str | None], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _keep_listing(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    """Put the text of a listing aside; errors, those sent as 200 too, are botocore's to read."""
+    body = response_dict["body"]
+    if response_dict["status_code"] == 200 and b"<Error" not in body:
+        customized_response_dict[_BODY] = body
+        response_dict["body"] = b""
+
+
+def _checksums(session: AioSession, endpoint_url: str | None) -> dict[str, str]:
+    """Return when checksums are asked for, where the user does not say it.
+
+    Older servers other than Amazon's refuse those that botocore adds unasked.
+    """
+    scoped = session.get_scoped_config()
+    if any(os.environ.get(f"AWS_{name.upper()}") or scoped.get(name) for name in _CHECKSUMS):
+        return {}
+    host = urlsplit(endpoint_url or _configured_endpoint(session) or "").hostname or "amazonaws.com"
+    is_amazon = host.endswith(("amazonaws.com", "amazonaws.com.cn"))
+    return {} if is_amazon else dict.fromkeys(_CHECKSUMS, "when_required")
+
+
+def _configured_endpoint(session: AioSession) -> str | None:
+    """Return the endpoint that botocore takes from the environment or its configuration file, in its order."""
+    scoped = session.get_scoped_config()
+    ignored = os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") or scoped.get("ignore_configured_endpoint_urls")
+    if str(ignored).lower() == "true":
+        return None
+    services = session.full_config.get("services", {}).get(scoped.get("services"), {})
+    found = (
+        *(os.environ.get("AWS_ENDPOINT_URL_S3"), os.environ.get("AWS_ENDPOINT_URL")),
+        *(services.get("s3", {}).get("endpoint_url"), scoped.get("endpoint_url")),
+    )
+    return next(filter(None, found), None)
+
+
+def _one_ahead(page: Callable[[Place], _Page]) -> Iterator[_Page]:
     """Yield the pages of a listing; from the second on the next one is asked for while one is looked at.
 
     Args:
-        page: Called with what the page before said of the next, None at first; perhaps in a thread.
+        page: Called with where the page before said to go on; perhaps in a thread.
     """
-    yield (answer := page(None))  # often all that is wanted
-    coming: Future[dict[str, Any]] | None = None
-    while answer.get("IsTruncated"):
-        answer = coming.result() if coming else page(answer["NextContinuationToken"])
-        coming = _begun(partial(page, answer["NextContinuationToken"])) if answer.get("IsTruncated") else None
-        yield answer
+    found = page(START)
+    yield found  # often all that is wanted
+    coming: Future[_Page] | None = None
+    while found[1] is not None:
+        found = coming.result() if coming else page(found[1])
+        coming = _begun(partial(page, found[1])) if found[1] is not None else None
+        yield found
 
 
 def _begun(call: Callable[[], Result]) -> Future[Result]:
@@ -203,70 +365,6 @@ def _begun(call: Callable[[], Result]) -> Future[Result]:
 
     threading.Thread(target=make, name="list", daemon=True).start()
     return result
-
-
-def _read_listing(
-    operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **more: object
-) -> None:
-    """Read what a listing has found, in less than half the time that botocore takes, which parses each answer twice.
-
-    What is no whole listing, an error that was sent as 200 say, is left to botocore, as is all else in the answer.
-    """
-    found = _contents(response_dict) if operation_model.name == "ListObjectsV2" else None
-    if found is None:
-        _handle_200_error(operation_model, response_dict, **more)
-    elif found:
-        customized_response_dict["Contents"] = found
-
-
-_OTHERS = r"(?:<(?!Owner>)\w+>[^<]*</\w+>|</?Owner>)*?"
-_OBJECTS = re.compile(
-    "<Contents>"
-    + "".join(f"{_OTHERS}<{name}>([^<]*)</{name}>" for name in ("Key", "LastModified", "ETag", "Size"))
-    + f"{_OTHERS}</Contents>"
-)
-_UNUSUAL = ("<!", "&#", "\r")
-"""Comments and CDATA, characters by number, and line ends that XML reads as others."""
-
-
-def _contents(response_dict: dict[str, Any]) -> list[dict[str, object]] | None:
-    """Take the objects out of the text of a listing and return them; None if it is not one of the usual form.
-
-    In that form, which the servers known to us use, objects stand together and their parts are text, in one order and
-    with no references but those that have names.
-    """
-    try:
-        text: str = response_dict["body"].decode()
-        before, begin, rest = text.partition("<Contents>")
-        middle, end, after = rest.rpartition("</Contents>")
-        items = begin + middle + end
-        found = _OBJECTS.findall(items)
-        n_objects = items.count("<Contents>")
-        is_usual = len(found) == n_objects and items.count("</Contents><Contents>") == max(0, n_objects - 1)
-        if not is_usual or any(sign in text for sign in _UNUSUAL) or not text.rstrip().endswith("</ListBucketResult>"):
-            return None
-        objects = [
-            {"Key": _unescaped(key), "LastModified": _time_of(when), "ETag": _unescaped(etag), "Size": int(size)}
-            for key, when, etag, size in found
-        ]
-    except ValueError:
-        return None
-    response_dict["body"] = (before + after).encode()
-    return objects
-
-
-def _unescaped(text: str) -> str:
-    return unescape(text.replace("&quot;", '"'), {"&apos;": "'"}) if "&" in text else text
-
-
-def _time_of(value: object) -> datetime:
-    if isinstance(value, str):
-        try:
-            return datetime.fromisoformat(value)
-        except ValueError:
-            pass
-    found: datetime = parse_timestamp(value)  # botocore's own, which takes any form
-    return found
 
 
 def _given(**options: str | None) -> dict[str, str]:

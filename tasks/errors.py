@@ -7,8 +7,8 @@ from configs.errors import ConfigError
 __all__ = ["TRIED_AGAIN", "ConfigError", "LeaseLost", "PageError", "StoreUnavailable"]
 
 
-TRIED_AGAIN = ("ocr_timeout", "ocr_killed")
-"""Reasons that hang on the clock or the machine: such pages are tried again by every rerun."""
+TRIED_AGAIN = ("ocr_timeout", "ocr_killed", "source_changed")
+"""Reasons that hang on the clock, the machine or whoever writes: such pages are tried again by every rerun."""
 
 
 class PageError(Exception):

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from tasks.objects import Guard, PassOver, StoredObject, Tried, unguarded
+from tasks.objects import Guard, ObjectChanged, PassOver, StoredObject, Tried, unguarded
 
 _ETAG_NAMES = ("ETag", "etag", "md5Hash", "content_md5")
 _TIME_NAMES = ("last_modified", "LastModified", "mtime", "created")
@@ -25,10 +25,25 @@ class AnyFileSystem:
         keys = {name.lstrip("/")[start:]: entry for name, entry in found.items()}
         for key in sorted(keys, key=str.encode):
             if key.startswith(prefix):
-                entry = keys[key]
-                modified = next((str(entry[name]) for name in _TIME_NAMES if entry.get(name)), "")
-                etag = next((str(entry[name]) for name in _ETAG_NAMES if entry.get(name)), None)
-                yield StoredObject(key, int(entry["size"] or 0), modified, etag)
+                yield _told(key, keys[key])
+
+    def read_listed(self, listed: StoredObject) -> bytes:
+        data = self.read(listed.key)
+        if (listed.size_bytes and len(data) != listed.size_bytes) or not self.is_as_listed(listed):
+            raise ObjectChanged(f"{listed.key!r} is no more the object that was listed")
+        return data
+
+    def is_as_listed(self, listed: StoredObject) -> bool:
+        path = f"{self.root}/{listed.key}"
+        try:
+            if _is_like(listed, _told(listed.key, self.fs.info(path))):
+                return True
+        except FileNotFoundError:
+            return False
+        self.fs.invalidate_cache()  # there are protocols that tell of one object otherwise than of many
+        found = self.fs.find(path.rpartition("/")[0], maxdepth=1, detail=True)
+        entries = (entry for name, entry in found.items() if name.strip("/") == path.strip("/"))
+        return any(_is_like(listed, _told(listed.key, entry)) for entry in entries)
 
     def read(self, key: str) -> bytes:
         data: bytes = self.fs.cat_file(f"{self.root}/{key}")
@@ -73,3 +88,14 @@ class AnyFileSystem:
         path = f"{self.root}/{key}"
         end = min(start + size, int(self.fs.size(path)))
         return bytes(self.fs.cat_file(path, start, end)) if start < end else b""
+
+
+def _is_like(listed: StoredObject, found: StoredObject) -> bool:
+    # listings over HTTP tell no sizes
+    return listed.is_like(found if listed.size_bytes else found._replace(size_bytes=0))
+
+
+def _told(key: str, entry: dict[str, Any]) -> StoredObject:
+    modified = next((str(entry[name]) for name in _TIME_NAMES if entry.get(name)), "")
+    etag = next((str(entry[name]) for name in _ETAG_NAMES if entry.get(name)), None)
+    return StoredObject(key, int(entry["size"] or 0), modified, etag)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tasks.errors import ConfigError, StoreUnavailable
-from tasks.objects import Guard, PassOver, StoredObject, Tried, unguarded
+from tasks.objects import Guard, ObjectChanged, PassOver, StoredObject, Tried, unguarded
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,20 @@ class LocalFolder:
     def read(self, key: str) -> bytes:
         with self.open_input(key) as file:
             return file.read()
+
+    def read_listed(self, listed: StoredObject) -> bytes:
+        with self.open_input(listed.key) as file:
+            data = file.read()
+            status = os.fstat(file.fileno())  # afterwards: it may have been written while we read
+        found = StoredObject(listed.key, status.st_size, str(status.st_mtime_ns))
+        # there are file systems that tell of a name otherwise than of an open file
+        if len(data) != listed.size_bytes or not (listed.is_like(found) or self.is_as_listed(listed)):
+            raise ObjectChanged(f"{listed.key!r} is no more the file that was listed")
+        return data
+
+    def is_as_listed(self, listed: StoredObject) -> bool:
+        found = self._object(listed.key)
+        return found is not None and listed.is_like(found)
 
     def read_versioned(self, key: str) -> tuple[bytes, str]:
         with self.open_input(key) as file:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 from tasks.errors import StoreUnavailable
-from tasks.store import Store
+from tasks.store import ObjectChanged, Store, StoredObject
 
 _PIECE_BYTES = 2**24
 _MOST_COPIES = 2
@@ -19,7 +19,7 @@ _copies: OrderedDict[tuple[str, str], tuple[BinaryIO, str]] = OrderedDict()
 
 
 @contextmanager
-def opened(store: Store, key: str, sha256: str | None = None) -> Iterator[BinaryIO]:
+def opened(store: Store, key: str, sha256: str | None = None, listed: StoredObject | None = None) -> Iterator[BinaryIO]:
     """Open an object for reading here and there, without all of it in memory.
 
     What lies on a disk is read where it is. Of an object store's, a process keeps copies of the last two in nameless
@@ -29,14 +29,18 @@ def opened(store: Store, key: str, sha256: str | None = None) -> Iterator[Binary
         store: Where it lies.
         key: Its key.
         sha256: What its bytes were known by, in hexadecimal: a copy of these will do. Without it a new one is made.
+        listed: As a listing gave it, where it must be that one still when the block ends.
 
     Raises:
         OSError: If the object cannot be read; FileNotFoundError if it is gone.
+        ObjectChanged: If it is another than the one that was listed, and is opened for the first time (no `sha256`).
         StoreUnavailable: If the store gives no answer, or the object is another by now.
     """
     if store.is_folder:
         with store.open_input(key) as file:
             yield file
+        if listed is not None and not store.is_as_listed(listed):
+            raise _another(store, key, sha256)
         return
     place = store.url, key
     copy, digest = _copies.pop(place, (None, ""))
@@ -44,13 +48,22 @@ def opened(store: Store, key: str, sha256: str | None = None) -> Iterator[Binary
         if copy is not None:
             copy.close()
         copy, digest = _copied(store, key)
+        if sha256 is None and listed is not None and not store.is_as_listed(listed):
+            copy.close()
+            raise _another(store, key, sha256)
     _copies[place] = copy, digest
     while len(_copies) > _MOST_COPIES:
         _copies.popitem(last=False)[1][0].close()
     if sha256 is not None and digest != sha256:
-        raise StoreUnavailable(f"{key!r} in {store!r} has changed while it was worked on")
+        raise _another(store, key, sha256)
     copy.seek(0)
     yield copy
+
+
+def _another(store: Store, key: str, sha256: str | None) -> Exception:
+    if sha256 is None:
+        return ObjectChanged(f"{key!r} in {store!r} is no more the object that was listed")
+    return StoreUnavailable(f"{key!r} in {store!r} has changed while it was worked on")
 
 
 def digest_of(file: BinaryIO) -> str:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+
+class StoreFault(ConnectionError):
+    """A store's answer cannot be right; another try may bring a better one."""
+
+
+class ObjectChanged(OSError):
+    """The object is no more the one that was listed."""
 
 
 class ObjectArchived(PermissionError):
@@ -13,8 +23,8 @@ class ObjectArchived(PermissionError):
 class StoredObject(NamedTuple):
     """An object as a listing gives it.
 
-    `etag` is the store's own mark of its content, None where it has none. `modified` is the time of its last change, as
-    the store writes it; empty where it tells none.
+    `etag` is the store's own mark of its content, None where it has none. `modified` is the time of its last change, in
+    ISO 8601 or as the store writes it; empty where it tells none.
     """
 
     key: str
@@ -24,14 +34,41 @@ class StoredObject(NamedTuple):
 
     @property
     def version(self) -> str:
-        """What changes when its bytes do: the ETag, or size and time on a disk."""
-        return self.etag if self.etag is not None else self.size_and_time
+        """What changes when its bytes do: ETag, size and time, each if the store has it.
+
+        There are stores whose ETag never changes, whose times are whole seconds, and scans that replace others of the
+        same size.
+
+        >>> StoredObject("a", 5, "12").version, StoredObject("a", 5, "12", "d41d").version
+        ('5-12', 'd41d-5-12')
+        """
+        return self.size_and_time if self.etag is None else f"{self.etag}-{self.size_and_time}"
 
     @property
     def size_and_time(self) -> str:
         """Size and time of the last change."""
         return f"{self.size_bytes}-{self.modified}"
 
+    def is_like(self, other: StoredObject) -> bool:
+        """Return whether another look at this key may have met the same bytes.
+
+        What one of the two does not tell is not compared, and of times only whole seconds: HTTP's headers have no more.
+        """
+        return (
+            self.size_bytes == other.size_bytes
+            and (self.etag is None or other.etag is None or self.etag == other.etag)
+            and (not self.modified or not other.modified or _second(self.modified) == _second(other.modified))
+        )
+
+
+def _second(time: str) -> str:
+    try:
+        return str(int(datetime.fromisoformat(time).timestamp())) if "T" in time else time
+    except ValueError:
+        return time
+
+
+_LONGEST_MESSAGE = 500
 
 Tried = Callable[[Callable[[], Any]], Any]
 """Runs one call to the store, again where it may help."""
@@ -59,6 +96,16 @@ class Backend(Protocol):
 
     def read(self, key: str) -> bytes:
         """Return an object's bytes."""
+
+    def read_listed(self, listed: StoredObject) -> bytes:
+        """Return the bytes of an object that a listing gave, all of them of that version.
+
+        Raises:
+            ObjectChanged: If it is another one by now, or became one while it was read.
+        """
+
+    def is_as_listed(self, listed: StoredObject) -> bool:
+        """Return whether an object is still the one that a listing gave."""
 
     def read_versioned(self, key: str) -> tuple[bytes, str]:
         """Return an object's bytes, and what `replace` knows them by."""
@@ -90,10 +137,27 @@ class Backend(Protocol):
 
 def fault_of(error: BaseException) -> str:
     """Return S3's code of an error, from wherever in the chain of causes botocore's answer hangs; else ''."""
+    return str(_answer_of(error).get("Error", {}).get("Code", ""))
+
+
+def sentence_of(error: BaseException) -> str:
+    """Return what the store itself said of an error: code, message and the number of the request; else what it is."""
+    answer = _answer_of(error)
+    said = answer.get("Error", {})
+    if not said.get("Code"):
+        where = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url", "")))
+        place = f" ({where.scheme}://{where.netloc.rpartition('@')[2]})" if where.netloc else ""
+        return f"{error}" if isinstance(error, StoreFault) else f"{type(error).__name__}{place}"
+    message = " ".join(str(said.get("Message") or "").split())[:_LONGEST_MESSAGE]
+    number = answer.get("ResponseMetadata", {}).get("RequestId") or said.get("RequestId")
+    return f"{said['Code']}{f': {message}' if message else ''}{f' (request {number})' if number else ''}"
+
+
+def _answer_of(error: BaseException) -> dict[str, Any]:
     cause: BaseException | None = error
     while cause is not None:
         response = getattr(cause, "response", None)
         if isinstance(response, dict) and "Error" in response:
-            return str(response["Error"].get("Code", ""))
+            return response
         cause = cause.__cause__
-    return ""
+    return {}

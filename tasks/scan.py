@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
@@ -16,7 +16,8 @@ from tasks.errors import ConfigError
 from tasks.store import Store, StoredObject
 
 _HASHED_AHEAD = 4
-_UNREADABLE = "unreadable"
+UNREADABLE = "unreadable"
+"""Version of a document that could not be read when its bytes were to be digested."""
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ class Document:
     """A file of the source that is worked on; `version` changes when its bytes do.
 
     `identity` is the same for documents of the same bytes; None where the listing does not tell. `same_as` is the key
-    of the first document of the listing that has this one's.
+    of the first document of the listing that has this one's. `listed` is what of the listing stands for the version, so
+    that whoever reads the document can see that it has not become another; None where nothing does.
     """
 
     key: str
@@ -40,6 +42,7 @@ class Document:
     version: str
     identity: str | None = None
     same_as: str | None = None
+    listed: StoredObject | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass
@@ -71,15 +74,24 @@ def list_documents(source: Store, scan: ScanSettings, counts: ScanCounts) -> Ite
     is_told = scan.duplicates == "once"
     if scan.version == "content":
         for document in _hashed(source, chosen):
-            is_known = is_told and document.size_bytes and document.version != _UNREADABLE
+            is_known = is_told and document.size_bytes and document.version != UNREADABLE
             yield replace(document, identity=document.version) if is_known else document
         return
     for found in chosen:
         if scan.version == "etag" and found.etag is None:
             raise ConfigError(f"scan.version: {found.key!r} in {source.url} has no ETag; auto, size_mtime or content")
-        version = found.size_and_time if scan.version == "size_mtime" else found.version
+        listed, version = _what_counts(found, scan)
         identity = f"{found.etag} {found.size_bytes}" if is_told and found.etag and found.size_bytes else None
-        yield Document(found.key, found.size_bytes, version, identity)
+        yield Document(found.key, found.size_bytes, version, identity, listed=listed)
+
+
+def _what_counts(found: StoredObject, scan: ScanSettings) -> tuple[StoredObject, str]:
+    """Return what of a listed object must stay as it is, and the version of that."""
+    if scan.version == "etag":
+        assert found.etag is not None
+        return found._replace(modified=""), found.etag
+    listed = found._replace(etag=None) if scan.version == "size_mtime" else found
+    return listed, listed.version
 
 
 def _chosen(source: Store, scan: ScanSettings, counts: ScanCounts) -> Iterator[StoredObject]:
@@ -127,7 +139,7 @@ def _hashed(source: Store, chosen: Iterator[StoredObject]) -> Iterator[Document]
             with source.open_input(key) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
         except OSError:
-            return _UNREADABLE  # whoever reads it learns why
+            return UNREADABLE  # whoever reads it learns why
 
     with ThreadPoolExecutor(_HASHED_AHEAD) as readers:
         ahead: deque[tuple[StoredObject, Future[str]]] = deque()

@@ -22,9 +22,9 @@ from tasks.bucket import S3Bucket
 from tasks.errors import ConfigError, LeaseLost, StoreUnavailable
 from tasks.filesystems import AnyFileSystem
 from tasks.folder import LocalFolder
-from tasks.objects import Backend, Guard, ObjectArchived, StoredObject, fault_of, unguarded
+from tasks.objects import Backend, Guard, ObjectArchived, ObjectChanged, StoredObject, fault_of, sentence_of, unguarded
 
-__all__ = ["ObjectArchived", "Store", "StoredObject"]
+__all__ = ["ObjectArchived", "ObjectChanged", "Store", "StoredObject"]
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ _SETTINGS_AT_FAULT = {
 }
 _KEY_AT_FAULT = "the encryption key cannot be used (storage.kms_key_id)"
 _ARCHIVED = "InvalidObjectState"
+_SECRET_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _THIS_OBJECT_AT_FAULT = ("", "AccessDenied", "Forbidden", "403")
 _PLACE_AT_FAULT = (errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EXDEV)
 
@@ -118,6 +119,21 @@ class Store:
             StoreUnavailable: If the store gives no answer.
         """
         return self._try("read", key, lambda: self._backend.read(key))
+
+    def read_listed(self, listed: StoredObject) -> bytes:
+        """Return the bytes of an object that a listing gave, all of them of that version.
+
+        Raises:
+            ObjectChanged: If it is another one by now, or became one while it was read.
+            FileNotFoundError: If it is gone.
+            OSError: If this object, unlike others, cannot be read, e.g. PermissionError.
+            StoreUnavailable: If the store gives no answer.
+        """
+        return self._try("read", listed.key, lambda: self._backend.read_listed(listed))
+
+    def is_as_listed(self, listed: StoredObject) -> bool:
+        """Return whether an object is still the one that a listing gave."""
+        return self._try("read", listed.key, lambda: self._backend.is_as_listed(listed))
 
     def read_versioned(self, key: str) -> tuple[bytes, str]:
         """Return an object's bytes, and what `replace_bytes` knows them by."""
@@ -217,44 +233,52 @@ class Store:
             except FileNotFoundError:
                 self._guard()  # it may have gone because another run took over
                 raise
-            except (ConfigError, LeaseLost, StoreUnavailable, IsADirectoryError, *_MISTAKES):
+            except (ConfigError, LeaseLost, StoreUnavailable, IsADirectoryError, ObjectChanged, *_MISTAKES):
                 raise
             except Exception as error:
                 place = without_password(self.url)
                 words = f"cannot {what} {key!r} in {place}" if key else f"cannot {what} {place}"
-                fault = fault_of(error)
-                self._raise_if_lasting(error, fault, what, words)
+                fault, said = fault_of(error), self._shown(sentence_of(error))
+                self._raise_if_lasting(error, fault, said, what, words)
                 waited_s = time.monotonic() - begun
                 if attempt == self._storage.retries or waited_s >= self._storage.give_up_after_s:
                     if what == "read" and isinstance(error, OSError) and error.errno == errno.EIO and not fault:
                         raise  # a bad sector is this file's trouble, not the store's
-                    reason = fault or type(error).__name__
                     tried = f"tried {attempt + 1} times in {waited_s:.0f} s"
-                    raise StoreUnavailable(f"{words}: {reason}, {tried}") from error
-                log.warning("%s: %s; trying again", words, fault or type(error).__name__)
+                    raise StoreUnavailable(f"{words}: {said}, {tried}") from error
+                log.warning("%s: %s; trying again", words, said)
                 time.sleep(pause_s * random.uniform(0.5, 1.0))
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         raise AssertionError("the loop returns or raises")
 
+    def _shown(self, sentence: str) -> str:
+        """Return what a store said without our keys, which some stores repeat."""
+        storage = self._storage
+        held = (storage.access_key_id, storage.secret_access_key, storage.session_token)
+        secrets = [one.get_secret_value() for one in held if one is not None]
+        for secret in filter(None, [*secrets, *map(os.environ.get, _SECRET_VARIABLES)]):
+            sentence = sentence.replace(secret, "…")
+        return sentence
+
     @staticmethod
-    def _raise_if_lasting(error: Exception, fault: str, what: str, words: str) -> None:
-        """Raise what another try would not mend, in words."""
+    def _raise_if_lasting(error: Exception, fault: str, said: str, what: str, words: str) -> None:
+        """Raise what another try would not mend, in words; `said` is what the store itself said."""
         name = type(error).__name__
         if fault == _ARCHIVED and what in ("read", "open"):
-            raise ObjectArchived(f"{words}: archived, to be restored before it can be read") from error
+            raise ObjectArchived(f"{words}: archived, to be restored before it can be read ({said})") from error
         if isinstance(error, PermissionError) and what in ("read", "open") and fault in _THIS_OBJECT_AT_FAULT:
-            raise PermissionError(f"{words}: permission denied") from error
+            raise PermissionError(f"{words}: permission denied" + (f" ({said})" if fault else "")) from error
         if fault in _SETTINGS_AT_FAULT:
-            raise ConfigError(f"{words}: {_SETTINGS_AT_FAULT[fault]} ({fault})") from error
+            raise ConfigError(f"{words}: {_SETTINGS_AT_FAULT[fault]} ({said})") from error
         if fault.startswith("KMS."):
-            raise ConfigError(f"{words}: {_KEY_AT_FAULT} ({fault})") from error
+            raise ConfigError(f"{words}: {_KEY_AT_FAULT} ({said})") from error
         if name in ("NoCredentialsError", "PartialCredentialsError"):
             advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or storage.access_key_id"
             raise ConfigError(f"{words}: no S3 credentials; {advice}") from error
         if name == "ParamValidationError":
             raise ConfigError(f"{words}: not a possible name for a bucket or key") from error
         if isinstance(error, PermissionError):
-            raise ConfigError(f"{words}: permission denied") from error
+            raise ConfigError(f"{words}: permission denied" + (f" ({said})" if fault else "")) from error
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreUnavailable(f"{words}: {os.strerror(error.errno)}") from error
         if isinstance(error, OSError) and error.errno in _PLACE_AT_FAULT:

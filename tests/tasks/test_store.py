@@ -3,25 +3,20 @@
 import errno
 import os
 import pickle
-import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
 import pytest
 from botocore.exceptions import ClientError
-from botocore.handlers import _handle_200_error
-from botocore.parsers import ResponseParserError
-from botocore.session import get_session
-from botocore.utils import parse_timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from configs.settings import StorageSettings
-from tasks import bucket
 from tasks import store as store_module
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.folder import TEMPORARY
-from tasks.store import ObjectArchived, Store
+from tasks.store import ObjectArchived, ObjectChanged, Store
 from tests.servers import free_port
 
 PLAIN = StorageSettings()
@@ -133,6 +128,36 @@ def test_a_store_travels_to_another_process_and_its_secrets_stay_out_of_sight(st
     assert copy.read_bytes("a") == b"1"
     secretive = Store(store.url, StorageSettings(secret_access_key="hush-hush", access_key_id="whoami"))
     assert "hush" not in repr(secretive) and "whoami" not in repr(secretive)
+
+
+def test_an_object_is_read_as_it_was_listed_or_not_at_all(store):
+    store.write_bytes("in/a", b"half")
+    [listed] = store.list_objects()
+    assert store.is_as_listed(listed) and store.read_listed(listed) == b"half"
+    store.write_bytes("in/a", b"more than half")
+    assert not store.is_as_listed(listed)
+    with pytest.raises(ObjectChanged, match="in/a"):
+        store.read_listed(listed)
+    store.delete("in/a")
+    assert not store.is_as_listed(listed)
+    with pytest.raises(FileNotFoundError):
+        store.read_listed(listed)
+
+
+def test_a_listing_that_tells_no_sizes_is_read_all_the_same():
+    store = Store(f"memory://{uuid.uuid4().hex}", PLAIN)
+    store.write_bytes("in/a", b"whole")
+    [listed] = store.list_objects()
+    unsized = listed._replace(size_bytes=0)
+    assert store.is_as_listed(unsized) and store.read_listed(unsized) == b"whole"
+    otherwise = listed._replace(modified="as only listings tell it")
+    fs = store._backend.fs
+
+    def find(path, **_):
+        return {f"{path}/a": {"size": 5, "created": "as only listings tell it"}}
+
+    with patch.object(fs, "find", find):
+        assert store.read_listed(otherwise) == b"whole"
 
 
 def test_a_file_for_parquet_can_be_read_from_any_place(store):
@@ -396,99 +421,6 @@ def test_a_listing_of_many_objects_comes_page_by_page(s3_server, s3_url, monkeyp
     assert calls == ["list_objects_v2"] * 3
 
 
-@pytest.mark.parametrize(
-    "told",
-    [
-        *("2026-01-31T17:59:00.000Z", "2026-01-31T17:59:00Z", "2026-01-31T17:59:00+02:00", "2026-01-31T17:59:00"),
-        *("Sat, 31 Jan 2026 17:59:00 GMT", "1769882340", 1769882340, 1769882340.5),
-    ],
-)
-def test_times_of_every_form_are_what_botocore_reads_in_them(told):
-    found = bucket._time_of(told)
-    assert found == parse_timestamp(told)
-    assert found.isoformat() == parse_timestamp(told).isoformat()
-
-
-def answer_read(body, is_faster):
-    """Return what comes of a listing's answer: its status and what is used of it."""
-    session = get_session()
-    operation = session.get_service_model("s3").operation_model("ListObjectsV2")
-    parser = session.get_component("response_parser_factory").create_parser("rest-xml")
-    response, ready = {"status_code": 200, "headers": {}, "body": body}, {}
-    if is_faster:
-        bucket._read_listing(operation, response, ready)
-    else:
-        _handle_200_error(operation, response)
-    parsed = parser.parse(response, operation.output_shape) | ready
-    found = [
-        (item["Key"], item["Size"], item["ETag"], item["LastModified"].isoformat())
-        for item in parsed.get("Contents", [])
-    ]
-    return (
-        response["status_code"],
-        found,
-        *(parsed.get(name) for name in ("IsTruncated", "NextContinuationToken", "Error")),
-    )
-
-
-LISTED = (
-    "<Contents><Key>a%20b/&amp;%2B.jpg</Key><LastModified>2026-01-31T17:59:00.123Z</LastModified>"
-    "<ETag>&quot;d41d&quot;</ETag><Size>12345678901</Size><StorageClass>STANDARD</StorageClass></Contents>"
-)
-NAMED = '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-ANSWERS = {
-    "one": f"{NAMED}<Name>scans</Name>{LISTED}<IsTruncated>false</IsTruncated></ListBucketResult>",
-    "more to come": f"{NAMED}<IsTruncated>true</IsTruncated>{LISTED * 3}"
-    "<NextContinuationToken>1/a==</NextContinuationToken></ListBucketResult>",
-    "none": f"{NAMED}<IsTruncated>false</IsTruncated></ListBucketResult>",
-    "no name space": f"<ListBucketResult>{LISTED}<IsTruncated>false</IsTruncated></ListBucketResult>\n",
-    "folders": f"{NAMED}{LISTED}<CommonPrefixes><Prefix>b/</Prefix></CommonPrefixes></ListBucketResult>",
-    "names": f"{NAMED}<IsTruncated>false</IsTruncated>{LISTED.replace('b/', '&lt;b&apos;&amp;quot;&gt;/')}"
-    "</ListBucketResult>",
-    "numbers": f"{NAMED}<IsTruncated>false</IsTruncated>{LISTED.replace('b/', '&#38;&#x80;&#13;/')}</ListBucketResult>",
-    "line ends": f"{NAMED}<IsTruncated>false</IsTruncated>\r\n{LISTED.replace('b/', chr(13))}\r\n</ListBucketResult>",
-    "a comment": f"{NAMED}<IsTruncated>false</IsTruncated><!-- <Contents> -->{LISTED}</ListBucketResult>",
-    "raw text": f"{NAMED}<Prefix><![CDATA[<Contents></Contents>]]></Prefix>{LISTED}</ListBucketResult>",
-    "apart": f"{NAMED}{LISTED}<IsTruncated>true</IsTruncated>{LISTED}<Name>n</Name></ListBucketResult>",
-    "an owner": f"{NAMED}{LISTED.replace('<Size>', '<Owner><ID>1</ID></Owner><Size>')}</ListBucketResult>",
-    "more parts": f"{NAMED}{LISTED.replace('</Size>', '</Size><Owner><ID>1</ID></Owner><Type>Normal</Type>')}"
-    f"{LISTED.replace('<Size>', '<ChecksumType>FULL_OBJECT</ChecksumType><Size>')}</ListBucketResult>",
-    "another order": f"{NAMED}{LISTED.replace('<Size>12345678901</Size>', '').replace('<Key>', '<Size>1</Size><Key>')}"
-    "</ListBucketResult>",
-    "parts missing": f"{NAMED}{LISTED}{LISTED.replace('Size>', 'Sizes>')}{LISTED}</ListBucketResult>",
-    "an attribute": f"{NAMED}{LISTED.replace('<Key>', '<Key of=' + chr(34) * 2 + '>')}</ListBucketResult>",
-    "a prefix": f"{NAMED}{LISTED}</ListBucketResult>".replace("xmlns=", "xmlns:s=")
-    .replace("</", "</s:")
-    .replace("<", "<s:")
-    .replace("<s:/s:", "</s:"),
-    "an error": "<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>",
-    "cut short": f"{NAMED}<IsTruncated>true</IsTruncated>{LISTED}<Contents><Key>b",
-    "nothing": "",
-}
-
-
-@pytest.mark.parametrize("body", [body.encode() for body in ANSWERS.values()], ids=ANSWERS)
-def test_a_listings_answer_is_read_as_botocore_reads_it(body):
-    def outcome(is_faster):
-        try:
-            return answer_read(body, is_faster)
-        except (ResponseParserError, KeyError) as error:
-            return type(error)
-
-    assert outcome(is_faster=True) == outcome(is_faster=False)
-
-
-@pytest.mark.parametrize("name", ["one", "more to come", "no name space", "folders", "names", "an owner", "more parts"])
-def test_a_listing_of_the_usual_form_needs_no_parser_for_its_objects(name):
-    response = {"body": ANSWERS[name].encode()}
-    assert bucket._contents(response) and b"Contents" not in response["body"]
-
-
-def test_an_object_of_many_empty_parts_is_given_up_at_once():
-    parts = LISTED.replace("Size>", "Sizes>").replace("<Sizes>", "<Owner></Owner>" * 60 + "<Sizes>")
-    assert bucket._contents({"body": f"{NAMED}{parts}</ListBucketResult>".encode()}) is None
-
-
 def test_an_answer_without_anything_is_not_the_end_of_a_listing(s3_server, s3_url, monkeypatch, no_pauses):
     s3_server.client().put_object(Bucket=s3_url.removeprefix("s3://"), Key="a", Body=b"1")
     store = Store(s3_url, HASTY)
@@ -506,35 +438,6 @@ def test_a_listing_that_is_interrupted_goes_on_where_it_was(s3_server, s3_url, m
     calls = counted_calls(store, monkeypatch, faults={2: ConnectionError("reset"), 3: TimeoutError()}, MaxKeys=10)
     assert keys_of(store) == [f"{number:03d}" for number in range(25)]
     assert len(calls) == 5 and len(no_pauses) == 2
-
-
-def test_from_the_second_page_of_a_listing_on_the_next_is_asked_for_while_one_is_looked_at():
-    asked, answered = [], threading.Event()
-
-    def page(token):
-        asked.append(token)
-        if token == "3":
-            answered.set()
-        return {"IsTruncated": token != "4", "NextContinuationToken": str(len(asked) + 1)}
-
-    pages = bucket._one_ahead(page)
-    next(pages)
-    assert asked == [None]  # it may be all that is wanted
-    next(pages)
-    assert answered.wait(10) and asked == [None, "2", "3"]
-    assert len(list(pages)) == 2 and asked == [None, "2", "3", "4"]
-
-
-def test_a_page_that_was_asked_for_too_early_fails_where_it_is_wanted():
-    def page(token):
-        if token == "fails":
-            raise StoreUnavailable("no answer")
-        return {"IsTruncated": True, "NextContinuationToken": "fails" if token else "second"}
-
-    pages = bucket._one_ahead(page)
-    next(pages), next(pages)
-    with pytest.raises(StoreUnavailable, match="no answer"):
-        next(pages)
 
 
 def test_what_other_programs_show_as_folders_is_no_object(s3_server, s3_url):
@@ -566,16 +469,16 @@ def refused(code, kind=OSError):
 @pytest.mark.parametrize("code", ["PreconditionFailed", "412"])  # Ceph's comes as an OSError that says no more
 def test_an_object_that_is_there_is_told_from_the_servers_code(s3_url, monkeypatch, no_pauses, code):
     store = Store(s3_url, PLAIN)
-    counted_calls(store, monkeypatch, faults={1: refused(code)})
+    counted_calls(store, monkeypatch, faults={2: refused(code)})  # the first asks whether it is there
     assert store.create_bytes("lease", b"mine") is False and no_pauses == []
 
 
 def test_a_server_without_conditions_is_asked_first(s3_url, monkeypatch, no_pauses):
     store = Store(s3_url, PLAIN)
-    calls = counted_calls(store, monkeypatch, faults={1: refused("NotImplemented"), 4: refused("NotImplemented")})
+    calls = counted_calls(store, monkeypatch, faults={2: refused("NotImplemented")})
     assert store.create_bytes("lease", b"mine") is True
     assert store.create_bytes("lease", b"yours") is False
-    assert calls == ["put_object", "head_object", "put_object", "put_object", "head_object"] and no_pauses == []
+    assert calls == ["head_object", "put_object", "put_object", "head_object"] and no_pauses == []
 
 
 def test_a_server_that_wants_an_etag_without_its_quotes_holds_to_it_too(s3_url, monkeypatch):
