@@ -60,7 +60,7 @@ def load_settings(
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
-            raise ConfigError(f"--set {_told_key(override)}: expected key=value, e.g. encode.quality=35")
+            raise ConfigError(f"--set {_told_key(override, is_known=True)}: expected key=value, e.g. encode.quality=35")
         _put(values, key.strip(), _parse_value(key.strip(), text.strip()))
     for key, value in (options or {}).items():
         if value is not None:
@@ -195,9 +195,10 @@ def _problems(error: ValidationError) -> Iterator[str]:
 
 def _came(parts: Sequence[str], value: object) -> str:
     """Return a value as it may be told: not if it is secret, or if nothing says what it is."""
-    is_known = len(parts) == 2 and ".".join(parts) in all_keys() and not _is_secret(_section(parts[0]), parts[1])
-    if not is_known and parts != ["profile"] and parts != ["text"]:
-        return "the value given" if parts and len(parts) > 1 else _kind(value)
+    key = ".".join(parts)
+    is_known = key in all_keys() and not (key == "cluster.options" or _is_secret(_section(parts[0]), parts[-1]))
+    if not is_known:
+        return "the value given" if len(parts) > 1 else _kind(value)
     if isinstance(value, (list, tuple)) and all(isinstance(item, _PLAIN) for item in value):
         return hide(f"{list(value)!r:.80}")
     return hide(f"{value!r:.80}") if value is None or isinstance(value, _PLAIN) else _kind(value)
@@ -209,11 +210,11 @@ def _kind(value: object) -> str:
     return kinds.get(type(value), "a number" if isinstance(value, (int, float)) else "something else")
 
 
-def _told_key(key: str) -> str:
-    """Return what is told of a key: all of it only if it looks like one."""
+def _told_key(key: str, *, is_known: bool = False) -> str:
+    """Return what is told of a key: all of it only if it looks like one, or even only if it is one."""
     name = re.match(r"[A-Za-z_]\w*(?:\.\w+)*", key)
     told = name[0] if name else ""
-    if told == key and len(key) <= _LONGEST_KEY:
+    if told == key and len(key) <= _LONGEST_KEY and not is_known:
         return key
     return told if told in all_keys() else "a key that is no name of a setting"
 
