@@ -86,6 +86,13 @@ class ImportanceSettings(Closed):
     model: str | None = None
     """Folder of another trained model than the one shipped; it must hold the same files."""
 
+    @field_validator("model")
+    @classmethod
+    def _is_a_folder(cls, folder: str | None) -> str | None:
+        if folder is not None and "://" in folder:
+            raise ValueError("A folder that each worker has is wanted, no URL")
+        return folder
+
 
 class ResolutionSettings(Closed):
     """How far the resolution of unimportant tiles may fall."""
