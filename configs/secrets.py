@@ -17,14 +17,15 @@ HIDDEN = "…"
 _LEAST_LETTERS = 6  # a shorter one would be found in half of all words
 _ANYWHERE = r"password|passwd|passphrase|secret|token|credential|signature|authorization|connection_?string|x_api_key"
 _BY_ITSELF = r"pass|pwd|sig|auth|sas|cookie|bearer|(?:private|access|api|account|session|shared|encryption)[_.-]?key"
-_NAME = rf"(?:[\w.-]*(?:{_ANYWHERE})[\w.-]*|(?:[\w.-]*[_.-])?(?:{_BY_ITSELF})s?(?:[_.-][\w.-]*)?)"
+_SOME = r"[\w.-]{0,80}"  # bounded: the time that a text takes stays in proportion to its length
+_NAME = rf"(?:{_SOME}(?:{_ANYWHERE}){_SOME}|(?:{_SOME}[_.-])?(?:{_BY_ITSELF})s?(?:[_.-]{_SOME})?)"
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 _ASSIGNED = re.compile(
     rf"(?P<name>(?<![\w.-]){_NAME}(?:[\"']?\s*=\s*|[\"']\s*:\s*(?=[\"'])|:\s*(?=(?:basic|bearer|aws4)\b)))"
     r"(?P<value>\"[^\"]*\"|'[^']*'|(?:(?:basic|bearer)\s+)?[^\s\"',;&)\]}]+)",
     re.IGNORECASE,
 )
-_URL = re.compile(r"\b[a-z][a-z0-9+.:-]*://[^\s\"'<>`]+", re.IGNORECASE)
+_URL = re.compile(r"\b[a-z][a-z0-9+.:-]{0,80}://[^\s\"'<>`]+", re.IGNORECASE)
 _LINK_OF_CHAIN = re.compile(r"::(?=[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 _CONTAINER_BEFORE_HOST = ("abfs", "abfss")  # abfs://container@account.dfs.core.windows.net
 _NO_PORT = re.compile(r":(?!\d*$)")
