@@ -13,6 +13,7 @@ from configs.loading import load_settings
 from configs.settings import LimitSettings
 from tasks.errors import PageError, StoreUnavailable
 from tasks.overview import Wanted, ranked, read_overview, select
+from tasks.places import check_place
 from tasks.store import Store
 from tasks.thumbnails import thumbnail
 
@@ -37,6 +38,7 @@ def open_archive(url: str) -> Opened:
         ConfigError: If nothing can be read there, or a file of statistics is damaged.
         StoreUnavailable: If the store gives no answer.
     """
+    check_place("DEST", url)
     dest = store(url)
     dest.check_readable()
     listed = dest.list_objects("stats/pages/")
@@ -75,7 +77,7 @@ def thumbnail_of(url: str, output_key: str, page_index: int, size_bytes: int) ->
     """Return a small picture of a compressed page, None where it cannot be shown; another size is another page."""
     try:
         return thumbnail(store(url).read_bytes(output_key), page_index, LimitSettings())
-    except (PageError, OSError, StoreUnavailable):
+    except (PageError, OSError, ValueError, StoreUnavailable):  # ValueError: a key that is none
         return None
 
 

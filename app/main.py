@@ -1,4 +1,4 @@
-"""The window: `foliopress app`, `make app`, or `streamlit run app/main.py`."""
+"""The window's pages: what `app/server.py` shows behind its gate."""
 
 from __future__ import annotations
 
@@ -45,6 +45,12 @@ def _warm() -> threading.Thread:
     return thread
 
 
+def _is_gated() -> bool:
+    from app.gate import Gate
+
+    return Gate.stands
+
+
 def _try() -> None:
     from app import try_page
 
@@ -58,6 +64,9 @@ def _look() -> None:
 
 
 st.set_page_config("Foliopress", Image.open(_HERE / "icon.png"), layout="wide")
+if not _is_gated():
+    st.error("Pages of other sites could ask this window for anything: start it with `foliopress app`.")
+    st.stop()
 st.html(_STYLE)
 _warm()
 st.navigation(

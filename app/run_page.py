@@ -10,19 +10,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
-from app import viewer
+from app import said, viewer
 from app.archive import Opened, look_up, open_archive, store, thumbnail_of
 from app.figures import Figure, draw_figures
 from app.pictures import Picture, picture_of
-from app.words import byte_size, percent, plain, words_for
-from configs.loading import without_password
+from app.words import byte_size, percent, words_for
+from configs.secrets import hide
 from configs.settings import LimitSettings
 from flows.charts import DISTRIBUTIONS, distribution, pages_by_reason, saved_by_folder
 from tasks.documents import read_page
+from tasks.encode import EXTENSIONS
 from tasks.errors import ConfigError, PageError, StoreUnavailable
 from tasks.keys import page_in_output
 from tasks.overview import RATIO, PageFound, Wanted, by_folder, find_page, totals_of
 from tasks.pages import Page
+from tasks.places import names_a_host
 from tasks.reading import SURE_CONFIDENCE
 from tasks.statistics import PageRow
 
@@ -51,36 +53,26 @@ _SHOWN = (
 
 _TABS = ("Overview", "Worst pages", "All pages")
 _TAB = "run tab"
+_TYPED, _CLICKED, _OPENED = "dest", "dest of a link", "dest that is open"
 _KEPT = ("wanted ", "gallery ", "table sheet", _TAB)  # what is asked for stays while one page is looked at
 
 
 def draw() -> None:
     """Draw the page."""
-    with st.sidebar:
-        url = st.text_input(
-            "Output of a run",
-            value=st.query_params.get("dest", ""),
-            placeholder="path or s3://bucket/folder",
-            help="The DEST of `foliopress compress`. S3 is reached as the environment says (AWS_…).",
-        ).strip()
+    url = _asked_for()
     if not url:
-        st.title("Look through a run")
-        st.markdown(
-            "Give the path or URL of a run's output on the left: what was saved and where, what was kept and why, the "
-            "pages whose ink lost most, and each page beside its source."
-        )
         return
     try:
         with st.spinner("Reading the statistics"):
             opened = open_archive(url)
-    except (ConfigError, StoreUnavailable) as error:
-        st.error(f"This cannot be opened: {error}", icon=":material/error:")
+    except (ConfigError, StoreUnavailable, OSError) as error:
+        said.problem(st.error, "This cannot be opened:", str(error))
         return
-    st.query_params["dest"] = url
+    st.query_params["dest"] = st.session_state[_OPENED] = url
     if opened.pages.num_rows == 0:
-        st.info(f"There are no finished pages in {plain(without_password(url))} yet.")
+        said.problem(st.info, "There are no finished pages yet in:", url)
         return
-    st.subheader(plain(without_password(url)))
+    said.heading(url)
     place = st.session_state.get("looked at")
     if place and place[0] == url:
         _draw_page(opened, place[1], place[2])
@@ -91,6 +83,41 @@ def draw() -> None:
         if tab.open:
             with tab:
                 draw_view(opened)
+
+
+def _asked_for() -> str:
+    """Draw what a DEST is named by, and return the one that a person asked for; none while nobody has.
+
+    A link to this page may name a DEST as well. A stranger may have written it, so that it is opened only by a click.
+    """
+    linked = st.query_params.get("dest", "").strip()
+    if linked and linked == st.session_state.get(_CLICKED):
+        st.session_state[_TYPED] = linked
+        del st.session_state[_CLICKED]
+    with st.sidebar:
+        typed = st.text_input(
+            "Output of a run",
+            key=_TYPED,
+            placeholder="path or s3://bucket/folder",
+            help="The DEST of `foliopress compress`. S3 is reached as the environment says (AWS_…).",
+        ).strip()
+    if typed:
+        return typed
+    st.title("Look through a run")
+    if linked and linked == st.session_state.get(_OPENED):  # the box was emptied
+        del st.query_params["dest"]
+    elif linked:
+        st.markdown("A link asks for this output to be opened. Open it only if you know the place:")
+        st.text(hide(linked))
+        if st.button("Open it", icon=":material/folder_open:"):
+            st.session_state[_CLICKED] = linked
+            st.rerun()
+        return ""
+    st.markdown(
+        "Give the path or URL of a run's output on the left: what was saved and where, what was kept and why, the "
+        "pages whose ink lost most, and each page beside its source."
+    )
+    return ""
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
@@ -132,8 +159,9 @@ def _picked_folder(opened: Opened) -> str:
         names = [one.folder for one in by_folder(opened.pages, prefix) if one.folder]
         if not names:
             return prefix
-        label = f"Folders of {prefix}" if prefix else "Folders"
-        picked = st.selectbox(label, names, index=None, placeholder="all", key=f"folder {prefix}")
+        if prefix:
+            said.note(f"Folders of {prefix}")
+        picked = st.selectbox("Folders", names, index=None, placeholder="all", key=f"folder {prefix}")
         if picked is None:
             return prefix
         prefix += picked
@@ -164,7 +192,8 @@ def _draw_card(opened: Opened, row: dict[str, Any], order: str, by: str) -> None
         st.caption("no picture")
     name = _name(row)
     value = row[by]
-    st.caption(f"{plain(name)}\n\n{order}: {'–' if value is None else f'{value:.3f}'}")
+    said.note(name)
+    st.caption(f"{order}: {'–' if value is None else f'{value:.3f}'}")
     if st.button("Compare", key=f"compare {name}", width="stretch"):
         _look_at(opened, row)
 
@@ -236,17 +265,19 @@ def _draw_page(opened: Opened, document_key: str, page_index: int) -> None:
         st.error("This page has no row any more; a newer run took it away.")
         return
     row = found.row
-    st.markdown(f"**{plain(_name(vars(row)))}**")
+    said.heading(_name(vars(row)))
     if row.reason:
-        st.info(words_for(PageError(row.reason, row.message or row.reason)))
+        said.problem(st.info, *words_for(PageError(row.reason, row.message or row.reason)))
     if row.duplicate_of:
-        st.info(f"It has the bytes of {plain(row.duplicate_of)}, whose output it shares; there these are counted.")
+        said.problem(
+            st.info, "It has the bytes of another, whose output it shares; there these are counted:", row.duplicate_of
+        )
     _draw_row(row)
     source, output = _source_page(opened, found), _output_page(opened, found)
     if isinstance(source, str):
-        st.caption(source)
+        said.note(source)
     if isinstance(output, str):
-        st.warning(output)
+        said.note(output)
     before = source if isinstance(source, Page) else output
     if not isinstance(before, Page):
         return
@@ -260,7 +291,7 @@ def _draw_row(row: PageRow) -> None:
 
     draw_figures(
         Figure("Source", byte_size(row.source_bytes)),
-        Figure("Output", byte_size(row.output_bytes), row.codec or row.status),
+        Figure("Output", byte_size(row.output_bytes), row.codec if row.codec in EXTENSIONS else None),
         Figure("Worst block of ink", as_text(row.worst_block_ssim)),
         Figure("Text SSIM", as_text(row.text_ssim)),
         Figure("Words kept", as_text(row.words_kept_fraction)),
@@ -291,19 +322,21 @@ def _draw_comparison(found: PageFound, before: Picture, after: Picture | None) -
     )
     with st.expander("All figures of this page"):
         values = {name: value for name, value in vars(found.row).items() if value is not None}
-        st.table({"figure": list(values), "value": [str(value) for value in values.values()]})
+        table = {"figure": list(values), "value": [str(value) for value in values.values()]}
+        st.dataframe(table, hide_index=True, height="content")
 
 
 def _source_page(opened: Opened, found: PageFound) -> Page | str:
     """Return the source's page, or why it cannot be shown."""
     if opened.source is None:
         return "The run does not say where its source lies."
-    where = without_password(opened.source)
     try:
+        if names_a_host(opened.source):
+            return f"The source lies on a server that DEST names ({opened.source}), which is not asked from here."
         data = store(opened.source).read_bytes(found.row.document_key)
         return read_page(data, found.row.page_index, LimitSettings())
-    except (OSError, StoreUnavailable, ConfigError, PageError) as error:
-        return f"The source is not to be read from here ({plain(where)}: {error}); only the output is shown."
+    except (OSError, ValueError, StoreUnavailable, ConfigError, PageError) as error:  # ValueError: a key that is none
+        return f"The source is not to be read from here ({opened.source}: {error}); only the output is shown."
 
 
 def _output_page(opened: Opened, found: PageFound) -> Page | str:
@@ -313,7 +346,7 @@ def _output_page(opened: Opened, found: PageFound) -> Page | str:
     index = page_in_output(holder, found.row.page_index, found.row.output_key)
     try:
         return read_page(store(opened.url).read_bytes(found.row.output_key), index, LimitSettings())
-    except (OSError, StoreUnavailable, PageError) as error:
+    except (OSError, ValueError, StoreUnavailable, PageError) as error:
         return f"The output cannot be shown: {error}"
 
 

@@ -9,7 +9,7 @@ from io import BytesIO
 
 import streamlit as st
 
-from app import viewer
+from app import said, viewer
 from app.bench import READING, SCORING, Bench, key_of
 from app.controls import Chosen, as_profile, choose_settings
 from app.figures import Figure, draw_figures
@@ -17,7 +17,7 @@ from app.pictures import Picture, picture_of
 from app.trial import Closer, Stage, Trial
 from app.tried import Draft, Tried
 from app.uniform import Uniform
-from app.words import byte_size, percent, plain, words_for
+from app.words import byte_size, percent, words_for
 from configs.settings import Settings
 from tasks import ocr
 from tasks.errors import ConfigError, PageError
@@ -48,7 +48,7 @@ def draw() -> None:
         try:
             chosen = choose_settings()
         except ConfigError as error:
-            st.error(f"These settings do not go together: {error}")
+            said.problem(st.error, "These settings do not go together:", str(error))
             return
     if bench is None:
         _welcome()
@@ -64,7 +64,7 @@ def draw() -> None:
         _await_first_sight(trial)
         _draw_trial(bench, trial, chosen)
     except ConfigError as error:
-        st.error(f"These settings ask for what is not there: {error}")
+        said.problem(st.error, "These settings ask for what is not there:", str(error))
 
 
 def _document() -> Bench | None:
@@ -113,8 +113,8 @@ def _welcome() -> None:
 
 
 def _say_what_is_wrong(bench: Bench, problem: PageError | None) -> None:
-    st.subheader(plain(bench.name))
-    st.error(words_for(problem), icon=":material/error:")
+    said.heading(bench.name)
+    said.problem(st.error, *words_for(problem))
     st.caption("In a run it would be kept as it is, with this reason in its row; nothing is lost.")
 
 
@@ -151,9 +151,9 @@ def _draw_trial(bench: Bench, trial: Trial, chosen: Chosen) -> None:
     seen = tried or draft
     assert seen is not None
     checks = closer.checks if closer and not isinstance(closer.checks, str) else ()
-    st.markdown(f"**{plain(bench.name)}**")
+    said.heading(bench.name)
     if tried is not None and tried.problem:
-        st.warning(words_for(tried.problem), icon=":material/warning:")
+        said.problem(st.warning, *words_for(tried.problem))
     if tried is not None:
         _draw_figures(tried, closer)
     elif draft is not None:
@@ -267,9 +267,10 @@ def _picture_of_output(tried: Tried, *, is_preview: bool) -> Picture | None:
 
 
 def _marks(words: Sequence[ocr.Word], checks: Sequence[WordCheck]) -> list[viewer.Mark]:
-    said = {check.word: check.verdict for check in checks}
+    verdicts = {check.word: check.verdict for check in checks}
     return [
-        viewer.Mark(word.row_px, word.col_px, word.height_px, word.width_px, said.get(word, "unsure")) for word in words
+        viewer.Mark(word.row_px, word.col_px, word.height_px, word.width_px, verdicts.get(word, "unsure"))
+        for word in words
     ]
 
 
@@ -320,7 +321,7 @@ def _draw_text_check(closer: Closer | None) -> None:
     if checks is None:
         st.caption("The output is read once more …")
     elif isinstance(checks, str):
-        st.warning(checks)
+        said.problem(st.warning, "The output could not be read once more:", checks)
     elif not checks:
         st.caption("OCR was sure of no word on this page; its strokes are held against the source all the same.")
     else:

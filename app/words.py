@@ -6,6 +6,7 @@ import re
 
 from tasks.errors import PageError
 
+_REASON = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 _TRY_ELSEWHERE = "Try to open it in another program; if that fails too, scan it again or take it from a backup."
 _ADVICE = {
     "damaged": _TRY_ELSEWHERE,
@@ -35,22 +36,18 @@ _ADVICE = {
 }
 
 
-def words_for(problem: PageError | None) -> str:
-    """Return what is wrong and what one can do, for a person."""
-    if problem is None:
-        return "This document cannot be opened."
-    advice = _ADVICE.get(problem.reason, "")
-    said = str(problem)
-    return f"**{plain(problem.reason)}**: {plain(said[:1].upper() + said[1:])}.\n\n{advice}".strip()
+def words_for(problem: PageError | None) -> tuple[str, str, str]:
+    """Return the headline, what is wrong, and what one can do, for a person; only the middle is not of our own words.
 
-
-def plain(text: str) -> str:
-    r"""Return text that Markdown shows as it is.
-
-    >>> print(plain("a_b (1).jpg"))
-    a\_b \(1\)\.jpg
+    >>> words_for(PageError("too_large", "it has 9 pages"))[0]
+    'too large'
     """
-    return re.sub(r"([^\w\s])|(_)", r"\\\1\2", text)
+    if problem is None:
+        return "unreadable", "This document cannot be opened.", ""
+    is_ours = _REASON.fullmatch(problem.reason) is not None  # statistics may hold anything
+    headline = problem.reason.replace("_", " ") if is_ours else "not compressed"
+    said = str(problem)
+    return headline, f"{said[:1].upper() + said[1:]}.", _ADVICE.get(problem.reason, "")
 
 
 def byte_size(size_bytes: float) -> str:

@@ -267,7 +267,10 @@ def _one_round(page: Any, url: str, scan: Path, runs: Sequence[_Run], number: in
     for run in runs:
         for place in run.places:
             opened = page.get_by_text("Pages by what became of them")
-            yield _timed(partial(page.goto, f"{url}/run?dest={place}"), opened.wait_for)
+            page.goto(f"{url}/run?dest={place}")
+            button = page.get_by_role("button", name="Open it")
+            button.wait_for()
+            yield _timed(button.click, opened.wait_for)
             page.get_by_role("tab", name="All pages").click()
             found = page.get_by_text(re.compile(r"^[\d,]+ pages found"))
             found.wait_for()

@@ -11,16 +11,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
-from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from configs.errors import ConfigError
+from configs.secrets import HIDDEN, carries_password, hide, keep_secret, without_password
 from configs.settings import Settings
+
+__all__ = [
+    "all_keys",
+    "carries_password",
+    "digested_settings",
+    "load_settings",
+    "profile_names",
+    "public_settings",
+    "settings_digest",
+    "without_password",
+]
 
 _NOT_IN_DIGEST = ("profile", "scan", "cluster", "storage", "importance.model", "stats.most_small_files", "evidence")
 """What cannot change a page's output. A model of one's own counts by its weights, not by its folder."""
+
+_PLAIN = (str, int, float, bool)
+_LONGEST_KEY = 60
 
 
 def profile_names() -> tuple[str, ...]:
@@ -46,15 +60,20 @@ def load_settings(
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
-            raise ConfigError(f"--set {override}: expected key=value, e.g. encode.quality=35")
+            raise ConfigError(f"--set {_told_key(override, is_known=True)}: expected key=value, e.g. encode.quality=35")
         _put(values, key.strip(), _parse_value(key.strip(), text.strip()))
     for key, value in (options or {}).items():
         if value is not None:
             _put(values, key, value)
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(_problems(error))) from None
+    for _, section in settings:
+        for _, value in section if isinstance(section, BaseModel) else ():
+            if isinstance(value, SecretStr):
+                keep_secret(value.get_secret_value())
+    return settings
 
 
 def settings_digest(settings: Settings) -> str:
@@ -85,28 +104,6 @@ def public_settings(settings: Settings) -> dict[str, object]:
     return values
 
 
-def without_password(url: str) -> str:
-    """Return the URL without the user and password it may carry.
-
-    >>> without_password("https://me:secret@host:9000/x"), without_password("scans/a@b")
-    ('https://host:9000/x', 'scans/a@b')
-    """
-    if "://" not in url:
-        return url
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def carries_password(url: str) -> bool:
-    """Return whether a URL names a user or password.
-
-    >>> carries_password("sftp://me:secret@host/x"), carries_password("s3://bucket/a@b"), carries_password("scans/a@b")
-    (True, False, False)
-    """
-    _, separator, place = url.partition("://")
-    return bool(separator) and "@" in place.partition("/")[0]
-
-
 def all_keys() -> tuple[str, ...]:
     """Return every setting's dotted key, in order."""
     return tuple(_keys_of(Settings))
@@ -119,7 +116,7 @@ class _Loader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise ConfigError(f"{key}: stands twice{node.start_mark}")
+                raise ConfigError(f"{_told_key(str(key))}: stands twice in what begins in {_place(node.start_mark)}")
         return super().construct_mapping(node, deep)
 
 
@@ -134,12 +131,16 @@ def _read_profile(profile: str) -> dict[str, Any]:
     text, name = _profile_text(profile)
     try:
         values = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, made stricter
+    except ConfigError as error:
+        raise ConfigError(f"--profile {without_password(profile)}: {error}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"--profile {profile}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"--profile {without_password(profile)}: not valid YAML: {_yaml_trouble(error)}") from None
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise ConfigError(f"--profile {profile}: expected sections such as `encode:`, found {values!r:.80}")
+        raise ConfigError(
+            f"--profile {without_password(profile)}: expected sections such as `encode:`, found {_kind(values)}"
+        )
     sections = {str(key): {} if value is None else value for key, value in values.items()}
     return {"profile": name} | sections
 
@@ -153,9 +154,9 @@ def _profile_text(profile: str) -> tuple[str, str]:
             return path.read_text("utf-8"), path.stem
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ConfigError(f"--profile {profile}: the file cannot be read: {reason}") from None
+            raise ConfigError(f"--profile {without_password(profile)}: the file cannot be read: {reason}") from None
     raise ConfigError(
-        f"--profile {profile}: no such profile{_did_you_mean(profile, profile_names())}; "
+        f"--profile {without_password(profile)}: no such profile{_did_you_mean(profile, profile_names())}; "
         f"there are {', '.join(profile_names())}, or give the path of a YAML file"
     )
 
@@ -176,7 +177,7 @@ def _put(values: dict[str, Any], key: str, value: object) -> None:
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"{section}: expected keys and values, found {inner!r:.80}")
+            raise ConfigError(f"{section}: expected keys and values, found {_kind(inner)}")
         values = inner
     values[last] = value
 
@@ -188,13 +189,51 @@ def _problems(error: ValidationError) -> Iterator[str]:
         if problem["type"] == "extra_forbidden":
             yield _unknown(key)
             continue
-        secret = len(parts) == 2 and _is_secret(_section(parts[0]), parts[1])
-        came = "the value given" if secret else f"{problem['input']!r:.80}"
         wanted = problem["msg"].removeprefix("Value error, ")
-        yield f"{key}: {came} is not possible. {wanted}"
+        yield f"{_told_key(key)}: {_came(parts, problem['input'])} is not possible. {wanted}"
+
+
+def _came(parts: Sequence[str], value: object) -> str:
+    """Return a value as it may be told: not if it is secret, or if nothing says what it is."""
+    key = ".".join(parts)
+    is_known = key in all_keys() and not (key == "cluster.options" or _is_secret(_section(parts[0]), parts[-1]))
+    if not is_known:
+        return "the value given" if len(parts) > 1 else _kind(value)
+    if isinstance(value, (list, tuple)) and all(isinstance(item, _PLAIN) for item in value):
+        return hide(f"{list(value)!r:.80}")
+    return hide(f"{value!r:.80}") if value is None or isinstance(value, _PLAIN) else _kind(value)
+
+
+def _kind(value: object) -> str:
+    """Return what kind of value stands where another belongs; never the value, which may be secret."""
+    kinds = {dict: "keys and values", list: "a list", tuple: "a list", str: "a text", type(None): "nothing"}
+    return kinds.get(type(value), "a number" if isinstance(value, (int, float)) else "something else")
+
+
+def _told_key(key: str, *, is_known: bool = False) -> str:
+    """Return what is told of a key: all of it only if it looks like one, or even only if it is one."""
+    name = re.match(r"[A-Za-z_]\w*(?:\.\w+)*", key)
+    told = name[0] if name else ""
+    if told == key and len(key) <= _LONGEST_KEY and not is_known:
+        return key
+    return told if told in all_keys() else "a key that is no name of a setting"
+
+
+def _yaml_trouble(error: yaml.YAMLError) -> str:
+    """Return what is wrong with a YAML file and where, and nothing that stands in it."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return "it holds characters that YAML does not take"
+    mark = error.problem_mark or error.context_mark
+    problem = re.sub(r"(['\"]).{2,}\1", HIDDEN, error.problem or "it cannot be read", flags=re.DOTALL)
+    return f"{' '.join(problem.split())}{f' in {_place(mark)}' if mark else ''}"
+
+
+def _place(mark: yaml.Mark) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _unknown(key: str) -> str:
+    key = _told_key(key)
     section = key.partition(".")[0]
     siblings = [known for known in all_keys() if known.startswith(f"{section}.")]
     allowed = siblings or list(dict.fromkeys(known.partition(".")[0] for known in all_keys()))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer, field_validator, model_validator
+
+from configs.secrets import carries_password, without_secret_values
 
 _WORKED_OUT = ("payload-oxum", "bagging-date", "bag-size", "bag-software-agent")
 
@@ -14,6 +16,12 @@ class Closed(BaseModel):
     """A settings model that cannot be changed and refuses keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def _refuse_password(url: str | None) -> str | None:
+    if url is not None and carries_password(url):
+        raise ValueError("It holds a user, password or token, which would be written down; leave it out of the URL")
+    return url
 
 
 class ScanSettings(Closed):
@@ -33,6 +41,11 @@ class ScanSettings(Closed):
     duplicates: Literal["once", "each"] = "once"
     """`once` works documents of the same bytes once: the rows of the later ones, by key, point to the output of the
     first. That they may be the same is told by size and ETag, or by `version: content`; files on a disk need that."""
+
+    @field_validator("keys_file")
+    @classmethod
+    def _is_no_secret(cls, url: str | None) -> str | None:
+        return _refuse_password(url)
 
 
 class LimitSettings(Closed):
@@ -73,6 +86,13 @@ class ImportanceSettings(Closed):
     """A tile whose score reaches this is sure to be important; with 0 every tile that reaches the threshold is."""
     model: str | None = None
     """Folder of another trained model than the one shipped; it must hold the same files."""
+
+    @field_validator("model")
+    @classmethod
+    def _is_a_folder(cls, folder: str | None) -> str | None:
+        if folder is not None and "://" in folder:
+            raise ValueError("A folder that each worker has is wanted, no URL")
+        return folder
 
 
 class ResolutionSettings(Closed):
@@ -243,7 +263,7 @@ class ClusterSettings(Closed):
     )
     """Class of the Dask cluster to start for the run, and to end with it, e.g. `dask_kubernetes.operator.KubeCluster`,
     `dask_gateway.GatewayCluster` or `dask_jobqueue.SLURMCluster`; its package must be installed."""
-    options: dict[str, str | int | float | bool | list[str] | dict[str, str] | None] = {}
+    options: dict[str, str | int | float | bool | list[str] | dict[str, str] | None] = Field({}, repr=False)
     """What that class is given, e.g. `{image: foliopress, namespace: archive}`. Workers need one thread each."""
     most_workers: int | None = Field(None, ge=1)
     """That cluster grows with the work from `workers` (1 without it) to so many, and shrinks again."""
@@ -257,6 +277,15 @@ class ClusterSettings(Closed):
     """Shard task runs that Prefect runs at a time."""
     scoring_batch_pages: int = Field(4, ge=1, le=64)
     """Pages that a worker with a GPU scores together in one batch, at most; others score each page by itself."""
+
+    @field_serializer("options", when_used="json")
+    def _written_down(self, options: dict[str, Any]) -> dict[str, Any]:
+        return without_secret_values(options)
+
+    @field_validator("scheduler")
+    @classmethod
+    def _is_no_secret(cls, address: str | None) -> str | None:
+        return _refuse_password(address)
 
     @model_validator(mode="after")
     def _is_one_place(self) -> Self:
@@ -310,6 +339,11 @@ class StorageSettings(Closed):
         | None
     ) = None
     """Canned ACL of what is written, e.g. `bucket-owner-full-control` for a bucket of another account."""
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _is_no_secret(cls, url: str | None) -> str | None:
+        return _refuse_password(url)
 
 
 class Settings(Closed):

@@ -7,10 +7,12 @@ from prefect.artifacts import create_markdown_artifact
 
 from deployments.alert import alert
 from deployments.form import Changes, Profile, settings_of
+from deployments.naming import named
 from deployments.watching import show_log
 from flows.compress import SHARD_RUNNER, compress_documents
 from flows.estimate import estimate_archive
 from flows.verify import verify_archive
+from tasks.places import check_place
 
 
 class Damaged(Exception):
@@ -23,7 +25,7 @@ class PagesFailed(Exception):
 
 @flow(
     name="compress",
-    flow_run_name="{source} with {profile}",
+    flow_run_name=named("{source} with {profile}"),
     task_runner=SHARD_RUNNER,  # type: ignore[arg-type]
     persist_result=False,
     on_failure=[alert],
@@ -50,6 +52,8 @@ def compress(
         fail_on_failed_pages: Let the run count as failed while DEST has failed pages.
     """
     show_log()
+    check_place("SOURCE", source)
+    check_place("DEST", dest)
     settings = settings_of(profile, changes)
     summary = compress_documents(source, dest, settings, retry_failed=retry_failed, overwrite=overwrite)
     if fail_on_failed_pages and summary.whole.failed:
@@ -58,7 +62,7 @@ def compress(
 
 @flow(
     name="estimate",
-    flow_run_name="estimate {source} with {profile}",
+    flow_run_name=named("estimate {source} with {profile}"),
     persist_result=False,
     on_failure=[alert],
     on_crashed=[alert],
@@ -84,6 +88,7 @@ def estimate(
         price_per_gb_month: Of storage, in any currency.
     """
     show_log()
+    check_place("SOURCE", source)  # before a flow below this one is named after it
     settings = settings_of(profile, changes)
     found = estimate_archive(
         source, settings, sample=documents, seed=seed, cores=cores, price_per_gb_month=price_per_gb_month
@@ -91,7 +96,13 @@ def estimate(
     _put_up("foliopress-estimate", found.as_text(), f"What compressing {source} would give and take")
 
 
-@flow(name="verify", flow_run_name="verify {dest}", persist_result=False, on_failure=[alert], on_crashed=[alert])
+@flow(
+    name="verify",
+    flow_run_name=named("verify {dest}"),
+    persist_result=False,
+    on_failure=[alert],
+    on_crashed=[alert],
+)
 def verify(
     dest: str,
     source: str | None = None,
@@ -107,6 +118,9 @@ def verify(
         changes: How storage and cluster are reached, where it is not as usual.
     """
     show_log()
+    check_place("DEST", dest)
+    if source is not None:
+        check_place("SOURCE", source)
     found = verify_archive(dest, settings_of("access", changes), source=source, look=look)
     _put_up("foliopress-verification", found.as_text(), f"What was found in {dest}")
     if not found.is_sound:

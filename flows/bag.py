@@ -17,6 +17,7 @@ from flows.lease import LEASE_KEY, Lease
 from flows.progress import megabytes
 from flows.summary import version_of
 from tasks import bag
+from tasks.places import check_place
 from tasks.statistics import Totals, live_rows
 from tasks.store import Store
 
@@ -78,6 +79,7 @@ def bag_archive(url: str, settings: Settings, run_id: str, say: Callable[[str], 
         PayloadDamaged: If an output is not as it was written.
         StoreUnavailable: If a store gives no answer.
     """
+    check_place("DEST", url)
     bag.bag_url(url)
     dest = Store(url, settings.storage)
     dest.check_readable()

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from configs.errors import ConfigError
 from configs.loading import load_settings
+from configs.secrets import hide
 from configs.settings import Settings
 from tasks.errors import LeaseLost, StoreUnavailable
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 BROKEN, WRONG_SETTINGS, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
 _LEAVES_WITHIN_S = 20.0
+_SURPLUS = (
+    "There are more arguments than the command takes; an option's value stands behind it, quoted if it has spaces."
+)
 _OF_THE_WINDOW = ("streamlit", "altair", "vl_convert")
 
 _Profile = Annotated[
@@ -40,7 +45,22 @@ _Scheduler = Annotated[
 _Workers = Annotated[int | None, typer.Option(help="Worker processes of the local cluster.", metavar="N")]
 _LogFile = Annotated[Path | None, typer.Option(help="Where the log goes; a temporary file without it.", metavar="FILE")]
 
+
+class _Discreet(TyperGroup):
+    """The commands; what is wrong with a command line is said without the values on it, which may be secret."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if hasattr(error, "format_message") and hasattr(error, "message"):  # a usage error
+                is_surplus = str(error.message).startswith("Got unexpected extra argument")
+                error.message = _SURPLUS if is_surplus else hide(str(error.message))
+            raise
+
+
 app = typer.Typer(
+    cls=_Discreet,
     help="Shrink archives of scanned documents and keep what people look at them for.",
     no_args_is_help=True,
     add_completion=False,
@@ -104,6 +124,7 @@ def compress(
     }
     with _no_traceback(log_file) as (run_id, log_path):
         settings = load_settings(profile, overrides or (), options)
+        _check_places(SOURCE=source, DEST=dest)
         summary = _compress(source, dest, settings, retry_failed, overwrite, run_id, log_path)
         _report(summary, as_json, log_path)
 
@@ -138,6 +159,7 @@ def verify(
     }
     with _no_traceback(log_file) as (run_id, log_path):
         settings = load_settings("access", overrides or (), options)
+        _check_places(DEST=dest, SOURCE=source)
         from flows.temporary_api import PrefectApi
 
         _say(f"verification {run_id} starts; log: {log_path}")
@@ -192,6 +214,7 @@ def estimate(
     }
     with _no_traceback(log_file) as (run_id, log_path):
         settings = load_settings(profile, overrides or (), options)
+        _check_places(SOURCE=source)
         from flows.temporary_api import PrefectApi
 
         _say(f"estimate {run_id} starts; log: {log_path}")
@@ -272,17 +295,23 @@ def window(
     address: Annotated[
         str, typer.Option(help="Address to listen on. Whoever reaches it can read what this user can.")
     ] = "127.0.0.1",
+    host_name: Annotated[
+        list[str] | None,
+        typer.Option(help="Further name that browsers may ask by, e.g. that of a proxy before it.", metavar="NAME"),
+    ] = None,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """Open the window: try a scan, or look through a finished run. Nothing leaves this machine."""
     with _no_traceback(None):
+        import click
         import streamlit.web.cli
 
-        script = Path(__file__).resolve().parents[1] / "app" / "main.py"
-        options = [f"--server.port={port}", f"--server.address={address}", f"--server.headless={not browser}"]
-        quiet = ["--browser.gatherUsageStats=false", "--server.fileWatcherType=none"]
-        sys.argv = ["streamlit", "run", str(script), *options, *quiet]
-        streamlit.web.cli.main()
+        from flows.window import streamlit_options
+
+        script = Path(__file__).resolve().parents[1] / "app" / "server.py"
+        options = streamlit_options(address, port, host_name or (), browser)
+        with suppress(click.Abort):  # how Streamlit tells that it was asked to end
+            streamlit.web.cli.main(["run", str(script), *options], standalone_mode=False)
 
 
 @app.command()
@@ -349,6 +378,15 @@ def evaluate(
         from model.evaluation import evaluate_model
 
         _print_json(evaluate_model(data, model, cache, split, out, plots=plots, rotated=rotated))
+
+
+def _check_places(**urls: str | None) -> None:
+    """Refuse what must not be opened or written down before Prefect is told of it."""
+    from tasks.places import check_place
+
+    for name, url in urls.items():
+        if url is not None:
+            check_place(name, url)
 
 
 def _compress(
@@ -452,7 +490,7 @@ def _end(line: str, code: int) -> NoReturn:
 
 
 def _say(line: str) -> None:
-    print(f"foliopress: {line}", file=sys.stderr, flush=True)
+    print(f"foliopress: {hide(line)}", file=sys.stderr, flush=True)
 
 
 def _print_json(values: object) -> None:

@@ -17,6 +17,7 @@ from configs.settings import Settings
 from flows.compress import SHARD_RUNNER, compress_documents
 from flows.progress import megabytes
 from tasks.errors import ConfigError
+from tasks.places import check_place
 from tasks.sampling import Share, Total, draw, total
 from tasks.scan import ScanCounts, list_documents
 from tasks.statistics import live_rows
@@ -121,6 +122,7 @@ def estimate_archive(
     Raises:
         ConfigError: If something about the settings or SOURCE is wrong, or there is nothing to sample.
     """
+    check_place("SOURCE", source)
     documents = list_documents(Store(source, settings.storage), settings.scan, ScanCounts())
     shares = draw(documents, sample, seed)
     if not shares:

@@ -7,6 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from configs.secrets import hide, keep_secrets_of_environment
+
 _FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 _TALKATIVE = (
     "distributed",
@@ -22,6 +24,13 @@ _TALKATIVE = (
 )
 
 
+class _HidingFormatter(logging.Formatter):
+    """A formatter that takes secrets out of what libraries have to say, their tracebacks too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return hide(super().format(record))
+
+
 def new_log_file(run_id: str) -> Path:
     """Return where the log of a run goes when the user named no file: a folder of temporary files."""
     folder = Path(tempfile.gettempdir()) / f"foliopress-logs-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
@@ -35,8 +44,9 @@ def log_to_file(path: str | Path) -> None:
     Raises:
         OSError: If the file cannot be written.
     """
+    keep_secrets_of_environment()
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(_HidingFormatter(_FORMAT))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

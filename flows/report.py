@@ -30,6 +30,7 @@ from tasks.overview import (
     select,
     totals_of,
 )
+from tasks.places import check_place
 from tasks.store import Store
 from tasks.thumbnails import thumbnail
 from tasks.witness.sighting import UNHEARD
@@ -61,6 +62,7 @@ def report_on(url: str, settings: Settings) -> str:
         ConfigError: If nothing can be read there, or a file of statistics is damaged.
         StoreUnavailable: If the store gives no answer.
     """
+    check_place("DEST", url)
     dest = Store(url, settings.storage)
     dest.check_readable()
     pages = read_overview(dest)

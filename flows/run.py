@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from configs.loading import carries_password, settings_digest, without_password
+from configs.loading import settings_digest
 from configs.settings import Settings
 from flows import parking
 from flows.bag import make_bag, void_bag
@@ -41,6 +41,7 @@ from flows.summary import (
 from model.scoring import ScorerName
 from tasks.bag import bag_url
 from tasks.errors import ConfigError, LeaseLost, StoreUnavailable
+from tasks.places import check_place
 from tasks.scan import Document, ScanCounts, list_documents
 from tasks.store import LEFTOVER_AGE_S, Store
 
@@ -65,14 +66,11 @@ def check_places(source: str, dest: str, settings: Settings) -> None:
     """Look at SOURCE and DEST before anything is started.
 
     Raises:
-        ConfigError: If one lies in the other or holds a password, SOURCE cannot be read or DEST cannot be written.
+        ConfigError: If one lies in the other, holds a password or is of no kind that can be opened, SOURCE cannot be
+            read or DEST cannot be written.
     """
     for name, url in (("SOURCE", source), ("DEST", dest)):
-        if carries_password(url):
-            raise ConfigError(
-                f"{name} {without_password(url)}: the URL holds a user or password, which Prefect and run.json would "
-                "write down; give them to fsspec by its configuration or FSSPEC_… variables"
-            )
+        check_place(name, url)
     inner, outer = _as_prefix(dest), _as_prefix(source)
     if inner.startswith(outer) or outer.startswith(inner):
         raise ConfigError(f"SOURCE {source} and DEST {dest} lie one in the other; choose a DEST elsewhere")

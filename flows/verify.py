@@ -17,6 +17,7 @@ from configs.settings import Settings, StorageSettings
 from flows.cluster import ClusterShape, open_cluster
 from tasks.errors import ConfigError
 from tasks.looking import LOOK_COLUMNS, look_again
+from tasks.places import check_place
 from tasks.scan import ScanCounts, list_documents
 from tasks.statistics import check_table, live_rows
 from tasks.store import Store
@@ -96,6 +97,9 @@ def verify_archive(
     """
     if look and source is None:
         raise ConfigError("--look compares the output with the scans: name them with --source")
+    check_place("DEST", dest)
+    if source is not None:
+        check_place("SOURCE", source)
     target = Store(dest, settings.storage)
     target.check_readable()
     if next(target.list_objects("stats/pages/"), None) is None:

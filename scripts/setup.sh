@@ -44,7 +44,9 @@ install_packages() {
     say "Installing Foliopress${extra:+ with $extra} into $venv; this takes a few minutes, once."
     rm -f $venv/.installed*
     "$python" -m venv $venv || "$python" -m venv --clear $venv
-    $venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".$extra"
+    local install=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt)
+    "${install[@]}" pip setuptools
+    "${install[@]}" --build-constraint constraints.txt -e ".$extra"
     stamp > "$done_mark"
     # Whoever has the packages for development has those for the window and the main job.
     stamp > $venv/.installed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from configs.errors import ConfigError
+from configs.secrets import hide
 
 __all__ = ["TRIED_AGAIN", "ConfigError", "LeaseLost", "PageError", "StoreUnavailable"]
 
@@ -39,6 +40,9 @@ def _page_error(reason: str, message: str, failed: bool) -> PageError:
 
 class StoreUnavailable(Exception):
     """The object store gave no answer; worth another try, then the shard fails and a rerun repeats it."""
+
+    def __str__(self) -> str:
+        return hide(super().__str__())
 
 
 class LeaseLost(Exception):

@@ -23,6 +23,7 @@ from tasks.errors import ConfigError, LeaseLost, StoreUnavailable
 from tasks.filesystems import AnyFileSystem
 from tasks.folder import LocalFolder
 from tasks.objects import Backend, Guard, ObjectArchived, ObjectChanged, StoredObject, fault_of, sentence_of, unguarded
+from tasks.places import protocol_of
 
 __all__ = ["ObjectArchived", "ObjectChanged", "Store", "StoredObject"]
 
@@ -67,7 +68,7 @@ class Store:
     """Objects by key under one root URL. Can be pickled; each process connects for itself, when it first must.
 
     Args:
-        url: A path, or a URL of any protocol that fsspec knows, e.g. `s3://bucket/archive`.
+        url: A path, or a URL of one of `tasks.places.PROTOCOLS`, e.g. `s3://bucket/archive`.
         storage: Endpoint and credentials for S3, and how often a call is tried.
         guard: Called before each write and deletion, also between its tries, and when an object is not there; it raises
             LeaseLost where the work must end.
@@ -290,8 +291,8 @@ class Store:
 @lru_cache(maxsize=16)
 def _connect(url: str, storage: StorageSettings, process_id: int) -> Backend:  # noqa: ARG001
     """Return this process's connection; s3fs does not survive a fork, hence the process id among the arguments."""
-    protocol, path = split_protocol(url)
-    if protocol in (None, "file", "local"):
+    protocol, (_, path) = protocol_of(url), split_protocol(url)
+    if protocol in ("file", "local"):
         return LocalFolder(Path(path))
     if protocol in ("s3", "s3a"):
         return S3Bucket(path, storage)

@@ -14,17 +14,27 @@ _QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgrou
 
 
 @contextmanager
-def browser_page(width_px: int = 1280, height_px: int = 900, *, is_dark: bool = False) -> Iterator[Page]:
-    """Open a page of Chromium that reaches loopback and nothing else; without a browser the test is skipped."""
+def browser_page(
+    width_px: int = 1280, height_px: int = 900, *, is_dark: bool = False, rules: str = ""
+) -> Iterator[Page]:
+    """Open a page of Chromium that reaches loopback and nothing else; without a browser the test is skipped.
+
+    `rules` say which names resolve where, as `--host-resolver-rules` takes them; such names are reached too.
+    """
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no browser on this machine: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=[*_QUIET, "--disable-component-update"])
+        options = [*_QUIET, "--disable-component-update", *([f"--host-resolver-rules={rules}"] if rules else [])]
+        browser = playwright.chromium.launch(executable_path=chromium, args=options)
         opened = browser.new_page(
             viewport={"width": width_px, "height": height_px}, color_scheme="dark" if is_dark else "light"
         )
         opened.set_default_timeout(_WAIT_MS)
-        opened.route("**/*", lambda route: route.continue_() if "127.0.0.1" in route.request.url else route.abort())
+        reached = ("127.0.0.1", *rules.split()[1:2])
+        opened.route(
+            "**/*",
+            lambda route: route.continue_() if any(name in route.request.url for name in reached) else route.abort(),
+        )
         yield opened
         browser.close()

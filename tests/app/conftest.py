@@ -6,8 +6,15 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.gate import Gate
+
 _MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 _RUN_PAGE = "from app import run_page\nrun_page.draw()"
+
+
+@pytest.fixture(autouse=True)
+def _gated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gate, "stands", True)  # as app/server.py makes it
 
 
 @pytest.fixture
@@ -18,11 +25,12 @@ def window() -> AppTest:
 
 @pytest.fixture
 def look_through() -> Callable[..., AppTest]:
-    """Open the page that looks through a DEST."""
+    """Open the page that looks through a DEST, by a link that somebody clicks."""
 
     def opened(dest: object) -> AppTest:
         page = AppTest.from_string(_RUN_PAGE, default_timeout=120)
         page.query_params["dest"] = str(dest)
-        return page.run()
+        page.run()
+        return next(one for one in page.button if one.label == "Open it").click().run()
 
     return opened

@@ -1,9 +1,13 @@
 """Look through a run, as Streamlit runs it: totals, filters, worst pages, one page beside its source."""
 
 import dataclasses
+import shutil
 import uuid
 
+import fsspec
+import pyarrow.parquet as pq
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from app import run_page
 from app.bench import Bench
@@ -14,6 +18,7 @@ from flows import steps
 from tasks.scan import Document
 from tasks.statistics import SCHEMAS, Footer, ShardEntry, file_key, table_bytes
 from tasks.store import Store
+from tests.app.shown import markdown, said
 
 NAMES = ("letters/a.jpg", "letters/b.jpg", "notes/broken.jpg", "photos/c.jpg")
 
@@ -58,10 +63,6 @@ def turn_to(page, tab):
 
 def figures(page):
     return {one.label: one.value for one in page.metric}
-
-
-def said(page):
-    return " ".join(one.value for kind in (page.caption, page.warning, page.error, page.info) for one in kind)
 
 
 def test_totals_are_those_of_whole_files(look_through, dest):
@@ -134,6 +135,75 @@ def test_without_its_source_only_the_output_is_shown_and_said_to_be(look_through
     page.run()
     assert not page.exception
     assert "only the output is shown" in said(page)
+
+
+EVIL = "![x](http://evil.example/a.png) [y](http://evil.example) :red[z] $w$ <img src=http://evil.example/b> `c`"
+
+
+@pytest.fixture
+def hostile_dest(dest, tmp_path):
+    """A DEST whose names, reasons and messages are Markdown that calls another machine."""
+    folder = tmp_path / "out"
+    shutil.copytree(dest, folder)
+    (file,) = (folder / "stats" / "pages").iterdir()
+    table = pq.read_table(file)
+    rows = [
+        {**row, "document_key": f"{EVIL}/{row['document_key']}", "message": EVIL, "reason": row["reason"] and EVIL}
+        for row in table.to_pylist()
+    ]
+    keys = [row["document_key"] for row in rows]
+    rows[0]["duplicate_of"] = keys[1]
+    footer = Footer("shard", (ShardEntry("shard", rows[0]["run_id"], keys[0], keys[-1], len(keys)),))
+    file.write_bytes(table_bytes(rows, SCHEMAS["pages"], footer.as_metadata()))
+    return folder
+
+
+def test_nothing_that_stands_in_a_dest_is_taken_for_markdown(look_through, hostile_dest):
+    page = look_through(hostile_dest)
+    seen = markdown(page)
+    labelled(page.selectbox, "Folders").select(f"{EVIL.partition('/')[0]}/").run()
+    for tab in ("Worst pages", "All pages"):
+        seen += markdown(turn_to(page, tab))
+    for row in pq.read_table(hostile_dest / "stats" / "pages").to_pylist():
+        page.session_state["looked at"] = (str(hostile_dest), row["document_key"], 0)
+        page.run()
+        assert not page.exception
+        assert EVIL in said(page)
+        seen += markdown(page)
+    assert "Worst block of ink" in seen and "evil" not in seen
+    assert not [one for one in page.get("html") if "<img" in one.proto.body]
+
+
+def test_a_link_opens_nothing_before_a_click(look_through, dest, monkeypatch):
+    opened = []
+    monkeypatch.setattr(run_page, "open_archive", lambda url: opened.append(url))
+    page = AppTest.from_string("from app import run_page\nrun_page.draw()", default_timeout=120)
+    page.query_params["dest"] = f"{dest}?{EVIL}"
+    page.run()
+    assert not page.exception and not opened
+    assert [one.label for one in page.button] == ["Open it"]
+    assert "A link asks" in markdown(page) and "evil" not in markdown(page)
+
+
+@pytest.mark.parametrize("url", ["http://169.254.169.254/latest", "filecache::s3://bucket/x", "s3://key:word@bucket/x"])
+def test_what_no_dest_can_be_is_not_opened(look_through, url, monkeypatch):
+    monkeypatch.setattr(fsspec, "filesystem", lambda *_, **__: pytest.fail("it was opened"))
+    page = look_through(url)
+    assert not page.exception
+    assert "This cannot be opened" in said(page)
+
+
+def test_a_source_on_a_server_that_only_dest_names_is_not_asked(look_through, dest, monkeypatch):
+    real = run_page.open_archive
+    monkeypatch.setattr(
+        run_page, "open_archive", lambda url: dataclasses.replace(real(url), source="webhdfs://169.254.169.254/x")
+    )
+    monkeypatch.setattr(fsspec, "filesystem", lambda *_, **__: pytest.fail("it was asked"))
+    page = look_through(dest)
+    page.session_state["looked at"] = (str(dest), "letters/a.jpg", 0)
+    page.run()
+    assert not page.exception
+    assert "which is not asked from here" in said(page)
 
 
 @pytest.mark.parametrize("place", ["/nowhere/at/all", "s3://", "nonsense://x"])

@@ -11,6 +11,7 @@ from app.trial import Stage, Trial
 from tasks import fitting
 from tasks.errors import PageError
 from tasks.reading import WordCheck
+from tests.app.shown import markdown, said, shown
 
 
 def png_of(image):
@@ -36,10 +37,6 @@ def labelled(elements, label):
 
 def figures(window):
     return {one.label: one.value for one in window.metric}
-
-
-def said(window):
-    return " ".join(one.value for kind in (window.caption, window.warning, window.error, window.info) for one in kind)
 
 
 def test_it_says_what_to_do_before_there_is_a_scan(window):
@@ -119,9 +116,17 @@ def test_a_page_that_does_not_shrink_is_shown_with_the_reason(window):
 def test_another_scan_takes_the_place_of_the_first(tried, draw_page):
     first = figures(tried)
     give(tried, "other.png", png_of(draw_page("Another one").resize((960, 720), Image.Resampling.BICUBIC)))
-    assert "other\\.png" in tried.markdown[0].value
+    assert "other.png" in shown(tried)
     second = figures(tried)
     assert second["Source"] != first["Source"] and second["Uniform, as sharp"] != first["Uniform, as sharp"]
+
+
+@pytest.mark.parametrize("data", [b"this is no image", None], ids=["no image", "a page"])
+def test_a_file_s_name_is_not_taken_for_markdown(window, draw_page, data):
+    name = "![x](http:||evil.example|a.png) :red[z] <img src=evil.example>.png"
+    give(window, name, data or png_of(draw_page("Council of the town 1898")))
+    assert not window.exception
+    assert name in shown(window) and "evil" not in markdown(window)
 
 
 def test_a_sample_can_be_tried_without_a_scan_of_one_s_own(window):

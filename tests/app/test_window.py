@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +105,8 @@ def test_a_scan_is_tried_and_a_run_with_the_exported_profile_gives_the_same_byte
 ) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
     give(page, url, typescript)
     settled(page)
     page.screenshot(path=keep / "try.png")
@@ -148,6 +152,7 @@ def test_a_scan_is_tried_and_a_run_with_the_exported_profile_gives_the_same_byte
     assert (tmp_path / "out" / "pages" / output.name).read_bytes() == output.read_bytes()
 
     assert not [one for one in asked if "127.0.0.1" not in one and not one.startswith(("data:", "blob:"))]
+    assert not [text for text in said if "Content Security Policy" in text]
     left = [path for path in temporary.rglob("*") if path.is_file() and path.suffix != ".log"]
     assert not left, "something of the upload lies on disk"
 
@@ -218,8 +223,9 @@ def test_a_run_is_looked_through_to_one_of_its_pages(
     command = [sys.executable, "-m", "flows.cli", "compress", str(source), str(tmp_path / "out"), "--workers", "2"]
     subprocess.run(command, check=True, cwd=_ROOT)
     page.goto(f"{url}/run?dest={tmp_path / 'out'}")
+    page.get_by_role("button", name="Open it").click()
     expect(page.get_by_text("Pages by what became of them")).to_be_visible(timeout=_LONG_MS)
-    expect(page.locator("canvas, svg.marks").first).to_be_visible()
+    expect(page.locator("canvas, svg.marks").first).to_be_visible(timeout=_LONG_MS)
     page.screenshot(path=keep / "run.png")
     page.get_by_role("tab", name="All pages").click()
     expect(page.get_by_text("2 pages found")).to_be_visible()
@@ -230,3 +236,68 @@ def test_a_run_is_looked_through_to_one_of_its_pages(
     page.locator(".stage").wait_for()
     loaded(page, 2)
     page.screenshot(path=keep / "run-page.png")
+
+
+@pytest.fixture
+def other_site(url: str) -> Iterator[str]:
+    """A page of another site, on another port, that frames the window and opens its websocket."""
+    host = url.removeprefix("http://")
+    body = f"""<!doctype html><title>other</title><iframe id="framed" src="{url}" width="900" height="600"></iframe>
+    <script>
+    const told = [];
+    const socket = new WebSocket("ws://{host}/_stcore/stream");
+    socket.onopen = () => told.push("opened"); socket.onerror = () => told.push("refused");
+    fetch("{url}/_stcore/host-config").then(answer => answer.text()).then(text => told.push("read " + text))
+        .catch(() => told.push("not read"));
+    </script>"""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+
+
+def test_a_page_of_another_site_that_frames_the_window_shows_nothing_and_reads_nothing(
+    page: Page, url: str, other_site: str
+) -> None:
+    page.goto(other_site)
+    page.wait_for_function("told.length >= 2", timeout=_LONG_MS)
+    assert sorted(page.evaluate("told")) == ["not read", "refused"]
+    page.wait_for_timeout(2000)
+    framed = [frame for frame in page.frames if frame.parent_frame is not None]
+    assert [frame for frame in framed if frame.url.startswith(url)] == []
+    assert not any(frame.get_by_text("Try a scan").count() for frame in framed)
+
+
+def test_a_name_that_a_stranger_lets_resolve_here_shows_nothing(url: str) -> None:
+    """As DNS rebinding does it: the browser asks this machine under the stranger's name."""
+    port = url.rpartition(":")[2]
+    with browser_page(rules="MAP evil.example 127.0.0.1") as page:
+        answer = page.goto(f"http://evil.example:{port}/")
+        assert answer is not None and answer.status == 421
+        expect(page.get_by_text("Try a scan")).to_have_count(0)
+        assert page.goto(url).status == 200  # type: ignore[union-attr]
+
+
+def test_what_a_name_says_is_shown_as_it_is_and_calls_nobody(page: Page, url: str, tmp_path: Path) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    name = "![x](http:evil.example) www.evil.example :smile: <img src=x onerror=alert(1)> $a$.jpg"
+    scan = tmp_path / name
+    scan.write_bytes(b"\xff\xd8 no more")
+    page.goto(url)
+    page.locator("input[type=file]").set_input_files(scan)
+    expect(page.get_by_text("Try to open it in another program")).to_be_visible(timeout=_LONG_MS)
+    expect(page.locator("h3", has_text=name)).to_be_visible()
+    assert page.locator('[data-testid="stMain"] img, [data-testid="stMain"] a[href*=evil]').count() == 0
+    assert not [one for one in asked if "evil" in one]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import traceback
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 
 from configs.errors import ConfigError
 from configs.loading import all_keys, load_settings, profile_names, public_settings, settings_digest
+from configs.settings import ClusterSettings, Settings
+from tests.promises import NO_SECRET
 
 
 def test_every_shipped_profile_loads_and_knows_its_name() -> None:
@@ -101,17 +105,99 @@ def test_secrets_are_in_no_error_no_public_settings_and_no_repr() -> None:
         "storage.access_key_id=AKIA007",
         "storage.secret_access_key=12345678",
         "storage.session_token=t0ken",
-        "storage.endpoint_url=http://user:passw0rd@host:9000",
     ]
     settings = load_settings("access", overrides)
     written = yaml.safe_dump(public_settings(settings)) + json.dumps(public_settings(settings)) + repr(settings)
     assert not [word for word in ("AKIA007", "12345678", "t0ken") if word in written]
-    assert "passw0rd" not in yaml.safe_dump(public_settings(settings))
-    assert "http://host:9000" in yaml.safe_dump(public_settings(settings))
     with pytest.raises(ConfigError) as caught:
         load_settings("access", [], {"storage.secret_access_key": {"oops": "s3cret"}})
     assert "storage.secret_access_key" in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+CANARIES = {
+    "a line that is no YAML": "storage:\n  secret_access_key: 'canary\n  region: eu",
+    "an alias": "storage: {secret_access_key: *canary}",
+    "a tag": "storage: {secret_access_key: !canary x}",
+    "an escape": 'storage: {secret_access_key: "canary\\q"}',
+    "a tab": "storage:\n\tsecret_access_key: canary",
+    "a character that YAML does not take": "storage: {secret_access_key: canary\x01}",
+    "a key that stands twice": "storage: {secret_access_key: canary, region: a, region: b}",
+    "a key twice in a line of its own": "storage:\n  secret_access_key: canary1\n  secret_access_key: canary2",
+    "a text": "canary",
+    "a list": "[canary]",
+    "an INI file": "[default]\naws_secret_access_key = canary",
+    "a shell file": "AWS_SECRET_ACCESS_KEY=canary",
+    "a section that is a text": "storage: canary",
+    "a section that is a list": "storage: [canary]",
+    "a secret that is a mapping": "storage: {secret_access_key: {canary: 1}}",
+    "a secret under a key that is misspelt": "storage: {secret_access_kei: canary}",
+    "a section that is misspelt": "storrage: {secret_access_key: canary}",
+    "a secret as a key": "https://me:canary@host/x?sig=canary: 1",
+    "a secret as a key of a section": "storage: {'canary=1': 1}",
+    "an endpoint with a password": "storage: {endpoint_url: 'http://me:canary@host'}",
+    "an endpoint with a token": "storage: {endpoint_url: 'http://host/?X-Amz-Signature=canary'}",
+    "keys with a token": "scan: {keys_file: 'https://host/keys.txt?sig=canary'}",
+    "a scheduler with a password": "cluster: {scheduler: 'tcp://me:canary@host:8786'}",
+    "options of no cluster": "cluster: {options: {auth: canary, env: {PASSWORD: canary}}}",
+    "options of a kind that there is not": "cluster: {kind: canary_no.Cluster, options: {auth: canary}}",
+    "options of two clusters": (
+        "cluster: {kind: dask_gateway.GatewayCluster, scheduler: 'tcp://h:1', options: {auth: canary}}"
+    ),
+    "an option that is a list of lists": "cluster: {kind: dask_gateway.GatewayCluster, options: {x: [[canary]]}}",
+    "an option whose name is odd": "cluster: {kind: dask_gateway.GatewayCluster, options: {'canary=x': [[1]]}}",
+    "a model by a URL": "importance: {model: 'https://me:canary@host/m?token=canary', threshold: no}",
+}
+IN_OVERRIDES = (
+    *("storage.secret_access_key:canary", "canary", "storage.secret_access_key", "https://me:canary@host?x"),
+    *("storage=canary", "storage={secret_access_key: canary", "storage.canary.x=canary"),
+    *("cluster.options={auth: canary}", "cluster.scheduler=tcp://me:canary@h:1", "scan.keys_file=s3://b/k?sig=canary"),
+    *("cluster.options={auth: canary", "storage.secret_access_keys=canary", "storage.endpoint_url=http://h#canary"),
+)
+
+
+@pytest.mark.promise(NO_SECRET, "a canary in each kind of line that a profile or --set can hold, correct or broken")
+@pytest.mark.parametrize("text", CANARIES.values(), ids=CANARIES.keys())
+def test_no_error_of_a_profile_quotes_what_may_be_a_secret(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "profile.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(str(file))
+    told = "".join(traceback.format_exception(caught.value))  # as the log file has it
+    assert "canary" not in told.replace(str(tmp_path), "").replace("canary_no", "")
+
+
+@pytest.mark.parametrize("override", IN_OVERRIDES)
+def test_no_error_of_an_override_quotes_what_may_be_a_secret(override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings("access", [override])
+    assert "canary" not in str(caught.value).replace("storage.canary.x", "")
+
+
+@pytest.mark.parametrize("profile", ["https://me:canary@host/a.yaml", "s3://b/a.yaml?sig=canary", "https://h/a#canary"])
+def test_a_profile_by_a_url_is_refused_without_its_secret(profile: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(profile)
+    assert "--profile" in str(caught.value) and "canary" not in str(caught.value)
+
+
+def test_options_of_a_cluster_are_written_down_by_their_names_where_they_may_hold_a_secret() -> None:
+    options = {
+        "image": "registry.example/foliopress:1",
+        "worker_cores": 4,
+        "auth": "canary",
+        "api_token": "canary",
+        "address": "https://me:canary@gateway.example/x?token=canary",
+        "env": {"AWS_SECRET_ACCESS_KEY": "canary", "LANG": "canary"},
+        "worker_extra_args": ["--password", "canary"],
+    }
+    settings = Settings(cluster=ClusterSettings.model_construct(kind="x", options=options))
+    public = public_settings(settings)["cluster"]
+    told = json.dumps(public) + repr(settings) + str(settings) + settings.model_dump_json()
+    assert "canary" not in told and "registry.example" in told and "gateway.example" in told
+    assert isinstance(public, dict) and public["options"].keys() == options.keys()
+    assert settings.model_dump()["cluster"]["options"] == options  # what the cluster is given
+    assert pickle.loads(pickle.dumps(settings)) == settings
 
 
 def test_public_settings_are_a_profile_that_gives_the_same_settings(tmp_path: Path) -> None:

@@ -6,7 +6,10 @@ them exist is looked up.
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,12 +27,40 @@ ROOT = Path(__file__).resolve().parents[2]
 PLACES = ROOT / "deployments"
 PREFECT, IN_PODS = PLACES / "prefect.yaml", PLACES / "kubernetes" / "prefect.yaml"
 COMPOSE, DOCKERFILE = PLACES / "docker" / "compose.yaml", PLACES / "docker" / "Dockerfile"
-KUBERNETES = [PLACES / "kubernetes" / "dask.yaml"]
+DASK, NETWORK = PLACES / "kubernetes" / "dask.yaml", PLACES / "kubernetes" / "network.yaml"
+JOB_TEMPLATE = PLACES / "kubernetes" / "job-template.json"
+KUBERNETES = [DASK, NETWORK]
 WANTED = {"compress", "estimate", "verify", "train"}
 
 
 def loaded(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """Return all pods that are described, by the name of what starts them: their labels and their spec."""
+    documents = [one for path in KUBERNETES for one in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
+    found = {one["metadata"]["name"]: one["spec"]["template"] for one in documents if one["kind"] == "Deployment"}
+    return {**found, "run": job_manifest()["spec"]["template"]}
+
+
+def job_manifest() -> dict[str, Any]:
+    """Return the job that Prefect starts for a run, filled in as Prefect does it, by names in double braces."""
+    template = json.loads(JOB_TEMPLATE.read_text(encoding="utf-8"))
+    properties = template["variables"]["properties"]
+    values = {name: one.get("default") for name, one in properties.items()} | {"name": "x", "command": ["a"], "env": []}
+
+    def filled(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {key: filled(value) for key, value in part.items()}
+        if isinstance(part, list):
+            return [filled(value) for value in part]
+        if isinstance(part, str) and (whole := re.fullmatch(r"{{ (\w+) }}", part)):
+            return values[whole[1]]
+        return re.sub(r"{{ (\w+) }}", lambda one: str(values[one[1]]), part) if isinstance(part, str) else part
+
+    found: dict[str, Any] = filled(template["job_configuration"]["job_manifest"])
     return found
 
 
@@ -95,19 +126,15 @@ def test_the_manifests_are_what_kubernetes_takes(path: Path) -> None:
 
 def test_kubernetes_has_workers_with_and_without_a_gpu_and_a_service_before_the_scheduler() -> None:
     documents = [one for path in KUBERNETES for one in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
-    pods = {
-        one["metadata"]["name"]: one["spec"]["template"]["spec"]["containers"][0]
-        for one in documents
-        if one["kind"] == "Deployment"
-    }
-    gpus = [name for name, pod in pods.items() if "nvidia.com/gpu" in pod["resources"]["limits"]]
+    containers = {name: pod["spec"]["containers"][0] for name, pod in pods().items()}
+    gpus = [name for name, one in containers.items() if "nvidia.com/gpu" in one["resources"]["limits"]]
     assert gpus == ["foliopress-gpu"]
-    assert "GPU=1" in pods["foliopress-gpu"]["command"] and "GPU=1" not in pods["foliopress-cpu"]["command"]
+    assert "GPU=1" in containers["foliopress-gpu"]["command"] and "GPU=1" not in containers["foliopress-cpu"]["command"]
     (service,) = (one for one in documents if one["kind"] == "Service")
-    ports = {port["containerPort"] for port in pods[service["metadata"]["name"]]["ports"]}
+    ports = {port["containerPort"] for port in containers[service["metadata"]["name"]]["ports"]}
     assert {port["port"] for port in service["spec"]["ports"]} <= ports
     for name in ("foliopress-cpu", "foliopress-gpu"):
-        assert f"tcp://{service['metadata']['name']}:8786" in pods[name]["command"]
+        assert f"tcp://{service['metadata']['name']}:8786" in containers[name]["command"]
 
 
 def test_the_image_holds_every_folder_that_the_command_imports() -> None:
@@ -123,3 +150,163 @@ def test_no_file_holds_a_secret_of_its_own(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for line in re.findall(r"^.*(?:PASSWORD|SECRET).*:.*$", text, re.MULTILINE):
         assert "${" in line, line
+
+
+def test_the_job_of_a_run_is_what_kubernetes_takes_and_names_only_variables_that_there_are() -> None:
+    kubernetes_validate.validate(job_manifest(), "1.31", strict=True)
+    template = json.loads(JOB_TEMPLATE.read_text(encoding="utf-8"))
+    named = set(re.findall(r"{{ (\w+) }}", json.dumps(template["job_configuration"])))
+    assert named == set(template["variables"]["properties"])
+    assert "job-template.json" in IN_PODS.read_text(encoding="utf-8")
+    for one in loaded(IN_PODS)["deployments"]:
+        assert one["work_pool"]["job_variables"].keys() <= named
+
+
+@pytest.mark.parametrize("name", ["foliopress-dask", "foliopress-cpu", "foliopress-gpu", "run"])
+def test_a_pod_has_no_rights_that_it_does_not_need(name: str) -> None:
+    """As the profile `restricted` of Kubernetes' pod security asks, and a root that cannot be written besides."""
+    assert pods().keys() == {"foliopress-dask", "foliopress-cpu", "foliopress-gpu", "run"}
+    spec = pods()[name]["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    assert spec["securityContext"]["runAsNonRoot"] is True and spec["securityContext"]["runAsUser"] == 10001
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    writable = {volume["name"] for volume in spec["volumes"] if volume.keys() == {"name", "emptyDir"}}
+    assert len(writable) == len(spec["volumes"])
+    for container in spec["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        mounted = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
+        assert mounted.keys() == {"/tmp", "/home/foliopress"} and set(mounted.values()) == writable
+
+
+def may_call(caller: dict[str, str], called: dict[str, str], port: int) -> bool:
+    """Return what the network policies make of a call from a pod to another, by their labels."""
+    policies = [one["spec"] for one in yaml.safe_load_all(NETWORK.read_text(encoding="utf-8"))]
+
+    def meets(labels: dict[str, str], selector: dict[str, Any]) -> bool:
+        return selector.get("matchLabels", {}).items() <= labels.items() and all(
+            one["operator"] == "In" and labels.get(one["key"]) in one["values"]
+            for one in selector.get("matchExpressions", [])
+        )
+
+    def lets(rules: list[dict[str, Any]], other: dict[str, str], side: str) -> bool:
+        return any(
+            (not rule.get("ports") or any(one["port"] == port for one in rule["ports"]))
+            and any("podSelector" in peer and meets(other, peer["podSelector"]) for peer in rule[side])
+            for rule in rules
+        )
+
+    def passes(labels: dict[str, str], other: dict[str, str], kind: str, side: str) -> bool:
+        held = [one for one in policies if meets(labels, one["podSelector"]) and kind in one["policyTypes"]]
+        return not held or any(lets(one.get(kind.lower(), []), other, side) for one in held)
+
+    return passes(caller, called, "Egress", "to") and passes(called, caller, "Ingress", "from")
+
+
+def test_the_scheduler_is_called_by_drivers_and_workers_alone_and_workers_by_nobody_from_outside() -> None:
+    labels = {name: pod["metadata"]["labels"] for name, pod in pods().items()}
+    scheduler, cpu, gpu, driver = (
+        labels[name] for name in ("foliopress-dask", "foliopress-cpu", "foliopress-gpu", "run")
+    )
+    for caller in (driver, cpu, gpu):
+        assert may_call(caller, scheduler, 8786)
+        assert not may_call(caller, scheduler, 8787)
+    assert may_call(scheduler, cpu, 40000) and may_call(cpu, gpu, 40000)
+    assert not may_call(driver, cpu, 40000)
+    for stranger in ({"app": "other"}, {"app": "other", "part": "driver"}, {}):
+        for called in (scheduler, cpu, gpu, driver):
+            assert not may_call(stranger, called, 8786) and not may_call(stranger, called, 40000)
+            assert not may_call(called, stranger, 80)
+
+
+def test_no_pod_may_ask_where_clouds_hand_out_the_credentials_of_a_node() -> None:
+    for policy in yaml.safe_load_all(NETWORK.read_text(encoding="utf-8")):
+        for rule in policy["spec"].get("egress", []):
+            for block in (peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer):
+                assert {"169.254.0.0/16"} & set(block["except"]) or {"fe80::/10"} & set(block["except"])
+                assert {port["port"] for port in rule["ports"]} <= {443, 4200}
+
+
+def test_every_service_is_confined_and_listens_on_loopback_alone() -> None:
+    for name, service in loaded(COMPOSE)["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"] and not service.get("cap_add"), name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert any(one.startswith("/tmp") for one in service["tmpfs"]), name
+        assert not service.get("privileged") and "network_mode" not in service, name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        assert not [one for one in service.get("volumes", []) if "docker.sock" in one or one.startswith((".", "/"))]
+        assert name == "s3" or service.get("user", "10001") != "0", name
+
+
+def test_the_image_is_not_root_s_and_fetches_no_scripts() -> None:
+    text = DOCKERFILE.read_text(encoding="utf-8")
+    users = re.findall(r"^USER (.*)$", text, re.MULTILINE)
+    assert users == ["10001:10001"]  # a number: Kubernetes cannot tell a name from root's
+    last_run = text.rindex("\nRUN ")
+    assert text.index("\nUSER ") > last_run
+    assert not re.search(r"curl|wget|^ADD |\| *(?:ba)?sh\b", text, re.MULTILINE)
+
+
+IMAGES = re.findall(
+    r"^(?:FROM| *image:) +([^\s$]+)$",
+    DOCKERFILE.read_text(encoding="utf-8") + "\n" + COMPOSE.read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
+
+
+def test_images_of_others_are_pinned_by_their_digests() -> None:
+    others = [name for name in IMAGES if name != "foliopress"]
+    assert len(others) == 3
+    assert [name for name in others if not re.fullmatch(r"[a-z0-9./-]+:[\w.-]+@sha256:[0-9a-f]{64}", name)] == []
+
+
+def test_the_pins_are_renewed_where_they_stand(tmp_path: Path) -> None:
+    """With a `docker` that answers as the real one does."""
+    for part in ("scripts/pin_images.sh", "deployments/docker/Dockerfile", "deployments/docker/compose.yaml"):
+        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / part, tmp_path / part)
+    compose = tmp_path / "deployments" / "docker" / "compose.yaml"
+    compose.write_text(re.sub(r"(image: postgres:16)@\S+", r"\1", compose.read_text()))  # one that has none yet
+    fake = tmp_path / "bin" / "docker"
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/sh\nprintf "sha256:%s\\n" "$(printf %s "$6" | sha256sum | cut -c1-64)"\n')
+    fake.chmod(0o755)
+    path = f"{fake.parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["bash", tmp_path / "scripts" / "pin_images.sh"], env={**os.environ, "PATH": path}, check=True)
+    now = (tmp_path / "deployments/docker/Dockerfile").read_text() + compose.read_text()
+    assert len(re.findall(r"@sha256:[0-9a-f]{64}$", now, re.MULTILINE)) == 3
+    assert not [name for name in IMAGES if "@" in name and name.partition("@")[2] in now]
+    without = re.compile(r"@sha256:[0-9a-f]{64}")
+    before = DOCKERFILE.read_text(encoding="utf-8") + COMPOSE.read_text(encoding="utf-8")
+    assert without.sub("", now) == without.sub("", before)
+    fake.write_text("#!/bin/sh\necho no such image\n")
+    assert subprocess.run(["bash", tmp_path / "scripts" / "pin_images.sh"], env={**os.environ, "PATH": path}).returncode
+
+
+def test_pip_and_setuptools_are_pinned_for_the_image_and_for_what_setup_installs() -> None:
+    pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert re.search(r"^pip==[\d.]+$", pinned, re.MULTILINE) and re.search(
+        r"^setuptools==[\d.]+$", pinned, re.MULTILINE
+    )
+    for path in (DOCKERFILE, ROOT / "scripts" / "setup.sh"):
+        text = path.read_text(encoding="utf-8")
+        assert re.search(r"pip setuptools\b", text), path
+        assert "--build-constraint constraints.txt" in text, path  # what builds our own package is held to them too
+
+
+def test_the_build_is_given_only_what_the_image_is_made_of(tmp_path: Path) -> None:
+    lines = [
+        line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").split("\n") if line[:1] not in ("", "#")
+    ]
+    assert lines[0] == "*"
+    copied = re.findall(r"^COPY (.+) \S+$", DOCKERFILE.read_text(encoding="utf-8"), re.MULTILINE)
+    wanted = {name for line in copied for name in line.split()}
+    assert wanted <= {line[1:] for line in lines if line.startswith("!")}
+    left_in = {line[1:] for line in lines if line.startswith("!")} - wanted
+    assert left_in == {"app/.streamlit"}
+    assert {"**/.*", "**/*.pem", "**/secrets.toml"} <= set(lines)

@@ -6,14 +6,17 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
 from prefect.logging.handlers import APILogHandler
 
 from deployments.form import Changes
 from deployments.scheduled import Damaged, PagesFailed, compress, estimate, verify
 from deployments.watching import show_log
 from tests.flows.conftest import archive, prefect_api
+from tests.promises import NO_SECRET
 
 __all__ = ["archive", "prefect_api"]
 
@@ -59,3 +62,23 @@ def test_the_log_goes_to_prefect_once_however_often_it_is_asked_for() -> None:
     logger = logging.getLogger("flows")
     assert logger.isEnabledFor(logging.INFO)
     assert sum(isinstance(handler, APILogHandler) for handler in logger.handlers) == 1
+
+
+@pytest.mark.promise(NO_SECRET, "a canary in a URL that was typed into a deployment's form")
+@pytest.mark.parametrize("name", ["compress", "estimate", "verify"])
+def test_a_url_with_a_secret_is_refused_and_stands_in_no_name_state_or_alert_of_the_run(
+    name: str, prefect_api: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[object] = []
+    monkeypatch.setenv("FOLIOPRESS_ALERT_URL", "http://127.0.0.1:9/alert")
+    monkeypatch.setattr("deployments.alert.httpx.post", lambda _, **options: told.append(options["json"]) or answer)
+    url, answer = "s3://key:canary@bucket/in?sig=canary", httpx.Response(200, request=httpx.Request("POST", "http://x"))
+    given = {"dest": url} if name == "verify" else {"source": url}
+    if name == "compress":
+        given["dest"] = str(tmp_path / "out")
+    state = {"compress": compress, "estimate": estimate, "verify": verify}[name](**given, return_state=True)
+    assert state.is_failed() and "holds a user or password" in str(state.message)
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(state.state_details.flow_run_id)
+    assert "s3://bucket/in" in run.name
+    assert told and "canary" not in f"{run.name} {run.state} {told} {caplog.text}"

@@ -16,11 +16,6 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from configs.settings import StorageSettings
-from tasks.store import Store
-from tests.promises import NO_SECRET
-from tests.servers import S3Server, free_port
-
 ROOT = Path(__file__).resolve().parents[2]
 Archive = Callable[..., Path]
 
@@ -182,37 +177,6 @@ def test_a_run_that_is_killed_leaves_no_process_and_a_rerun_finishes_it(archive:
     assert sorted(event["document_key"] for event in events) == names
     assert len({event["run_id"] for event in events}) == 2  # that of the run that was killed, and of the one after it
     assert all("tesseract" in json.loads(event["versions"]) for event in events)
-
-
-@pytest.mark.promise(NO_SECRET, "a canary for a key, run to its end and run into errors")
-def test_no_secret_is_said_or_written_whatever_happens(archive: Archive, s3_server: S3Server, tmp_path: Path) -> None:
-    source, bucket = archive("a.jpg"), s3_server.new_bucket()
-    canaries = {
-        "AWS_ACCESS_KEY_ID": "AKIACANARY0KEY",
-        "AWS_SECRET_ACCESS_KEY": "canary/secret+0",
-        "AWS_SESSION_TOKEN": "canary-token-0",
-    }
-    canary_settings = (
-        *("--set", "storage.access_key_id=AKIACANARY0SET", "--set", "storage.secret_access_key=canary/set+0"),
-    )
-    environment = {"AWS_ENDPOINT_URL": s3_server.endpoint_url, "AWS_DEFAULT_REGION": "us-east-1", **canaries}
-    nobody = {**environment, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
-    told = []
-    for code, dest, more, given in (
-        (0, f"{bucket}/out", canary_settings, environment),
-        (2, "s3://no-such-bucket-9/out", canary_settings, environment),
-        (2, f"{bucket}/out3", (*canary_settings, "--set", "storage.retries=1"), nobody),
-        (2, f"{bucket}/out4", ("--set", "storage.secret_access_keys=canary/typo+0"), environment),
-        (2, "sftp://user:canary-password@127.0.0.1/out", (), environment),
-    ):
-        ended = foliopress("compress", source, dest, "--workers", 1, *more, folder=tmp_path, **given)
-        assert ended.returncode == code, ended.stderr
-        told.append(f"{ended.stdout}{ended.stderr}".replace("storage.secret_access_keys=canary/typo+0", ""))
-    written = [path.read_bytes() for path in tmp_path.glob("**/*") if path.is_file()]
-    store = Store(bucket, StorageSettings(endpoint_url=s3_server.endpoint_url, region="us-east-1"))
-    written += [store.read_bytes(found.key) for found in store.list_objects()]
-    assert len(written) > 10
-    assert not [text for text in (*told, *map(repr, written)) if "canary" in text.lower()]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -219,6 +219,24 @@ def test_no_secret_is_written_anywhere(
     assert not [secret for secret in secrets if secret.encode() in told]
 
 
+@pytest.mark.promise(NO_SECRET, "a canary in the options of a cluster, looked for in Prefect's flow run and its logs")
+def test_prefect_is_told_no_secret_of_a_cluster_s_options(
+    archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The package of that cluster is not installed here, so that the run ends with an error that names it."""
+    options = {
+        "kind": "dask_gateway.GatewayCluster",
+        "options": {"address": "https://me:canary@gateway/x?token=canary"},
+    }
+    settings = load_settings("access", options={f"cluster.{name}": value for name, value in options.items()})
+    state = compress_archive(str(archive("a.jpg")), str(tmp_path / "out"), quote(settings), return_state=True)
+    assert state.is_failed()
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_run(state.state_details.flow_run_id)
+    assert "dask_gateway.GatewayCluster" in flow_run.model_dump_json()
+    assert "canary" not in flow_run.model_dump_json() + caplog.text + str(state)
+
+
 def test_the_run_stands_in_prefect_with_its_name_its_progress_and_its_tables(
     archive: Archive, scheduler: str, tmp_path: Path
 ) -> None:

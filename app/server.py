@@ -1,0 +1,35 @@
+"""Server: the window behind its gate; `foliopress app` starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import webbrowser
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.middleware import Middleware
+from streamlit import config
+from streamlit.starlette import App
+
+_HERE = Path(__file__).resolve().parent
+_ROOT = str(_HERE.parent)
+if _ROOT not in sys.path:  # run by its file, a script knows only its own folder
+    sys.path.insert(0, _ROOT)
+
+from app.gate import Gate  # noqa: E402 - it can be found only now
+
+_OPENS_AFTER_S = 0.5
+
+
+@asynccontextmanager
+async def _opening_a_browser(_app: App) -> AsyncIterator[None]:
+    if not config.get_option("server.headless"):
+        address = config.get_option("browser.serverAddress")
+        url = f"http://{f'[{address}]' if ':' in address else address}:{config.get_option('server.port')}"
+        asyncio.get_running_loop().call_later(_OPENS_AFTER_S, webbrowser.open, url)
+    yield
+
+
+app = App(_HERE / "main.py", middleware=[Middleware(Gate)], lifespan=_opening_a_browser)
