@@ -467,6 +467,8 @@ def main() -> None:
     Prefect tries each event that waits at the end for 7 s, one after another: minutes, after all is done and said.
     """
     open_streams()
+    if sys.getfilesystemencoding() != "utf-8":  # file names are bytes; keys are the same under every locale
+        os.execve(sys.executable, sys.orig_argv, os.environ | {"PYTHONUTF8": "1"})  # noqa: S606 - itself
     try:
         app()
     except SystemExit as ending:
