@@ -468,7 +468,8 @@ def main() -> None:
     """
     open_streams()
     if sys.getfilesystemencoding() != "utf-8":  # file names are bytes; keys are the same under every locale
-        os.execve(sys.executable, sys.orig_argv, os.environ | {"PYTHONUTF8": "1"})  # noqa: S606 - itself
+        again = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execve(sys.executable, again, os.environ | {"PYTHONUTF8": "1"})  # noqa: S606 - this command itself
     try:
         app()
     except SystemExit as ending:
@@ -480,13 +481,14 @@ def main() -> None:
 
 
 def _leave_interrupted() -> None:
-    _say("interrupted; left at once")
+    with suppress(RuntimeError):  # in a signal's handler: the stream may be in use right now
+        _say("interrupted; left at once")
     _leave(INTERRUPTED)
 
 
 def _leave(code: int) -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, RuntimeError):
             stream.flush()
     os._exit(code)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
-import threading
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -37,9 +37,12 @@ class _Interrupts:
         now = time.monotonic()
         if self._first_at is None:
             self._first_at = now
-            patience = threading.Timer(ENDS_WITHIN_S, self._leave)
-            patience.daemon = True
-            patience.start()
+            # `threading` takes locks to start a thread, and the main thread may hold them where it was interrupted
+            _thread.start_new_thread(self._leave_later, ())
             raise KeyboardInterrupt
         if now - self._first_at >= _ONE_PRESS_S:
             self._leave()
+
+    def _leave_later(self) -> None:
+        time.sleep(ENDS_WITHIN_S)
+        self._leave()
