@@ -115,5 +115,5 @@ def test_a_schedule_says_so_too_and_its_form_allows_it(tmp_path: Path) -> None:
     allowed = Changes(scan={"allow_empty": True}, cluster={"workers": 1})
     scheduled.estimate(str(source), changes=allowed)
     scheduled.compress(str(source), str(tmp_path / "out"), changes=allowed)
-    [summary] = (tmp_path / "out" / "runs").glob("*/summary.json")
+    [summary] = (tmp_path / "out" / "runs").glob("*/run.json")
     assert json.loads(summary.read_text("utf-8"))["dest_totals"]["documents"] == 0
