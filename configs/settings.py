@@ -33,6 +33,9 @@ class ScanSettings(Closed):
     """Globs on the document key; a key that matches one is skipped and counted."""
     keys_file: str | None = None
     """A text file (path or URL) of document keys, one a line; only these are worked on."""
+    allow_empty: bool = False
+    """A run for which SOURCE holds no document ends well, as schedules may want; without it that is an error, since a
+    SOURCE that is mistyped or not mounted looks the same."""
     version: Literal["auto", "etag", "size_mtime", "content"] = "auto"
     """What tells that a document has changed since it was worked on. `auto` is the store's ETag, size and time of the
     last change, each if the store has it: copying the archive, which gives new times, has all of it done again. `etag`

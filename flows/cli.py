@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -21,6 +19,8 @@ from configs.errors import ConfigError
 from configs.loading import load_settings
 from configs.secrets import hide
 from configs.settings import Settings
+from flows.interrupts import end_on_signals
+from flows.streams import can_be_said, open_streams
 from tasks.errors import LeaseLost, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ _Scheduler = Annotated[
     str | None, typer.Option(help="Dask scheduler to work on, e.g. tcp://host:8786.", metavar="ADDRESS")
 ]
 _Workers = Annotated[int | None, typer.Option(help="Worker processes of the local cluster.", metavar="N")]
+_AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="A SOURCE without documents is no error.")]
 _LogFile = Annotated[Path | None, typer.Option(help="Where the log goes; a temporary file without it.", metavar="FILE")]
 
 
@@ -101,6 +102,7 @@ def compress(
     keys: Annotated[
         str | None, typer.Option(help="Only the documents that this text file names, one a line.", metavar="FILE")
     ] = None,
+    allow_empty: _AllowEmpty = False,
     scheduler: _Scheduler = None,
     workers: _Workers = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do failed pages again.")] = False,
@@ -118,6 +120,7 @@ def compress(
     options: dict[str, object] = {
         "scan.include": include or None,
         "scan.exclude": exclude or None,
+        "scan.allow_empty": allow_empty or None,
         "scan.keys_file": keys,
         "cluster.scheduler": scheduler,
         "cluster.workers": workers,
@@ -142,6 +145,7 @@ def verify(
     overrides: _Overrides = None,
     include: Annotated[list[str] | None, typer.Option(help="Of SOURCE only what matches.", metavar="GLOB")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Of SOURCE nothing that matches.", metavar="GLOB")] = None,
+    allow_empty: _AllowEmpty = False,
     scheduler: _Scheduler = None,
     workers: _Workers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that was found as JSON.")] = False,
@@ -154,6 +158,7 @@ def verify(
     options: dict[str, object] = {
         "scan.include": include or None,
         "scan.exclude": exclude or None,
+        "scan.allow_empty": allow_empty or None,
         "cluster.scheduler": scheduler,
         "cluster.workers": workers,
     }
@@ -197,6 +202,7 @@ def estimate(
         int | None, typer.Option(min=1, help="Cores to work the hours out for; else this machine's.")
     ] = None,
     price: Annotated[float, typer.Option(min=0, help="Of storage, per GB and month, in any currency.")] = 0.023,
+    allow_empty: _AllowEmpty = False,
     scheduler: _Scheduler = None,
     workers: _Workers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
@@ -209,6 +215,7 @@ def estimate(
     options: dict[str, object] = {
         "scan.include": include or None,
         "scan.exclude": exclude or None,
+        "scan.allow_empty": allow_empty or None,
         "cluster.scheduler": scheduler,
         "cluster.workers": workers,
     }
@@ -346,11 +353,11 @@ def train(
     """
     with _no_traceback(log_file) as (run_id, log_path):
         from flows.temporary_api import PrefectApi
-        from flows.train import train_importance
 
         _say(f"training {run_id} starts; log: {log_path}")
         with PrefectApi(log_path) as api, api.connected():
             from flows.logs import log_to_file
+            from flows.train import train_importance
 
             log_to_file(log_path)  # once more: Prefect brings its own
             metrics = train_importance(
@@ -401,13 +408,14 @@ def _compress(
         from flows.run import check_places
 
         check_places(source, dest, settings)
-        from prefect.utilities.annotations import quote
+        with api.chosen():
+            from prefect.utilities.annotations import quote
 
-        from flows.compress import ShardsFailed, compress_archive
-        from flows.logs import log_to_file
+            from flows.compress import ShardsFailed, compress_archive
+            from flows.logs import log_to_file
 
-        log_to_file(log_path)  # once more: Prefect brings its own
-        with api.connected():
+            log_to_file(log_path)  # once more: Prefect brings its own
+            api.wait()
             try:
                 return compress_archive(
                     source,
@@ -438,39 +446,39 @@ def _report(summary: RunSummary, as_json: bool, log_path: Path) -> NoReturn:
 @contextmanager
 def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
     """Turn whatever goes wrong in the block into one line and an exit code."""
-    from flows.logs import log_to_file, new_log_file
+    from flows.logs import open_log
     from flows.run import new_run_id
 
-    run_id = new_run_id()
-    log_path = log_file or new_log_file(run_id)
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        log_to_file(log_path)
-        yield run_id, log_path.resolve()
-    except (typer.Exit, typer.Abort):
-        raise
-    except ConfigError as error:
-        log.info("wrong settings", exc_info=error)
-        _end(str(error), WRONG_SETTINGS)
-    except StoreUnavailable as error:
-        log.error("the store is unavailable", exc_info=error)
-        _end(f"{error}. The same command goes on where this one stopped. Log: {log_path}", BROKEN)
-    except LeaseLost as error:
-        log.error("the lease is lost", exc_info=error)
-        _end(f"{error}, which goes on; nothing of this run counts from then on. Log: {log_path}", BROKEN)
-    except ModuleNotFoundError as error:
-        log.error("a package is missing", exc_info=error)
-        extra = "app" if error.name in _OF_THE_WINDOW else "train"
-        _end(f"{error}; this command needs: pip install 'foliopress[{extra}]'", WRONG_SETTINGS)
-    except KeyboardInterrupt:
-        _end("interrupted; the same command goes on where this one stopped", INTERRUPTED)
-    except Exception as error:
-        if _comes_from_http(error):
-            log.error("the Prefect API is unavailable", exc_info=error)
-            advice = "the same command goes on where this one stopped"
-            _end(f"the Prefect API gives no answer ({type(error).__name__}); {advice}. Log: {log_path}", BROKEN)
-        log.critical("the run broke", exc_info=error)
-        _end(f"the run broke: {type(error).__name__}: {error}. Log with details: {log_path}", BROKEN)
+    run_id, log_path = new_run_id(), Path(os.devnull)
+    end_on_signals(_leave_interrupted)
+    with ExitStack() as stack:
+        try:
+            log_path = stack.enter_context(open_log(log_file, run_id, _say))
+            yield run_id, log_path
+        except (typer.Exit, typer.Abort):
+            raise
+        except ConfigError as error:
+            log.info("wrong settings", exc_info=error)
+            _end(str(error), WRONG_SETTINGS)
+        except StoreUnavailable as error:
+            log.error("the store is unavailable", exc_info=error)
+            _end(f"{error}. The same command goes on where this one stopped. Log: {log_path}", BROKEN)
+        except LeaseLost as error:
+            log.error("the lease is lost", exc_info=error)
+            _end(f"{error}, which goes on; nothing of this run counts from then on. Log: {log_path}", BROKEN)
+        except ModuleNotFoundError as error:
+            log.error("a package is missing", exc_info=error)
+            extra = "app" if error.name in _OF_THE_WINDOW else "train"
+            _end(f"{error}; this command needs: pip install 'foliopress[{extra}]'", WRONG_SETTINGS)
+        except KeyboardInterrupt:
+            _end("interrupted; the same command goes on where this one stopped", INTERRUPTED)
+        except Exception as error:
+            if _comes_from_http(error):
+                log.error("the Prefect API is unavailable", exc_info=error)
+                advice = "the same command goes on where this one stopped"
+                _end(f"the Prefect API gives no answer ({type(error).__name__}); {advice}. Log: {log_path}", BROKEN)
+            log.critical("the run broke", exc_info=error)
+            _end(f"the run broke: {type(error).__name__}: {error}. Log with details: {log_path}", BROKEN)
 
 
 def _comes_from_http(error: BaseException | None) -> bool:
@@ -478,10 +486,6 @@ def _comes_from_http(error: BaseException | None) -> bool:
     while error is not None and not type(error).__module__.startswith("httpx"):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _end(line: str, code: int) -> NoReturn:
@@ -494,7 +498,8 @@ def _say(line: str) -> None:
 
 
 def _print_json(values: object) -> None:
-    print(json.dumps(values, indent=1, ensure_ascii=False, default=str))
+    text = json.dumps(values, indent=1, ensure_ascii=False, default=str)
+    print(text if can_be_said(text) else json.dumps(values, indent=1, default=str))
 
 
 def main() -> None:
@@ -502,6 +507,10 @@ def main() -> None:
 
     Prefect tries each event that waits at the end for 7 s, one after another: minutes, after all is done and said.
     """
+    open_streams()
+    if sys.getfilesystemencoding() != "utf-8":  # file names are bytes; keys are the same under every locale
+        again = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execve(sys.executable, again, os.environ | {"PYTHONUTF8": "1"})  # noqa: S606 - this command itself
     try:
         app()
     except SystemExit as ending:
@@ -512,9 +521,15 @@ def main() -> None:
         raise
 
 
+def _leave_interrupted() -> None:
+    with suppress(RuntimeError):  # in a signal's handler: the stream may be in use right now
+        _say("interrupted; left at once")
+    _leave(INTERRUPTED)
+
+
 def _leave(code: int) -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, RuntimeError):
             stream.flush()
     os._exit(code)
 

@@ -104,7 +104,10 @@ def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Cl
     Raises:
         ConfigError: If there is no scheduler at that address, no such cluster can be started, or no worker joins it.
     """
-    import dask
+    try:
+        import dask
+    except ValueError as error:
+        raise ConfigError(f"Dask cannot read its settings: {' '.join(str(error).split())}") from error
 
     dask.config.set({"logging.distributed": "warning"})  # before the import, which sets the loggers up
     from distributed import Client
@@ -128,11 +131,25 @@ def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Cl
             _wait_for_workers(client, settings.kind)
             yield client
         return
+    _forget_settings_for_other_clusters()
     with _local_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
         _free_what_is_stranded(client)
         if log_file is not None:
             client.register_plugin(_worker_log(log_file), name="foliopress-log")
         yield client
+
+
+def _forget_settings_for_other_clusters() -> None:
+    """Have Dask here be as it comes, but for the folder of its temporary files; workers take it over from here.
+
+    What `DASK_…` variables and the user's YAML files say (encryption, limits, modules to load) is for a cluster that
+    somebody set up.
+    """
+    import dask
+
+    folder = dask.config.get("temporary-directory", None)
+    dask.config.refresh(paths=[], env={})
+    dask.config.set({"temporary-directory": folder, "logging.distributed": "warning"})
 
 
 def _look_for(address: str) -> None:

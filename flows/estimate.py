@@ -19,7 +19,8 @@ from flows.progress import megabytes
 from tasks.errors import ConfigError
 from tasks.places import check_place
 from tasks.sampling import Share, Total, draw, total
-from tasks.scan import ScanCounts, list_documents
+from tasks.scan import ScanCounts, check_not_empty, list_documents
+from tasks.source import open_source
 from tasks.statistics import live_rows
 from tasks.store import Store
 
@@ -53,7 +54,7 @@ class Estimate:
     @property
     def saved_fraction(self) -> float:
         """Share of the bytes that would be saved."""
-        return 1.0 - self.output_bytes.value / self.source_bytes
+        return 1.0 - self.output_bytes.value / self.source_bytes if self.source_bytes else 0.0
 
     @property
     def hours(self) -> Total:
@@ -123,8 +124,11 @@ def estimate_archive(
         ConfigError: If something about the settings or SOURCE is wrong, or there is nothing to sample.
     """
     check_place("SOURCE", source)
-    documents = list_documents(Store(source, settings.storage), settings.scan, ScanCounts())
-    shares = draw(documents, sample, seed)
+    scans = open_source(source, settings.storage)
+    check_not_empty(scans, settings.scan)
+    shares = draw(list_documents(scans, settings.scan, ScanCounts()), sample, seed)
+    if not shares and settings.scan.allow_empty:
+        return _estimate(source, settings, shares, (), cores, price_per_gb_month)
     if not shares:
         raise ConfigError(f"{source} holds no documents that are not empty; there is nothing to estimate")
     with tempfile.TemporaryDirectory(prefix="foliopress-estimate-") as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -10,6 +11,8 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 _LINE_EVERY_S = 5.0
+_WITHOUT_CURSOR = ("", "dumb", "unknown")
+"""Kinds of terminal on which no line can be written over."""
 _BAR_EVERY_S = 0.5
 
 
@@ -29,7 +32,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream or sys.stderr
-        self._is_terminal = self._stream.isatty() if is_terminal is None else is_terminal
+        self._is_terminal = _shows_bars(self._stream) if is_terminal is None else is_terminal
         self._clock = clock
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -126,6 +129,10 @@ class Progress:
         fraction = self.fraction
         total = None if fraction is None else 1.0
         self._bar.update(self._bar_task, description=self.line(), total=total, completed=fraction or 0.0)
+
+
+def _shows_bars(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM", "") not in _WITHOUT_CURSOR
 
 
 def megabytes(size_bytes: int) -> str:

@@ -42,7 +42,8 @@ from model.scoring import ScorerName
 from tasks.bag import bag_url
 from tasks.errors import ConfigError, LeaseLost, StoreUnavailable
 from tasks.places import check_place
-from tasks.scan import Document, ScanCounts, list_documents
+from tasks.scan import Document, ScanCounts, check_not_empty, list_documents
+from tasks.source import open_source
 from tasks.store import LEFTOVER_AGE_S, Store
 
 if TYPE_CHECKING:
@@ -62,12 +63,12 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}"
 
 
-def check_places(source: str, dest: str, settings: Settings) -> None:
-    """Look at SOURCE and DEST before anything is started.
+def check_places(source: str, dest: str, settings: Settings) -> Store:
+    """Look at SOURCE and DEST before anything is started, and return where the documents lie.
 
     Raises:
         ConfigError: If one lies in the other, holds a password or is of no kind that can be opened, SOURCE cannot be
-            read or DEST cannot be written.
+            read or holds no document, or DEST cannot be written.
     """
     for name, url in (("SOURCE", source), ("DEST", dest)):
         check_place(name, url)
@@ -76,11 +77,13 @@ def check_places(source: str, dest: str, settings: Settings) -> None:
         raise ConfigError(f"SOURCE {source} and DEST {dest} lie one in the other; choose a DEST elsewhere")
     if settings.evidence.bag:
         bag_url(dest)
-    Store(source, settings.storage).check_readable()
+    scans, target = open_source(source, settings.storage), Store(dest, settings.storage)
+    check_not_empty(scans, settings.scan, target)
     try:
-        Store(dest, settings.storage).check_writable()
+        target.check_writable()
     except OSError as error:
         raise ConfigError(f"DEST {dest} cannot be written: {error.strerror or error}") from error
+    return scans
 
 
 @contextmanager
@@ -96,7 +99,7 @@ def open_run(
 ) -> Iterator[Run]:
     """Check the places, take the lease, start or join the cluster, and give all of it back at the end."""
     share_one_heap()
-    check_places(source, dest, settings)
+    scans = check_places(source, dest, settings)
     with ExitStack() as stack:
         progress = stack.enter_context(Progress())
         lease = stack.enter_context(Lease(Store(dest, settings.storage), run_id, progress.say))
@@ -107,7 +110,7 @@ def open_run(
         ledger.fence_off(lease.unfenced)
         lease.forget_unfenced()
         client = stack.enter_context(open_cluster(settings.cluster, log_file))
-        run = Run(source, target, settings, retry_failed, run_id, progress, lease, ledger, client)
+        run = Run(source, scans, target, settings, retry_failed, run_id, progress, lease, ledger, client)
         if not overwrite and not ledger.is_empty:
             refuse_other_recipe(target, settings, run.recipe)
         void_bag(target, progress.say)
@@ -125,6 +128,7 @@ class Run:
     def __init__(
         self,
         source: str,
+        scans: Store,
         dest: Store,
         settings: Settings,
         retry_failed: bool,
@@ -136,7 +140,7 @@ class Run:
     ) -> None:
         self.source_url, self.dest_url, self.settings, self.run_id = source, dest.url, settings, run_id
         self.progress, self.passed_over, self.scan = progress, 0, ScanCounts()
-        self._source, self._dest = Store(source, settings.storage), dest
+        self._source, self._dest = scans, dest
         self._retry_failed, self._lease, self._ledger, self._client = retry_failed, lease, ledger, client
         self._shape = ClusterShape(client)
         facts = self._ask_worker()
@@ -237,7 +241,7 @@ class Run:
     def _compress(self, shard: Shard) -> None:
         log.info("shard %s begins: %d documents from %r", shard.shard_id, len(shard.documents), shard.first_key)
         job = PageJob(
-            source_url=self.source_url,
+            source_url=self._source.url,
             dest_url=self.dest_url,
             settings=self.settings,
             run_id=self.run_id,

@@ -235,6 +235,8 @@ def as_text(summary: RunSummary) -> str:
         f"{summary.shards_passed_over} passed over, {summary.shards_failed} failed",
     ]
     lines += [f"  {count} x {reason}" for reason, count in sorted(whole.reasons.items())]
+    if not summary.scan.documents:
+        lines.append("SOURCE holds 0 documents that are to be worked on")
     if summary.scan.hidden or summary.scan.not_documents or summary.scan.excluded:
         lines.append(
             f"passed by: {summary.scan.hidden} hidden files, {summary.scan.not_documents} that are no scans, "

@@ -8,6 +8,7 @@ process dies (an out-of-memory killer likes it), another takes its place, with t
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import shutil
@@ -18,12 +19,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from configs.loading import without_password
+from flows.users_api import check_answers, check_settings
 
 _START_TIMEOUT_S = 120.0
 _MOST_DEATHS = 50
@@ -48,6 +53,7 @@ class PrefectApi:
 
     def __init__(self, log_file: Path) -> None:
         self._log_file = log_file
+        self._theirs: str | None = None
         self._home = ""
         self._url = ""
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,7 +63,8 @@ class PrefectApi:
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        if not _is_configured():
+        self._theirs = _configured_url()
+        if self._theirs is None:
             self._home = tempfile.mkdtemp(prefix="foliopress-prefect-")
             self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
             self._url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/api"
@@ -79,17 +86,36 @@ class PrefectApi:
 
     @contextmanager
     def connected(self) -> Iterator[None]:
-        """Have Prefect use this API within the block.
+        """Have Prefect use this API within the block, and wait until it answers.
 
         Raises:
-            ApiUnavailable: If it does not answer within two minutes.
+            ApiUnavailable: If the temporary one does not answer within two minutes.
+            ConfigError: If the configured one gives no answer, or refuses.
         """
-        if self._process is None:
+        with self.chosen():
+            self.wait()
             yield
+
+    @contextmanager
+    def chosen(self) -> Iterator[None]:
+        """Have Prefect use this API within the block; nothing may have imported Prefect before.
+
+        Raises:
+            ConfigError: If the settings of the configured one cannot be read.
+        """
+        if self._theirs is None:
+            with _client_settings(self._url, self._home):
+                yield
             return
-        with _client_settings(self._url, self._home):
+        check_settings()
+        yield
+
+    def wait(self) -> None:
+        """Wait until the API answers; see `connected`."""
+        if self._theirs is None:
             _wait_until_healthy(self._url, self._deaths)
-            yield
+        else:
+            check_answers(without_password(self._theirs))
 
     def _keep_alive(self, listener: socket.socket) -> None:
         """Start the process again wherever it ends before the run does; what it was asked meanwhile it then answers."""
@@ -114,58 +140,117 @@ class PrefectApi:
                 stdout=output,
                 stderr=output,
                 pass_fds=[listener.fileno()],
-                env={**os.environ, **_server_settings(self._home), "PYTHONPATH": _import_path()},
+                env=_server_environment(self._home),
+                cwd=self._home,  # away from files of settings, and of modules, that lie where the user is
                 start_new_session=True,  # Ctrl-C is for the run; it then ends the API itself
             )
 
 
-def _is_configured() -> bool:
-    """Return whether Prefect was told of an API; Prefect is asked only where it may have been."""
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    if "prefect" not in sys.modules and "PREFECT_API_URL" not in os.environ and not (home / "profiles.toml").exists():
-        return False
-    from prefect.settings import PREFECT_API_URL
+def _configured_url() -> str | None:
+    """Return the URL of the Prefect server that the user names, by a variable or the active profile; None if neither.
 
-    return bool(PREFECT_API_URL.value())
+    The files `.env`, `prefect.toml` and `pyproject.toml` name none: they belong to whatever folder the command runs in.
+    """
+    if "prefect" in sys.modules:
+        from prefect.settings import PREFECT_API_URL
+
+        return PREFECT_API_URL.value() or None
+    given = {name.upper(): value for name, value in os.environ.items()}  # as Prefect reads them
+    return given["PREFECT_API_URL"] or None if "PREFECT_API_URL" in given else _url_of_profile(given)
+
+
+def _url_of_profile(given: Mapping[str, str]) -> str | None:
+    home = given.get("PREFECT_HOME") or "~/.prefect"
+    try:
+        file = Path(given.get("PREFECT_PROFILES_PATH") or f"{home}/profiles.toml").expanduser()
+        profiles = tomllib.loads(file.read_text("utf-8"))
+        active = given.get("PREFECT_PROFILE") or profiles.get("active")
+        return profiles["profiles"][active].get("PREFECT_API_URL") or None
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError):
+        return None  # no such file or profile, no home, or nothing that Prefect could read
 
 
 @contextmanager
 def _client_settings(url: str, home: str) -> Iterator[None]:
-    from prefect import settings as prefect_settings
-    from prefect.events.clients import NullEventsClient
-    from prefect.events.worker import EventsWorker
+    """Have Prefect in this process, and in those it starts, know of this API alone: of no file and no variable else."""
+    others = {name: value for name, value in os.environ.items() if _is_of_prefect(name)}
+    ours = {
+        **_common_settings(home),
+        "PREFECT_API_URL": url,
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    }
+    for name in others:
+        del os.environ[name]
+    os.environ.update(ours)
+    try:
+        with chdir(home):  # where there is no `.env`, `prefect.toml` or `pyproject.toml`
+            from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
+            from prefect.context import SettingsContext
+            from prefect.events.clients import NullEventsClient
+            from prefect.events.worker import EventsWorker
+            from prefect.settings import Profile, Settings
 
-    with prefect_settings.temporary_settings(
-        {
-            prefect_settings.PREFECT_API_URL: url,
-            prefect_settings.PREFECT_HOME: Path(home),
-            prefect_settings.PREFECT_LOGGING_TO_API_ENABLED: False,
-            prefect_settings.PREFECT_LOGGING_LEVEL: "WARNING",
-        }
-    ):
+            context = SettingsContext(profile=Profile(name="foliopress"), settings=Settings())
         EventsWorker.set_client_override(NullEventsClient)  # what looks after events is no part of this API
         try:
-            yield
+            with context, _no_proxy(PrefectHttpxAsyncClient), _no_proxy(PrefectHttpxSyncClient):
+                yield
         finally:
             EventsWorker.set_client_override(None)
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
+        os.environ.update(others)
 
 
-def _server_settings(home: str) -> dict[str, str]:
+@contextmanager
+def _no_proxy(client: type[Any]) -> Iterator[None]:
+    """Have the clients of a class pass by the proxies of the environment, which stay for everything else."""
+    made = client.__init__
+    client.__init__ = functools.partialmethod(made, trust_env=False)
+    try:
+        yield
+    finally:
+        client.__init__ = made
+
+
+def _is_of_prefect(name: str) -> bool:
+    return name.upper().startswith("PREFECT_")
+
+
+def _common_settings(home: str) -> dict[str, str]:
     return {
         "PREFECT_HOME": home,
+        "PREFECT_PROFILES_PATH": str(Path(home) / "profiles.toml"),  # which is not there
         "PREFECT_PROFILE": "ephemeral",
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home}/prefect.db",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+    }
+
+
+def _server_environment(home: str) -> dict[str, str]:
+    """Return the environment of the API's process: nothing that is meant for another Prefect, and no way outside."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not _is_of_prefect(name) and not name.lower().endswith("_proxy")
+    }
+    return {
+        **kept,
+        **_common_settings(home),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home}/prefect.db",
         "PREFECT_UI_ENABLED": "false",
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",
-        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PYTHONPATH": _import_path(),
+        "TMPDIR": tempfile.gettempdir(),
     }
 
 
 def _import_path() -> str:
     here = str(Path(__file__).resolve().parents[1])
-    return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
+    further = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join([here, *map(os.path.abspath, further)])
 
 
 def _wait_until_healthy(url: str, deaths: Sequence[int]) -> None:
@@ -201,7 +286,7 @@ def _bring_database(database: Path) -> None:
 
     asyncio.run(provide_database_interface().create_db())
     with suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = kept.with_suffix(f".{os.getpid()}")
         with closing(sqlite3.connect(database)) as made, closing(sqlite3.connect(temporary)) as copy:
             made.backup(copy)

@@ -18,7 +18,8 @@ from flows.cluster import ClusterShape, open_cluster
 from tasks.errors import ConfigError
 from tasks.looking import LOOK_COLUMNS, look_again
 from tasks.places import check_place
-from tasks.scan import ScanCounts, list_documents
+from tasks.scan import ScanCounts, check_not_empty, list_documents
+from tasks.source import open_source
 from tasks.statistics import check_table, live_rows
 from tasks.store import Store
 from tasks.verifying import ROW_COLUMNS, Damage, check_output, check_rows
@@ -92,7 +93,8 @@ def verify_archive(
         log_file: Where the workers of a local cluster write their log.
 
     Raises:
-        ConfigError: If DEST or SOURCE cannot be read, DEST holds no statistics, or there is no SOURCE to look at.
+        ConfigError: If DEST or SOURCE cannot be read, DEST holds no statistics, SOURCE no documents, or there is no
+            SOURCE to look at.
         StoreUnavailable: If a store gives no answer.
     """
     if look and source is None:
@@ -104,6 +106,9 @@ def verify_archive(
     target.check_readable()
     if next(target.list_objects("stats/pages/"), None) is None:
         raise ConfigError(f"{dest} holds no statistics of a finished shard; there is nothing to verify against")
+    scans = None if source is None else open_source(source, settings.storage)
+    if scans is not None:
+        check_not_empty(scans, settings.scan, target)
     found = Verification(dest)
     named: set[str] = set()
     documents: set[str] = set()
@@ -114,15 +119,15 @@ def verify_archive(
         damaged = frozenset(damage.key for damage in found.damages)
         for damages in check(check_outputs, _outputs(target, damaged, found, named, documents)):
             found.damages += damages
-        if look and source is not None:
+        if look and scans is not None:
             found.looked_at_pages = 0
-            for n_pages, damages in check(partial(look_at_documents, source), _documents(target, damaged)):
+            for n_pages, damages in check(partial(look_at_documents, scans.url), _documents(target, damaged)):
                 found.looked_at_pages += n_pages
                 found.damages += damages
     found.outputs = len(named)
     found.damages += _extra(target, named, damaged)
-    if source is not None:
-        found.damages += _holes(Store(source, settings.storage), settings, documents)
+    if scans is not None:
+        found.damages += _holes(scans, settings, documents)
     found.damages.sort()
     log.info("%s", found.as_text())
     return found

@@ -35,6 +35,11 @@ _ODD_BYTES: dict[int, str] = {0xDC00 + byte: chr(0xF700 + byte) for byte in rang
 _ODD_BYTES_BACK = {0xF700 + byte: 0xDC00 + byte for byte in range(0x80, 0x100)}
 
 
+def key_of_name(name: str) -> str:
+    """Return what a file's name, as the system gives it, is in a key."""
+    return name.translate(_ODD_BYTES)
+
+
 class LocalFolder:
     """A folder on a disk."""
 
@@ -73,7 +78,7 @@ class LocalFolder:
         try:
             with os.scandir(self._path(base[:-1]) if base else self.root) as entries:
                 names = [
-                    entry.name.translate(_ODD_BYTES) + ("/" if _is_folder(entry) else "")
+                    key_of_name(entry.name) + ("/" if _is_folder(entry) else "")
                     for entry in entries
                     if not entry.name.startswith(TEMPORARY)
                 ]

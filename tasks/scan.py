@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from configs.loading import without_password
 from configs.settings import ScanSettings, StorageSettings
 from tasks.errors import ConfigError
 from tasks.store import Store, StoredObject
@@ -92,6 +93,45 @@ def _what_counts(found: StoredObject, scan: ScanSettings) -> tuple[StoredObject,
         return found._replace(modified=""), found.etag
     listed = found._replace(etag=None) if scan.version == "size_mtime" else found
     return listed, listed.version
+
+
+def check_not_empty(source: Store, scan: ScanSettings, dest: Store | None = None) -> None:
+    """Look for a first document, and say what is there instead if there is none; `scan.allow_empty` allows that.
+
+    Args:
+        source: Where documents should lie.
+        scan: Which are wanted.
+        dest: Where earlier runs may have left rows: what was full and is empty is told so.
+
+    Raises:
+        ConfigError: If no document would be worked on.
+        StoreUnavailable: If the store gives no answer.
+    """
+    counts = ScanCounts()
+    quick = scan.model_copy(update={"version": "auto"})  # nothing need be read
+    if scan.allow_empty or next(list_documents(source, quick, counts), None) is not None:
+        return
+    if counts.excluded:
+        chosen_by = [name for name in ("include", "exclude", "keys_file") if getattr(scan, name)]
+        words = f"none of its {counts.excluded} documents is let through by scan.{' and scan.'.join(chosen_by)}"
+    elif counts.hidden or counts.not_documents:
+        files = counts.hidden + counts.not_documents
+        words = f"of {files} files there none is a document by its name (.jpg, .tif, .pdf, …)"
+    else:
+        words = "there is no file; check how it is written, and whether it is mounted"
+        if dest is not None and _has_rows(dest):
+            words = f"it is empty, though {dest.url} holds rows of earlier runs; check whether it is mounted"
+    if counts.unreadable_folders:
+        words += f"; {counts.unreadable_folders} folders must not be read"
+    place = without_password(source.url)
+    raise ConfigError(f"SOURCE {place}: {words}. Where that is as it should be: --allow-empty (scan.allow_empty)")
+
+
+def _has_rows(dest: Store) -> bool:
+    try:
+        return next(dest.list_objects("stats/pages/"), None) is not None
+    except ConfigError:  # there is no such folder
+        return False
 
 
 def _chosen(source: Store, scan: ScanSettings, counts: ScanCounts) -> Iterator[StoredObject]:

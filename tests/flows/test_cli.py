@@ -64,7 +64,8 @@ def test_prefect_sends_no_analytics_home(tmp_path: Path) -> None:
 def test_help_names_every_option_of_the_main_job(tmp_path: Path) -> None:
     told = foliopress("compress", "--help", folder=tmp_path, COLUMNS="200").stdout
     options = (
-        "--profile --set --include --exclude --keys --scheduler --workers --retry-failed --overwrite --json --log-file"
+        "--profile --set --include --exclude --keys --allow-empty --scheduler --workers --retry-failed --overwrite "
+        "--json --log-file"
     )
     assert [option for option in options.split() if option not in told] == []
 

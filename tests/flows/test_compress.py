@@ -392,6 +392,7 @@ def test_a_folder_that_cannot_be_read_shows_in_the_exit_code(
 
 def test_places_whose_names_only_begin_alike_are_fine(tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a.jpg").touch()
     check_places(str(tmp_path / "scans"), str(tmp_path / "scans-out"), load_settings())
 
 

@@ -276,5 +276,5 @@ def test_looking_needs_the_scans(finished, verify):
     with pytest.raises(ConfigError, match="--source"):
         verify(finished[1], look=True)
     (finished[1].parent / "empty").mkdir()
-    lost = verify(finished[1], source=finished[1].parent / "empty", look=True)
+    lost = verify(finished[1], "scan.allow_empty=true", source=finished[1].parent / "empty", look=True)
     assert {damage.kind for damage in lost.damages} == {"source_missing"}
