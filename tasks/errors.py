@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from configs.errors import ConfigError
 
-__all__ = ["TRIED_AGAIN", "ConfigError", "PageError", "StoreUnavailable"]
+__all__ = ["TRIED_AGAIN", "ConfigError", "NameRefused", "PageError", "StoreUnavailable"]
 
 
 TRIED_AGAIN = ("ocr_timeout", "ocr_killed")
@@ -39,3 +39,7 @@ def _page_error(reason: str, message: str, failed: bool) -> PageError:
 
 class StoreUnavailable(Exception):
     """The object store gave no answer; worth another try, then the shard fails and a rerun repeats it."""
+
+
+class NameRefused(Exception):
+    """The store holds no object of this name, whatever is tried; its document's row says so, and its neighbours go on."""

@@ -16,13 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from tasks.errors import ConfigError, StoreUnavailable
+from tasks.errors import ConfigError, NameRefused
 from tasks.objects import PassOver, StoredObject, Tried
 
 log = logging.getLogger(__name__)
 
 TEMPORARY = ".foliopress-"
 """How a local file's name begins while it is being written; such a file is no object."""
+
+_NAME_AT_FAULT = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
 
 _PAGE_NAME = re.compile(r"[0-9]{4,}\.[a-z0-9]+")
 """How the pages of a many-page document are named."""
@@ -134,15 +136,21 @@ class LocalFolder:
     @staticmethod
     def _put(temporary: Path, path: Path, move: Callable[[Path, Path], None]) -> None:
         """Move or link a temporary file to its place, making the folders above."""
+        refusal = os.strerror(errno.ENOENT)
         for _ in range(100):
-            path.parent.mkdir(parents=True, exist_ok=True)
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 return move(temporary, path)
             except FileNotFoundError:
                 if not temporary.exists():
                     raise
-                # another thread removed the folder as empty between the two calls
-        raise StoreUnavailable(f"the folder {path.parent} disappears as often as it is made")
+                # another thread removed the folder as empty between the two calls; or it is the name, as on exFAT
+            except OSError as error:
+                if error.errno not in _NAME_AT_FAULT:
+                    raise
+                refusal = os.strerror(error.errno)
+                break
+        raise NameRefused(f"{path} cannot be written: the store holds no such name ({refusal})")
 
     def _top_folder(self, path: Path) -> Path:
         """Return `pages`, `stats` or `runs`: what is left half-written lies there, not deeper."""
@@ -210,7 +218,9 @@ class LocalFolder:
             path.unlink()
         except (FileNotFoundError, NotADirectoryError):
             pass
-        except OSError:
+        except OSError as error:
+            if error.errno in _NAME_AT_FAULT:
+                return  # nothing of such a name can be there
             if not path.is_dir():
                 raise
             return
@@ -223,7 +233,12 @@ class LocalFolder:
                 return
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        try:
+            return self._path(key).is_file()
+        except OSError as error:
+            if error.errno in _NAME_AT_FAULT:
+                return False
+            raise
 
     def _path(self, key: str) -> Path:
         if {"", ".", ".."} & set(key.split("/")):

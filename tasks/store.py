@@ -19,7 +19,7 @@ from fsspec.core import split_protocol
 from configs.loading import without_password
 from configs.settings import StorageSettings
 from tasks.bucket import S3Bucket
-from tasks.errors import ConfigError, StoreUnavailable
+from tasks.errors import ConfigError, NameRefused, StoreUnavailable
 from tasks.filesystems import AnyFileSystem
 from tasks.folder import LocalFolder
 from tasks.objects import Backend, ObjectArchived, StoredObject, fault_of
@@ -53,6 +53,7 @@ _SETTINGS_AT_FAULT = {
     "AccessControlListNotSupported": "the bucket takes no ACLs (storage.acl)",
     "RequestTimeTooSkewed": "this machine's clock is wrong",
 }
+_NAME_AT_FAULT = ("KeyTooLongError", "InvalidObjectName", "XMinioInvalidObjectName", "XMinioInvalidResourceName")
 _KEY_AT_FAULT = "the encryption key cannot be used (storage.kms_key_id)"
 _ARCHIVED = "InvalidObjectState"
 _THIS_OBJECT_AT_FAULT = ("", "AccessDenied", "Forbidden", "403")
@@ -132,6 +133,7 @@ class Store:
 
         Raises:
             ConfigError: If the store must not be written, or something else stands in the way.
+            NameRefused: If it holds no object of this name.
             StoreUnavailable: If the store gives no answer or is full.
         """
         self._try("write", key, lambda: self._backend.write(key, data, is_output))
@@ -192,7 +194,7 @@ class Store:
         try:
             self.write_bytes(probe, b"")
             self.delete(probe)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, NameRefused) as error:
             raise ConfigError(str(error)) from error
 
     @property
@@ -206,7 +208,7 @@ class Store:
         for attempt in range(self._storage.retries + 1):
             try:
                 return call()
-            except (ConfigError, StoreUnavailable, FileNotFoundError, IsADirectoryError, *_MISTAKES):
+            except (ConfigError, StoreUnavailable, NameRefused, FileNotFoundError, IsADirectoryError, *_MISTAKES):
                 raise
             except Exception as error:
                 place = without_password(self.url)
@@ -235,6 +237,8 @@ class Store:
             raise PermissionError(f"{words}: permission denied") from error
         if fault in _SETTINGS_AT_FAULT:
             raise ConfigError(f"{words}: {_SETTINGS_AT_FAULT[fault]} ({fault})") from error
+        if fault in _NAME_AT_FAULT and what == "write":
+            raise NameRefused(f"{words}: the store holds no such name ({fault})") from error
         if fault.startswith("KMS."):
             raise ConfigError(f"{words}: {_KEY_AT_FAULT} ({fault})") from error
         if name in ("NoCredentialsError", "PartialCredentialsError"):
