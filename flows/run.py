@@ -25,6 +25,7 @@ from flows.firsts import Firsts
 from flows.heap import share_one_heap
 from flows.lease import Lease, LeaseLost
 from flows.ledger import Ledger, ShardRows
+from flows.naming import settle_naming
 from flows.progress import Progress
 from flows.shards import Shard, cut_shards
 from flows.sources import PageJob
@@ -41,6 +42,7 @@ from flows.summary import (
 from model.scoring import ScorerName
 from tasks.bag import bag_url
 from tasks.errors import ConfigError, StoreUnavailable
+from tasks.naming import ORDINARY, Naming
 from tasks.scan import Document, ScanCounts, list_documents
 from tasks.store import Store
 
@@ -104,9 +106,10 @@ def open_run(
         target = Store(dest, settings.storage)
         lease = stack.enter_context(Lease(target, run_id, progress.say))
         target.clear_leftovers()
-        ledger = Ledger(target)
+        naming = settle_naming(target, progress.say)
+        ledger = Ledger(target, naming)
         client = stack.enter_context(open_cluster(settings.cluster, log_file))
-        run = Run(source, dest, settings, retry_failed, run_id, progress, lease, ledger, client)
+        run = Run(source, dest, settings, retry_failed, run_id, progress, lease, ledger, client, naming)
         if not overwrite and not ledger.is_empty:
             refuse_other_recipe(target, settings, run.recipe)
         void_bag(target, progress.say)
@@ -132,12 +135,13 @@ class Run:
         lease: Lease,
         ledger: Ledger,
         client: Client,
+        naming: Naming = ORDINARY,
     ) -> None:
         self.source_url, self.dest_url, self.settings, self.run_id = source, dest, settings, run_id
         self.progress, self.passed_over, self.scan = progress, 0, ScanCounts()
         self._source, self._dest = Store(source, settings.storage), Store(dest, settings.storage)
         self._retry_failed, self._lease, self._ledger, self._client = retry_failed, lease, ledger, client
-        self._shape = ClusterShape(client)
+        self._naming, self._shape = naming, ClusterShape(client)
         facts = self._ask_worker()
         self.recipe = Recipe(settings_digest(settings), facts.model_digest, facts.scorer)
         self.versions = versions(facts.tesseract)
@@ -244,6 +248,7 @@ class Run:
             settings_digest=self.recipe.settings_digest,
             model_digest=self.recipe.model_digest,
             scorer=self.recipe.scorer,
+            naming=self._naming,
         )
         spread = Spread(
             self._client,

@@ -14,6 +14,7 @@ from flows import parking
 from model.scoring import ScorerName
 from tasks import documents, encode, fitting, large_objects, pages, pdf, pdf_writer
 from tasks.errors import PageError
+from tasks.naming import ORDINARY, Naming
 from tasks.scan import Document
 from tasks.store import ObjectArchived, Store
 
@@ -36,6 +37,8 @@ class PageJob:
     settings_digest: str
     model_digest: str
     scorer: ScorerName
+    naming: Naming = ORDINARY
+    """How names are spelt in DEST."""
 
     @property
     def source(self) -> Store:

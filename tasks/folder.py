@@ -125,10 +125,11 @@ class LocalFolder:
             return file.read(size)
 
     def write(self, key: str, data: bytes, is_output: bool = False) -> None:  # noqa: ARG002 - a disk has no classes
-        path = self._path(key)
-        if _PAGE_NAME.fullmatch(path.name) and path.parent != self.root and path.parent.is_file():
-            path.parent.unlink()  # the document was kept whole before, and has pages now
-        with _TemporaryFile(self._top_folder(path), data) as temporary:
+        with _refusals(key):
+            path = self._path(key)
+            if _PAGE_NAME.fullmatch(path.name) and path.parent != self.root and path.parent.is_file():
+                path.parent.unlink()  # the document was kept whole before, and has pages now
+        with _TemporaryFile(self._top_folder(path), data) as temporary, _refusals(key):
             if path.is_dir():
                 self._clear_pages(path)
             self._put(temporary, path, os.replace)
@@ -136,7 +137,6 @@ class LocalFolder:
     @staticmethod
     def _put(temporary: Path, path: Path, move: Callable[[Path, Path], None]) -> None:
         """Move or link a temporary file to its place, making the folders above."""
-        refusal = os.strerror(errno.ENOENT)
         for _ in range(100):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,12 +145,7 @@ class LocalFolder:
                 if not temporary.exists():
                     raise
                 # another thread removed the folder as empty between the two calls; or it is the name, as on exFAT
-            except OSError as error:
-                if error.errno not in _NAME_AT_FAULT:
-                    raise
-                refusal = os.strerror(error.errno)
-                break
-        raise NameRefused(f"{path} cannot be written: the store holds no such name ({refusal})")
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     def _top_folder(self, path: Path) -> Path:
         """Return `pages`, `stats` or `runs`: what is left half-written lies there, not deeper."""
@@ -168,7 +163,7 @@ class LocalFolder:
 
     def create(self, key: str, data: bytes) -> bool:
         path = self._path(key)
-        with _TemporaryFile(self._top_folder(path), data) as temporary:
+        with _TemporaryFile(self._top_folder(path), data) as temporary, _refusals(key):
             try:
                 self._put(temporary, path, os.link)
             except FileExistsError:
@@ -213,8 +208,8 @@ class LocalFolder:
                         path.unlink()
 
     def delete(self, key: str) -> None:
-        path = self._path(key)
         try:
+            path = self._path(key)
             path.unlink()
         except (FileNotFoundError, NotADirectoryError):
             pass
@@ -267,6 +262,17 @@ class _TemporaryFile:
 
     def __exit__(self, *_: object) -> None:
         self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _refusals(key: str) -> Iterator[None]:
+    """Say of a name that the disk cannot hold that it is the name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NAME_AT_FAULT:
+            raise
+        raise NameRefused(f"cannot write {key!r}: the store holds no such name ({os.strerror(error.errno)})") from error
 
 
 @contextmanager

@@ -22,7 +22,7 @@ _PUNCTUATION = "!#$&'()+,;=@[]^`{} "
 _TWINS = (("Aa", "aa"), ("\u00c9", "\u00e9"), ("\u03a3", "\u03c2"))
 _FORMS = (("\u00e9", "e\u0301"), ("\uac00", "\u1100\u1161"), ("\u212a", "K"), ("a\u200db", "ab"), ("\ufb01", "fi"))
 _DEVICES = ("con", "nul.txt", "com1", "aux.jpg")
-_ROOM_BYTES = 45  # for an ending, and for a name that is written while a disk's file is not whole
+_ROOM_BYTES = 40  # for an ending, and for a name that is written while a disk's file is not whole
 _ROOM_BELOW_BYTES = 30  # for `pages/` and a page's number
 
 
@@ -79,17 +79,17 @@ class _Probe:
             letters=letters,
             not_held=not_held + (WINDOWS_LETTERS if is_windows else ""),
             is_windows=is_windows,
-            longest_name_bytes=self._longest_name_bytes(),
+            longest_name_bytes=self._longest_name_bytes("n" if letters == "ascii" else "n\u4e2d"),
             longest_key_bytes=self._longest_key_bytes(),
         )
 
     def clear(self) -> None:
         """Delete what this probe wrote, and what one that was killed left."""
-        for found in list(self._dest.list_objects(SCRATCH)):
-            try:
+        try:
+            for found in list(self._dest.list_objects(SCRATCH)):
                 self._dest.delete(found.key)
-            except (NameRefused, StoreUnavailable, ConfigError, OSError) as error:
-                log.warning("%r, by which DEST was asked what names it holds, stays there: %s", found.key, error)
+        except (NameRefused, StoreUnavailable, ConfigError, OSError) as error:
+            log.warning("what DEST was asked by which names it holds stays there, below %s: %s", SCRATCH, error)
 
     def _letters(self) -> Literal["all", "basic", "ascii"]:
         # composed or not, a store that changes the form holds them
@@ -103,9 +103,9 @@ class _Probe:
             return "changed"
         return "equal" if None in held.values() or any(self._are_one(*pair) for pair in _FORMS) else "kept"
 
-    def _longest_name_bytes(self) -> int:
+    def _longest_name_bytes(self, letters: str) -> int:
         for n_bytes in (LONGEST_NAME_BYTES, 150, 100):
-            if all(self._holds_name(one * ((n_bytes + _ROOM_BYTES) // len(one.encode()))) for one in ("n", "\u4e2d")):
+            if all(self._holds_name(one * ((n_bytes + _ROOM_BYTES) // len(one.encode()))) for one in letters):
                 return n_bytes
         raise self._too_short("names")
 
