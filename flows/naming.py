@@ -39,8 +39,8 @@ def settle_naming(dest: Store, say: Callable[[str], None]) -> Naming:
     if not begun.covers(found):
         raise ConfigError(
             f"DEST {without_password(dest.url)} was begun where more names are told apart or held than here "
-            f"({_differences(begun, found)}): names would be taken for one another. Go on with it on a disk like the one "
-            "that it was begun on, or begin a new DEST here"
+            f"({_differences(begun, found)}): names would be taken for one another. Go on with it on a disk like the "
+            "one that it was begun on, or begin a new DEST here"
         )
     if begun != ORDINARY:
         say(f"DEST does not hold or tell apart all names; some are spelt otherwise ({_differences(ORDINARY, begun)})")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from configs.loading import carries_password, settings_digest, without_password
 from configs.settings import Settings
 from flows import parking
+from flows.apart import check_apart
 from flows.bag import make_bag, void_bag
 from flows.cluster import ClusterLost, ClusterShape, WorkerFacts, check_worker, lost_if_closed, open_cluster
 from flows.compaction import compact
@@ -75,9 +74,7 @@ def check_places(source: str, dest: str, settings: Settings) -> None:
                 f"{name} {without_password(url)}: the URL holds a user or password, which Prefect and run.json would "
                 "write down; give them to fsspec by its configuration or FSSPEC_… variables"
             )
-    inner, outer = _as_prefix(dest), _as_prefix(source)
-    if inner.startswith(outer) or outer.startswith(inner):
-        raise ConfigError(f"SOURCE {source} and DEST {dest} lie one in the other; choose a DEST elsewhere")
+    check_apart(source, dest)
     if settings.evidence.bag:
         bag_url(dest)
     Store(source, settings.storage).check_readable()
@@ -139,7 +136,8 @@ class Run:
     ) -> None:
         self.source_url, self.dest_url, self.settings, self.run_id = source, dest, settings, run_id
         self.progress, self.passed_over, self.scan = progress, 0, ScanCounts()
-        self._source, self._dest = Store(source, settings.storage), Store(dest, settings.storage)
+        self._source = Store(source, settings.storage).apart_from(dest)
+        self._dest = Store(dest, settings.storage)
         self._retry_failed, self._lease, self._ledger, self._client = retry_failed, lease, ledger, client
         self._naming, self._shape = naming, ClusterShape(client)
         facts = self._ask_worker()
@@ -333,15 +331,6 @@ class Run:
                     return
                 size_bytes += document.size_bytes
             self.progress.expect(size_bytes)
-
-
-def _as_prefix(url: str) -> str:
-    """Return a place in one spelling, ending in a slash, so that what lies in it begins with it."""
-    protocol, separator, path = url.partition("://")
-    if not separator or protocol in ("file", "local"):
-        path = os.path.realpath(Path(path if separator else url).expanduser())
-        return f"file://{path.rstrip('/')}/"
-    return f"{'s3' if protocol == 's3a' else protocol}://{'/'.join(filter(None, path.split('/')))}/"
 
 
 def _now() -> str:

@@ -67,7 +67,13 @@ def give_own(
     try:
         places = _copies(dest, twin, first, ours, naming)
     except NameRefused as error:
-        lost = {"status": "failed", "reason": "name_refused", "message": str(error), "codec": None, "quality": None}
+        lost: dict[str, object] = {
+            "status": "failed",
+            "reason": "name_refused",
+            "message": str(error),
+            "codec": None,
+            "quality": None,
+        }
         lost |= {"output_key": None, "output_bytes": 0, "output_sha256": None, "duplicate_of": None}
         return [{**row, **lost} for row in ours]
     if places is None:

@@ -118,7 +118,7 @@ def verify_archive(
     found.outputs = len(named)
     found.damages += _extra(target, named, damaged)
     if source is not None:
-        found.damages += _holes(Store(source, settings.storage), settings, documents)
+        found.damages += _holes(Store(source, settings.storage).apart_from(dest), settings, documents)
     found.damages.sort()
     log.info("%s", found.as_text())
     return found

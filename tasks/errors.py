@@ -42,4 +42,4 @@ class StoreUnavailable(Exception):
 
 
 class NameRefused(Exception):
-    """The store holds no object of this name, whatever is tried; its document's row says so, and its neighbours go on."""
+    """The store holds no object of this name; its document's row says so, and its neighbours go on."""

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from tasks.errors import ConfigError, NameRefused
 from tasks.objects import PassOver, StoredObject, Tried
+from tasks.places import is_inside
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,16 @@ _ODD_BYTES_BACK = {0xF700 + byte: 0xDC00 + byte for byte in range(0x80, 0x100)}
 
 
 class LocalFolder:
-    """A folder on a disk."""
+    """A folder on a disk. Nothing is written or deleted through a link that leads out of it.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: The folder.
+        apart_from: Another one. What of it is reached through links is passed over in listings.
+    """
+
+    def __init__(self, root: Path, apart_from: Path | None = None) -> None:
         self.root = Path(os.path.abspath(root.expanduser()))
+        self._apart_from = apart_from.expanduser() if apart_from else None
 
     def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:
         if not self.root.is_dir():
@@ -63,7 +70,7 @@ class LocalFolder:
                 identity = _identity(self._path(key[:-1]))
                 if identity in above:
                     continue  # a link back to a folder that this one lies in
-                opened = tried(partial(self._keys_in, key))
+                opened = None if self._is_apart(key[:-1], identity) else tried(partial(self._keys_in, key))
                 if opened is None:
                     pass_over(key)
                 else:
@@ -75,7 +82,7 @@ class LocalFolder:
         try:
             with os.scandir(self._path(base[:-1]) if base else self.root) as entries:
                 names = [
-                    entry.name.translate(_ODD_BYTES) + ("/" if _is_folder(entry) else "")
+                    entry.name.translate(_ODD_BYTES) + ("/" if self._is_passed_by(entry) or _is_folder(entry) else "")
                     for entry in entries
                     if not entry.name.startswith(TEMPORARY)
                 ]
@@ -86,6 +93,20 @@ class LocalFolder:
                 return None
             raise
         return [base + name for name in sorted(names)]  # without surrogates, letters sort as their UTF-8 does
+
+    def _is_passed_by(self, entry: os.DirEntry[str]) -> bool:
+        """Return whether an entry is a link into what is passed over; it counts as a folder then."""
+        return self._apart_from is not None and entry.is_symlink() and is_inside(Path(entry.path), self._apart_from)
+
+    def _is_apart(self, key: str, identity: tuple[int, int]) -> bool:
+        if self._apart_from is None:
+            return False
+        path = self._path(key)
+        found = identity == _identity(self._apart_from) != (-1, -1)
+        if found or (path.is_symlink() and is_inside(path, self._apart_from)):
+            log.warning("%s leads into %s; what lies there is no scan", path, self._apart_from)
+            return True
+        return False
 
     def _object(self, key: str) -> StoredObject | None:
         path = self._path(key)
@@ -126,11 +147,11 @@ class LocalFolder:
 
     def write(self, key: str, data: bytes, is_output: bool = False) -> None:  # noqa: ARG002 - a disk has no classes
         with _refusals(key):
-            path = self._path(key)
+            path = self._own_path(key)
             if _PAGE_NAME.fullmatch(path.name) and path.parent != self.root and path.parent.is_file():
                 path.parent.unlink()  # the document was kept whole before, and has pages now
         with _TemporaryFile(self._top_folder(path), data) as temporary, _refusals(key):
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 self._clear_pages(path)
             self._put(temporary, path, os.replace)
 
@@ -162,7 +183,7 @@ class LocalFolder:
         folder.rmdir()
 
     def create(self, key: str, data: bytes) -> bool:
-        path = self._path(key)
+        path = self._own_path(key)
         with _TemporaryFile(self._top_folder(path), data) as temporary, _refusals(key):
             try:
                 self._put(temporary, path, os.link)
@@ -199,7 +220,7 @@ class LocalFolder:
     def clear_leftovers(self, older_than_s: float) -> None:
         if not self.root.is_dir():
             return
-        folders = [self.root, *(entry for entry in self.root.iterdir() if entry.is_dir())]
+        folders = [self.root, *(entry for entry in self.root.iterdir() if entry.is_dir() and not entry.is_symlink())]
         for folder in folders:
             for path in folder.glob(f"{TEMPORARY}*"):
                 with suppress(FileNotFoundError):
@@ -209,7 +230,7 @@ class LocalFolder:
 
     def delete(self, key: str) -> None:
         try:
-            path = self._path(key)
+            path = self._own_path(key)
             path.unlink()
         except (FileNotFoundError, NotADirectoryError):
             pass
@@ -239,6 +260,20 @@ class LocalFolder:
         if {"", ".", ".."} & set(key.split("/")):
             raise ValueError(f"{key!r} is no place in a folder")
         return self.root / key.translate(_ODD_BYTES_BACK)
+
+    def _own_path(self, key: str) -> Path:
+        """Return where an object lies that is to be written or deleted.
+
+        Raises:
+            ConfigError: If a link on the way leads out of the folder.
+        """
+        path = self._path(key)
+        if not is_inside(path.parent, self.root):
+            raise ConfigError(
+                f"{path.parent} is reached through a link that leads out of {self.root}; nothing is written or deleted "
+                "there: put a folder in the link's place, or mount one there"
+            )
+        return path
 
 
 class _TemporaryFile:

@@ -26,6 +26,7 @@ OUTPUT_SUFFIXES = frozenset({".avif", ".webp", ".jpg", ".tif", ".jp2", ".jxl", "
 
 _PAGE_NAME = re.compile(r"([0-9]{4,})\.[a-z0-9]+")
 _CUT_NAME_SHARE = 0.6
+_DIGEST_BYTES = 35  # with what stands round it
 
 
 def output_key(
@@ -55,7 +56,9 @@ def output_key(
     parts = [_shortened(folder, _folder_name, naming) for folder in folders] + [_shortened(name, _file_name, naming)]
     place = "/".join(parts)
     if len(place.encode()) > naming.longest_key_bytes:
-        place = f"%~{_digest(document_key)}/{parts[-1]}"
+        room_bytes = min(naming.longest_name_bytes, naming.longest_key_bytes - _DIGEST_BYTES)
+        last = _shortened(name, _file_name, naming.model_copy(update={"longest_name_bytes": room_bytes}))
+        place = f"%~{_digest(document_key)}/{last}"
     if page_index is not None:
         if extension is None:
             raise ValueError("a page of a document has an extension")
@@ -99,9 +102,7 @@ def page_in_output(document_key: str, page_index: int, key: str) -> int:
     return 0 if is_page else page_index
 
 
-def text_key(
-    document_key: str, extension: str, *, page_index: int | None = None, naming: Naming = ORDINARY
-) -> str:
+def text_key(document_key: str, extension: str, *, page_index: int | None = None, naming: Naming = ORDINARY) -> str:
     """Return the key of a page's text, relative to DEST: it lies below `text/` as its document does below `pages/`.
 
     Args:

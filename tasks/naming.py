@@ -110,7 +110,7 @@ ORDINARY = Naming()
 
 
 def _has_one_case(letter: str) -> bool:
-    """Return whether a letter is small and no way of comparing without regard to case takes it for another small one."""
+    """Return whether a letter is small, and is not taken for another one wherever capitals do not count."""
     large = letter.upper()
     spellings = (letter.casefold(), letter.lower(), large.lower(), large.casefold(), letter.title().lower())
     return all(spelling == letter for spelling in spellings) and _is_settled(letter)
@@ -120,7 +120,7 @@ def _has_one_form(letter: str, forms: str) -> bool:
     """Return whether a letter is the same in every Unicode form, or the composed ones, whatever stands round it."""
     if not _is_settled(letter) or unicodedata.category(letter)[0] in "MC":  # marks change what is before them
         return False
-    if 0x1160 <= ord(letter) <= 0x11FF or 0x3164 == ord(letter) or 0x115F == ord(letter):  # parts of Hangul syllables
+    if 0x115F <= ord(letter) <= 0x11FF or letter == "\u3164":  # parts of Hangul syllables
         return False
     in_all = ("NFC", "NFKC") if forms == "equal" else ("NFC", "NFKC", "NFD", "NFKD")
     return all(unicodedata.normalize(form, letter) == letter for form in in_all)  # type: ignore[arg-type]

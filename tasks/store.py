@@ -74,6 +74,7 @@ class Store:
     def __init__(self, url: str, storage: StorageSettings) -> None:
         self.url = url
         self._storage = storage
+        self._apart_from = ""
 
     @property
     def storage(self) -> StorageSettings:
@@ -174,6 +175,16 @@ class Store:
         """Return at most `size` bytes of an object from `start` on; none behind its end."""
         return self._try("read", key, lambda: self._backend.read_piece(key, start, size))
 
+    def apart_from(self, url: str) -> Store:
+        """Return the same store, whose listings pass over links into another folder as over what must not be read.
+
+        Args:
+            url: Path or URL of the other one; where either is no folder there is nothing to pass over.
+        """
+        store = Store(self.url, self._storage)
+        store._apart_from = url
+        return store
+
     @property
     def is_folder(self) -> bool:
         """Whether it is a folder on a disk of this machine, whose files can be read here and there."""
@@ -199,7 +210,7 @@ class Store:
 
     @property
     def _backend(self) -> Backend:
-        return _connect(self.url, self._storage, os.getpid())
+        return _connect(self.url, self._storage, os.getpid(), self._apart_from)
 
     def _try(self, what: str, key: str, call: Callable[[], Result]) -> Result:
         """Call, again after a growing pause while the fault may pass; then say which object and what came."""
@@ -257,11 +268,13 @@ class Store:
 
 
 @lru_cache(maxsize=16)
-def _connect(url: str, storage: StorageSettings, process_id: int) -> Backend:  # noqa: ARG001
+def _connect(url: str, storage: StorageSettings, process_id: int, apart_from: str = "") -> Backend:  # noqa: ARG001
     """Return this process's connection; s3fs does not survive a fork, hence the process id among the arguments."""
     protocol, path = split_protocol(url)
     if protocol in (None, "file", "local"):
-        return LocalFolder(Path(path))
+        other, other_path = split_protocol(apart_from)
+        is_folder = apart_from and other in (None, "file", "local")
+        return LocalFolder(Path(path), Path(other_path) if is_folder else None)
     if protocol in ("s3", "s3a"):
         return S3Bucket(path, storage)
     try:

@@ -1,4 +1,4 @@
-"""Disks that tell fewer names apart than Linux does: real ones where they can be mounted, and folders that act alike."""
+"""Disks that tell fewer names apart than Linux's: real ones where they can be mounted, and folders that act alike."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class FoldingFolder(LocalFolder):
 
     fold: Fold = staticmethod(str)
     spelt: Fold = staticmethod(str)
-    refused: Callable[[str], bool] = staticmethod(lambda name: False)  # noqa: ARG005
+    refused: Callable[[str], bool] = staticmethod(lambda name: False)
 
     def _path(self, key: str) -> Path:
         path = super()._path(key)
@@ -125,6 +125,16 @@ class CodedFolder(FoldingFolder):
     """As an encrypted folder, whose names are short, or an old disk, whose names are ASCII."""
 
     refused = staticmethod(lambda name: len(name) > 143 or not name.isascii())
+
+
+def only_at(root: Path, kind: type[FoldingFolder]) -> type[LocalFolder]:
+    """Return a kind of folder that acts alike at one place, and anywhere else as folders do."""
+
+    class Folder(kind):  # type: ignore[misc, valid-type]
+        def _path(self, key: str) -> Path:
+            return super()._path(key) if self.root == root else LocalFolder._path(self, key)
+
+    return Folder
 
 
 FOLDERS: dict[str, type[FoldingFolder]] = {

@@ -138,16 +138,51 @@ namings = st.builds(
 )
 
 TWINS = [
-    *("Page.jpg", "page.jpg", "PAGE.JPG", "a.jpg.AVIF", "a.jpg.avif", "A.jpg", "B.TIF", "b.tif", "0001.AVIF", "Con.jpg"),
+    *(
+        "Page.jpg",
+        "page.jpg",
+        "PAGE.JPG",
+        "a.jpg.AVIF",
+        "a.jpg.avif",
+        "A.jpg",
+        "B.TIF",
+        "b.tif",
+        "0001.AVIF",
+        "Con.jpg",
+    ),
     *("\u00c4.jpg", "\u00e4.jpg", "a\u0308.jpg", "A\u0308.jpg", "\u212a.jpg", "k.jpg", "K.jpg", "\u00df.jpg", "ss.jpg"),
     *("SS.jpg", "\u1e9e.jpg", "\u017f.jpg", "s.jpg", "\u0131.jpg", "i.jpg", "\u0130.jpg", "i\u0307.jpg", "\u03c3.jpg"),
     *("\u03c2.jpg", "\u03a3.jpg", "\ufb01.jpg", "fi.jpg", "\uff41.jpg", "a.jpg", "a\u200d.jpg", "\uac00.jpg"),
     *("\u1100\u1161.jpg", "\u1e9b\u0323.jpg", "\u00b5.jpg", "\u03bc.jpg", "\u01c4.jpg", "\u01c5.jpg", "\u01c6.jpg"),
-    *("\u13a0.jpg", "\uab70.jpg", "\U00010400.jpg", "\U00010428.jpg", "\u1c88.jpg", "\ua64b.jpg", "end", "end.", "end "),
-    *("%-1", "page%-1.jpg", "con.jpg", "con%-0.jpg", "%3a.jpg", "%3A.jpg", ":.jpg", "%253A.jpg", "x.%2e", "x..", "N" * 230),
+    *(
+        "\u13a0.jpg",
+        "\uab70.jpg",
+        "\U00010400.jpg",
+        "\U00010428.jpg",
+        "\u1c88.jpg",
+        "\ua64b.jpg",
+        "end",
+        "end.",
+        "end ",
+    ),
+    *(
+        "%-1",
+        "page%-1.jpg",
+        "con.jpg",
+        "con%-0.jpg",
+        "%3a.jpg",
+        "%3A.jpg",
+        ":.jpg",
+        "%253A.jpg",
+        "x.%2e",
+        "x..",
+        "N" * 230,
+    ),
     *("n" * 230, "N" * 200 + ".tif", "n" * 200 + ".tif", "longna~1.jpg"),
 ]
-twin_names = st.one_of(st.sampled_from(TWINS), names, st.text("aAsS\u00df\u017fk\u212a%-1.\u0308\u00e4\u00c4", max_size=6))
+twin_names = st.one_of(
+    st.sampled_from(TWINS), names, st.text("aAsS\u00df\u017fk\u212a%-1.\u0308\u00e4\u00c4", max_size=6)
+)
 twin_keys = st.lists(twin_names, min_size=1, max_size=4).map("/".join)
 
 
@@ -198,7 +233,13 @@ def test_as_many_outputs_and_texts_lie_in_any_store_as_there_are_documents(keys,
         assert len(set(map(fold, outputs))) == len(set(map(fold, texts))) == len(keys)
 
 
-DEVICES = {"CON", "PRN", "AUX", "NUL", *(kind + number for kind in ("COM", "LPT") for number in "123456789\u00b9\u00b2\u00b3")}
+DEVICES = {
+    "CON",
+    "PRN",
+    "AUX",
+    "NUL",
+    *(kind + number for kind in ("COM", "LPT") for number in "123456789\u00b9\u00b2\u00b3"),
+}
 
 
 @given(key=twin_keys, form=forms, naming=namings)
@@ -235,7 +276,12 @@ def test_on_an_ordinary_store_names_are_what_they_were_before_there_were_rules(k
         (WINDOWS, "scan 10:30.jpg", {}, "pages/scan 10%3a30.jpg"),
         (WINDOWS, "end./end /a.jpg", {}, "pages/end%2e/end%20/a.jpg"),
         (WINDOWS, "con.jpg", {}, "pages/con%-0.jpg"),
-        (WINDOWS, "b\u00fccher/\u00dcber.tif", {"page_index": 0, "extension": "avif"}, "pages/b\u00fccher/\u00fcber%-1.tif/0001.avif"),
+        (
+            WINDOWS,
+            "b\u00fccher/\u00dcber.tif",
+            {"page_index": 0, "extension": "avif"},
+            "pages/b\u00fccher/\u00fcber%-1.tif/0001.avif",
+        ),
         (MAC, "stra\u00dfe/\u00fcber.jpg", {}, "pages/stra%c3%9fe/\u00fcber.jpg"),
         (MAC, "u\u0308ber.jpg", {}, "pages/u%cc%88ber.jpg"),
         (OLD_MAC, "\u00fcber.jpg", {}, "pages/%c3%bcber.jpg"),
@@ -250,7 +296,9 @@ def test_what_a_store_does_not_tell_apart_is_spelt_so_that_people_can_read_it(na
 @given(key=twin_keys, first=twin_keys, form=forms, naming=namings)
 @settings(max_examples=300, deadline=None)
 def test_a_twin_gets_the_name_that_it_would_have_by_itself(key, first, form, naming):
-    assert twin_key(key, first, output_key(first, **form, naming=naming), naming) == output_key(key, **form, naming=naming)
+    assert twin_key(key, first, output_key(first, **form, naming=naming), naming) == output_key(
+        key, **form, naming=naming
+    )
 
 
 @given(key=twin_keys, page=st.integers(0, 11_000), naming=namings)

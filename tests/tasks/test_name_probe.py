@@ -23,10 +23,37 @@ pytestmark = pytest.mark.promise(NO_COLLISION, "disks that fold names or refuse 
 PLAIN = StorageSettings()
 
 KEYS = [
-    *("Page.jpg", "page.jpg", "PAGE.JPG", "scan 10:30.jpg", "end./a.jpg", "end/a.jpg", "End/a.jpg", "CON.jpg", "con.jpg"),
+    *(
+        "Page.jpg",
+        "page.jpg",
+        "PAGE.JPG",
+        "scan 10:30.jpg",
+        "end./a.jpg",
+        "end/a.jpg",
+        "End/a.jpg",
+        "CON.jpg",
+        "con.jpg",
+    ),
     *("aux/nul.tif", "\u00e9.jpg", "e\u0301.jpg", "\u00c9.jpg", "\u212a.jpg", "K.jpg", "k.jpg", "\u00df.jpg", "ss.jpg"),
-    *("what?.jpg", 'say "no".jpg', "a<b>|*.jpg", "end /a.jpg", "LONGNA~1.JPG", "longna~1.jpg", "\U0001f4dc.jpg", "\ud55c.jpg"),
-    *("N" * 230 + ".jpg", "n" * 230 + ".jpg", "\u03a3.jpg", "\u03c2.jpg", "\u03c3.jpg", "b.TIF/0001.avif", "\uf7ff.jpg"),
+    *(
+        "what?.jpg",
+        'say "no".jpg',
+        "a<b>|*.jpg",
+        "end /a.jpg",
+        "LONGNA~1.JPG",
+        "longna~1.jpg",
+        "\U0001f4dc.jpg",
+        "\ud55c.jpg",
+    ),
+    *(
+        "N" * 230 + ".jpg",
+        "n" * 230 + ".jpg",
+        "\u03a3.jpg",
+        "\u03c2.jpg",
+        "\u03c3.jpg",
+        "b.TIF/0001.avif",
+        "\uf7ff.jpg",
+    ),
     "/".join(["Deep" * 20] * 12) + "/a.jpg",
 ]
 
@@ -81,7 +108,11 @@ def test_names_by_the_rules_of_a_real_disk_come_back_as_they_were_written(kind, 
         listed, written = put_and_list(dest, naming)
         assert listed == written
         names = subprocess.run(  # another process asks the disk itself
-            [sys.executable, "-c", f"import os; print(sum(len(files) for *_, files in os.walk({str(disk / 'out')!r})))"],
+            [
+                sys.executable,
+                "-c",
+                f"import os; print(sum(len(files) for *_, files in os.walk({str(disk / 'out')!r})))",
+            ],
             capture_output=True,
             text=True,
             check=True,
