@@ -39,11 +39,11 @@ def settle_naming(dest: Store, say: Callable[[str], None]) -> Naming:
     if not begun.covers(found):
         raise ConfigError(
             f"DEST {without_password(dest.url)} was begun where more names are told apart or held than here "
-            f"({_differences(begun, found)}): names would be taken for one another. Go on with it on a disk like the "
+            f"({_lacks(found, begun)}): names would be taken for one another. Go on with it on a disk like the "
             "one that it was begun on, or begin a new DEST here"
         )
     if begun != ORDINARY:
-        say(f"DEST does not hold or tell apart all names; some are spelt otherwise ({_differences(ORDINARY, begun)})")
+        say(f"names in DEST are spelt otherwise where it has to be: {_lacks(begun, ORDINARY)} ({NAMES_KEY})")
     dest.write_bytes(NAMES_KEY, json.dumps(begun.model_dump(), indent=1, ensure_ascii=True).encode() + b"\n")
     return begun
 
@@ -60,6 +60,19 @@ def _read(dest: Store) -> Naming | None:
         ) from error
 
 
-def _differences(one: Naming, other: Naming) -> str:
-    theirs = other.model_dump()
-    return ", ".join(f"{name}: {theirs[name]}" for name, value in one.model_dump().items() if value != theirs[name])
+def _lacks(here: Naming, than: Naming) -> str:
+    """Return in words what a store does not do that one of other rules does."""
+    lacks = []
+    if here.folds_case > than.folds_case:
+        lacks.append("capitals are not told from small letters")
+    if here.forms != than.forms:
+        lacks.append("Unicode's forms of a letter are not told apart")
+    if here.letters != than.letters:
+        lacks.append("only ASCII is held" if here.letters == "ascii" else "letters above U+FFFF are not held")
+    if not_held := set(here.not_held) - set(than.not_held):
+        lacks.append(f"{' '.join(sorted(not_held))} are not held")
+    if here.is_windows > than.is_windows:
+        lacks.append("nor dots and spaces at the end of a name, and names of devices")
+    if here.longest_name_bytes < than.longest_name_bytes or here.longest_key_bytes < than.longest_key_bytes:
+        lacks.append("names or paths have to be shorter")
+    return ", ".join(lacks)

@@ -156,7 +156,7 @@ def test_rules_that_are_stricter_than_a_disk_needs_stay_and_are_said(dest: Store
     dest.write_bytes(NAMES_KEY, begun.model_dump_json().encode())
     said: list[str] = []
     assert settle_naming(dest, said.append) == begun
-    assert "folds_case: True" in said[0]
+    assert "capitals are not told from small letters, Unicode's forms" in said[0]
 
 
 @pytest.mark.parametrize("is_of_an_older_version", [False, True])
@@ -169,7 +169,7 @@ def test_a_dest_that_was_copied_to_a_disk_of_fewer_names_is_refused(
         settle_naming(dest, lambda _: None)
     monkeypatch.setattr(store_module, "LocalFolder", FOLDERS["Mac"])
     moved = Store(f"file://{dest.url}", StorageSettings())  # by another connection
-    with pytest.raises(ConfigError, match="folds_case: True.*begin a new DEST"):
+    with pytest.raises(ConfigError, match="capitals are not told.*begin a new DEST"):
         settle_naming(moved, lambda _: None)
 
 

@@ -193,6 +193,17 @@ def test_a_name_that_a_disk_refuses_is_said_at_once(tmp_path, monkeypatch, code,
     assert [found.key for found in dest.list_objects()] == ["pages/before"]
 
 
+@pytest.mark.parametrize("code", ["KeyTooLongError", "XMinioInvalidObjectName"])
+def test_a_name_that_a_bucket_refuses_is_said_at_once(s3_url, monkeypatch, code):
+    def refuses(*_, **__):
+        raise OSError(22, "no such name") from ClientError({"Error": {"Code": code}}, "PutObject")
+
+    monkeypatch.setattr(S3Bucket, "_put", refuses)
+    monkeypatch.setattr(store_module.time, "sleep", lambda _: pytest.fail("another try does not mend it"))
+    with pytest.raises(NameRefused, match="holds no such name"):
+        Store(s3_url, PLAIN).write_bytes("pages/a:b", b"")
+
+
 def test_nothing_lies_under_a_name_that_a_disk_cannot_hold(tmp_path):
     dest = Store(str(tmp_path / "out"), PLAIN)
     dest.write_bytes("pages/before", b"")
