@@ -21,6 +21,7 @@ from flows.storing import DocumentResult
 from flows.twins import give_own
 from tasks.errors import TRIED_AGAIN
 from tasks.fences import write_fence
+from tasks.naming import ORDINARY, Naming
 from tasks.statistics import (
     SCHEMAS,
     Footer,
@@ -80,10 +81,11 @@ class Ledger:
     Args:
         dest: Where the statistics lie. Its footers are read once, here.
         run_id: Of the run that writes.
+        naming: How names are spelt there.
     """
 
-    def __init__(self, dest: Store, run_id: str) -> None:
-        self._dest, self._run_id = dest, run_id
+    def __init__(self, dest: Store, run_id: str, naming: Naming = ORDINARY) -> None:
+        self._dest, self._run_id, self._naming = dest, run_id, naming
         self._lock = threading.Lock()
         self._files: dict[str, Footer] = {}
         self._entries: dict[str, ShardEntry] = {}
@@ -220,7 +222,11 @@ class Ledger:
                 continue
             ours, theirs = self._held(twin), self._held(first)
             assert ours is not None
-            rows = give_own(self._dest, ours["pages"].to_pylist(), theirs["pages"].to_pylist()) if theirs else None
+            rows = (
+                give_own(self._dest, ours["pages"].to_pylist(), theirs["pages"].to_pylist(), self._naming)
+                if theirs
+                else None
+            )
             if theirs is None or rows is None:
                 log.warning("what %r points to is not there as it was written; verify tells", twin)
                 continue

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from configs.loading import settings_digest
 from configs.settings import Settings
 from flows import parking
+from flows.apart import check_apart
 from flows.bag import make_bag, void_bag
 from flows.cluster import ClusterLost, ClusterShape, WorkerFacts, check_worker, lost_if_closed, open_cluster
 from flows.compaction import compact
@@ -25,6 +24,7 @@ from flows.firsts import Firsts
 from flows.heap import share_one_heap
 from flows.lease import Lease
 from flows.ledger import Ledger, ShardRows
+from flows.naming import settle_naming
 from flows.progress import Progress
 from flows.shards import Shard, cut_shards
 from flows.sources import PageJob
@@ -41,6 +41,7 @@ from flows.summary import (
 from model.scoring import ScorerName
 from tasks.bag import bag_url
 from tasks.errors import ConfigError, LeaseLost, StoreUnavailable
+from tasks.naming import ORDINARY, Naming
 from tasks.places import check_place
 from tasks.scan import Document, ScanCounts, check_not_empty, list_documents
 from tasks.source import open_source
@@ -72,9 +73,7 @@ def check_places(source: str, dest: str, settings: Settings) -> Store:
     """
     for name, url in (("SOURCE", source), ("DEST", dest)):
         check_place(name, url)
-    inner, outer = _as_prefix(dest), _as_prefix(source)
-    if inner.startswith(outer) or outer.startswith(inner):
-        raise ConfigError(f"SOURCE {source} and DEST {dest} lie one in the other; choose a DEST elsewhere")
+    check_apart(source, dest)
     if settings.evidence.bag:
         bag_url(dest)
     scans, target = open_source(source, settings.storage), Store(dest, settings.storage)
@@ -106,11 +105,12 @@ def open_run(
         target = Store(dest, settings.storage, lease.check)
         # what a run that lost the lease was about to move into place goes as well
         target.clear_leftovers(0.0 if lease.unfenced else LEFTOVER_AGE_S)
-        ledger = Ledger(target, run_id)
+        naming = settle_naming(target, progress.say)
+        ledger = Ledger(target, run_id, naming)
         ledger.fence_off(lease.unfenced)
         lease.forget_unfenced()
         client = stack.enter_context(open_cluster(settings.cluster, log_file))
-        run = Run(source, scans, target, settings, retry_failed, run_id, progress, lease, ledger, client)
+        run = Run(source, scans, target, settings, retry_failed, run_id, progress, lease, ledger, client, naming)
         if not overwrite and not ledger.is_empty:
             refuse_other_recipe(target, settings, run.recipe)
         void_bag(target, progress.say)
@@ -137,12 +137,13 @@ class Run:
         lease: Lease,
         ledger: Ledger,
         client: Client,
+        naming: Naming = ORDINARY,
     ) -> None:
         self.source_url, self.dest_url, self.settings, self.run_id = source, dest.url, settings, run_id
         self.progress, self.passed_over, self.scan = progress, 0, ScanCounts()
-        self._source, self._dest = scans, dest
+        self._source, self._dest = scans.apart_from(dest.url), dest
         self._retry_failed, self._lease, self._ledger, self._client = retry_failed, lease, ledger, client
-        self._shape = ClusterShape(client)
+        self._naming, self._shape = naming, ClusterShape(client)
         facts = self._ask_worker()
         self.recipe = Recipe(settings_digest(settings), facts.model_digest, facts.scorer)
         self.versions = versions(facts.tesseract)
@@ -250,6 +251,7 @@ class Run:
             model_digest=self.recipe.model_digest,
             scorer=self.recipe.scorer,
             is_leased=True,
+            naming=self._naming,
         )
         spread = Spread(
             self._client,
@@ -332,15 +334,6 @@ class Run:
                     return
                 size_bytes += document.size_bytes
             self.progress.expect(size_bytes)
-
-
-def _as_prefix(url: str) -> str:
-    """Return a place in one spelling, ending in a slash, so that what lies in it begins with it."""
-    protocol, separator, path = url.partition("://")
-    if not separator or protocol in ("file", "local"):
-        path = os.path.realpath(Path(path if separator else url).expanduser())
-        return f"file://{path.rstrip('/')}/"
-    return f"{'s3' if protocol == 's3a' else protocol}://{'/'.join(filter(None, path.split('/')))}/"
 
 
 def _now() -> str:

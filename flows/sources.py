@@ -16,6 +16,7 @@ from flows.lease import check_held
 from model.scoring import ScorerName
 from tasks import documents, encode, fitting, large_objects, pages, pdf, pdf_writer
 from tasks.errors import PageError
+from tasks.naming import ORDINARY, Naming
 from tasks.scan import UNREADABLE, Document
 from tasks.store import ObjectArchived, ObjectChanged, Store
 
@@ -40,6 +41,8 @@ class PageJob:
     scorer: ScorerName
     is_leased: bool = False
     """Whether outputs may be written only while the run holds the lease of DEST."""
+    naming: Naming = ORDINARY
+    """How names are spelt in DEST."""
 
     @property
     def source(self) -> Store:

@@ -16,8 +16,9 @@ from flows.parking import FinishedPage
 from flows.sources import PageJob, SourceDocument, copy_of, useful_bytes
 from flows.witnessing import witness
 from tasks import encode, large_objects, pdf_writer, resolution, searchable, tiff_writer
-from tasks.errors import PageError, StoreUnavailable
+from tasks.errors import NameRefused, PageError, StoreUnavailable
 from tasks.keys import output_key, text_key
+from tasks.naming import ORDINARY, Naming
 from tasks.pdf_images import CodedImage
 from tasks.scan import Document
 from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, PageRow, as_table
@@ -37,7 +38,17 @@ class DocumentResult:
 
 
 def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job: PageJob) -> DocumentResult:
-    """Write a document's outputs, all its pages compressed or the source whole, and return its rows."""
+    """Write a document's outputs, all its pages compressed or the source whole, and return its rows.
+
+    Of one whose name DEST refuses nothing is written, and its rows are `failed`.
+    """
+    try:
+        return _store_document(source, finished, job)
+    except NameRefused as error:
+        return _without_output(source, finished, error, job, len(finished))
+
+
+def _store_document(source: SourceDocument, finished: Sequence[FinishedPage], job: PageJob) -> DocumentResult:
     problem = problem_of(source, finished, job.settings)
     data: bytes | None = None
     if problem is None and source.written_back:
@@ -58,7 +69,7 @@ def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job
     for page, share in zip(_whole(finished, dest), shares, strict=True):
         assert page.data is not None
         start = perf_counter()
-        dest.write_bytes(output_key_of(source, page), page.data, is_output=True)
+        dest.write_bytes(output_key_of(source, page, job.naming), page.data, is_output=True)
         rows.append(_compressed_row(source, page, share, job, perf_counter() - start))
         beside.add(page, is_kept=False)
     return beside.result(rows)
@@ -80,13 +91,14 @@ def problem_of(source: SourceDocument, finished: Sequence[FinishedPage], setting
     return problem
 
 
-def output_key_of(source: SourceDocument, page: FinishedPage) -> str:
+def output_key_of(source: SourceDocument, page: FinishedPage, naming: Naming = ORDINARY) -> str:
     """Return where a compressed page of a document lies, relative to DEST."""
     assert page.codec is not None and source.header is not None
     if source.written_back:
-        return output_key(source.document.key)
+        return output_key(source.document.key, naming=naming)
     number = page.page_index if len(source.header.pages) > 1 else None
-    return output_key(source.document.key, page_index=number, extension=encode.EXTENSIONS[page.codec])
+    extension = encode.EXTENSIONS[page.codec]
+    return output_key(source.document.key, page_index=number, extension=extension, naming=naming)
 
 
 def page_row(source: SourceDocument, page: FinishedPage, job: PageJob) -> dict[str, object]:
@@ -96,7 +108,7 @@ def page_row(source: SourceDocument, page: FinishedPage, job: PageJob) -> dict[s
         row = _compressed_row(source, page, share, job, 0.0)
         return row | {"output_sha256": None} if source.written_back else row  # that of the document is not known
     stored: dict[str, object] = {
-        "output_key": output_key(source.document.key),
+        "output_key": output_key(source.document.key, naming=job.naming),
         "source_bytes": share,
         "output_bytes": share,
         "output_sha256": source.sha256,
@@ -128,7 +140,30 @@ def fail_document(document: Document, job: PageJob, reason: str, message: str, n
     except PageError:
         pass  # the row says why it failed; without bytes there is nothing to copy
     source = SourceDocument(document, data, digest, None, problem, perf_counter() - start)
-    return _keep_document(source, [], problem, job, n_pages)
+    try:
+        return _keep_document(source, [], problem, job, n_pages)
+    except NameRefused as error:
+        return _without_output(source, [], error, job, n_pages)
+
+
+def _without_output(
+    source: SourceDocument, finished: Sequence[FinishedPage], refusal: NameRefused, job: PageJob, n_pages: int
+) -> DocumentResult:
+    """Take back what was written of a document, and return a `failed` row for each of its pages."""
+    key = source.document.key
+    written = [output_key(key, naming=job.naming)]
+    written += [output_key_of(source, page, job.naming) for page in finished if page.codec is not None]
+    numbers = (None, *(page.page_index for page in finished))
+    written += [
+        text_key(key, extension, page_index=number, naming=job.naming)
+        for extension in (searchable.EXTENSIONS[form] for form in job.settings.text)
+        for number in numbers
+    ]
+    for place in written:
+        job.dest.delete(place)
+    problem = PageError("name_refused", f"{refusal}; give the document another name, or take another DEST", failed=True)
+    nowhere = dataclasses.replace(source, data=None, is_large=False)
+    return _keep_document(nowhere, [], problem, job, max(1, n_pages))
 
 
 def _whole(finished: Iterable[FinishedPage], dest: Store) -> Iterator[FinishedPage]:
@@ -188,7 +223,7 @@ def _store_written_back(
     """Write a document of several pages and share out its bytes among them, by what their images take."""
     assert source.header is not None
     start = perf_counter()
-    key = output_key(source.document.key)
+    key = output_key(source.document.key, naming=job.naming)
     job.dest.write_bytes(key, data, is_output=True)
     seconds_store = (perf_counter() - start) / len(finished)
     if source.written_back == "PDF":
@@ -227,7 +262,7 @@ def _keep_document(
     key = source.document.key
     out_key, digest = None, None
     if source.data is not None or source.is_large:
-        out_key, digest = output_key(key), source.sha256
+        out_key, digest = output_key(key, naming=job.naming), source.sha256
         with source.opened(job) as file:
             data = file if isinstance(file, bytes) else file.read()
         job.dest.write_bytes(out_key, data, is_output=True)
@@ -282,7 +317,7 @@ def _store_text(source: SourceDocument, page: FinishedPage, job: PageJob, *, is_
     assert source.header is not None
     key, number = source.document.key, page.page_index if len(source.header.pages) > 1 else None
     height_px, width_px = (int(str(page.figures[side])) for side in ("height_px", "width_px"))
-    stored = key if is_kept else output_key_of(source, page)
+    stored = key if is_kept else output_key_of(source, page, job.naming)
     rows = cols = 1.0
     if not is_kept:
         rows = int(str(page.figures["output_height_px"])) / height_px
@@ -297,7 +332,7 @@ def _store_text(source: SourceDocument, page: FinishedPage, job: PageJob, *, is_
         engine="Tesseract",
     )
     for form in job.settings.text:
-        place = text_key(key, searchable.EXTENSIONS[form], page_index=number)
+        place = text_key(key, searchable.EXTENSIONS[form], page_index=number, naming=job.naming)
         job.dest.write_bytes(place, searchable.written(text, form), is_output=True)
 
 
@@ -322,7 +357,7 @@ def _compressed_row(
     assert page.data is not None
     figures = page.figures | {
         "status": "compressed",
-        "output_key": output_key_of(source, page),
+        "output_key": output_key_of(source, page, job.naming),
         "source_bytes": source_bytes,
         "output_bytes": len(page.data),
         "output_sha256": hashlib.sha256(page.data).hexdigest(),

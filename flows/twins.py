@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from flows.sources import PageJob, SourceDocument
 from flows.storing import DocumentResult
+from tasks.errors import NameRefused
 from tasks.keys import text_key, twin_key
+from tasks.naming import ORDINARY, Naming
 from tasks.searchable import EXTENSIONS
 from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, as_table
 from tasks.store import Store
@@ -41,13 +43,16 @@ def point_to(source: SourceDocument, first: Sequence[Row], job: PageJob) -> Docu
     return DocumentResult(rows, as_table([], WORDS_SCHEMA), as_table([], TILES_SCHEMA))
 
 
-def give_own(dest: Store, ours: Sequence[Row], theirs: Sequence[Row]) -> list[dict[str, object]] | None:
+def give_own(
+    dest: Store, ours: Sequence[Row], theirs: Sequence[Row], naming: Naming = ORDINARY
+) -> list[dict[str, object]] | None:
     """Copy the output and the text that a document points to, and return its rows as they name the copies.
 
     Args:
         dest: Where both lie.
         ours: The page rows of the document, in their order.
         theirs: Those of the other one.
+        naming: How names are spelt in DEST.
 
     Returns:
         None if what the rows point to is not there as they say: it was damaged, and `foliopress verify` tells.
@@ -59,6 +64,28 @@ def give_own(dest: Store, ours: Sequence[Row], theirs: Sequence[Row]) -> list[di
     if [[row[name] for name in outputs] for row in ours] != [[row[name] for name in outputs] for row in theirs]:
         return None
     twin, first = (str(rows[0]["document_key"]) for rows in (ours, theirs))
+    try:
+        places = _copies(dest, twin, first, ours, naming)
+    except NameRefused as error:
+        lost: dict[str, object] = {
+            "status": "failed",
+            "reason": "name_refused",
+            "message": str(error),
+            "codec": None,
+            "quality": None,
+        }
+        lost |= {"output_key": None, "output_bytes": 0, "output_sha256": None, "duplicate_of": None}
+        return [{**row, **lost} for row in ours]
+    if places is None:
+        return None
+    return [
+        {**row, "output_key": places[str(row["output_key"])], "output_bytes": one["output_bytes"], "duplicate_of": None}
+        for row, one in zip(ours, theirs, strict=True)
+    ]
+
+
+def _copies(dest: Store, twin: str, first: str, ours: Sequence[Row], naming: Naming) -> dict[str, str] | None:
+    """Write copies for a document, and return their keys by those of what they are of; None if that is not there."""
     places: dict[str, str] = {}
     for row in ours:
         place = str(row["output_key"])
@@ -70,15 +97,12 @@ def give_own(dest: Store, ours: Sequence[Row], theirs: Sequence[Row]) -> list[di
             return None
         if hashlib.sha256(data).hexdigest() != row["output_sha256"]:
             return None
-        places[place] = twin_key(twin, first, place)
+        places[place] = twin_key(twin, first, place, naming)
         dest.write_bytes(places[place], data, is_output=True)
     for number in (None, *(int(str(row["page_index"])) for row in ours)):
         for extension in EXTENSIONS.values():
-            place = text_key(first, extension, page_index=number)
+            place = text_key(first, extension, page_index=number, naming=naming)
             if dest.exists(place):
-                copy = text_key(twin, extension, page_index=number)
+                copy = text_key(twin, extension, page_index=number, naming=naming)
                 dest.write_bytes(copy, dest.read_bytes(place), is_output=True)
-    return [
-        {**row, "output_key": places[str(row["output_key"])], "output_bytes": one["output_bytes"], "duplicate_of": None}
-        for row, one in zip(ours, theirs, strict=True)
-    ]
+    return places

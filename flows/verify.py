@@ -127,7 +127,7 @@ def verify_archive(
     found.outputs = len(named)
     found.damages += _extra(target, named, damaged)
     if scans is not None:
-        found.damages += _holes(scans, settings, documents)
+        found.damages += _holes(scans.apart_from(dest), settings, documents)
     found.damages.sort()
     log.info("%s", found.as_text())
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from configs.errors import ConfigError
 from configs.secrets import hide
 
-__all__ = ["TRIED_AGAIN", "ConfigError", "LeaseLost", "PageError", "StoreUnavailable"]
+__all__ = ["TRIED_AGAIN", "ConfigError", "LeaseLost", "NameRefused", "PageError", "StoreUnavailable"]
 
 
 TRIED_AGAIN = ("ocr_timeout", "ocr_killed", "source_changed")
@@ -47,3 +47,7 @@ class StoreUnavailable(Exception):
 
 class LeaseLost(Exception):
     """Another run took over the lease on DEST, so this one must not write any more."""
+
+
+class NameRefused(Exception):
+    """The store holds no object of this name; its document's row says so, and its neighbours go on."""

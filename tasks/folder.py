@@ -16,13 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from tasks.errors import ConfigError, StoreUnavailable
+from tasks.errors import ConfigError, NameRefused, StoreUnavailable
+from tasks.mounts import is_inside
 from tasks.objects import Guard, ObjectChanged, PassOver, StoredObject, Tried, unguarded
 
 log = logging.getLogger(__name__)
 
 TEMPORARY = ".foliopress-"
 """How a local file's name begins while it is being written; such a file is no object."""
+
+_NAME_AT_FAULT = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
 
 _PAGE_NAME = re.compile(r"[0-9]{4,}\.[a-z0-9]+")
 """How the pages of a many-page document are named."""
@@ -41,10 +44,16 @@ def key_of_name(name: str) -> str:
 
 
 class LocalFolder:
-    """A folder on a disk."""
+    """A folder on a disk. Nothing is written or deleted through a link that leads out of it.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: The folder.
+        apart_from: Another one. What of it is reached through links is passed over in listings.
+    """
+
+    def __init__(self, root: Path, apart_from: Path | None = None) -> None:
         self.root = Path(os.path.abspath(root.expanduser()))
+        self._apart_from = apart_from.expanduser() if apart_from else None
 
     def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:
         if not self.root.is_dir():
@@ -66,7 +75,7 @@ class LocalFolder:
                 identity = _identity(self._path(key[:-1]))
                 if identity in above:
                     continue  # a link back to a folder that this one lies in
-                opened = tried(partial(self._keys_in, key))
+                opened = None if self._is_apart(key[:-1], identity) else tried(partial(self._keys_in, key))
                 if opened is None:
                     pass_over(key)
                 else:
@@ -78,7 +87,7 @@ class LocalFolder:
         try:
             with os.scandir(self._path(base[:-1]) if base else self.root) as entries:
                 names = [
-                    key_of_name(entry.name) + ("/" if _is_folder(entry) else "")
+                    key_of_name(entry.name) + ("/" if self._is_passed_by(entry) or _is_folder(entry) else "")
                     for entry in entries
                     if not entry.name.startswith(TEMPORARY)
                 ]
@@ -89,6 +98,20 @@ class LocalFolder:
                 return None
             raise
         return [base + name for name in sorted(names)]  # without surrogates, letters sort as their UTF-8 does
+
+    def _is_passed_by(self, entry: os.DirEntry[str]) -> bool:
+        """Return whether an entry is a link into what is passed over; it counts as a folder then."""
+        return self._apart_from is not None and entry.is_symlink() and is_inside(Path(entry.path), self._apart_from)
+
+    def _is_apart(self, key: str, identity: tuple[int, int]) -> bool:
+        if self._apart_from is None:
+            return False
+        path = self._path(key)
+        found = identity == _identity(self._apart_from) != (-1, -1)
+        if found or (path.is_symlink() and is_inside(path, self._apart_from)):
+            log.warning("%s leads into %s; what lies there is no scan", path, self._apart_from)
+            return True
+        return False
 
     def _object(self, key: str) -> StoredObject | None:
         path = self._path(key)
@@ -142,13 +165,14 @@ class LocalFolder:
             return file.read(size)
 
     def write(self, key: str, data: bytes, is_output: bool = False, guard: Guard = unguarded) -> None:  # noqa: ARG002 - a disk has no classes
-        path = self._path(key)
-        guard()
-        if _PAGE_NAME.fullmatch(path.name) and path.parent != self.root and path.parent.is_file():
-            path.parent.unlink()  # the document was kept whole before, and has pages now
-        with _TemporaryFile(self._top_folder(path), data) as temporary:
+        with _refusals(key):
+            path = self._own_path(key)
+            guard()
+            if _PAGE_NAME.fullmatch(path.name) and path.parent != self.root and path.parent.is_file():
+                path.parent.unlink()  # the document was kept whole before, and has pages now
+        with _TemporaryFile(self._top_folder(path), data) as temporary, _refusals(key):
             guard()  # it may have taken long until the bytes were on the disk
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 self._clear_pages(path)
             try:
                 self._put(temporary, path, os.replace)
@@ -160,14 +184,14 @@ class LocalFolder:
     def _put(temporary: Path, path: Path, move: Callable[[Path, Path], None]) -> None:
         """Move or link a temporary file to its place, making the folders above."""
         for _ in range(100):
-            path.parent.mkdir(parents=True, exist_ok=True)
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 return move(temporary, path)
             except FileNotFoundError:
                 if not temporary.exists():
                     raise
-                # another thread removed the folder as empty between the two calls
-        raise StoreUnavailable(f"the folder {path.parent} disappears as often as it is made")
+                # another thread removed the folder as empty between the two calls; or it is the name, as on exFAT
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     def _top_folder(self, path: Path) -> Path:
         """Return `pages`, `stats` or `runs`: what is left half-written lies there, not deeper."""
@@ -184,8 +208,8 @@ class LocalFolder:
         folder.rmdir()
 
     def create(self, key: str, data: bytes) -> bool:
-        path = self._path(key)
-        with _TemporaryFile(self._top_folder(path), data) as temporary:
+        path = self._own_path(key)
+        with _TemporaryFile(self._top_folder(path), data) as temporary, _refusals(key):
             try:
                 self._put(temporary, path, os.link)
             except FileExistsError:
@@ -221,7 +245,7 @@ class LocalFolder:
     def clear_leftovers(self, older_than_s: float) -> None:
         if not self.root.is_dir():
             return
-        folders = [self.root, *(entry for entry in self.root.iterdir() if entry.is_dir())]
+        folders = [self.root, *(entry for entry in self.root.iterdir() if entry.is_dir() and not entry.is_symlink())]
         for folder in folders:
             for path in folder.glob(f"{TEMPORARY}*"):
                 with suppress(FileNotFoundError):
@@ -230,12 +254,14 @@ class LocalFolder:
                         path.unlink()
 
     def delete(self, key: str) -> None:
-        path = self._path(key)
         try:
+            path = self._own_path(key)
             path.unlink()
         except (FileNotFoundError, NotADirectoryError):
             pass
-        except OSError:
+        except OSError as error:
+            if error.errno in _NAME_AT_FAULT:
+                return  # nothing of such a name can be there
             if not path.is_dir():
                 raise
             return
@@ -248,12 +274,31 @@ class LocalFolder:
                 return
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        try:
+            return self._path(key).is_file()
+        except OSError as error:
+            if error.errno in _NAME_AT_FAULT:
+                return False
+            raise
 
     def _path(self, key: str) -> Path:
         if {"", ".", ".."} & set(key.split("/")):
             raise ValueError(f"{key!r} is no place in a folder")
         return self.root / key.translate(_ODD_BYTES_BACK)
+
+    def _own_path(self, key: str) -> Path:
+        """Return where an object lies that is to be written or deleted.
+
+        Raises:
+            ConfigError: If a link on the way leads out of the folder.
+        """
+        path = self._path(key)
+        if not is_inside(path.parent, self.root):
+            raise ConfigError(
+                f"{path.parent} is reached through a link that leads out of {self.root}; nothing is written or deleted "
+                "there: put a folder in the link's place, or mount one there"
+            )
+        return path
 
 
 class _TemporaryFile:
@@ -277,6 +322,17 @@ class _TemporaryFile:
 
     def __exit__(self, *_: object) -> None:
         self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _refusals(key: str) -> Iterator[None]:
+    """Say of a name that the disk cannot hold that it is the name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NAME_AT_FAULT:
+            raise
+        raise NameRefused(f"cannot write {key!r}: the store holds no such name ({os.strerror(error.errno)})") from error
 
 
 @contextmanager

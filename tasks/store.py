@@ -19,7 +19,7 @@ from fsspec.core import split_protocol
 from configs.loading import without_password
 from configs.settings import StorageSettings
 from tasks.bucket import S3Bucket
-from tasks.errors import ConfigError, LeaseLost, StoreUnavailable
+from tasks.errors import ConfigError, LeaseLost, NameRefused, StoreUnavailable
 from tasks.filesystems import AnyFileSystem
 from tasks.folder import LocalFolder
 from tasks.objects import Backend, Guard, ObjectArchived, ObjectChanged, StoredObject, fault_of, sentence_of, unguarded
@@ -54,6 +54,7 @@ _SETTINGS_AT_FAULT = {
     "AccessControlListNotSupported": "the bucket takes no ACLs (storage.acl)",
     "RequestTimeTooSkewed": "this machine's clock is wrong",
 }
+_NAME_AT_FAULT = ("KeyTooLongError", "InvalidObjectName", "XMinioInvalidObjectName", "XMinioInvalidResourceName")
 _KEY_AT_FAULT = "the encryption key cannot be used (storage.kms_key_id)"
 _ARCHIVED = "InvalidObjectState"
 _SECRET_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -78,6 +79,7 @@ class Store:
         self.url = url
         self._storage = storage
         self._guard = guard
+        self._apart_from = ""
 
     @property
     def storage(self) -> StorageSettings:
@@ -152,6 +154,7 @@ class Store:
 
         Raises:
             ConfigError: If the store must not be written, or something else stands in the way.
+            NameRefused: If it holds no object of this name.
             StoreUnavailable: If the store gives no answer or is full.
         """
         self._try("write", key, lambda: self._backend.write(key, data, is_output, self._guard))
@@ -197,6 +200,16 @@ class Store:
         """Return at most `size` bytes of an object from `start` on; none behind its end."""
         return self._try("read", key, lambda: self._backend.read_piece(key, start, size))
 
+    def apart_from(self, url: str) -> Store:
+        """Return the same store, whose listings pass over links into another folder as over what must not be read.
+
+        Args:
+            url: Path or URL of the other one; where either is no folder there is nothing to pass over.
+        """
+        store = Store(self.url, self._storage)
+        store._apart_from = url
+        return store
+
     @property
     def is_folder(self) -> bool:
         """Whether it is a folder on a disk of this machine, whose files can be read here and there."""
@@ -217,12 +230,12 @@ class Store:
         try:
             self.write_bytes(probe, b"")
             self.delete(probe)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, NameRefused) as error:
             raise ConfigError(str(error)) from error
 
     @property
     def _backend(self) -> Backend:
-        return _connect(self.url, self._storage, os.getpid())
+        return _connect(self.url, self._storage, os.getpid(), self._apart_from)
 
     def _try(self, what: str, key: str, call: Callable[[], Result]) -> Result:
         """Call, again after a growing pause while the fault may pass; then say which object and what came."""
@@ -234,7 +247,10 @@ class Store:
             except FileNotFoundError:
                 self._guard()  # it may have gone because another run took over
                 raise
-            except (ConfigError, LeaseLost, StoreUnavailable, IsADirectoryError, ObjectChanged, *_MISTAKES):
+            except (
+                *(ConfigError, LeaseLost, NameRefused, StoreUnavailable, IsADirectoryError, ObjectChanged),
+                *_MISTAKES,
+            ):
                 raise
             except Exception as error:
                 place = without_password(self.url)
@@ -271,6 +287,8 @@ class Store:
             raise PermissionError(f"{words}: permission denied" + (f" ({said})" if fault else "")) from error
         if fault in _SETTINGS_AT_FAULT:
             raise ConfigError(f"{words}: {_SETTINGS_AT_FAULT[fault]} ({said})") from error
+        if fault in _NAME_AT_FAULT and what == "write":
+            raise NameRefused(f"{words}: the store holds no such name ({said})") from error
         if fault.startswith("KMS."):
             raise ConfigError(f"{words}: {_KEY_AT_FAULT} ({said})") from error
         if name in ("NoCredentialsError", "PartialCredentialsError"):
@@ -289,11 +307,13 @@ class Store:
 
 
 @lru_cache(maxsize=16)
-def _connect(url: str, storage: StorageSettings, process_id: int) -> Backend:  # noqa: ARG001
+def _connect(url: str, storage: StorageSettings, process_id: int, apart_from: str = "") -> Backend:  # noqa: ARG001
     """Return this process's connection; s3fs does not survive a fork, hence the process id among the arguments."""
     protocol, (_, path) = protocol_of(url), split_protocol(url)
     if protocol in ("file", "local"):
-        return LocalFolder(Path(path))
+        other, other_path = split_protocol(apart_from)
+        is_folder = apart_from and other in (None, "file", "local")
+        return LocalFolder(Path(path), Path(other_path) if is_folder else None)
     if protocol in ("s3", "s3a"):
         return S3Bucket(path, storage)
     try:
