@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import logging
 import os
@@ -206,7 +207,7 @@ class Store:
         Args:
             url: Path or URL of the other one; where either is no folder there is nothing to pass over.
         """
-        store = Store(self.url, self._storage)
+        store = copy.copy(self)
         store._apart_from = url
         return store
 
