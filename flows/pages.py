@@ -206,7 +206,7 @@ def _finish_page(
     most_bytes = useful_page_bytes(source, prepared.page_index, settings)
     try:
         if parts := _parts(source, prepared.page_index):
-            with source.opened(job) as file:
+            with source.watched(job), source.opened(job) as file:
                 alone = composed.page_alone(file, prepared.page_index, parts, page.dpi or prepared.dpi)
             outcome = composed.fit_images(alone, Check(found, reader, settings), most_bytes, settings)
         else:
@@ -233,7 +233,7 @@ def _parts(source: SourceDocument, page_index: int) -> tuple[int, ...]:
 
 
 def _read_page(source: SourceDocument, page_index: int, settings: Settings, job: PageJob) -> pages.Page:
-    with source.opened(job) as data:
+    with source.watched(job), source.opened(job) as data:
         page = documents.read_page(
             data,
             page_index,

@@ -42,11 +42,16 @@ def store_document(source: SourceDocument, finished: Sequence[FinishedPage], job
     data: bytes | None = None
     if problem is None and source.written_back:
         try:
-            data = put_together(source, finished, job)
+            with source.watched(job, is_whole=True):
+                data = put_together(source, finished, job)
         except PageError as error:
             problem = error
     if problem is None:
-        finished, problem = witness(source, finished, data, job)
+        try:
+            with source.watched(job, is_whole=True):
+                finished, problem = witness(source, finished, data, job)
+        except PageError as error:
+            problem = error
     if problem is not None:
         return _keep_document(source, finished, problem, job)
     if data is not None:

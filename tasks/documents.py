@@ -48,6 +48,7 @@ def read_header(data: bytes | BinaryIO, limits: LimitSettings, *, as_drawn: bool
         if n_pages > limits.max_document_pages:
             message = f"more than the {limits.max_document_pages} pages of limits.max_document_pages"
             raise PageError("too_many_pages", message)
+        budget.allow_for_pages(n_pages)
         found = [_described(document, number, budget, as_seen=as_drawn) for number in range(n_pages)]
         described = [page for page in found if isinstance(page, PdfPage)]
         scans = [page.scan for page in described if page.scan is not None]

@@ -29,7 +29,8 @@ from tasks.errors import PageError
 from tasks.optional_content import Layers
 from tasks.pdf_content import MOST_NESTED, Box, Mark
 from tasks.pdf_reading import filters_of, reading, unpacked
-from tasks.work_budget import WorkBudget, out_of_time
+from tasks.watchdog import out_of_time
+from tasks.work_budget import WorkBudget
 
 # the size limit is ours (LimitSettings), checked before an image is decoded
 pikepdf.PdfImage.MAX_IMAGE_PIXELS = None

@@ -19,13 +19,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.work_budget import out_of_time
+from tasks.errors import PageError
 
 _ROOM_S = 10.0
 """Beyond twice the time that a document may take by its own clock."""
 _KEPT_S = 86_400.0  # after which a mark says nothing any more
 
 _armed = False
+_patience_s = 0.0  # of the block that is being watched; 0 outside
 
 
 def arm() -> None:
@@ -55,11 +56,13 @@ def watched(name: str, seconds: float) -> Iterator[None]:
 
     Args:
         name: Of what is worked on, and of the run, so that a later run tries it again.
-        seconds: That the block may take by its own clock; the end comes after twice as many and ten more.
+        seconds: That the block may take by its own clock; the end comes after twice as many and ten more, counted from
+            the last time that it looked at that clock.
 
     Raises:
         PageError: If a process was ended over the same name on this machine before (`out_of_time`, `failed`).
     """
+    global _patience_s
     if not _armed:
         yield
         return
@@ -71,14 +74,28 @@ def watched(name: str, seconds: float) -> Iterator[None]:
     try:
         if mark is not None:
             faulthandler.register(signal.SIGPROF, mark, all_threads=True, chain=True)
-        signal.setitimer(signal.ITIMER_PROF, 2 * seconds + _ROOM_S)
+        _patience_s = 2 * seconds + _ROOM_S
+        restart()
         yield
     finally:
+        _patience_s = 0.0
         signal.setitimer(signal.ITIMER_PROF, 0)
         faulthandler.unregister(signal.SIGPROF)
         if mark is not None and folder is not None:
             os.close(mark)
             (folder / f"{begin}-{os.getpid()}").unlink(missing_ok=True)
+
+
+def restart() -> None:
+    """Begin to count anew: the block that is watched has just looked at its own clock."""
+    if _patience_s:
+        signal.setitimer(signal.ITIMER_PROF, _patience_s)
+
+
+def out_of_time(seconds: float) -> PageError:
+    """Return the problem of a document that occupies a worker for too long."""
+    message = f"not read in the {seconds:g} s of limits.max_document_seconds; --retry-failed tries it again"
+    return PageError("out_of_time", message, failed=True)
 
 
 def _is_marked(folder: Path, begin: str) -> bool:

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from time import thread_time
 
 from configs.settings import LimitSettings
+from tasks import watchdog
 from tasks.errors import PageError
+from tasks.watchdog import out_of_time
 
+_SECONDS_A_PAGE = 1.0
 _LOOKS_EVERY = 256  # operations between two looks at the clock
 
 
@@ -29,7 +32,7 @@ class WorkBudget:
     """
 
     def __init__(self, limits: LimitSettings, clock: Callable[[], float] = thread_time) -> None:
-        self._limits, self._clock = limits, clock
+        self._limits, self._clock, self._most_s = limits, clock, limits.max_document_seconds
         self._began, self._looked_at = clock(), 0
         self.operations = self.unpacked_bytes = 0
 
@@ -74,21 +77,25 @@ class WorkBudget:
     @property
     def seconds_left(self) -> float:
         """How much processor time is left; negative once it is spent."""
-        return self._limits.max_document_seconds - (self._clock() - self._began)
+        return self._most_s - (self._clock() - self._began)
+
+    def allow_for_pages(self, n_pages: int) -> None:
+        """Give the document the time that so many pages may take, now that their number is known."""
+        self._most_s = seconds_for(n_pages, self._limits)
 
     def look_at_clock(self) -> None:
         """Raise PageError (`out_of_time`, `failed`) once the time is spent."""
         self._looked_at = self.operations
+        watchdog.restart()
         if self.seconds_left < 0:
-            raise out_of_time(self._limits.max_document_seconds)
+            raise out_of_time(self._most_s)
+
+
+def seconds_for(n_pages: int, limits: LimitSettings) -> float:
+    """Return for how long a document of so many pages may be worked on in one go."""
+    return limits.max_document_seconds + n_pages * _SECONDS_A_PAGE
 
 
 def unpacks_too_far(most_bytes: int) -> PageError:
     """Return the problem of packed data that would come to more bytes than they may."""
     return PageError("too_large", f"packed streams hold more than {most_bytes} bytes; it stays as it is")
-
-
-def out_of_time(seconds: float) -> PageError:
-    """Return the problem of a document that occupies a worker for too long."""
-    message = f"not read in the {seconds:g} s of limits.max_document_seconds; --retry-failed tries it again"
-    return PageError("out_of_time", message, failed=True)
