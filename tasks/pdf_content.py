@@ -25,7 +25,7 @@ MOST_NESTED = 8
 MOST_MARKS, MOST_FORMS = 200_000, 10_000
 """Marks painted and forms entered on one page. A newspaper page with a text layer has 5,500 marks; a form that shows
 30 others, 8 deep, would have 10^11."""
-MOST_CONTENT_BYTES, MOST_INSTRUCTIONS = 2**24, 1_000_000
+MOST_CONTENT_BYTES, MOST_INSTRUCTIONS = 2**23, 1_000_000
 """To which the content of one page and its forms may unpack, and the instructions that it may have: 250 MB of memory.
 That newspaper page has 300 kB and 30,000."""
 

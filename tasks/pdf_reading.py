@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any
@@ -27,6 +27,7 @@ LARGEST_PART_BYTES = 2**26
 """To which a profile, a palette, an object stream or the like may unpack."""
 _LZW_GROWTH = 2_800  # a code of 12 bits stands for 4,096 bytes at most
 _LZW_CLEAR, _LZW_END = 256, 257
+_RUN_GROWTH, _RUN_END = 64, 128  # two bytes stand for 128 at most
 _TOO_FAR = "memory limit exceeded"  # so qpdf says it
 
 _limits = RLock()  # they are of the process, and the window reads in several threads
@@ -110,7 +111,7 @@ def unpacked(stream: Any, budget: WorkBudget | None = None, most_bytes: int = LA
     """
     most_bytes = most_bytes if budget is None else min(most_bytes, budget.bytes_left)
     names = filters_of(stream)
-    if "/LZWDecode" in names:
+    if _MEASURED.keys() & set(names):  # of these qpdf does not stop
         return undone(bytes(stream.read_raw_bytes()), names, parameters_of(stream, len(names)), most_bytes, budget)
     with unpacking_at_most(most_bytes):
         data = bytes(stream.read_bytes())
@@ -133,7 +134,8 @@ def undone(
         PageError: If they are more (`too_large`).
     """
     for name, told_ in zip(names, parameters, strict=True):
-        if name == "/LZWDecode" and len(data) * _LZW_GROWTH > most_bytes and lzw_size(data, most_bytes) > most_bytes:
+        growth, size_of = _MEASURED.get(name, (0, lzw_size))
+        if len(data) * growth > most_bytes and size_of(data, most_bytes) > most_bytes:
             raise unpacks_too_far(most_bytes)
         with pikepdf.new() as other, unpacking_at_most(most_bytes):
             made = other.make_stream(data, Filter=pikepdf.Name(name))
@@ -170,6 +172,27 @@ def lzw_size(data: bytes, most_bytes: int) -> int:
         found, before = found + length, length
         width = 9 if len(lengths) < 511 else 10 if len(lengths) < 1023 else 11 if len(lengths) < 2047 else 12
     return found
+
+
+def run_length_size(data: bytes, most_bytes: int) -> int:
+    """Return to how many bytes run lengths unpack, or some number beyond `most_bytes` (ISO 32000-1, 7.4.5).
+
+    >>> run_length_size(bytes([2, 7, 7, 7, 254, 9, 128]), 100)
+    6
+    """
+    found = at = 0
+    while at < len(data) and data[at] != _RUN_END and found <= most_bytes:
+        length = data[at] + 1 if data[at] < _RUN_END else 257 - data[at]
+        at += 1 + length if data[at] < _RUN_END else 2
+        found += length
+    return found
+
+
+_MEASURED: dict[str, tuple[int, Callable[[bytes, int], int]]] = {
+    "/LZWDecode": (_LZW_GROWTH, lzw_size),
+    "/RunLengthDecode": (_RUN_GROWTH, run_length_size),
+}
+"""How much a byte may become, and what tells what it does become."""
 
 
 def _counted(data: bytes, most_bytes: int, budget: WorkBudget | None) -> bytes:

@@ -11,6 +11,7 @@ from tasks.errors import PageError
 from tasks.watchdog import out_of_time
 
 _SECONDS_A_PAGE = 1.0
+_OPERATIONS_A_PAGE = 20_000
 _LOOKS_EVERY = 256  # operations between two looks at the clock
 
 
@@ -33,6 +34,7 @@ class WorkBudget:
 
     def __init__(self, limits: LimitSettings, clock: Callable[[], float] = thread_time) -> None:
         self._limits, self._clock, self._most_s = limits, clock, limits.max_document_seconds
+        self._most_operations = limits.max_document_operations
         self._began, self._looked_at = clock(), 0
         self.operations = self.unpacked_bytes = 0
 
@@ -43,11 +45,9 @@ class WorkBudget:
             PageError: If they are too many (`too_complex`), or took too long (`out_of_time`, `failed`).
         """
         self.operations += operations
-        if self.operations > self._limits.max_document_operations:
-            most = self._limits.max_document_operations
-            raise PageError(
-                "too_complex", f"more than the {most} operations of limits.max_document_operations; it stays as it is"
-            )
+        if self.operations > self._most_operations:
+            message = f"more than the {self._most_operations} operations of limits.max_document_operations"
+            raise PageError("too_complex", f"{message}; it stays as it is")
         if self.operations - self._looked_at >= _LOOKS_EVERY:
             self.look_at_clock()
 
@@ -65,9 +65,7 @@ class WorkBudget:
     @property
     def is_spent(self) -> bool:
         """Whether the document has used up one of its limits."""
-        limits = self._limits
-        is_counted = self.operations > limits.max_document_operations or self.bytes_left == 0
-        return is_counted or self.seconds_left < 0
+        return self.operations > self._most_operations or self.bytes_left == 0 or self.seconds_left < 0
 
     @property
     def bytes_left(self) -> int:
@@ -80,7 +78,8 @@ class WorkBudget:
         return self._most_s - (self._clock() - self._began)
 
     def allow_for_pages(self, n_pages: int) -> None:
-        """Give the document the time that so many pages may take, now that their number is known."""
+        """Give the document what so many pages may take, now that their number is known."""
+        self._most_operations = self._limits.max_document_operations + n_pages * _OPERATIONS_A_PAGE
         self._most_s = seconds_for(n_pages, self._limits)
 
     def look_at_clock(self) -> None:
