@@ -53,10 +53,12 @@ def read_header(data: bytes | BinaryIO, limits: LimitSettings, *, as_drawn: bool
         described = [page for page in found if isinstance(page, PdfPage)]
         scans = [page.scan for page in described if page.scan is not None]
         g4 = frozenset(scan.object_id for scan in scans if pdf.is_g4(document, scan))
-    shown = Counter(one for page in described for one in (*(image.object_id for image in page.images), *page.unseen))
-    shared = frozenset(one for one, times in shown.items() if times > 1 and not as_drawn)
-    headers = (_header(page, number, limits, shared, g4, as_drawn) for number, page in enumerate(found))
-    return DocumentHeader("PDF", tuple(headers))
+        shown = Counter(
+            one for page in described for one in (*(image.object_id for image in page.images), *page.unseen)
+        )
+        shared = frozenset(one for one, times in shown.items() if times > 1 and not as_drawn)
+        headers = tuple(_header(page, number, limits, shared, g4, as_drawn) for number, page in enumerate(found))
+    return DocumentHeader("PDF", headers)
 
 
 def read_page(

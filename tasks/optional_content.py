@@ -10,6 +10,8 @@ from tasks.work_budget import WorkBudget
 
 _VIEW = ("/View", "/All")  # what a layer is meant for; others do not bear on what is seen
 
+_COST = 10  # of asking for one layer, in operations: as long as ten marks take
+
 
 class Layers:
     """The layers of a document in their default state.
@@ -39,7 +41,7 @@ class Layers:
         Not known is what an expression (`/VE`) says, a group whose state hangs on zoom, language or user (`/AS`), and
         one whose `/ViewState` contradicts its default state: the standard takes the one, pdfium the other.
         """
-        self._budget.spend()
+        self._budget.spend(_COST)
         if not isinstance(content, pikepdf.Dictionary):
             return True
         if str(content.get("/Type", "/OCG")) == "/OCMD":

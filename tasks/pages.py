@@ -413,7 +413,9 @@ def _tiff_tags(image: Image.Image) -> dict[int, Any]:
 
 
 def check_size(height_px: int, width_px: int, limits: LimitSettings) -> None:
-    """Raise PageError (`too_large`) if a page has more pixels than it may have."""
+    """Raise PageError if a page has more pixels than it may have (`too_large`), or none (`damaged`, `failed`)."""
+    if min(height_px, width_px) < 1:
+        raise PageError("damaged", f"{height_px} x {width_px} pixels are no page", failed=True)
     if height_px * width_px > limits.max_page_pixels:
         message = f"{height_px} x {width_px} pixels; limits.max_page_pixels allows {limits.max_page_pixels}"
         raise PageError("too_large", message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
@@ -32,16 +33,20 @@ _TOO_FAR = "memory limit exceeded"  # so qpdf says it
 
 _limits = RLock()  # they are of the process, and the window reads in several threads
 
+
+def _bound(most: int) -> None:
+    pikepdf.settings.set_qpdf_limits(
+        flate_max_memory=most, run_length_max_memory=most, png_max_memory=most, tiff_max_memory=most
+    )
+
+
 pikepdf.settings.set_qpdf_limits(
     parser_max_container_size=2_000_000,
     doc_max_warnings=10_000,
     dct_max_memory=2**30,
     dct_max_progressive_scans=100,
-    flate_max_memory=LARGEST_PART_BYTES,
-    run_length_max_memory=LARGEST_PART_BYTES,
-    png_max_memory=LARGEST_PART_BYTES,
-    tiff_max_memory=LARGEST_PART_BYTES,
 )
+_bound(LARGEST_PART_BYTES)
 
 
 @contextmanager
@@ -70,8 +75,7 @@ def reading(what_fails: str, *, reason: str = "damaged", failed: bool = True) ->
 
 def told(error: BaseException) -> str:
     """Return what an error of pikepdf says, without the name of the object in memory that was read."""
-    text = str(error).rpartition("stream <")
-    return text[2].partition(">: ")[2] or str(error) or type(error).__name__
+    return re.sub(r"stream <[^>]*>[: ]*", "", str(error)) or type(error).__name__
 
 
 @contextmanager
@@ -83,9 +87,8 @@ def unpacking_at_most(most_bytes: int) -> Iterator[None]:
     """
     most = max(1, min(most_bytes, 2**32 - 1))
     with _limits:
-        before = pikepdf.settings.set_qpdf_limits(
-            flate_max_memory=most, run_length_max_memory=most, png_max_memory=most, tiff_max_memory=most
-        )
+        before = int(pikepdf.settings.get_qpdf_limits()["flate_max_memory"])
+        _bound(most)
         try:
             yield
         except Exception as error:
@@ -93,7 +96,7 @@ def unpacking_at_most(most_bytes: int) -> Iterator[None]:
                 raise unpacks_too_far(most_bytes) from error
             raise
         finally:
-            pikepdf.settings.set_qpdf_limits(**before)
+            _bound(before)
 
 
 def filters_of(image: Any) -> list[str]:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pikepdf
 from pikepdf import Array, Dictionary, Name, Pdf
 from PIL import Image
 
@@ -111,7 +110,7 @@ def members(pdf: Pdf) -> None:
     pdf.pages[0].Resources.Properties = Dictionary(L=inner)
 
 
-def nested_patterns(n_wide: int = 30, n_deep: int = 8) -> bytes:
+def nested_patterns(n_wide: int = 30, n_deep: int = 8, scan: np.ndarray = GREY) -> bytes:
     """A scan with a tiling pattern over it whose tiles are drawn with patterns, and so on."""
 
     def finish(pdf: Pdf) -> None:
@@ -124,7 +123,7 @@ def nested_patterns(n_wide: int = 30, n_deep: int = 8) -> bytes:
             inner = pdf.make_indirect(made)
         pdf.pages[0].Resources.Pattern = Dictionary(P=inner)
 
-    return paper(Sheet(flate(GREY), above=" /Pattern cs /P scn 0 0 500 800 re f "), finish=finish)
+    return paper(Sheet(flate(scan), above=" /Pattern cs /P scn 0 0 500 800 re f "), finish=finish)
 
 
 def raw_pdf(*objects: bytes) -> bytes:
@@ -253,7 +252,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "deep page tree": lambda: deep_page_tree(20_000),
     "huge table of objects": lambda: (
         raw_pdf(b"<< /Type /Catalog /Pages 2 0 R >>", PAGES, LEAF)
-        + b"xref\n0 2147483647\n0000000000 65535 f \ntrailer << /Root 1 0 R /Size 2147483647 >>\nstartxref\n190\n%%EOF\n"
+        + b"xref\n0 2147483647\n0000000000 65535 f \n"
+        + b"trailer << /Root 1 0 R /Size 2147483647 >>\nstartxref\n190\n%%EOF\n"
     ),
     "many directories": lambda: tiff(50_000),
     "directories over one another": lambda: tiff(40_000, 999),
