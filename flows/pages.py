@@ -70,7 +70,8 @@ def prepare_page(
         parked = parking.find_parked(job.dest, place, page_index)
         if parked is not None:
             return PreparedPage(page_index, parked=parked)
-    assert source.header is not None
+    if source.header is None:  # it was described before, and its worker has died over it since
+        return PreparedPage(page_index, source.problem, seconds_read=perf_counter() - start)
     stays = source.header.pages[page_index].problem
     if stays is not None and page_index not in source.read_for_text:
         return PreparedPage(page_index, stays, seconds_read=perf_counter() - start)

@@ -49,9 +49,9 @@ class PageJob:
         """Where the outputs go."""
         return Store(self.dest_url, self.settings.storage)
 
-    def watch_name(self, document: Document) -> str:
-        """Return what tells the work on a document from that of other runs."""
-        return f"{self.run_id} {document.key}"
+    def watch_name(self, document: Document, step: str) -> str:
+        """Return what tells a step of the work on a document from others, and from those of other runs."""
+        return f"{self.run_id} {step} {document.key}"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class SourceDocument:
             PageError: If a worker was ended over it before (`out_of_time`).
         """
         n_pages = len(self.header.pages) if is_whole and self.header is not None else 0
-        with watched(job.watch_name(self.document), seconds_for(n_pages, job.settings.limits)):
+        with watched(job.watch_name(self.document, "use"), seconds_for(n_pages, job.settings.limits)):
             yield
 
     def parking_place(self, job: PageJob) -> str | None:
@@ -150,7 +150,7 @@ def fetch_document(document: Document, job: PageJob) -> SourceDocument:
 
 def _open_watched(document: Document, data: bytes | BinaryIO, job: PageJob, seconds_read: float) -> SourceDocument:
     try:
-        with watched(job.watch_name(document), job.settings.limits.max_document_seconds):
+        with watched(job.watch_name(document, "open"), job.settings.limits.max_document_seconds):
             return open_document(document, data, job.settings, seconds_read)
     except PageError as error:  # a worker was ended over it
         held = data if isinstance(data, bytes) else None
