@@ -15,6 +15,9 @@ _ADVICE = {
     "unsupported_format": "If it is an image, save it as TIFF, PNG or JPEG.",
     "too_large": "It is larger than the settings allow: in a run, `limits.max_page_pixels` and "
     "`limits.max_document_bytes` can be raised.",
+    "too_complex": "It asks for more work than any scan does, as files made to harm do.",
+    "out_of_time": "Reading it takes far longer than any scan does, as with files made to harm. In a run, "
+    "`--retry-failed` tries it again, and `limits.max_document_seconds` can be raised.",
     "too_long": "The chosen format holds no page of this length; choose another one.",
     "already_compressed": "Foliopress wrote this file. Compressing it again would only lose; take its source.",
     "no_gain": "It would not become smaller by enough: it is small already, or its source is coded with loss.",

@@ -60,6 +60,17 @@ class LimitSettings(Closed):
     """Larger source files are kept whole with reason `too_large`."""
     max_document_pages: int = Field(10_000, ge=1)
     """Documents with more pages are kept whole with reason `too_many_pages`."""
+    max_document_operations: int = Field(10_000_000, ge=1)
+    """Marks, forms, fields and tags to look at until a document is described, with 20,000 more for each of its pages,
+    and again to read one page. What has more stays as it is, with reason `too_complex`; a dense newspaper page with a
+    text layer has 11,000."""
+    max_unpacked_bytes: int = Field(20_000_000_000, ge=1)
+    """Bytes to which the packed streams of a PDF may come until it is described, and again for each of its pages. What
+    has more stays as it is, with reason `too_large`."""
+    max_document_seconds: float = Field(120.0, gt=0)
+    """Seconds of processor time to decode or draw one page; to open and describe a document, to write it anew, or to
+    compare it with its output, with one more for each of its pages. What takes longer is `failed` with reason
+    `out_of_time`; a worker that is still at it after twice as long is ended."""
 
 
 class OcrSettings(Closed):

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from configs.settings import ClusterSettings, Settings
+from flows.watching import watch_workers
 from model.scoring import ScorerName
 from tasks.errors import ConfigError
 
@@ -122,18 +123,21 @@ def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Cl
             ) from error
         with client:
             _free_what_is_stranded(client)
+            watch_workers(client)
             _wait_for_workers(client, settings.scheduler)
             yield client
         return
     if settings.kind is not None:
         with _named_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
             _free_what_is_stranded(client)
+            watch_workers(client)
             _wait_for_workers(client, settings.kind)
             yield client
         return
     _forget_settings_for_other_clusters()
     with _local_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
         _free_what_is_stranded(client)
+        watch_workers(client)
         if log_file is not None:
             client.register_plugin(_worker_log(log_file), name="foliopress-log")
         yield client

@@ -70,7 +70,8 @@ def prepare_page(
         parked = parking.find_parked(job.dest, place, page_index)
         if parked is not None:
             return PreparedPage(page_index, parked=parked)
-    assert source.header is not None
+    if source.header is None:  # it was described before, and its worker has died over it since
+        return PreparedPage(page_index, source.problem, seconds_read=perf_counter() - start)
     stays = source.header.pages[page_index].problem
     if stays is not None and page_index not in source.read_for_text:
         return PreparedPage(page_index, stays, seconds_read=perf_counter() - start)
@@ -206,7 +207,7 @@ def _finish_page(
     most_bytes = useful_page_bytes(source, prepared.page_index, settings)
     try:
         if parts := _parts(source, prepared.page_index):
-            with source.opened(job) as file:
+            with source.watched(job), source.opened(job) as file:
                 alone = composed.page_alone(file, prepared.page_index, parts, page.dpi or prepared.dpi)
             outcome = composed.fit_images(alone, Check(found, reader, settings), most_bytes, settings)
         else:
@@ -233,7 +234,7 @@ def _parts(source: SourceDocument, page_index: int) -> tuple[int, ...]:
 
 
 def _read_page(source: SourceDocument, page_index: int, settings: Settings, job: PageJob) -> pages.Page:
-    with source.opened(job) as data:
+    with source.watched(job), source.opened(job) as data:
         page = documents.read_page(
             data,
             page_index,

@@ -19,6 +19,8 @@ from tasks.errors import PageError
 from tasks.naming import ORDINARY, Naming
 from tasks.scan import UNREADABLE, Document
 from tasks.store import ObjectArchived, ObjectChanged, Store
+from tasks.watchdog import watched
+from tasks.work_budget import seconds_for
 
 _LARGE_BYTES = 2**26
 """A PDF of more bytes stays where it is, and its pages are read from there; smaller ones go from worker to worker."""
@@ -56,6 +58,10 @@ class PageJob:
             return Store(self.dest_url, self.settings.storage)
         guard = partial(check_held, self.dest_url, self.settings.storage, self.run_id)
         return Store(self.dest_url, self.settings.storage, guard)
+
+    def watch_name(self, document: Document, step: str) -> str:
+        """Return what tells a step of the work on a document from others, and from those of other runs."""
+        return f"{self.run_id} {step} {document.key}"
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,21 @@ class SourceDocument:
         ):
             yield file
 
+    @contextmanager
+    def watched(self, job: PageJob, *, is_whole: bool = False) -> Iterator[None]:
+        """Have this worker ended if the block is occupied by the document for far longer than it may be.
+
+        Args:
+            job: Of the shard.
+            is_whole: Whether all pages are worked on, or one.
+
+        Raises:
+            PageError: If a worker was ended over it before (`out_of_time`).
+        """
+        n_pages = len(self.header.pages) if is_whole and self.header is not None else 0
+        with watched(job.watch_name(self.document, "use"), seconds_for(n_pages, job.settings.limits)):
+            yield
+
     def parking_place(self, job: PageJob) -> str | None:
         """Return where its finished pages wait below DEST; None where it is too short for that, or there is no DEST."""
         if not job.dest_url or self.header is None or len(self.header.pages) < parking.LONG_DOCUMENT_PAGES:
@@ -133,11 +154,20 @@ def fetch_document(document: Document, job: PageJob) -> SourceDocument:
         if _may_be_large(document, job.settings):
             with _explained(), large_objects.opened(job.source, document.key, listed=document.listed) as file:
                 if pdf.is_pdf(file):
-                    return _as_digested(open_document(document, file, job.settings, perf_counter() - start), job)
+                    return _open_watched(document, file, job, perf_counter() - start)
         data = copy_of(document, job)
     except PageError as error:
         return SourceDocument(document, None, None, None, error, perf_counter() - start)
-    return _as_digested(open_document(document, data, job.settings, perf_counter() - start), job)
+    return _open_watched(document, data, job, perf_counter() - start)
+
+
+def _open_watched(document: Document, data: bytes | BinaryIO, job: PageJob, seconds_read: float) -> SourceDocument:
+    try:
+        with watched(job.watch_name(document, "open"), job.settings.limits.max_document_seconds):
+            return _as_digested(open_document(document, data, job.settings, seconds_read), job)
+    except PageError as error:  # a worker was ended over it
+        held = data if isinstance(data, bytes) else None
+        return SourceDocument(document, held, _digest_of(data), None, error, seconds_read, is_large=held is None)
 
 
 def _as_digested(source: SourceDocument, job: PageJob) -> SourceDocument:
@@ -179,7 +209,7 @@ def open_document(
             read_for_text = _read_for_text(header, settings)
     except PageError as error:
         problem = error
-    digest = hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else large_objects.digest_of(data)
+    digest = _digest_of(data)
     held = data if isinstance(data, bytes) else None
     seconds_read += perf_counter() - start
     return SourceDocument(
@@ -283,6 +313,10 @@ def _has_a_size_to_read(page: pages.PageHeader, settings: Settings) -> bool:
 def _may_be_large(document: Document, settings: Settings) -> bool:
     is_pdf_by_name = document.key.lower().endswith(".pdf")
     return is_pdf_by_name and _LARGE_BYTES < document.size_bytes <= settings.limits.max_document_bytes
+
+
+def _digest_of(data: bytes | BinaryIO) -> str:
+    return hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else large_objects.digest_of(data)
 
 
 def _pdf_codec(data: bytes | BinaryIO, settings: Settings) -> encode.Codec:

@@ -53,11 +53,16 @@ def _store_document(source: SourceDocument, finished: Sequence[FinishedPage], jo
     data: bytes | None = None
     if problem is None and source.written_back:
         try:
-            data = put_together(source, finished, job)
+            with source.watched(job, is_whole=True):
+                data = put_together(source, finished, job)
         except PageError as error:
             problem = error
     if problem is None:
-        finished, problem = witness(source, finished, data, job)
+        try:
+            with source.watched(job, is_whole=True):
+                finished, problem = witness(source, finished, data, job)
+        except PageError as error:
+            problem = error
     if problem is not None:
         return _keep_document(source, finished, problem, job)
     if data is not None:
@@ -314,7 +319,8 @@ def _store_text(source: SourceDocument, page: FinishedPage, job: PageJob, *, is_
     """Write a page's text in the forms that are asked for, its boxes in the pixels of what is stored."""
     if not job.settings.text or "ocr_words" not in page.figures:  # not asked for, or OCR gave no answer
         return
-    assert source.header is not None
+    if source.header is None:  # a worker has died over the document since the page was read
+        return
     key, number = source.document.key, page.page_index if len(source.header.pages) > 1 else None
     height_px, width_px = (int(str(page.figures[side])) for side in ("height_px", "width_px"))
     stored = key if is_kept else output_key_of(source, page, job.naming)

@@ -17,6 +17,7 @@ from tasks import encode, pdf, pdf_images, pdf_samples
 from tasks.checking import Check
 from tasks.errors import PageError
 from tasks.outcomes import Outcome, no_gain, plan_figures
+from tasks.pdf_reading import reading
 
 LEAST_BYTES = 4096
 """An image of fewer is left as it is: a line, a stamp, a signature."""
@@ -44,14 +45,12 @@ def page_alone(source: bytes | BinaryIO, page_index: int, numbers: Sequence[int]
     """
     buffer = io.BytesIO()
     with pdf.open_pdf(source) as document, pikepdf.new() as alone:
-        try:
+        with reading("the page cannot be taken out of its PDF", reason="composed_page", failed=False):
             alone.pages.append(document.pages[page_index])
             if "/OCProperties" in document.Root:  # which layers are shown
                 held = document.make_indirect(document.Root.OCProperties)
                 alone.Root.OCProperties = alone.copy_foreign(held)
             alone.save(buffer)
-        except (pikepdf.PdfError, RuntimeError, ValueError, TypeError) as error:
-            raise PageError("composed_page", f"the page cannot be taken out of its PDF ({error}); it stays") from error
         images = pdf.describe_page(document, page_index, as_seen=False).images
     rest = sum(image.stored_bytes for number, image in enumerate(images) if number not in numbers)
     return Composed(buffer.getvalue(), tuple(numbers), dpi, rest)
@@ -68,7 +67,10 @@ def fit_images(composed: Composed, check: Check, most_bytes: int, settings: Sett
     """
     whole = np.ones(check.found.importance.shape, np.int8)
     start = perf_counter()
-    with pdf.open_pdf(composed.page) as document:
+    with (
+        pdf.open_pdf(composed.page) as document,
+        reading("an image of the page cannot be read", reason="composed_page", failed=False),
+    ):
         images = pdf.describe_page(document, 0, as_seen=False).images
         decoded = [_pixels(document, images[number], settings) for number in composed.numbers]
     codec = settings.encode.codec
@@ -78,7 +80,8 @@ def fit_images(composed: Composed, check: Check, most_bytes: int, settings: Sett
     for attempt in range(1, settings.legibility.max_attempts + 1):
         coded = [_coded(pixels, is_bitonal, codec, quality, settings) for pixels, is_bitonal in decoded]
         size_bytes = composed.rest_bytes + sum(len(image.data) for image in coded)
-        drawn = pdf.rendered(_with_images(composed, coded, settings), 0, composed.dpi)
+        seconds = settings.limits.max_document_seconds
+        drawn = pdf.rendered(_with_images(composed, coded, settings), 0, composed.dpi, seconds=seconds)
         spent["seconds_encode"] += perf_counter() - start
         if size_bytes >= most_bytes:
             problem = no_gain("images anew", size_bytes, most_bytes)
@@ -142,7 +145,10 @@ def _coded(
 def _with_images(composed: Composed, coded: Sequence[pdf_images.CodedImage], settings: Settings) -> bytes:
     """Return the page by itself with other images."""
     buffer = io.BytesIO()
-    with pdf.open_pdf(composed.page) as document:
+    with (
+        pdf.open_pdf(composed.page) as document,
+        reading("the page cannot be written anew", reason="not_writable", failed=False),
+    ):
         images, data = pdf.describe_page(document, 0, as_seen=False).images, _container(coded, composed.numbers)
         put_images(document, images, data, pdf_images.Colours(document, settings.encode.largest_profile_bytes))
         document.save(buffer)

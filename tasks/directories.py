@@ -17,6 +17,7 @@ import numpy as np
 from configs.settings import LimitSettings
 from tasks import copies, ifd
 from tasks.errors import PageError
+from tasks.work_budget import WorkBudget
 
 _NEW_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _INSIDE = 254, 255, 256, 257, 258, 262, 330
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType (TIFF 6.0, section 8)
@@ -26,6 +27,7 @@ _DIRECTORIES_PER_PAGE = 20
 """More directories than this for each page that a document may have are no document."""
 _MOST_SUB_DIRECTORIES = 1_000
 _DOCUMENTS_KNOWN = 8
+_READS_OF_EACH = 7  # of a directory's tags
 
 Decode = Callable[[bytes], np.ndarray]
 """Returns the first image of a TIFF, upright, as (height, width) uint8 luma; raises PageError."""
@@ -68,15 +70,18 @@ def sort_directories(data: bytes, limits: LimitSettings, decode: Decode) -> Sort
 
     Raises:
         PageError: If a mask hides something (`transparency`), if there is an image inside a page that is no reduced
-            copy of it (`many_frames`), or if there are too many directories (`too_many_pages`).
+            copy of it (`many_frames`), or if there are too many directories (`too_many_pages`) or
+            tags (`too_complex`).
     """
     most = limits.max_document_pages
     found: list[_Directory] = []
+    budget = WorkBudget(limits)
     for number, at in enumerate(ifd.starts(data)):
         if number >= most * _DIRECTORIES_PER_PAGE:
             raise PageError("too_many_pages", f"more directories than {most} pages of limits.max_document_pages have")
+        budget.spend(_READS_OF_EACH * (1 + ifd.count_tags(data, at)))
         found.append(_directory(data, number, at))
-    inside = {directory.number: subs for directory in found if (subs := list(_inside(data, directory)))}
+    inside = {directory.number: subs for directory in found if (subs := list(_inside(data, directory, budget)))}
     if not inside and (len(found) < 2 or not any(one.is_reduced or one.is_mask for one in found)):
         return Sorted()
     key = hashlib.blake2b(data, digest_size=32).digest()
@@ -199,11 +204,12 @@ def _directory(data: bytes, number: int, at: int) -> _Directory:
     return _Directory(number, at, (first(_HEIGHT, 0), first(_WIDTH, 0)), is_reduced, is_mask, photometric)
 
 
-def _inside(data: bytes, parent: _Directory) -> Iterator[_Directory]:
+def _inside(data: bytes, parent: _Directory, budget: WorkBudget) -> Iterator[_Directory]:
     """Yield the directories inside one (SubIFDs), and those inside and behind these."""
     waiting, seen = list(ifd.integers(data, parent.at, _INSIDE)), {0, parent.at}
     while waiting and len(seen) < _MOST_SUB_DIRECTORIES:
         at = waiting.pop(0)
+        budget.spend(_READS_OF_EACH * (1 + ifd.count_tags(data, at)))
         found = _directory(data, parent.number, at) if at not in seen else None
         seen.add(at)
         if found is not None and found.n_pixels:

@@ -14,6 +14,8 @@ from tasks.composed import LEAST_BYTES
 from tasks.errors import PageError
 from tasks.pages import DocumentHeader, Page, PageHeader
 from tasks.pdf import PageLook, PdfPage, Placed
+from tasks.pdf_reading import reading
+from tasks.work_budget import WorkBudget
 
 _DIGITAL_DPI = 150.0  # at which a page without a scan is drawn, to be looked at
 _FINEST_DPI = 600.0  # at which a page of several images is drawn
@@ -38,21 +40,25 @@ def read_header(data: bytes | BinaryIO, limits: LimitSettings, *, as_drawn: bool
     """
     if not pdf.is_pdf(data):
         return pages.read_header(_bytes(data), limits)
-    with pdf.open_pdf(data) as document:
-        if pdf.is_signed(document):
+    budget = WorkBudget(limits)
+    with pdf.open_pdf(data) as document, reading("the PDF cannot be read"):
+        if pdf.is_signed(document, budget):
             raise PageError("signed", "the PDF is signed, which any change would break; it is kept whole")
         n_pages = pdf.count_pages(document)
         if n_pages > limits.max_document_pages:
             message = f"more than the {limits.max_document_pages} pages of limits.max_document_pages"
             raise PageError("too_many_pages", message)
-        found = [_described(document, number, as_seen=as_drawn) for number in range(n_pages)]
+        budget.allow_for_pages(n_pages)
+        found = [_described(document, number, budget, as_seen=as_drawn) for number in range(n_pages)]
         described = [page for page in found if isinstance(page, PdfPage)]
         scans = [page.scan for page in described if page.scan is not None]
         g4 = frozenset(scan.object_id for scan in scans if pdf.is_g4(document, scan))
-    shown = Counter(one for page in described for one in (*(image.object_id for image in page.images), *page.unseen))
-    shared = frozenset(one for one, times in shown.items() if times > 1 and not as_drawn)
-    headers = (_header(page, number, limits, shared, g4, as_drawn) for number, page in enumerate(found))
-    return DocumentHeader("PDF", tuple(headers))
+        shown = Counter(
+            one for page in described for one in (*(image.object_id for image in page.images), *page.unseen)
+        )
+        shared = frozenset(one for one, times in shown.items() if times > 1 and not as_drawn)
+        headers = tuple(_header(page, number, limits, shared, g4, as_drawn) for number, page in enumerate(found))
+    return DocumentHeader("PDF", headers)
 
 
 def read_page(
@@ -75,12 +81,14 @@ def read_page(
     """
     if not pdf.is_pdf(data):
         return pages.read_page(_bytes(data), page_index, limits, keep_deep=keep_deep)
-    with pdf.open_pdf(data) as document:
-        page = pdf.describe_page(document, page_index, as_seen=as_drawn)
+    budget = WorkBudget(limits)
+    with pdf.open_pdf(data) as document, reading("the page cannot be read"):
+        page = pdf.describe_page(document, page_index, as_seen=as_drawn, budget=budget)
         height_px, width_px, dpi = _shape(page, as_drawn)
         pages.check_size(height_px, width_px, limits)
         if page.scan is None or (as_drawn and not page.is_bare):
-            drawn = pdf.rendered(data, page_index, max(dpi), with_annotations=as_drawn)
+            seconds = limits.max_document_seconds
+            drawn = pdf.rendered(data, page_index, max(dpi), with_annotations=as_drawn, seconds=seconds)
             return Page(pages.grey_if_grey(drawn), False, max(dpi), None, None)
         stored = _stored(document, page.scan, limits, keep_deep)
     if not as_drawn and stored.pixels.ndim == 2:
@@ -94,10 +102,15 @@ def _bytes(data: bytes | BinaryIO) -> bytes:
     return data if isinstance(data, bytes) else data.read()
 
 
-def _described(document: pikepdf.Pdf, page_index: int, *, as_seen: bool) -> PdfPage | PageError:
+def _described(document: pikepdf.Pdf, page_index: int, budget: WorkBudget, *, as_seen: bool) -> PdfPage | PageError:
+    """Return a page, or its problem; what is one of the whole document is raised."""
+    budget.look_at_clock()
     try:
-        return pdf.describe_page(document, page_index, as_seen=as_seen)
+        budget.spend()
+        return pdf.describe_page(document, page_index, as_seen=as_seen, budget=budget)
     except PageError as error:
+        if budget.is_spent:
+            raise
         return error
 
 

@@ -116,6 +116,14 @@ def starts(data: bytes) -> Iterator[int]:
         return
 
 
+def count_tags(data: bytes, at: int) -> int:
+    """Return how many tags the directory at `at` has, as far as they are read."""
+    try:
+        return _header(data)[0].count(data, at)
+    except ValueError:
+        return 0
+
+
 def integers(data: bytes, at: int, tag: int) -> tuple[int, ...]:
     """Return the unsigned whole numbers of a tag of the directory at `at`, offsets and those of BigTIFF among them.
 

@@ -12,6 +12,7 @@ from pikepdf import Array, Dictionary, Name
 from configs.settings import EncodeSettings
 from tasks import encode, pages, pdf, pdf_images
 from tasks.layers import Layers
+from tasks.pdf_reading import unpacked
 
 LARGEST_SIDE_PX = 14_400
 """Longest side of a page in a PDF that every reader opens, one pixel being 1/72 inch (ISO 32000-1, annex C.2)."""
@@ -73,7 +74,7 @@ def put_in_place(document: pikepdf.Pdf, image: Any, data: bytes, colours: pdf_im
         form = other.pages[0].Resources.XObject.Page
         box = other.pages[0].mediabox
         resources = document.copy_foreign(other.make_indirect(form.Resources))
-        content = bytes(form.read_bytes())
+        content = unpacked(form)
     image.write(content)
     for key in set(image.keys()) - {"/Length", "/OC"}:
         del image[key]

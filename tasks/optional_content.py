@@ -6,23 +6,34 @@ from typing import Any
 
 import pikepdf
 
+from tasks.work_budget import WorkBudget
+
 _VIEW = ("/View", "/All")  # what a layer is meant for; others do not bear on what is seen
+
+_COST = 10  # of asking for one layer, in operations: as long as ten marks take
 
 
 class Layers:
-    """The layers of a document in their default state."""
+    """The layers of a document in their default state.
 
-    def __init__(self, root: Any) -> None:
+    Args:
+        root: The document's catalogue.
+        budget: What asking may cost.
+    """
+
+    def __init__(self, root: Any, budget: WorkBudget) -> None:
+        self._budget = budget
         properties = root.get("/OCProperties")
         default: Any = pikepdf.Dictionary() if properties is None else properties.get("/D", pikepdf.Dictionary())
         self._is_shown_first = str(default.get("/BaseState", "/ON")) != "/OFF"  # Unchanged: shown, when just opened
-        self._on, self._off = _ids(default.get("/ON")), _ids(default.get("/OFF"))
+        self._on, self._off = self._ids(default.get("/ON")), self._ids(default.get("/OFF"))
         self._by_view_state: set[tuple[int, int]] = set()
         self._by_other_use: set[tuple[int, int]] = set()
         for rule in default.get("/AS", ()):
+            budget.spend()
             if str(rule.get("/Event", "")) == "/View":
                 is_view = {str(name) for name in rule.get("/Category", ())} == {"/View"}
-                (self._by_view_state if is_view else self._by_other_use).update(_ids(rule.get("/OCGs")))
+                (self._by_view_state if is_view else self._by_other_use).update(self._ids(rule.get("/OCGs")))
 
     def is_shown(self, content: Any) -> bool | None:
         """Return whether what belongs to a group or membership dictionary is shown; None where that is not known.
@@ -30,6 +41,7 @@ class Layers:
         Not known is what an expression (`/VE`) says, a group whose state hangs on zoom, language or user (`/AS`), and
         one whose `/ViewState` contradicts its default state: the standard takes the one, pdfium the other.
         """
+        self._budget.spend(_COST)
         if not isinstance(content, pikepdf.Dictionary):
             return True
         if str(content.get("/Type", "/OCG")) == "/OCMD":
@@ -71,6 +83,8 @@ class Layers:
                 return not any(states)
         return None
 
-
-def _ids(groups: Any) -> set[tuple[int, int]]:
-    return set() if groups is None else {one.objgen for one in groups if isinstance(one, pikepdf.Dictionary)}
+    def _ids(self, groups: Any) -> set[tuple[int, int]]:
+        if groups is None:
+            return set()
+        self._budget.spend(len(groups))
+        return {one.objgen for one in groups if isinstance(one, pikepdf.Dictionary)}

@@ -18,6 +18,7 @@ from PIL import AvifImagePlugin, Image, TiffImagePlugin, UnidentifiedImageError
 from configs.settings import LimitSettings
 from tasks import boxes, copies, deep, directories, ifd, jxl, metadata, pictures, profiles
 from tasks.errors import ConfigError, PageError
+from tasks.work_budget import WorkBudget
 
 # The size limit is ours (LimitSettings), checked on the header before a pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
@@ -37,6 +38,7 @@ _LARGEST_SCREEN_DPI_PAGE_INCH = 17.5  # the long side of A3, with some room
 _LARGEST_DPI_RATIO = 4.0  # the coarsest fax has 204 dots an inch across and 98 down
 _LOSSY_TIFF = frozenset({6, 7, 33003, 33005, 34712, 34892, 50001, 50002})  # JPEG, JPEG 2000, WebP, JPEG XL
 _TIFF_G4 = 4  # tag Compression: CCITT T.6 (TIFF 6.0, section 11)
+_MOST_SCANS = 200  # of a JPEG; encoders write 12 at most, and each is a walk over all of its pixels
 _SRGB_GAMMA, _SRGB_RED = 0.45455, (0.64, 0.33)
 _SRGB_PRIMARIES, _SRGB_TRANSFERS = frozenset({1, 2}), frozenset({1, 2, 6, 13, 14, 15})  # ITU-T H.273; 2 is unknown
 
@@ -215,9 +217,12 @@ def _read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
             raise PageError("many_frames", f"a {image.format} of {getattr(image, 'n_frames', 0)} frames is kept whole")
         pages: list[PageHeader] = []
         is_ours = False
-        starts = _tiff_starts(data, image)
         sorting = _sorted(data, image, limits)
+        starts = _tiff_starts(data, image)
+        budget = WorkBudget(limits)
         for frame in _page_frames(image, sorting.left_out):
+            budget.spend(1 + len(_tiff_tags(frame)))
+            budget.look_at_clock()
             told = metadata.told(data, str(image.format), starts.get(frame.tell()), frame.info)
             height_px, width_px = _upright_size(frame, told)
             check_size(height_px, width_px, limits)
@@ -316,6 +321,8 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")
             readable = metadata.without_chunks(data) if data[:8] == b"\x89PNG\r\n\x1a\n" else data
             with Image.open(io.BytesIO(readable), formats=FORMATS) as image:
+                if image.format == "JPEG":
+                    _check_scans(data)
                 yield image
     except PageError:
         raise
@@ -326,6 +333,13 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise PageError("too_large", "the page does not fit into this machine's memory") from error
     except Exception as error:  # decoders raise nearly anything: struct.error, KeyError, SyntaxError, OSError …
         raise PageError("damaged", f"cannot be decoded: {type(error).__name__}: {error}", failed=True) from error
+
+
+def _check_scans(data: bytes) -> None:
+    """Raise PageError (`too_complex`) where a JPEG is put together of too many scans."""
+    n_scans = data.count(b"\xff\xda")  # which no entropy-coded data hold (T.81, B.1.1.5)
+    if n_scans > _MOST_SCANS:
+        raise PageError("too_complex", f"a JPEG of {n_scans} scans, where {_MOST_SCANS} are read; it stays as it is")
 
 
 def _page_frames(image: Image.Image, left_out: Collection[int]) -> Iterator[Image.Image]:
@@ -399,7 +413,9 @@ def _tiff_tags(image: Image.Image) -> dict[int, Any]:
 
 
 def check_size(height_px: int, width_px: int, limits: LimitSettings) -> None:
-    """Raise PageError (`too_large`) if a page has more pixels than it may have."""
+    """Raise PageError if a page has more pixels than it may have (`too_large`), or none (`damaged`, `failed`)."""
+    if min(height_px, width_px) < 1:
+        raise PageError("damaged", f"{height_px} x {width_px} pixels are no page", failed=True)
     if height_px * width_px > limits.max_page_pixels:
         message = f"{height_px} x {width_px} pixels; limits.max_page_pixels allows {limits.max_page_pixels}"
         raise PageError("too_large", message)

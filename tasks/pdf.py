@@ -7,22 +7,30 @@ program.
 
 from __future__ import annotations
 
+import ctypes
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from time import thread_time
 from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
 import pikepdf
 import pypdfium2
+from pypdfium2 import raw
 
+from configs.settings import LimitSettings
 from tasks import metadata, pdf_content
 from tasks.errors import PageError
 from tasks.optional_content import Layers
 from tasks.pdf_content import MOST_NESTED, Box, Mark
+from tasks.pdf_reading import filters_of, reading, unpacked
+from tasks.watchdog import out_of_time
+from tasks.work_budget import WorkBudget
 
 # the size limit is ours (LimitSettings), checked before an image is decoded
 pikepdf.PdfImage.MAX_IMAGE_PIXELS = None
@@ -32,31 +40,9 @@ _COVERS = 0.9  # of the page: scanners leave a margin, and MRC programs cut one 
 _MARK, _SIZE = "/Foliopress", "/FoliopressSize"  # in the dictionary of an image or form that we wrote
 
 _LOSSY = frozenset(("/DCTDecode", "/JPXDecode"))
-_BROKEN = (
-    pikepdf.PdfError,
-    pikepdf.PikepdfError,
-    KeyError,
-    IndexError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    OverflowError,
-)
-"""What pikepdf raises over what is not as the standard has it."""
 _SAME_PT = 1.0  # by which an image may lie off the edge of its page, or askew, and still be the page
 _UNSEEN_ANNOTATIONS = frozenset(("/Link", "/Popup"))  # where they have no appearance of their own
 _HIDDEN_FLAGS = 2 | 32  # Hidden, NoView (ISO 32000-1, table 165)
-_WHOLE_NAMES = {
-    "/AHx": "/ASCIIHexDecode",
-    "/A85": "/ASCII85Decode",
-    "/LZW": "/LZWDecode",
-    "/Fl": "/FlateDecode",
-    "/RL": "/RunLengthDecode",
-    "/CCF": "/CCITTFaxDecode",
-    "/DCT": "/DCTDecode",
-}
-"""Short names of filters, which are for inline images but stand elsewhere too (ISO 32000-1, table 94)."""
 _NUMBERS = {"/DeviceGray": 1, "/CalGray": 1, "/DeviceRGB": 3, "/CalRGB": 3}
 
 
@@ -160,39 +146,52 @@ def open_pdf(source: bytes | BinaryIO) -> pikepdf.Pdf:
     Raises:
         PageError: If it is encrypted, or cannot be opened (`failed`).
     """
-    try:
-        pdf = pikepdf.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except pikepdf.PasswordError as error:
-        raise PageError("encrypted", "the PDF is locked by a password; it is kept whole") from error
-    except _BROKEN as error:
-        raise PageError("damaged", f"the PDF cannot be opened: {told(error)}", failed=True) from error
-    if pdf.is_encrypted:
+    with reading("the PDF cannot be opened"):
+        try:
+            pdf = pikepdf.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        except pikepdf.PasswordError as error:
+            raise PageError("encrypted", "the PDF is locked by a password; it is kept whole") from error
+        is_encrypted = pdf.is_encrypted
+    if is_encrypted:
         raise PageError("encrypted", "the PDF is encrypted; it is kept whole")
     return pdf
 
 
-def is_signed(pdf: pikepdf.Pdf) -> bool:
+def is_signed(pdf: pikepdf.Pdf, budget: WorkBudget | None = None) -> bool:
     """Return whether a change would break a signature: one that is there, or rights that one gives.
 
+    Args:
+        pdf: The document.
+        budget: Of the document.
+
     Raises:
-        PageError: If its forms cannot be read (`failed`).
+        PageError: If its forms cannot be read (`failed`), or hold more fields than are looked at.
     """
-    try:
+    with reading("the forms of the PDF cannot be read"):
         form = pdf.Root.get("/AcroForm")
         if "/Perms" in pdf.Root or form is None:
             return "/Perms" in pdf.Root
         is_said = bool(int(form.get("/SigFlags", 0)) & 1)
-        return is_said or any(_has_signature(field, 0) for field in form.get("/Fields", ()))
-    except _BROKEN as error:
-        raise PageError("damaged", f"the forms of the PDF cannot be read: {told(error)}", failed=True) from error
+        return is_said or any(map(_is_signature, _fields(form, budget or WorkBudget(LimitSettings()))))
 
 
-def _has_signature(field: Any, depth: int) -> bool:
-    if depth > MOST_NESTED:
-        return False
-    if str(field.get("/FT", "")) == "/Sig" and "/V" in field:
-        return True
-    return any(_has_signature(kid, depth + 1) for kid in field.get("/Kids", ()))
+def _fields(form: Any, budget: WorkBudget) -> Iterator[Any]:
+    """Yield the fields of a form and those inside them, each once, however they refer to one another."""
+    waiting, seen = [form.get("/Fields", ())], set[tuple[int, int]]()
+    while waiting:
+        for field in waiting.pop():
+            budget.spend()
+            if field.objgen in seen:
+                continue
+            if field.objgen != (0, 0):
+                seen.add(field.objgen)
+            yield field
+            if (kids := field.get("/Kids")) is not None:
+                waiting.append(kids)
+
+
+def _is_signature(field: Any) -> bool:
+    return str(field.get("/FT", "")) == "/Sig" and "/V" in field
 
 
 def count_pages(pdf: pikepdf.Pdf) -> int:
@@ -201,32 +200,34 @@ def count_pages(pdf: pikepdf.Pdf) -> int:
     Raises:
         PageError: If it has none, or its page tree cannot be followed (`failed`).
     """
-    try:
+    with reading("the pages cannot be found"):
         n_pages = len(pdf.pages)
-    except _BROKEN as error:
-        raise PageError("damaged", f"the pages cannot be found: {told(error)}", failed=True) from error
     if not n_pages:
         raise PageError("damaged", "the document holds no page", failed=True)
     return n_pages
 
 
-def describe_page(pdf: pikepdf.Pdf, page_index: int, *, as_seen: bool = True) -> PdfPage:
+def describe_page(
+    pdf: pikepdf.Pdf, page_index: int, *, as_seen: bool = True, budget: WorkBudget | None = None
+) -> PdfPage:
     """Return what a page holds.
 
     Args:
         pdf: Its document.
         page_index: 0-based.
         as_seen: Find out whether a scan is bare too, which takes a second look at the content.
+        budget: Of the document; without it the page has one of its own.
 
     Raises:
         PageError: If it is not there or its content cannot be read (`failed`), or it is too long to be read (kept).
     """
-    try:
+    budget = budget or WorkBudget(LimitSettings())
+    with reading("the page cannot be read"):
         page = pdf.pages[page_index]
         unit = float(page.obj.get("/UserUnit", 1))
         box = _visible_box(page, unit)
         rotate = int(_inherited(page.obj, "/Rotate", 0)) % 360
-        marks = list(_marks(pdf, page, unit, with_state=False))
+        marks = list(_marks(pdf, page, unit, budget, with_state=False))
         images = tuple(_placed_mark(one) for one in marks if one.kind == "image" and one.is_shown is not False)
         covering = [image for image in images if _covered(image, box) >= _COVERS]
         look, scan, is_bare = PageLook.COMPOSED, None, False
@@ -235,12 +236,10 @@ def describe_page(pdf: pikepdf.Pdf, page_index: int, *, as_seen: bool = True) ->
             look = PageLook.DIGITAL
         elif len(covering) == 1 and covering[0].is_plain and covering[0].quarter_turns is not None and not is_unclear:
             look, scan = PageLook.SCAN, covering[0]
-            if as_seen and not _has_visible_annotation(page.obj):
-                is_bare = _is_bare(list(_marks(pdf, page, unit, with_state=True)), scan, box)
-    except _BROKEN as error:
-        raise PageError("damaged", f"the page cannot be read: {told(error)}", failed=True) from error
+            if as_seen and not _has_visible_annotation(page.obj, budget):
+                is_bare = _is_bare(list(_marks(pdf, page, unit, budget, with_state=True)), scan, box)
+        unseen = tuple(one.xobject.objgen for one in marks if one.kind == "image" and one.is_shown is False)
     has_text = any(one.kind in ("text", "hidden") and one.is_shown is not False for one in marks)
-    unseen = tuple(one.xobject.objgen for one in marks if one.kind == "image" and one.is_shown is False)
     return PdfPage(look, box, rotate, images, scan, is_bare, has_text, unseen, is_unclear)
 
 
@@ -254,10 +253,12 @@ def _visible_box(page: pikepdf.Page, unit: float) -> Box:
     return both if both[0] < both[2] and both[1] < both[3] else media
 
 
-def _marks(pdf: pikepdf.Pdf, page: pikepdf.Page, unit: float, *, with_state: bool) -> Iterator[Mark]:
+def _marks(
+    pdf: pikepdf.Pdf, page: pikepdf.Page, unit: float, budget: WorkBudget, *, with_state: bool
+) -> Iterator[Mark]:
     start = pikepdf.Matrix().scaled(unit, unit)
-    layers = Layers(pdf.Root)
-    return pdf_content.marks(page.obj, page.resources, start, layers, _is_page_in_layers, with_state=with_state)
+    layers = Layers(pdf.Root, budget)
+    return pdf_content.marks(page.obj, page.resources, start, layers, _is_page_in_layers, budget, with_state=with_state)
 
 
 def _is_page_in_layers(form: Any) -> bool:
@@ -269,10 +270,11 @@ def _placed_mark(mark: Mark) -> Placed:
     return _page_in_layers(mark.xobject, mark.matrix) if is_form else _placed(mark.xobject, mark.matrix)
 
 
-def _has_visible_annotation(page: Any) -> bool:
+def _has_visible_annotation(page: Any, budget: WorkBudget) -> bool:
     """Return whether a page has notes, stamps or form fields that a reader may see."""
     held = page.get("/Annots", ())
     for annotation in held if isinstance(held, pikepdf.Array) else ():
+        budget.spend()
         if not isinstance(annotation, pikepdf.Dictionary):
             continue
         is_link = str(annotation.get("/Subtype", "")) in _UNSEEN_ANNOTATIONS and "/AP" not in annotation
@@ -359,14 +361,8 @@ def _page_in_layers(form: Any, matrix: pikepdf.Matrix) -> Placed:
 
 def is_in_layers(pdf: pikepdf.Pdf, image: Placed) -> bool:
     """Return whether what shows a page is no image but a form that was put in its place."""
-    return _SIZE in pdf.get_object(image.object_id)
-
-
-def filters_of(image: Any) -> list[str]:
-    """Return the filters of a stream by their whole names, the one that is undone first being first."""
-    found = image.get("/Filter", ())
-    names = [found] if isinstance(found, pikepdf.Name) else list(found)
-    return [_WHOLE_NAMES.get(str(name), str(name)) for name in names]
+    with reading("the page cannot be read"):
+        return _SIZE in pdf.get_object(image.object_id)
 
 
 def _is_grey_or_rgb(image: Any) -> bool:
@@ -399,16 +395,15 @@ def _dpi(pixels: int, points: float) -> float:
     return pixels * POINTS_PER_INCH / points if points > 0 else 0.0
 
 
-def told(error: BaseException) -> str:
-    """Return what an error of pikepdf says, without the name of the object in memory that was read."""
-    text = str(error).rpartition("stream <")
-    return text[2].partition(">: ")[2] or str(error)
-
-
 def stream_of(pdf: pikepdf.Pdf, image: Placed) -> pikepdf.Stream:
-    """Return the object that an image is stored as."""
+    """Return the object that an image is stored as.
+
+    Raises:
+        PageError: If it is no stream (`failed`).
+    """
     found = pdf.get_object(image.object_id)
-    assert isinstance(found, pikepdf.Stream)
+    if not isinstance(found, pikepdf.Stream):
+        raise PageError("damaged", "an image of the PDF is no stream", failed=True)
     return found
 
 
@@ -421,15 +416,16 @@ def mark(image: Any, size_px: tuple[int, int] | None = None) -> None:
 
 def is_g4(pdf: pikepdf.Pdf, image: Placed) -> bool:
     """Return whether an image is coded as CCITT G4: K is negative (ISO 32000-1, table 11)."""
-    found: Any = pdf.get_object(image.object_id)
-    if filters_of(found) != ["/CCITTFaxDecode"]:
-        return False
     try:
-        parameters = found.get("/DecodeParms", {})
-        parameters = parameters[0] if isinstance(parameters, pikepdf.Array) else parameters
-        return int(parameters.get("/K", 0)) < 0
-    except _BROKEN:
-        return False
+        with reading("an image of the PDF cannot be read"):
+            found: Any = pdf.get_object(image.object_id)
+            if filters_of(found) != ["/CCITTFaxDecode"]:
+                return False
+            parameters = found.get("/DecodeParms", {})
+            parameters = parameters[0] if isinstance(parameters, pikepdf.Array) else parameters
+            return int(parameters.get("/K", 0)) < 0
+    except PageError:
+        return False  # reading the image tells
 
 
 def icc_of(pdf: pikepdf.Pdf, image: Placed) -> bytes | None:
@@ -438,7 +434,7 @@ def icc_of(pdf: pikepdf.Pdf, image: Placed) -> bytes | None:
     if family_of(space) == "/Indexed":
         space = space[1]
     if family_of(space) == "/ICCBased":
-        return bytes(space[1].read_bytes())
+        return unpacked(space[1])
     return None
 
 
@@ -449,13 +445,20 @@ def decoded_by_pdfium(source: bytes) -> np.ndarray:
         PageError: If pdfium cannot open or decode it.
     """
     with _drawing("an image of the PDF cannot be decoded", failed=False), pypdfium2.PdfDocument(source) as document:
-        for found in document[0].get_objects(filter=[pypdfium2.raw.FPDF_PAGEOBJ_IMAGE]):
+        for found in document[0].get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE]):
             assert isinstance(found, pypdfium2.PdfImage)
             return np.ascontiguousarray(_grey_of(found.get_bitmap(render=False).to_numpy()))
     raise PageError("unsupported_mode", "an image of the PDF cannot be taken out")
 
 
-def rendered(source: bytes | BinaryIO, page_index: int, dpi: float, *, with_annotations: bool = False) -> np.ndarray:
+def rendered(
+    source: bytes | BinaryIO,
+    page_index: int,
+    dpi: float,
+    *,
+    with_annotations: bool = False,
+    seconds: float = LimitSettings().max_document_seconds,
+) -> np.ndarray:
     """Return a page as it is shown, (height, width, 3) uint8 RGB, by pdfium.
 
     Args:
@@ -463,19 +466,33 @@ def rendered(source: bytes | BinaryIO, page_index: int, dpi: float, *, with_anno
         page_index: 0-based.
         dpi: Dots per inch.
         with_annotations: Draw its notes, stamps and form fields too.
+        seconds: Of processor time that it may take.
 
     Raises:
-        PageError: If pdfium cannot open or draw it.
+        PageError: If pdfium cannot open or draw it, or not in time (`out_of_time`).
     """
+    latest = thread_time() + seconds
     with _drawing("the page cannot be drawn", failed=True), pypdfium2.PdfDocument(source) as document:
         if with_annotations:
             document.init_forms()  # before any page is loaded, as pdfium asks for
-        bitmap = document[page_index].render(
-            scale=dpi / POINTS_PER_INCH,
-            rev_byteorder=True,
-            draw_annots=with_annotations,
-            may_draw_forms=with_annotations,
-        )
+        page = document[page_index]
+        scale = dpi / POINTS_PER_INCH
+        width_px, height_px = (math.ceil(side * scale) for side in page.get_size())
+        bitmap = pypdfium2.PdfBitmap.new_native(width_px, height_px, raw.FPDFBitmap_BGR, rev_byteorder=True)
+        bitmap.fill_rect((255, 255, 255, 255), 0, 0, width_px, height_px)
+        flags = raw.FPDF_REVERSE_BYTE_ORDER | (raw.FPDF_ANNOT if with_annotations else 0)
+        place = (0, 0, width_px, height_px, 0, flags)
+        is_late = raw.IFSDK_PAUSE(version=1)
+        asked: Any = type(is_late.NeedToPauseNow)
+        is_late.NeedToPauseNow = asked(lambda _: int(thread_time() > latest))
+        status = raw.FPDF_RenderPageBitmap_Start(bitmap, page, *place, ctypes.byref(is_late))
+        raw.FPDF_RenderPage_Close(page)
+        if status == raw.FPDF_RENDER_TOBECONTINUED:
+            raise out_of_time(seconds)
+        if status != raw.FPDF_RENDER_DONE:
+            raise ValueError("pdfium gives up")
+        if with_annotations and document.formenv is not None:
+            raw.FPDF_FFLDraw(document.formenv, bitmap, page, *place)
         return np.ascontiguousarray(bitmap.to_numpy()[..., :3])
 
 
@@ -532,7 +549,7 @@ class LetterFinder:
                 self._document = pypdfium2.PdfDocument(self._source)
             page = self._document[page_index]
             found = page.get_textpage()
-            characters = [chr(pypdfium2.raw.FPDFText_GetUnicode(found, one)) for one in range(found.count_chars())]
+            characters = [chr(raw.FPDFText_GetUnicode(found, one)) for one in range(found.count_chars())]
             numbers = [number for number, character in enumerate(characters) if character.isalnum()]
             boxes = [found.get_charbox(number, loose=True) for number in numbers]
             found.close()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import pikepdf
 
 from tasks.errors import PageError
 from tasks.optional_content import Layers
+from tasks.pdf_reading import unpacked, unpacking_at_most
+from tasks.work_budget import WorkBudget
 
 Kind = Literal["image", "text", "hidden", "drawing"]
 Box = tuple[float, float, float, float]
@@ -20,6 +25,9 @@ MOST_NESTED = 8
 MOST_MARKS, MOST_FORMS = 200_000, 10_000
 """Marks painted and forms entered on one page. A newspaper page with a text layer has 5,500 marks; a form that shows
 30 others, 8 deep, would have 10^11."""
+MOST_CONTENT_BYTES, MOST_INSTRUCTIONS = 2**23, 1_000_000
+"""To which the content of one page and its forms may unpack, and the instructions that it may have: 250 MB of memory.
+That newspaper page has 300 kB and 30,000."""
 
 EVERYWHERE: Box = (-1e9, -1e9, 1e9, 1e9)
 _INVISIBLE, _FIRST_CLIPPING = 3, 4  # text rendering modes (ISO 32000-1, table 106)
@@ -30,6 +38,7 @@ _SHOWS = frozenset(("Tj", "TJ", "'", '"'))
 _WANTED = ("q", "Q", "cm", "Tr", "Do", "INLINE IMAGE", "BI", "EI", "BDC", "BMC", "EMC", *_PAINTS, *_SHOWS)
 _OF_STATE = ("gs", "re", "m", "l", "c", "v", "y", "h", "W", "W*", "n")
 _CURVES = frozenset(("c", "v", "y"))
+_SHORTEST_BYTES = 2  # of an instruction: one letter, and what parts it from the next
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ def marks(
     start: pikepdf.Matrix,
     layers: Layers,
     is_image: Callable[[Any], bool],
+    budget: WorkBudget,
     *,
     with_state: bool = False,
 ) -> Iterator[Mark]:
@@ -75,23 +85,24 @@ def marks(
         start: From its units to points.
         layers: Of its document.
         is_image: Says whether a form stands for one image, and is not to be looked into.
+        budget: What it may cost.
         with_state: Follow clips and graphics states too; without, every mark is unclipped and unaltered.
 
     Raises:
         PageError: If the content is longer than any that is meant to be read (`too_complex`).
         ValueError: If forms are nested too deeply.
     """
-    return _Content(layers, is_image, with_state).painted(page, resources, _State(start), True, 0)
+    return _Content(layers, is_image, budget, with_state).painted(page, resources, _State(start), True, 0)
 
 
 class _Content:
     """Follows the content of one page; a form is parsed once however often it is shown."""
 
-    def __init__(self, layers: Layers, is_image: Callable[[Any], bool], with_state: bool) -> None:
-        self._layers, self._is_image, self._with_state = layers, is_image, with_state
+    def __init__(self, layers: Layers, is_image: Callable[[Any], bool], budget: WorkBudget, with_state: bool) -> None:
+        self._layers, self._is_image, self._budget, self._with_state = layers, is_image, budget, with_state
         self._operators = " ".join((*_WANTED, *(_OF_STATE if with_state else ())))
         self._parsed: dict[tuple[int, int], Sequence[Any]] = {}
-        self._n_marks = self._n_forms = 0
+        self._n_marks = self._n_forms = self._n_bytes = self._n_instructions = 0
 
     def painted(self, content: Any, resources: Any, start: _State, is_shown: bool | None, depth: int) -> Iterator[Mark]:
         if depth > MOST_NESTED:
@@ -100,6 +111,7 @@ class _Content:
         layers: list[bool | None] = []
         for instruction in self._instructions(content):
             operands, name = instruction.operands, str(instruction.operator)
+            self._budget.spend()
             if name == "q":
                 held.append(state)
             elif name == "Q":
@@ -146,8 +158,31 @@ class _Content:
     def _instructions(self, content: Any) -> Sequence[Any]:
         found = self._parsed.get(content.objgen)
         if found is None or content.objgen == (0, 0):
-            found = self._parsed[content.objgen] = pikepdf.parse_content_stream(content, operators=self._operators)
+            self._check_length(content)
+            with unpacking_at_most(MOST_CONTENT_BYTES):
+                found = pikepdf.parse_content_stream(content, operators=self._operators)
+            self._n_instructions += len(found)
+            self._parsed[content.objgen] = found
         return found
+
+    def _check_length(self, content: Any) -> None:
+        """Raise PageError (`too_complex`) where what is about to be parsed does not fit into memory."""
+        held = content if isinstance(content, pikepdf.Stream) else content.get("/Contents", ())
+        found = []
+        for stream in [held] if isinstance(held, pikepdf.Stream) else held:
+            self._budget.spend()
+            if isinstance(stream, pikepdf.Stream):
+                with suppress(pikepdf.DataDecodingError):  # parsing tells
+                    found.append(unpacked(stream, self._budget, MOST_CONTENT_BYTES))
+                    self._n_bytes += len(found[-1])
+            if self._n_bytes > MOST_CONTENT_BYTES:
+                break
+        n_more = sum(map(len, found)) // _SHORTEST_BYTES
+        if self._n_instructions + n_more > MOST_INSTRUCTIONS:
+            n_more = sum(len(_instruction(self._operators).findall(data)) for data in found)
+        if self._n_bytes > MOST_CONTENT_BYTES or self._n_instructions + n_more > MOST_INSTRUCTIONS:
+            message = f"its content has more than {MOST_CONTENT_BYTES} bytes or {MOST_INSTRUCTIONS} instructions"
+            raise PageError("too_complex", f"{message}; the page stays as it is")
 
     def _mark(self, kind: Kind, state: _State, is_shown: bool | None, xobject: Any = None) -> Mark:
         self._n_marks += 1
@@ -195,6 +230,13 @@ class _Path:
         if not self._is_clip or clip is None:
             return clip
         return None if self._is_curved or self._n_parts != 1 else _within(_rectangle(self._points), clip)
+
+
+@lru_cache(maxsize=2)
+def _instruction(operators: str) -> re.Pattern[bytes]:
+    """Return what finds every instruction in content, and perhaps some text that looks like one."""
+    names = "|".join(re.escape(name) for name in sorted(operators.split(), key=len, reverse=True))
+    return re.compile(rf"(?<![A-Za-z0-9*/.])(?:{names})(?![A-Za-z0-9*])".encode())
 
 
 def _resource(resources: Any, kind: str, name: Any) -> Any:

@@ -15,6 +15,7 @@ from PIL import Image
 from configs.settings import LimitSettings
 from tasks import ifd, pages, pdf, profiles
 from tasks.encode import Codec
+from tasks.pdf_reading import unpacked
 
 _FILTERS: dict[str, Any] = {"jpeg": "/DCTDecode", "jp2": "/JPXDecode", "g4": "/CCITTFaxDecode"}
 _SAME_LEVELS = 3  # of 255: what a profile near sRGB may change of a grey
@@ -90,7 +91,7 @@ class Colours:
             image.ColorSpace = self._with_small_profile(space) if pdf.family_of(space) == "/ICCBased" else space
         elif (had, has) == (3, 1) and pdf.family_of(space) == "/CalRGB":
             image.ColorSpace = _calibrated_grey(space)
-        elif (had, has) == (3, 1) and pdf.family_of(space) == "/ICCBased" and _tints_grey(space[1].read_bytes()):
+        elif (had, has) == (3, 1) and pdf.family_of(space) == "/ICCBased" and _tints_grey(unpacked(space[1])):
             image.ColorSpace = pikepdf.Array([Name.Indexed, self._with_small_profile(space), 255, self._grey_table()])
 
     def _grey_table(self) -> Any:
@@ -104,7 +105,7 @@ class Colours:
         if self._largest_bytes is None or int(profile.get("/Length", 0)) <= self._largest_bytes:
             return space
         if profile.objgen not in self._small:
-            small = profiles.stand_in(bytes(profile.read_bytes()))
+            small = profiles.stand_in(unpacked(profile))
             self._small[profile.objgen] = space if small is None else self._space_of(small, profile)
         return self._small[profile.objgen]
 

@@ -14,18 +14,20 @@ from typing import Any
 import cv2
 import numpy as np
 import pikepdf
-from pikepdf import Array, Dictionary, Name
+from pikepdf import Dictionary, Name
 
 from configs.settings import LimitSettings
 from tasks import boxes, pages, pdf, profiles
 from tasks.errors import PageError
 from tasks.pages import Page
+from tasks.pdf_reading import LARGEST_PART_BYTES, filters_of, parameters_of, told, undone, unpacked
 
 _CODED = frozenset(("/DCTDecode", "/JPXDecode", "/CCITTFaxDecode", "/JBIG2Decode"))
 _PACKED = frozenset(("/FlateDecode", "/LZWDecode", "/ASCII85Decode", "/ASCIIHexDecode", "/RunLengthDecode"))
 _RAW_BITS = (1, 2, 4, 8, 16)
 _ADOBE, _JFIF, _SCAN = 0xEE, 0xE0, 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 (T.81, table B.1)
+_LARGEST_PIXEL_BYTES = 8  # of four samples of 16 bits
 _SAME_WHITE = 0.01  # by which the primaries of a calibrated space may miss its white point
 
 
@@ -68,7 +70,7 @@ def read_image(document: pikepdf.Pdf, image: pdf.Placed, limits: LimitSettings, 
     except MemoryError as error:
         raise PageError("too_large", "an image of the PDF does not fit into this machine's memory") from error
     except Exception as error:  # qpdf, Pillow and pdfium raise nearly anything over what is not as it should be
-        raise _unread(f"cannot be taken out: {pdf.told(error)}") from error
+        raise _unread(f"cannot be taken out: {told(error)}") from error
 
 
 def _unread(why: str) -> PageError:
@@ -90,7 +92,7 @@ def _read(coded: _Coded, limits: LimitSettings, keep_deep: bool) -> Page:
         case "/DCTDecode":
             return _painted(_jpeg(coded, limits), 8, decode, space)
         case "/CCITTFaxDecode":
-            return _painted(_ccitt(coded), 1, decode, space)
+            return _painted(_ccitt(coded, limits), 1, decode, space)
         case "/JBIG2Decode":
             return _painted(_jbig2(coded), 1, decode, space)
     bits = int(coded.stream.get("/BitsPerComponent", 8))
@@ -103,26 +105,18 @@ def _coded(stream: pikepdf.Stream, size_px: tuple[int, int]) -> _Coded:
     """Undo the filters of a stream, but for the last one where that is an image coding."""
     if "/F" in stream:
         raise _unread("lies in another file")
-    names = pdf.filters_of(stream)
-    told: Any = stream.get("/DecodeParms", stream.get("/DP"))
-    parameters = list(told) if isinstance(told, Array) else [told]
-    parameters += [None] * (len(names) - len(parameters))
+    names = filters_of(stream)
+    parameters = parameters_of(stream, len(names))
     coding = names[-1] if names and names[-1] in _CODED else ""
     simple = names[:-1] if coding else names
     if any(name not in _PACKED for name in simple):
         raise _unread(f"is coded by {' and '.join(names)}")
     data = bytes(stream.read_raw_bytes())
     if simple:
-        data = _unfiltered(data, simple, parameters[: len(simple)])
+        most_bytes = _LARGEST_PIXEL_BYTES * size_px[0] * size_px[1] + LARGEST_PART_BYTES
+        data = undone(data, simple, parameters[: len(simple)], most_bytes)
     held = parameters[len(names) - 1] if coding else None
     return _Coded(stream, data, coding, held if isinstance(held, Dictionary) else Dictionary(), size_px)
-
-
-def _unfiltered(data: bytes, names: list[str], parameters: list[Any]) -> bytes:
-    with pikepdf.new() as other:
-        plain = [Dictionary(dict(one.items())) if isinstance(one, Dictionary) and one else None for one in parameters]
-        made = other.make_stream(data, Filter=Array([Name(name) for name in names]), DecodeParms=Array(plain))
-        return bytes(made.read_bytes(pikepdf.StreamDecodeLevel.specialized))
 
 
 def _n_samples(space: Any) -> int:
@@ -136,7 +130,7 @@ def _check_space(space: Any) -> None:
     if family == "/CalRGB" and not _is_neutral(base[1]):
         raise PageError("colour_space", "equal values of the image's calibrated RGB are not grey; it stays as it is")
     if family == "/ICCBased":
-        found = profiles.space_of(bytes(base[1].read_bytes()))
+        found = profiles.space_of(unpacked(base[1]))
         if found not in ("", "RGB", "GRAY", "CMYK"):  # of another number of values: no viewer uses it
             raise PageError("colour_space", f"the image's profile is of {found} colours; it stays as it is")
 
@@ -230,7 +224,7 @@ def _check_ignored(decode: Any, space: Any, n_components: int) -> None:
 def _palette(space: Any) -> np.ndarray:
     """Return the colours of an /Indexed space, (n, 1 or 3) uint8."""
     n_colours, n_values, held = int(space[2]) + 1, pdf.channels_of(space[1]), space[3]
-    data = bytes(held.read_bytes()) if isinstance(held, pikepdf.Stream) else bytes(held)
+    data = unpacked(held) if isinstance(held, pikepdf.Stream) else bytes(held)
     if len(data) < n_colours * n_values:
         raise _unread("has a palette of fewer colours than it says")
     return np.frombuffer(data, np.uint8)[: n_colours * n_values].reshape(n_colours, n_values)
@@ -241,7 +235,7 @@ def _profile(space: Any) -> bytes | None:
     base = space[1] if pdf.family_of(space) == "/Indexed" else space
     if pdf.family_of(base) != "/ICCBased":
         return None
-    icc = bytes(base[1].read_bytes())
+    icc = unpacked(base[1])
     return icc if profiles.space_of(icc) == {1: "GRAY", 3: "RGB"}[pdf.channels_of(base)] else None
 
 
@@ -403,19 +397,20 @@ def _depth(coded: _Coded) -> int:
     return (components[0] & 0x7F) + 1
 
 
-def _ccitt(coded: _Coded) -> np.ndarray:
+def _ccitt(coded: _Coded, limits: LimitSettings) -> np.ndarray:
     """Return the samples of CCITT Group 3 or 4, (height, width) of 0 and 1, by libtiff where it can, else pdfium."""
     told = coded.parameters
     height_px, width_px = coded.size_px
     columns, is_aligned = int(told.get("/Columns", 1728)), bool(told.get("/EncodedByteAlign", False))
     if columns < width_px:
         raise _unread(f"is coded {columns} pixels wide, where its dictionary says {width_px}")
+    pages.check_size(height_px, columns, limits)
     by_pdfium = _by_pdfium(coded)
     if is_aligned:
         return by_pdfium
     k, is_black_one = int(told.get("/K", 0)), bool(told.get("/BlackIs1", False))
     file = _tiff(coded.data, height_px, columns, 4 if k < 0 else 3, 1 if k > 0 else 0)
-    white = pages.read_page(file, 0, LimitSettings(max_page_pixels=2**40), only_pixels=True).pixels[:, :width_px]
+    white = pages.read_page(file, 0, limits, only_pixels=True).pixels[:, :width_px]
     samples: np.ndarray = (white == (0 if is_black_one else 255)).view(np.uint8)
     if not np.array_equal(samples, by_pdfium):
         raise _unread("is CCITT that two decoders read differently")
@@ -462,5 +457,5 @@ def _copied(document: pikepdf.Pdf, parameters: Any) -> Any:
     made = Dictionary()
     for key, value in parameters.items():
         is_stream = isinstance(value, pikepdf.Stream)
-        made[key] = document.make_stream(bytes(value.read_bytes())) if is_stream else value
+        made[key] = document.make_stream(unpacked(value)) if is_stream else value
     return made

@@ -13,6 +13,7 @@ from tasks import composed, layered_pdf, pdf, pdf_images
 from tasks.errors import PageError
 from tasks.ocr import Word
 from tasks.pdf_images import CodedImage, Colours
+from tasks.pdf_reading import reading
 from tasks.text_layer import add_text
 
 _JPX_VERSION = "1.5"  # from which on a PDF may hold JPEG 2000 (ISO 32000-1, 7.4.9)
@@ -52,7 +53,11 @@ def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage], largest_profil
         PageError: If the document cannot be written or read again.
     """
     buffer = io.BytesIO()
-    with pdf.open_pdf(source) as document, pdf.LetterFinder(source) as finder:
+    with (
+        pdf.open_pdf(source) as document,
+        pdf.LetterFinder(source) as finder,
+        reading("the PDF cannot be written anew", reason="not_writable", failed=False),
+    ):
         has_jpx, colours = False, Colours(document, largest_profile_bytes)
         for page in pages:
             described = pdf.describe_page(document, page.page_index, as_seen=False)
@@ -64,19 +69,16 @@ def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage], largest_profil
                 _replace(document, described.scan, page.image, colours)
             if page.text is not None and page.text.words:
                 _add_text(document, described, page.page_index, page.text, finder)
-        try:
-            document.save(
-                buffer,
-                deterministic_id=True,
-                compress_streams=False,  # streams stay as they are
-                stream_decode_level=pikepdf.StreamDecodeLevel.none,
-                object_stream_mode=pikepdf.ObjectStreamMode.preserve,
-                linearize=document.is_linearized,
-                min_version=_JPX_VERSION if has_jpx else "",
-                fix_metadata_version=False,
-            )
-        except (pikepdf.PdfError, RuntimeError, ValueError) as error:
-            raise PageError("not_writable", f"the PDF cannot be written anew ({error}); it is kept whole") from error
+        document.save(
+            buffer,
+            deterministic_id=True,
+            compress_streams=False,  # streams stay as they are
+            stream_decode_level=pikepdf.StreamDecodeLevel.none,
+            object_stream_mode=pikepdf.ObjectStreamMode.preserve,
+            linearize=document.is_linearized,
+            min_version=_JPX_VERSION if has_jpx else "",
+            fix_metadata_version=False,
+        )
         n_pages = pdf.count_pages(document)
     data = buffer.getvalue()
     with pdf.open_pdf(data) as again:  # whatever cannot be read again is never stored
@@ -101,8 +103,9 @@ def takes_jp2(source: bytes | BinaryIO) -> bool:
     """Return whether a document may hold JPEG 2000; PDF/A-1 says that it has none (ISO 19005-1, 6.1.10)."""
     with pdf.open_pdf(source) as document:
         try:
-            return not document.open_metadata().pdfa_status.startswith("1")
-        except (pikepdf.PdfError, ValueError, KeyError, AttributeError):
+            with reading("the metadata of the PDF cannot be read"):
+                return not document.open_metadata().pdfa_status.startswith("1")
+        except PageError:
             return True
 
 

@@ -37,7 +37,15 @@ ROW_COLUMNS = (
 """Columns of a page's row that its output is held against."""
 
 _DPI_TOLERANCE = 0.01  # formats round: JPEG to whole dots per inch, PNG to whole dots per metre
-_NO_LIMITS = LimitSettings(max_page_pixels=2**40, max_document_bytes=2**50, max_document_pages=2**30)
+_NO_LIMITS = LimitSettings(
+    max_page_pixels=2**40,
+    max_document_bytes=2**50,
+    max_document_pages=2**30,
+    max_document_operations=2**50,
+    max_unpacked_bytes=2**50,
+    max_document_seconds=1e6,
+)
+"""What was written passed those of its run."""
 
 Row = Mapping[str, Any]
 

@@ -20,7 +20,8 @@ from configs.settings import LimitSettings, StorageSettings
 from tasks.pages import read_page
 from tasks.statistics import live_rows
 from tasks.store import Store
-from tests.papers import Sheet, paper
+from tests.bombs import nested_patterns
+from tests.papers import Sheet, flate, paper
 from tests.promises import EVERY_FILE_HAS_ROWS, MANY_AT_ONCE, NO_COLLISION
 from tests.reliability import Tally
 from tests.servers import S3Server
@@ -165,6 +166,35 @@ def test_odd_files(tmp_path: Path, tally: Tally) -> None:
         is_fine = row["status"] in statuses and (not reasons or row["reason"] in reasons)
         is_fine = is_fine and row["reason"] not in OUR_FAULT and seconds_of(row) < LONGEST_PAGE_S
         tally.add([] if is_fine else [f"{name}: {told}: {row['message']}"], name)
+    assert verified(tmp_path / "out", source, tmp_path).returncode == 0
+    assert tally.lost == 0
+
+
+@pytest.mark.promise(EVERY_FILE_HAS_ROWS, "drawings without end, in code that asks no clock: the worker is ended")
+@pytest.mark.parametrize("what", ["--set documents.pdf=pages", "--set documents.pdf=same"])
+def test_a_document_that_occupies_its_worker_fails_alone_and_its_neighbours_are_done(
+    what: str, tmp_path: Path, tally: Tally
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    drawn = pieces(scans_if_any(), np.random.default_rng(4))
+
+    def sheet() -> np.ndarray:
+        return np.asarray(next(drawn).convert("L").resize((595, 842)))
+
+    (source / "endless.pdf").write_bytes(nested_patterns(scan=sheet()))
+    for number in range(4):
+        (source / f"fine {number}.pdf").write_bytes(paper(Sheet(flate(sheet()))))
+    quick = ("--set", "limits.max_document_seconds=0.5", "--workers", "2")
+    ended = compress(source, tmp_path / "out", *MEMORY, *quick, *what.split(), folder=tmp_path)
+    rows = rows_by_document(str(tmp_path / "out"))
+    (row,) = rows["endless.pdf"]
+    is_told = (row["status"], row["reason"]) == ("failed", "out_of_time")
+    tally.add([] if is_told and ended.returncode == 3 else [f"{row['reason']}: {row['message']}"], "endless.pdf")
+    assert (tmp_path / "out" / row["output_key"]).read_bytes() == (source / "endless.pdf").read_bytes()
+    for number in range(4):
+        (row,) = rows[f"fine {number}.pdf"]
+        tally.add([] if row["status"] == "compressed" else [str(row["reason"])], f"fine {number}.pdf")
     assert verified(tmp_path / "out", source, tmp_path).returncode == 0
     assert tally.lost == 0
 
