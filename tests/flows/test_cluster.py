@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +12,8 @@ from pydantic import ValidationError
 
 from configs.settings import ClusterSettings
 from flows import cluster as cluster_module
-from flows.cluster import BYTES_PER_PIXEL, WORKER_BYTES, ClusterShape, _share_of_machine, open_cluster
+from flows.cluster import ClusterShape, _share_of_machine, open_cluster
+from flows.machine import BYTES_PER_PIXEL, WORKER_BYTES, Machine
 from tasks.errors import ConfigError
 
 
@@ -39,31 +39,8 @@ def test_local_workers_are_processes_of_one_thread_each() -> None:
         assert set(client.nthreads().values()) == {1}
 
 
-@pytest.mark.parametrize(
-    ("free_gib", "cores", "workers", "expected"),
-    [(64, 4, None, 4), (4, 16, None, 2), (1, 16, None, 1), (64, 4, 2, 2), (4, 16, 4, 4)],
-)
-def test_there_are_as_many_local_workers_as_cores_and_free_memory_allow(
-    free_gib: float, cores: int, workers: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine(monkeypatch, free_gib, cores)
-    found, limit = _share_of_machine(ClusterSettings(workers=workers))
-    assert found == expected
-    assert isinstance(limit, int)
-    assert found * limit <= free_gib * 2**30
-
-
-@pytest.mark.parametrize(("free_gib", "workers"), [(0.4, None), (4, 8)])
-def test_too_little_free_memory_is_said_before_anything_is_started(
-    free_gib: float, workers: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine(monkeypatch, free_gib, 16)
-    with pytest.raises(ConfigError, match=r"cluster\.workers: .* GiB of free memory .* fewer workers, or wait"):
-        _share_of_machine(ClusterSettings(workers=workers))
-
-
 def test_a_limit_that_somebody_set_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine(monkeypatch, 1, 16)
+    monkeypatch.setattr(cluster_module, "this_machine", lambda: Machine(16, 128 * 2**30, 2**30))
     assert _share_of_machine(ClusterSettings(workers=9, memory_per_worker="2GiB")) == (9, "2GiB")
 
 
@@ -105,13 +82,6 @@ def test_libraries_of_a_worker_have_one_thread() -> None:
 
     with open_cluster(ClusterSettings(workers=1), None) as client:
         assert list(client.run(threads).values()) == [(1, 1)]
-
-
-def machine(monkeypatch: pytest.MonkeyPatch, free_gib: float, cores: int) -> None:
-    free = SimpleNamespace(available=int(free_gib * 2**30))
-    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
-    monkeypatch.setattr("dask.system.CPU_COUNT", cores)
-    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 128 * 2**30)
 
 
 IN_PROCESSES = {"n_workers": 0, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
