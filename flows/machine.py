@@ -142,7 +142,10 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 def _quota_of(folder: Path) -> int | None:
     """Return how many cores a group may use, begun ones included; None where it has no limit."""
-    numbers = _words(folder / "cpu.max") or [*_words(folder / "cpu.cfs_quota_us"), *_words(folder / "cpu.cfs_period_us")]
+    numbers = _words(folder / "cpu.max") or [
+        *_words(folder / "cpu.cfs_quota_us"),
+        *_words(folder / "cpu.cfs_period_us"),
+    ]
     if len(numbers) != 2 or not numbers[0].isdigit() or not int(numbers[1]):  # `max`, or -1
         return None
     return max(1, math.ceil(int(numbers[0]) / int(numbers[1])))

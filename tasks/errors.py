@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from configs.errors import ConfigError
 
-__all__ = ["TRIED_AGAIN", "ConfigError", "PageError", "StoreUnavailable"]
+__all__ = ["TRIED_AGAIN", "ConfigError", "HostTrouble", "PageError", "StoreUnavailable"]
 
 
 TRIED_AGAIN = ("ocr_timeout", "ocr_killed")
@@ -39,3 +39,10 @@ def _page_error(reason: str, message: str, failed: bool) -> PageError:
 
 class StoreUnavailable(Exception):
     """The object store gave no answer; worth another try, then the shard fails and a rerun repeats it."""
+
+
+class HostTrouble(StoreUnavailable):
+    """The machine could not do its part, e.g. its folder for temporary files is full; says nothing about the page.
+
+    Worth another try, perhaps on another machine; then the shard fails and a rerun repeats it.
+    """
