@@ -400,6 +400,12 @@ def _report(summary: RunSummary, as_json: bool, log_path: Path) -> NoReturn:
 @contextmanager
 def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
     """Turn whatever goes wrong in the block into one line and an exit code."""
+    from flows.footing import find_footing
+
+    try:
+        find_footing()
+    except ConfigError as error:
+        _end(str(error), WRONG_SETTINGS)
     from flows.logs import log_to_file, new_log_file
     from flows.run import new_run_id
 

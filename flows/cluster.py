@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from configs.settings import ClusterSettings, Settings
+from flows.footing import check_shared_memory
 from flows.machine import BYTES_PER_PIXEL, ROOM_FOR_WORKER, WORKER_BYTES, share_out, this_machine
 from model.scoring import ScorerName
 from tasks.errors import ConfigError
@@ -255,6 +256,7 @@ def _local_cluster(settings: ClusterSettings) -> Any:
         }
     )
     n_workers, memory_limit = _share_of_machine(settings)
+    check_shared_memory(n_workers)
     try:
         environment = _WORKER_ENVIRONMENT | (_ONE_HEAP if parse_bytes(memory_limit) < _TIGHT else {})
         dask.config.set({"distributed.nanny.pre-spawn-environ": environment})
