@@ -8,14 +8,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from configs.settings import ClusterSettings, Settings
+from configs.settings import ClusterSettings
 from flows.footing import check_shared_memory
 from flows.machine import BYTES_PER_PIXEL, ROOM_FOR_WORKER, WORKER_BYTES, share_out, this_machine
-from model.scoring import ScorerName
 from tasks.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -190,31 +188,6 @@ class ClusterShape:
     def scoring_resources(self) -> dict[str, float]:
         """Return the Dask resources that a scoring task asks for."""
         return {GPU: 1} if self.n_gpus else {}
-
-
-@dataclass(frozen=True)
-class WorkerFacts:
-    """What a worker that scores says of itself."""
-
-    scorer: ScorerName
-    model_digest: str
-    tesseract: str
-
-
-def check_worker(settings: Settings, kind: ScorerName) -> WorkerFacts:
-    """Run on a worker that scores: load what it needs and return what that is.
-
-    Raises:
-        ConfigError: If the model or Tesseract's languages cannot be used there.
-    """
-    from model.scoring import load_scorer
-    from tasks.encode import require
-    from tasks.ocr import check_tesseract
-
-    require(settings.encode.codec)
-    tesseract = check_tesseract(settings.ocr)
-    scorer = load_scorer(settings.importance.model, kind)
-    return WorkerFacts(scorer.name, scorer.digest, tesseract)
 
 
 @contextmanager

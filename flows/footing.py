@@ -45,7 +45,7 @@ def check_scratch() -> None:
     except OSError as error:
         raise ConfigError(
             f"there is no folder for temporary files that can be written ({error.strerror or error}); mount one at "
-            "/tmp, or name one with TMPDIR"
+            "/tmp or name one with TMPDIR"  # noqa: S108
         ) from error
     advice = "make room there, mount a larger one, or name another folder with TMPDIR"
     try:
@@ -68,12 +68,12 @@ def check_shared_memory(n_workers: int) -> None:
 
     if "fork" not in multiprocessing.get_all_start_methods():
         return
-    held = []
+    make = multiprocessing.get_context("fork").Lock
     try:
-        for _ in range(_LOCKS_PER_WORKER * n_workers):
-            held.append(multiprocessing.get_context("fork").Lock())
+        held = [make() for _ in range(_LOCKS_PER_WORKER * n_workers)]
+        del held
     except OSError as error:
         raise ConfigError(
-            f"/dev/shm, this machine's shared memory, cannot hold the locks of {n_workers} workers "
+            f"this machine's shared memory (/dev/shm) cannot hold the locks of {n_workers} workers "
             f"({error.strerror or error}); mount a tmpfs of 1 MB or more there that this user can write"
         ) from error

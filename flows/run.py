@@ -18,15 +18,17 @@ from configs.loading import carries_password, settings_digest, without_password
 from configs.settings import Settings
 from flows import parking
 from flows.bag import make_bag, void_bag
-from flows.cluster import ClusterLost, ClusterShape, WorkerFacts, check_worker, lost_if_closed, open_cluster
+from flows.cluster import ClusterLost, ClusterShape, open_cluster
 from flows.compaction import compact
 from flows.evidence import keep_events
+from flows.facts import ask_workers
 from flows.firsts import Firsts
 from flows.heap import share_one_heap
 from flows.lease import Lease, LeaseLost
 from flows.ledger import Ledger, ShardRows
 from flows.progress import Progress
 from flows.shards import Shard, cut_shards
+from flows.sight import Lookout, located
 from flows.sources import PageJob
 from flows.spread import PageGate, Spread
 from flows.summary import (
@@ -38,7 +40,6 @@ from flows.summary import (
     write_end,
     write_start,
 )
-from model.scoring import ScorerName
 from tasks.bag import bag_url
 from tasks.errors import ConfigError, StoreUnavailable
 from tasks.scan import Document, ScanCounts, list_documents
@@ -106,7 +107,8 @@ def open_run(
         target.clear_leftovers()
         ledger = Ledger(target)
         client = stack.enter_context(open_cluster(settings.cluster, log_file))
-        run = Run(source, dest, settings, retry_failed, run_id, progress, lease, ledger, client)
+        lookout = stack.enter_context(Lookout(client, target, Store(source, settings.storage)))
+        run = Run(source, dest, settings, retry_failed, run_id, progress, lease, ledger, client, lookout)
         if not overwrite and not ledger.is_empty:
             refuse_other_recipe(target, settings, run.recipe)
         void_bag(target, progress.say)
@@ -132,13 +134,15 @@ class Run:
         lease: Lease,
         ledger: Ledger,
         client: Client,
+        lookout: Lookout,
     ) -> None:
         self.source_url, self.dest_url, self.settings, self.run_id = source, dest, settings, run_id
         self.progress, self.passed_over, self.scan = progress, 0, ScanCounts()
         self._source, self._dest = Store(source, settings.storage), Store(dest, settings.storage)
         self._retry_failed, self._lease, self._ledger, self._client = retry_failed, lease, ledger, client
         self._shape = ClusterShape(client)
-        facts = self._ask_worker()
+        self._lookout = lookout
+        facts = ask_workers(client, settings, lookout)
         self.recipe = Recipe(settings_digest(settings), facts.model_digest, facts.scorer)
         self.versions = versions(facts.tesseract)
         in_flight = settings.cluster
@@ -236,14 +240,15 @@ class Run:
     def _compress(self, shard: Shard) -> None:
         log.info("shard %s begins: %d documents from %r", shard.shard_id, len(shard.documents), shard.first_key)
         job = PageJob(
-            source_url=self.source_url,
-            dest_url=self.dest_url,
+            source_url=located(self.source_url),
+            dest_url=located(self.dest_url),
             settings=self.settings,
             run_id=self.run_id,
             shard_id=shard.shard_id,
             settings_digest=self.recipe.settings_digest,
             model_digest=self.recipe.model_digest,
             scorer=self.recipe.scorer,
+            sight=self._lookout.sight,
         )
         spread = Spread(
             self._client,
@@ -263,6 +268,7 @@ class Run:
             sizes = [(int(str(page["source_bytes"])), int(str(page["output_bytes"]))) for page in result.pages]
             self.progress.document_done(sum(size[0] for size in sizes), sum(size[1] for size in sizes))
         self.check()
+        self._lookout.check()
         self._lease.confirm()
         self._ledger.commit(shard, self.run_id, rows)
         if has_parked:
@@ -310,14 +316,6 @@ class Run:
         if self.settings.evidence.bag and not shards_failed:  # last: what is written later is not in it
             make_bag(self._dest, self.settings.evidence, self._lease)
         return summary
-
-    def _ask_worker(self) -> WorkerFacts:
-        kind: ScorerName = "tf-gpu" if self._shape.n_gpus else "litert-cpu"
-        resources = self._shape.scoring_resources or None
-        with lost_if_closed(self._client):
-            asked = self._client.submit(check_worker, self.settings, kind, pure=False, resources=resources)
-            facts: WorkerFacts = asked.result()
-        return facts
 
     def _count(self) -> None:
         size_bytes = 0

@@ -11,6 +11,7 @@ from typing import BinaryIO, Literal
 
 from configs.settings import Settings
 from flows import parking
+from flows.sight import Sight, prove
 from model.scoring import ScorerName
 from tasks import documents, encode, fitting, large_objects, pages, pdf, pdf_writer
 from tasks.errors import PageError
@@ -36,16 +37,32 @@ class PageJob:
     settings_digest: str
     model_digest: str
     scorer: ScorerName
+    sight: Sight | None = None
+    """What a worker must see before it touches either place; None where it is the driver itself."""
 
     @property
     def source(self) -> Store:
-        """Where the documents come from."""
+        """Where the documents come from.
+
+        Raises:
+            ConfigError: If this process sees another place than the driver does.
+        """
+        self._see()
         return Store(self.source_url, self.settings.storage)
 
     @property
     def dest(self) -> Store:
-        """Where the outputs go."""
+        """Where the outputs go.
+
+        Raises:
+            ConfigError: If this process sees another place than the driver does.
+        """
+        self._see()
         return Store(self.dest_url, self.settings.storage)
+
+    def _see(self) -> None:
+        if self.sight is not None:
+            prove(self.sight, self.settings.storage, self.settings.ocr)
 
 
 @dataclass(frozen=True)

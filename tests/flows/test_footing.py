@@ -90,7 +90,7 @@ SHM_IS_READ_ONLY = "mount -t tmpfs -o ro none /dev/shm; export TMPDIR=$HERE/tmp"
     [
         (TMP_IS_SMALL, "/tmp, has 3 MB of room, and at least 50 MB are needed"),
         (NO_TMP, "there is no folder for temporary files that can be written"),
-        (SHM_IS_SMALL, "/dev/shm, this machine's shared memory, cannot hold the locks of 2 workers (No space left"),
+        (SHM_IS_SMALL, "this machine's shared memory (/dev/shm) cannot hold the locks of 2 workers (No space left"),
         (SHM_IS_READ_ONLY, "cannot hold the locks of 2 workers (Read-only file system); mount a tmpfs"),
     ],
     ids=["small tmp", "no tmp", "small shm", "read-only shm"],
