@@ -188,8 +188,10 @@ def _problems(error: ValidationError) -> Iterator[str]:
         if problem["type"] == "extra_forbidden":
             yield _unknown(key)
             continue
-        secret = len(parts) == 2 and _is_secret(_section(parts[0]), parts[1])
+        secret = parts[:2] == ["cluster", "options"] or (len(parts) == 2 and _is_secret(_section(parts[0]), parts[1]))
         came = "the value given" if secret else f"{problem['input']!r:.80}"
+        if parts == ["cluster"] and isinstance(problem["input"], dict):  # its options may hold a token
+            came = " with ".join(f"cluster.{name}" for name in problem["input"])
         wanted = problem["msg"].removeprefix("Value error, ")
         yield f"{key}: {came} is not possible. {wanted}"
 
