@@ -433,7 +433,7 @@ def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
         if _comes_from_http(error):
             log.error("the Prefect API is unavailable", exc_info=error)
             advice = "the same command goes on where this one stopped"
-            _end(f"the Prefect API gives no answer ({type(error).__name__}); {advice}. Log: {log_path}", BROKEN)
+            _end(f"{_api_name()} gives no answer ({type(error).__name__}); {advice}. Log: {log_path}", BROKEN)
         log.critical("the run broke", exc_info=error)
         _end(f"the run broke: {type(error).__name__}: {error}. Log with details: {log_path}", BROKEN)
 
@@ -443,6 +443,16 @@ def _comes_from_http(error: BaseException | None) -> bool:
     while error is not None and not type(error).__module__.startswith("httpx"):
         error = error.__cause__ or error.__context__
     return error is not None
+
+
+def _api_name() -> str:
+    """Return how the Prefect API is called in an error: one that was configured by its URL."""
+    from prefect.settings import PREFECT_API_URL
+
+    from configs.loading import without_password
+
+    url = PREFECT_API_URL.value()
+    return f"the Prefect API at {without_password(url)} (PREFECT_API_URL)" if url else "the Prefect API"
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from configs.settings import ClusterSettings
+from flows.address import look_for
 from flows.footing import check_shared_memory
 from flows.machine import BYTES_PER_PIXEL, ROOM_FOR_WORKER, WORKER_BYTES, share_out, this_machine
 from tasks.errors import ConfigError
@@ -100,7 +100,7 @@ def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Cl
 
     if settings.scheduler is not None:
         try:
-            _look_for(settings.scheduler)
+            look_for(settings.scheduler, _CONNECT_WAIT_S)
             client = Client(settings.scheduler, timeout=_CONNECT_WAIT_S, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise ConfigError(
@@ -122,21 +122,6 @@ def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Cl
         if log_file is not None:
             client.register_plugin(_worker_log(log_file), name="foliopress-log")
         yield client
-
-
-def _look_for(address: str) -> None:
-    """Raise OSError or ValueError if nothing listens at a scheduler's address.
-
-    A Client that fails to connect is left half-made, and its clean-up, which comes whenever the garbage collector
-    runs, can wait for ever for a lock that a later Client holds. So none is made in vain.
-    """
-    from distributed.comm import parse_address, parse_host_port
-    from distributed.comm.registry import get_backend
-
-    scheme, place = parse_address(address)
-    get_backend(scheme)
-    if scheme in ("tcp", "tls", "ws", "wss"):
-        socket.create_connection(parse_host_port(place, 8786), timeout=_CONNECT_WAIT_S).close()
 
 
 class ClusterShape:

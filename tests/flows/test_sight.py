@@ -15,7 +15,7 @@ import pytest
 from distributed import Client
 
 from configs.settings import Settings
-from flows.facts import WorkerFacts, ask_workers
+from flows.facts import WorkerFacts, _answer, ask_workers
 from flows.sight import Lookout, located, prove
 from flows.sources import PageJob
 from flows.verify import _in_sight
@@ -296,6 +296,17 @@ def test_verify_is_refused_by_a_worker_that_sees_another_dest(cluster: Cluster, 
         asked = cluster.client.submit(_in_sight, lookout.sight, nothing_is_damaged, STORAGE, [], pure=False)
         with pytest.raises(ConfigError, match=f"worker {blind} .* does not see DEST"):
             asked.result(60)
+
+
+def test_a_worker_without_foliopress_is_named() -> None:
+    class Failed:
+        def result(self) -> None:
+            raise ModuleNotFoundError("No module named 'flows'")
+
+    with pytest.raises(
+        ConfigError, match=r"worker tcp://a:1 lacks a package: No module named 'flows'; install the same"
+    ):
+        _answer("tcp://a:1", Failed())
 
 
 def test_without_a_cluster_there_is_nobody_to_tell(places, tmp_path: Path) -> None:
