@@ -2,8 +2,8 @@
 
 It is a process of its own so that a Tesseract which crashes, hangs or is killed takes no worker along. It is asked by
 lines of JSON on its standard input, `{"language": …, "psm": …, "dpi": …, "pictures": [path, …]}`, and answers each with
-a line that holds the number of bytes, and so many bytes of JSON: Tesseract's table of each picture, `{"error": …}` if one
-cannot be read, or `{"trouble": …}` if the library cannot work on this machine.
+a line that holds the number of bytes, and so many bytes of JSON: Tesseract's table of each picture, `{"error": …}` if
+one cannot be read, or `{"trouble": …}` if the library cannot work on this machine.
 
 python -m tasks.tesseract_process TESSDATA
 """
