@@ -5,8 +5,18 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
+from configs.clusters import ClusterKind, checked_options
 from configs.secrets import carries_password, without_secret_values
 
 _WORKED_OUT = ("payload-oxum", "bagging-date", "bag-size", "bag-software-agent")
@@ -264,21 +274,31 @@ class EvidenceSettings(Closed):
         return lines
 
 
+def _check_options(kind: ClusterKind, options: dict[str, object]) -> None:
+    try:
+        checked_options(kind, options)
+    except ValidationError as error:
+        wrong = {".".join(str(part) for part in problem["loc"]): problem["msg"] for problem in error.errors()}
+        told = "; ".join(f"options.{name}: {message}" for name, message in wrong.items())
+        raise ValueError(told) from None
+
+
 class ClusterSettings(Closed):
     """Where the work runs. None of it changes the output."""
 
-    scheduler: str | None = None
-    """Address of a running Dask scheduler; without it a local cluster is started."""
+    scheduler: str | None = Field(None, pattern=r"^(((tcp|tls|ws|wss)://)?[^\s/@?#]+)?$")
+    """Address of a running Dask scheduler, e.g. `tcp://host:8786`; without it a local cluster is started. Who answers
+    there is trusted: it gets the credentials, and what it sends back is unpickled here."""
     workers: int | None = Field(None, ge=1)
     """Worker processes of the local cluster; without it as many as there are CPU cores and free memory for. A cluster
     that `kind` names is asked for as many at the start."""
-    kind: str | None = Field(
-        None, pattern=r"^(dask_kubernetes|dask_gateway|dask_jobqueue|dask_cloudprovider|distributed)(\.\w+)+$"
-    )
+    kind: ClusterKind | None = None
     """Class of the Dask cluster to start for the run, and to end with it, e.g. `dask_kubernetes.operator.KubeCluster`,
     `dask_gateway.GatewayCluster` or `dask_jobqueue.SLURMCluster`; its package must be installed."""
-    options: dict[str, str | int | float | bool | list[str] | dict[str, str] | None] = Field({}, repr=False)
-    """What that class is given, e.g. `{image: foliopress, namespace: archive}`. Workers need one thread each."""
+    options: dict[str, str | int | float | bool | dict[str, dict[str, str]] | None] = Field({}, repr=False)
+    """What that class is given, e.g. `{namespace: archive}`: sizes, queues, zones, from a closed list for each class.
+    What runs there (image, commands, environment) is for Dask's own configuration, e.g. `DASK_KUBERNETES__IMAGE`.
+    Workers need one thread each."""
     most_workers: int | None = Field(None, ge=1)
     """That cluster grows with the work from `workers` (1 without it) to so many, and shrinks again."""
     memory_per_worker: str = "auto"
@@ -299,7 +319,7 @@ class ClusterSettings(Closed):
     @field_validator("scheduler")
     @classmethod
     def _is_no_secret(cls, address: str | None) -> str | None:
-        return _refuse_password(address)
+        return _refuse_password(address or None)
 
     @model_validator(mode="after")
     def _is_one_place(self) -> Self:
@@ -307,6 +327,8 @@ class ClusterSettings(Closed):
             raise ValueError("scheduler and kind name two clusters; give one")
         if self.kind is None and (self.options or self.most_workers):
             raise ValueError("options and most_workers are for the cluster that kind names")
+        if self.kind is not None:
+            _check_options(self.kind, dict(self.options))
         if self.most_workers is not None and self.most_workers < (self.workers or 1):
             raise ValueError("most_workers is less than workers")
         return self

@@ -60,12 +60,14 @@ def settings_of(profile: str, changes: BaseModel) -> Settings:
     Raises:
         ConfigError: If a value, or two together, are not possible.
     """
-    return load_settings(profile, options=dict(_filled(changes.model_dump(mode="json"))))
+    return load_settings(profile, options=dict(_filled(changes)))
 
 
-def _filled(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _filled(value, f"{prefix}{key}.")
-        elif value not in (None, "", []):
+def _filled(changes: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    values = changes.model_dump(mode="json")
+    for key, section in changes:
+        value = values[key]
+        if isinstance(section, BaseModel):
+            yield from _filled(section, f"{prefix}{key}.")
+        elif value not in (None, "", [], {}):
             yield f"{prefix}{key}", value

@@ -446,6 +446,12 @@ def _report(summary: RunSummary, as_json: bool, log_path: Path) -> NoReturn:
 @contextmanager
 def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
     """Turn whatever goes wrong in the block into one line and an exit code."""
+    from flows.footing import find_footing
+
+    try:
+        find_footing()
+    except ConfigError as error:
+        _end(str(error), WRONG_SETTINGS)
     from flows.logs import open_log
     from flows.run import new_run_id
 
@@ -476,7 +482,7 @@ def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
             if _comes_from_http(error):
                 log.error("the Prefect API is unavailable", exc_info=error)
                 advice = "the same command goes on where this one stopped"
-                _end(f"the Prefect API gives no answer ({type(error).__name__}); {advice}. Log: {log_path}", BROKEN)
+                _end(f"{_api_name()} gives no answer ({type(error).__name__}); {advice}. Log: {log_path}", BROKEN)
             log.critical("the run broke", exc_info=error)
             _end(f"the run broke: {type(error).__name__}: {error}. Log with details: {log_path}", BROKEN)
 
@@ -486,6 +492,16 @@ def _comes_from_http(error: BaseException | None) -> bool:
     while error is not None and not type(error).__module__.startswith("httpx"):
         error = error.__cause__ or error.__context__
     return error is not None
+
+
+def _api_name() -> str:
+    """Return how the Prefect API is called in an error: one that was configured by its URL."""
+    from prefect.settings import PREFECT_API_URL
+
+    from configs.loading import without_password
+
+    url = PREFECT_API_URL.value()
+    return f"the Prefect API at {without_password(url)} (PREFECT_API_URL)" if url else "the Prefect API"
 
 
 def _end(line: str, code: int) -> NoReturn:

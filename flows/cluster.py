@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import importlib
 import logging
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from configs.settings import ClusterSettings, Settings
+from configs.settings import ClusterSettings
+from flows.address import look_for
+from flows.footing import check_shared_memory
+from flows.machine import BYTES_PER_PIXEL, ROOM_FOR_WORKER, WORKER_BYTES, share_out, this_machine
 from flows.watching import watch_workers
-from model.scoring import ScorerName
 from tasks.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,17 +22,6 @@ if TYPE_CHECKING:
 
 GPU = "GPU"
 """Name of the Dask resource that workers with a GPU offer."""
-
-BYTES_PER_PIXEL = 41
-"""What a page takes at most while it is worked on: measured on colour pages of 6 to 26 megapixels through all steps,
-the reading again included; grey ones take 28, bitonal ones 15."""
-WORKER_BYTES = 300 * 2**20
-"""What a worker process takes before its first page, with the network loaded, and some room."""
-
-_ROOM_FOR_WORKER = 1536 * 2**20
-"""Free memory that a local worker is started for: two A4 pages in colour at 300 dpi, and itself."""
-_LEAST_MEMORY = WORKER_BYTES + 9_000_000 * BYTES_PER_PIXEL
-"""Below it a worker would be killed over the first such page."""
 
 _CONNECT_WAIT_S, _WORKER_WAIT_S = 15.0, 120.0
 
@@ -115,7 +104,7 @@ def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Cl
 
     if settings.scheduler is not None:
         try:
-            _look_for(settings.scheduler)
+            look_for(settings.scheduler, _CONNECT_WAIT_S)
             client = Client(settings.scheduler, timeout=_CONNECT_WAIT_S, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise ConfigError(
@@ -154,21 +143,6 @@ def _forget_settings_for_other_clusters() -> None:
     folder = dask.config.get("temporary-directory", None)
     dask.config.refresh(paths=[], env={})
     dask.config.set({"temporary-directory": folder, "logging.distributed": "warning"})
-
-
-def _look_for(address: str) -> None:
-    """Raise OSError or ValueError if nothing listens at a scheduler's address.
-
-    A Client that fails to connect is left half-made, and its clean-up, which comes whenever the garbage collector
-    runs, can wait for ever for a lock that a later Client holds. So none is made in vain.
-    """
-    from distributed.comm import parse_address, parse_host_port
-    from distributed.comm.registry import get_backend
-
-    scheme, place = parse_address(address)
-    get_backend(scheme)
-    if scheme in ("tcp", "tls", "ws", "wss"):
-        socket.create_connection(parse_host_port(place, 8786), timeout=_CONNECT_WAIT_S).close()
 
 
 class ClusterShape:
@@ -222,31 +196,6 @@ class ClusterShape:
         return {GPU: 1} if self.n_gpus else {}
 
 
-@dataclass(frozen=True)
-class WorkerFacts:
-    """What a worker that scores says of itself."""
-
-    scorer: ScorerName
-    model_digest: str
-    tesseract: str
-
-
-def check_worker(settings: Settings, kind: ScorerName) -> WorkerFacts:
-    """Run on a worker that scores: load what it needs and return what that is.
-
-    Raises:
-        ConfigError: If the model or Tesseract's languages cannot be used there.
-    """
-    from model.scoring import load_scorer
-    from tasks.encode import require
-    from tasks.ocr import check_tesseract
-
-    require(settings.encode.codec)
-    tesseract = check_tesseract(settings.ocr)
-    scorer = load_scorer(settings.importance.model, kind)
-    return WorkerFacts(scorer.name, scorer.digest, tesseract)
-
-
 @contextmanager
 def _named_cluster(settings: ClusterSettings) -> Iterator[Any]:
     """Start the cluster of a class that is named, and end it."""
@@ -286,6 +235,7 @@ def _local_cluster(settings: ClusterSettings) -> Any:
         }
     )
     n_workers, memory_limit = _share_of_machine(settings)
+    check_shared_memory(n_workers)
     try:
         environment = _WORKER_ENVIRONMENT | (_ONE_HEAP if parse_bytes(memory_limit) < _TIGHT else {})
         dask.config.set({"distributed.nanny.pre-spawn-environ": environment})
@@ -307,6 +257,21 @@ def _local_cluster(settings: ClusterSettings) -> Any:
     return cluster
 
 
+def _share_of_machine(settings: ClusterSettings) -> tuple[int, str | int]:
+    """Return how many local workers there are and the memory limit of each, as Dask takes it.
+
+    Raises:
+        ConfigError: If there is not enough free memory for them.
+    """
+    machine = this_machine()
+    useful_bytes = WORKER_BYTES + settings.pixels_in_flight_per_worker * BYTES_PER_PIXEL
+    if settings.memory_per_worker != "auto":
+        room = max(1, min(machine.cores, machine.available_bytes // ROOM_FOR_WORKER))
+        return settings.workers or room, settings.memory_per_worker
+    share = share_out(machine, settings.workers, useful_bytes)
+    return share.n_workers, share.memory_bytes
+
+
 def _have_workers_report_seldom(handlers: dict[str, Any]) -> None:
     """Have a scheduler's answer to a heartbeat name `_HEARTBEAT_S` for the next."""
     dask_answers = handlers["heartbeat_worker"]
@@ -316,30 +281,6 @@ def _have_workers_report_seldom(handlers: dict[str, Any]) -> None:
         return told | {"heartbeat-interval": _HEARTBEAT_S} if "heartbeat-interval" in told else told
 
     handlers["heartbeat_worker"] = answer
-
-
-def _share_of_machine(settings: ClusterSettings) -> tuple[int, str | int]:
-    """Return how many workers the cores and the free memory allow, and the memory limit of each.
-
-    Raises:
-        ConfigError: If there is not enough free memory for them.
-    """
-    import psutil
-    from dask.system import CPU_COUNT
-    from distributed.system import MEMORY_LIMIT
-
-    free = min(psutil.virtual_memory().available, MEMORY_LIMIT)
-    n_workers = settings.workers or max(1, min(CPU_COUNT, free // _ROOM_FOR_WORKER))
-    if settings.memory_per_worker != "auto":
-        return n_workers, settings.memory_per_worker
-    limit = min(MEMORY_LIMIT // max(CPU_COUNT, n_workers), free // n_workers)
-    if limit < _LEAST_MEMORY:
-        raise ConfigError(
-            f"cluster.workers: {n_workers} workers have {free / 2**30:.1f} GiB of free memory to share, and each needs "
-            f"{_LEAST_MEMORY / 2**30:.1f} GiB for an A4 page in colour; have fewer workers, or wait until other work "
-            "on this machine has ended"
-        )
-    return n_workers, limit
 
 
 def _free_what_is_stranded(client: Client) -> None:

@@ -103,7 +103,7 @@ def compress_documents(
                 n_ended, n_failed = n_ended + 1, n_failed + _has_failed(future)
                 in_a_row = in_a_row + 1 if _is_of_the_store(future.state) else 0
             if in_a_row >= _MOST_FAILED_IN_A_ROW:
-                log.error("the store failed %d shards in a row; no further one is begun", in_a_row)
+                log.error("the store or a machine failed %d shards in a row; no further one is begun", in_a_row)
                 break
         while n_ended < n_shards:
             n_ended, n_failed = n_ended + 1, n_failed + _has_failed(take_ended())

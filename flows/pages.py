@@ -20,7 +20,7 @@ from flows.sources import PageJob, SourceDocument, is_text_wanted, useful_page_b
 from model.scoring import load_scorer, score_planes
 from tasks import composed, documents, encode, fitting, kinds, ocr, pages, reading, resolution, tiles, turning
 from tasks.checking import Check
-from tasks.errors import PageError
+from tasks.errors import ConfigError, PageError
 from tasks.findings import Findings
 from tasks.outcomes import no_gain
 from tasks.turning import WholePageReader
@@ -134,11 +134,18 @@ def score_pages(inputs: Sequence[ScoringInput | None], job: PageJob) -> list[tup
 
     Returns:
         For each page (n_tiles,) float32 and its share of the seconds; None for a page with a problem.
+
+    Raises:
+        ConfigError: If this worker has another model than those that were asked.
     """
     present = [item for item in inputs if item is not None]
     if not present:
         return [None] * len(inputs)
     scorer = load_scorer(job.settings.importance.model, job.scorer)
+    if job.sight is not None and scorer.digest != job.model_digest:
+        raise ConfigError(
+            "importance.model: this worker has another model than the others; use one image for all of them"
+        )
     start = perf_counter()
     scores = score_planes(scorer, [(item.plane, item.grid) for item in present])
     per_tile = (perf_counter() - start) / max(1, sum(item.grid.n_tiles for item in present))

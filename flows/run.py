@@ -17,9 +17,10 @@ from configs.settings import Settings
 from flows import parking
 from flows.apart import check_apart
 from flows.bag import make_bag, void_bag
-from flows.cluster import ClusterLost, ClusterShape, WorkerFacts, check_worker, lost_if_closed, open_cluster
+from flows.cluster import ClusterLost, ClusterShape, open_cluster
 from flows.compaction import compact
 from flows.evidence import keep_events
+from flows.facts import ask_workers
 from flows.firsts import Firsts
 from flows.heap import share_one_heap
 from flows.lease import Lease
@@ -27,6 +28,7 @@ from flows.ledger import Ledger, ShardRows
 from flows.naming import settle_naming
 from flows.progress import Progress
 from flows.shards import Shard, cut_shards
+from flows.sight import Lookout, located
 from flows.sources import PageJob
 from flows.spread import PageGate, Spread
 from flows.summary import (
@@ -38,7 +40,6 @@ from flows.summary import (
     write_end,
     write_start,
 )
-from model.scoring import ScorerName
 from tasks.bag import bag_url
 from tasks.errors import ConfigError, LeaseLost, StoreUnavailable
 from tasks.naming import ORDINARY, Naming
@@ -110,7 +111,10 @@ def open_run(
         ledger.fence_off(lease.unfenced)
         lease.forget_unfenced()
         client = stack.enter_context(open_cluster(settings.cluster, log_file))
-        run = Run(source, scans, target, settings, retry_failed, run_id, progress, lease, ledger, client, naming)
+        lookout = stack.enter_context(Lookout(client, target, scans))
+        run = Run(
+            source, scans, target, settings, retry_failed, run_id, progress, lease, ledger, client, lookout, naming
+        )
         if not overwrite and not ledger.is_empty:
             refuse_other_recipe(target, settings, run.recipe)
         void_bag(target, progress.say)
@@ -137,6 +141,7 @@ class Run:
         lease: Lease,
         ledger: Ledger,
         client: Client,
+        lookout: Lookout,
         naming: Naming = ORDINARY,
     ) -> None:
         self.source_url, self.dest_url, self.settings, self.run_id = source, dest.url, settings, run_id
@@ -144,7 +149,8 @@ class Run:
         self._source, self._dest = scans.apart_from(dest.url), dest
         self._retry_failed, self._lease, self._ledger, self._client = retry_failed, lease, ledger, client
         self._naming, self._shape = naming, ClusterShape(client)
-        facts = self._ask_worker()
+        self._lookout = lookout
+        facts = ask_workers(client, settings, lookout)
         self.recipe = Recipe(settings_digest(settings), facts.model_digest, facts.scorer)
         self.versions = versions(facts.tesseract)
         in_flight = settings.cluster
@@ -242,8 +248,8 @@ class Run:
     def _compress(self, shard: Shard) -> None:
         log.info("shard %s begins: %d documents from %r", shard.shard_id, len(shard.documents), shard.first_key)
         job = PageJob(
-            source_url=self._source.url,
-            dest_url=self.dest_url,
+            source_url=located(self._source.url),
+            dest_url=located(self.dest_url),
             settings=self.settings,
             run_id=self.run_id,
             shard_id=shard.shard_id,
@@ -252,6 +258,7 @@ class Run:
             scorer=self.recipe.scorer,
             is_leased=True,
             naming=self._naming,
+            sight=self._lookout.sight,
         )
         spread = Spread(
             self._client,
@@ -271,6 +278,7 @@ class Run:
             sizes = [(int(str(page["source_bytes"])), int(str(page["output_bytes"]))) for page in result.pages]
             self.progress.document_done(sum(size[0] for size in sizes), sum(size[1] for size in sizes))
         self.check()
+        self._lookout.check()
         self._ledger.commit(shard, rows)
         if has_parked:
             parking.clear(self._dest, shard.shard_id)
@@ -316,14 +324,6 @@ class Run:
         if self.settings.evidence.bag and not shards_failed:  # last: what is written later is not in it
             make_bag(self._dest, self.settings.evidence, self._lease)
         return summary
-
-    def _ask_worker(self) -> WorkerFacts:
-        kind: ScorerName = "tf-gpu" if self._shape.n_gpus else "litert-cpu"
-        resources = self._shape.scoring_resources or None
-        with lost_if_closed(self._client):
-            asked = self._client.submit(check_worker, self.settings, kind, pure=False, resources=resources)
-            facts: WorkerFacts = asked.result()
-        return facts
 
     def _count(self) -> None:
         size_bytes = 0

@@ -13,6 +13,7 @@ from typing import BinaryIO, Literal
 from configs.settings import Settings
 from flows import parking
 from flows.lease import check_held
+from flows.sight import Sight, prove
 from model.scoring import ScorerName
 from tasks import documents, encode, fitting, large_objects, pages, pdf, pdf_writer
 from tasks.errors import PageError
@@ -45,15 +46,27 @@ class PageJob:
     """Whether outputs may be written only while the run holds the lease of DEST."""
     naming: Naming = ORDINARY
     """How names are spelt in DEST."""
+    sight: Sight | None = None
+    """What a worker must see before it touches either place; None where it is the driver itself."""
 
     @property
     def source(self) -> Store:
-        """Where the documents come from."""
+        """Where the documents come from.
+
+        Raises:
+            ConfigError: If this process sees another place than the driver does.
+        """
+        self._see()
         return Store(self.source_url, self.settings.storage)
 
     @property
     def dest(self) -> Store:
-        """Where the outputs go."""
+        """Where the outputs go.
+
+        Raises:
+            ConfigError: If this process sees another place than the driver does.
+        """
+        self._see()
         if not self.is_leased:
             return Store(self.dest_url, self.settings.storage)
         guard = partial(check_held, self.dest_url, self.settings.storage, self.run_id)
@@ -62,6 +75,10 @@ class PageJob:
     def watch_name(self, document: Document, step: str) -> str:
         """Return what tells a step of the work on a document from others, and from those of other runs."""
         return f"{self.run_id} {step} {document.key}"
+
+    def _see(self) -> None:
+        if self.sight is not None:
+            prove(self.sight, self.settings.storage, self.settings.ocr)
 
 
 @dataclass(frozen=True)

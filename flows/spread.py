@@ -18,6 +18,7 @@ from flows import steps as page_steps
 from flows.cluster import ClusterLost, ClusterShape, is_lost, lost_if_closed
 from flows.steps import DocumentResult, DocumentShape, FinishedPage, PageJob, PreparedPage, SourceDocument
 from tasks.errors import ConfigError, LeaseLost, StoreUnavailable
+from tasks.host_trouble import trouble_of
 from tasks.scan import Document
 
 if TYPE_CHECKING:
@@ -213,7 +214,8 @@ class Spread:
         """Yield each document's rows as it is stored, in the order in which they are done.
 
         Raises:
-            StoreUnavailable: If SOURCE or DEST gave no answer; the shard may be tried again.
+            StoreUnavailable: If SOURCE or DEST gave no answer, or a worker's machine is in trouble; the shard may be
+                tried again.
             ConfigError: If a worker cannot do the work at all.
             ClusterLost: If the scheduler is gone, or all workers are and none comes.
         """
@@ -458,6 +460,8 @@ class Spread:
         error = _error_of(future)
         if isinstance(error, StoreUnavailable | ConfigError | LeaseLost):
             raise error
+        if (trouble := trouble_of(error)) is not None:
+            raise trouble from error
         document = opened.document
         n_pages = self._n_pages[document] = max(len(opened.pages), self._n_pages.get(document, 1))
         self._give_up(opened)

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, islice
@@ -15,6 +16,7 @@ from prefect import flow
 
 from configs.settings import Settings, StorageSettings
 from flows.cluster import ClusterShape, open_cluster
+from flows.sight import Lookout, Sight, located, prove
 from tasks.errors import ConfigError
 from tasks.looking import LOOK_COLUMNS, look_again
 from tasks.places import check_place
@@ -112,8 +114,11 @@ def verify_archive(
     found = Verification(dest)
     named: set[str] = set()
     documents: set[str] = set()
-    with open_cluster(settings.cluster, log_file) as client:
-        check = partial(_spread, client, dest, settings.storage)
+    with ExitStack() as stack:
+        client = stack.enter_context(open_cluster(settings.cluster, log_file))
+        places = None if source is None or not look else Store(source, settings.storage)
+        lookout = stack.enter_context(Lookout(client, target, places, writes=False))
+        check = partial(_spread, client, lookout.sight, settings.storage)
         for damages in check(check_tables, (table.key for table in target.list_objects("stats/"))):
             found.damages += damages
         damaged = frozenset(damage.key for damage in found.damages)
@@ -121,7 +126,7 @@ def verify_archive(
             found.damages += damages
         if look and scans is not None:
             found.looked_at_pages = 0
-            for n_pages, damages in check(partial(look_at_documents, scans.url), _documents(target, damaged)):
+            for n_pages, damages in check(partial(look_at_documents, located(scans.url)), _documents(target, damaged)):
                 found.looked_at_pages += n_pages
                 found.damages += damages
     found.outputs = len(named)
@@ -166,7 +171,7 @@ def _documents(target: Store, damaged: frozenset[str]) -> Iterator[list[dict[str
 
 def _spread(
     client: Client,
-    dest: str,
+    sight: Sight,
     storage: StorageSettings,
     check: Callable[[str, StorageSettings, list[Any]], _Found],
     items: Iterator[Any],
@@ -178,13 +183,21 @@ def _spread(
     running = as_completed(loop=client.loop)
     n_running = 0
     while batch := list(islice(items, _BATCH)):
-        running.add(client.submit(check, dest, storage, batch, pure=False))
+        running.add(client.submit(_in_sight, sight, check, storage, batch, pure=False))
         n_running += 1
         if n_running >= most:
             yield next(running).result()
             n_running -= 1
     for future in running:
         yield future.result()
+
+
+def _in_sight(
+    sight: Sight, check: Callable[[str, StorageSettings, list[Any]], _Found], storage: StorageSettings, batch: list[Any]
+) -> _Found:
+    """Run on a worker: check a batch, once it is known that the worker sees what the driver sees."""
+    prove(sight, storage)
+    return check(sight.dest_url, storage, batch)
 
 
 def check_outputs(dest: str, storage: StorageSettings, batch: Sequence[_Output]) -> list[Damage]:

@@ -10,7 +10,8 @@ from time import perf_counter
 from flows import parking
 from flows.parking import FinishedPage
 from flows.sources import PageJob, SourceDocument
-from tasks.errors import PageError, StoreUnavailable
+from tasks.errors import ConfigError, PageError, StoreUnavailable
+from tasks.host_trouble import raise_if_of_host
 from tasks.witness.sighting import DocumentSighting, OutputImage, compare_images, compare_pdf_with_images, compare_pdfs
 
 log = logging.getLogger(__name__)
@@ -34,9 +35,10 @@ def witness(
     start = perf_counter()
     try:
         seen = _look(source, finished, data, job)
-    except StoreUnavailable:
+    except (ConfigError, StoreUnavailable):
         raise
     except Exception as error:  # decoders raise nearly anything; whatever cannot be compared is not stored
+        raise_if_of_host(error, "comparing a document with its output")
         log.exception("%r could not be compared with its output", source.document.key)
         seen = DocumentSighting(problem=f"it could not be compared ({type(error).__name__}: {error})")
     seconds = (perf_counter() - start) / max(1, len(seen.pages))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from configs.errors import ConfigError
 from configs.secrets import hide
 
-__all__ = ["TRIED_AGAIN", "ConfigError", "LeaseLost", "NameRefused", "PageError", "StoreUnavailable"]
+__all__ = ["TRIED_AGAIN", "ConfigError", "HostTrouble", "LeaseLost", "NameRefused", "PageError", "StoreUnavailable"]
 
 
 TRIED_AGAIN = ("ocr_timeout", "ocr_killed", "source_changed")
@@ -51,3 +51,10 @@ class LeaseLost(Exception):
 
 class NameRefused(Exception):
     """The store holds no object of this name; its document's row says so, and its neighbours go on."""
+
+
+class HostTrouble(StoreUnavailable):
+    """The machine could not do its part, e.g. its folder for temporary files is full; says nothing about the page.
+
+    Worth another try, perhaps on another machine; then the shard fails and a rerun repeats it.
+    """

@@ -6,10 +6,11 @@ import hashlib
 import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
 from tasks.errors import StoreUnavailable
+from tasks.host_trouble import on_this_host
 from tasks.store import ObjectChanged, Store, StoredObject
 
 _PIECE_BYTES = 2**24
@@ -34,7 +35,7 @@ def opened(store: Store, key: str, sha256: str | None = None, listed: StoredObje
     Raises:
         OSError: If the object cannot be read; FileNotFoundError if it is gone.
         ObjectChanged: If it is another than the one that was listed, and is opened for the first time (no `sha256`).
-        StoreUnavailable: If the store gives no answer, or the object is another by now.
+        StoreUnavailable: If the store gives no answer, the object is another by now, or this machine has no room.
     """
     if store.is_folder:
         with store.open_input(key) as file:
@@ -75,13 +76,18 @@ def digest_of(file: BinaryIO) -> str:
 
 
 def _copied(store: Store, key: str) -> tuple[BinaryIO, str]:
-    copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it is kept open
+    doing = f"copying {key!r}"
+    with on_this_host(doing):
+        copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it is kept open
     digest = hashlib.sha256()
     try:
         while piece := store.read_piece(key, copy.tell(), _PIECE_BYTES):
-            copy.write(piece)
+            with on_this_host(doing):
+                copy.write(piece)
+                copy.flush()  # or the want of room would show when it is read
             digest.update(piece)
     except BaseException:
-        copy.close()
+        with suppress(OSError):  # what there was no room for is written once more
+            copy.close()
         raise
     return copy, digest.hexdigest()

@@ -18,6 +18,7 @@ from PIL import AvifImagePlugin, Image, TiffImagePlugin, UnidentifiedImageError
 from configs.settings import LimitSettings
 from tasks import boxes, copies, deep, directories, ifd, jxl, metadata, pictures, profiles
 from tasks.errors import ConfigError, PageError
+from tasks.host_trouble import raise_if_of_host
 from tasks.work_budget import WorkBudget
 
 # The size limit is ours (LimitSettings), checked on the header before a pixel is decoded.
@@ -305,6 +306,7 @@ def _read_jxl(data: bytes, limits: LimitSettings) -> Page:
     except ConfigError as error:
         raise PageError("unsupported_format", str(error)) from error
     except Exception as error:  # the library's own kinds, of which none is public
+        raise_if_of_host(error, "decoding a page")
         raise PageError("damaged", f"cannot be decoded: {type(error).__name__}: {error}", failed=True) from error
     dpi, dpi_ratio = likely_dpi([told.exif_dpi], height_px, width_px)
     exif = metadata.carried_exif(told)
@@ -330,8 +332,10 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         names = "JPEG, PNG, TIFF, WebP, JPEG 2000, AVIF or BMP"
         raise PageError("unreadable", f"the bytes are no {names} that can be opened", failed=True) from error
     except MemoryError as error:
+        raise_if_of_host(error, "decoding a page")
         raise PageError("too_large", "the page does not fit into this machine's memory") from error
     except Exception as error:  # decoders raise nearly anything: struct.error, KeyError, SyntaxError, OSError …
+        raise_if_of_host(error, "decoding a page")
         raise PageError("damaged", f"cannot be decoded: {type(error).__name__}: {error}", failed=True) from error
 
 

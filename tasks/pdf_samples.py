@@ -19,6 +19,7 @@ from pikepdf import Dictionary, Name
 from configs.settings import LimitSettings
 from tasks import boxes, pages, pdf, profiles
 from tasks.errors import PageError
+from tasks.host_trouble import raise_if_of_host
 from tasks.pages import Page
 from tasks.pdf_reading import LARGEST_PART_BYTES, filters_of, parameters_of, told, undone, unpacked
 
@@ -68,8 +69,10 @@ def read_image(document: pikepdf.Pdf, image: pdf.Placed, limits: LimitSettings, 
     except PageError:
         raise
     except MemoryError as error:
+        raise_if_of_host(error, "decoding an image of a PDF")
         raise PageError("too_large", "an image of the PDF does not fit into this machine's memory") from error
     except Exception as error:  # qpdf, Pillow and pdfium raise nearly anything over what is not as it should be
+        raise_if_of_host(error, "decoding an image of a PDF")
         raise _unread(f"cannot be taken out: {told(error)}") from error
 
 

@@ -21,13 +21,13 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, NamedTuple
 
-import cv2
 import numpy as np
 import psutil
 import pytesseract
 
 from configs.settings import OcrSettings
-from tasks.errors import ConfigError, PageError
+from tasks.errors import ConfigError, HostTrouble, PageError
+from tasks.host_trouble import on_this_host, place
 
 # One thread a process: 1.3 s a page instead of 6 to 8 s where several run at once.
 os.environ["OMP_THREAD_LIMIT"] = "1"
@@ -41,6 +41,16 @@ _FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
 _WORD_LEVEL = 5  # in Tesseract's table: 1 is the page, 2 a block, 3 a paragraph, 4 a line
 _UNASKED = (pytesseract.TesseractNotFoundError, OSError, subprocess.SubprocessError, SystemExit)
 _WALL_CLOCK_SHARE = 10.0  # a reader that takes ten times its limit by the wall clock hangs without working
+_OF_THE_HOST = (
+    "error while loading shared libraries",
+    "Error opening data file",
+    "couldn't load any languages",
+    "std::bad_alloc",
+    "Cannot allocate memory",
+)
+"""What Tesseract says where its installation or the machine is at fault, and no page."""
+_CANNOT_BE_STARTED = (126, 127)
+"""How a program ends that the system could not load."""
 _NOT_INSTALLED = "Tesseract is not installed; on Debian: apt-get install tesseract-ocr"
 
 
@@ -104,7 +114,8 @@ def read_pictures(
     Raises:
         PageError: If Tesseract gives no answer in time (`ocr_timeout`), ends in an error (`ocr_failed`) or is killed
             again and again (`ocr_killed`).
-        ConfigError: If Tesseract or the language is not installed.
+        ConfigError: If Tesseract is not installed.
+        HostTrouble: If this machine cannot start it or hand it a picture, or what it needs is missing here.
     """
     tables = _asked(
         pictures, _Question(settings.language, segmentation, dpi), settings, limit or TimeLimit.of(settings)
@@ -124,11 +135,10 @@ def _asked(
     pictures: Sequence[np.ndarray], question: _Question, settings: OcrSettings, limit: TimeLimit
 ) -> Sequence[str]:
     """Return Tesseract's table of each picture."""
-    # Handed over as uncompressed files: pytesseract would write a PNG first, seconds on a large page.
-    with tempfile.TemporaryDirectory(prefix="foliopress-ocr-") as folder:
+    with on_this_host("reading a page with Tesseract"), tempfile.TemporaryDirectory(prefix="foliopress-ocr-") as folder:
         paths = [str(Path(folder) / f"{number}.pgm") for number in range(len(pictures))]
         for path, grey in zip(paths, pictures, strict=True):
-            cv2.imwrite(path, grey)
+            _write_pgm(path, grey)
         for _ in range(_TRIES_IF_KILLED):
             try:
                 if settings.engine == "library" and has_library():
@@ -141,6 +151,17 @@ def _asked(
                     raise PageError("ocr_failed", f"Tesseract ended with {error}; page kept whole") from error
     times = f"{_TRIES_IF_KILLED} times, perhaps for want of memory"
     raise PageError("ocr_killed", f"Tesseract was killed {times}; page kept whole")
+
+
+def _write_pgm(path: str, grey: np.ndarray) -> None:
+    """Write a picture as it is; pytesseract would write a PNG first, seconds on a large page.
+
+    OpenCV says nothing of a disk that is full, and Tesseract would take what is there for the page.
+    """
+    height_px, width_px = grey.shape
+    with open(path, "wb") as file:
+        file.write(b"P5\n%d %d\n255\n" % (width_px, height_px))
+        file.write(np.ascontiguousarray(grey).data)
 
 
 def check_tesseract(settings: OcrSettings) -> str:
@@ -163,8 +184,21 @@ def check_tesseract(settings: OcrSettings) -> str:
             f"ocr.language: Tesseract has no {' and no '.join(missing)}; installed are {', '.join(present)}"
         )
     if settings.engine == "library" and has_library():
+        _check_library(settings)
         return f"tesserocr {metadata.version('tesserocr')}, data of {version}"
     return version
+
+
+def _check_library(settings: OcrSettings) -> None:
+    """Have the library load its language, which each page would wait for otherwise.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    try:
+        _asked([], _Question(settings.language, WHOLE_PAGE, 200), settings, TimeLimit.of(settings))
+    except (HostTrouble, PageError) as error:
+        raise ConfigError(f"ocr.engine: {error}; or read with the program: ocr.engine=program") from error
 
 
 def languages() -> tuple[str, ...]:
@@ -203,7 +237,10 @@ def _by_program(paths: Sequence[str], question: _Question, limit: TimeLimit) -> 
             status = process.wait()
         errors.seek(0)
         if status:
-            raise _Died(status, f"exit code {status}: {errors.read().decode(errors='replace').strip()[:200]}")
+            told = errors.read().decode(errors="replace").strip()
+            if status in _CANNOT_BE_STARTED or any(words in told for words in _OF_THE_HOST):
+                raise HostTrouble(f"{place()}: Tesseract cannot be used: {told[:300] or f'exit code {status}'}")
+            raise _Died(status, f"exit code {status}: {told[:200]}")
     assert process.stdout is not None
     process.stdout.close()
     table = said.decode("utf-8", "replace")
@@ -222,8 +259,15 @@ def _parted(table: str, n_pictures: int) -> list[str]:
 
 def _by_library(paths: Sequence[str], question: _Question, limit: TimeLimit) -> list[str]:
     request = {"language": question.language, "psm": question.segmentation, "dpi": question.dpi}
-    answer = _library(os.getpid()).ask(json.dumps(request | {"pictures": list(paths)}), limit)
+    try:
+        answer = _library(os.getpid()).ask(json.dumps(request | {"pictures": list(paths)}), limit)
+    except _Died as error:
+        if error.status > 0:  # the process itself; a page would have been answered, or have crashed the library
+            raise HostTrouble(f"{place()}: the process with Tesseract's library ended with {error}") from error
+        raise
     if isinstance(answer, dict):
+        if "trouble" in answer:
+            raise HostTrouble(f"{place()}: Tesseract's library cannot be used: {answer['trouble'][:300]}")
         raise PageError("ocr_failed", f"Tesseract: {answer['error'][:200]}; page kept whole")
     return answer
 
@@ -265,7 +309,7 @@ class _Library:
                     process.stdin.write(request.encode() + b"\n")
                     process.stdin.flush()
                 except BrokenPipeError:
-                    raise _Died(process.wait(), "no answer") from None
+                    raise _Died(process.wait(), f"exit code {process.wait()}") from None
                 answer: list[str] | dict[str, str] = json.loads(_read_answer(watch))
             return answer
 
@@ -381,6 +425,8 @@ def _tessdata() -> str:
     command = [pytesseract.pytesseract.tesseract_cmd, "--list-langs"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (FileNotFoundError, PermissionError) as error:
+        raise ConfigError(_NOT_INSTALLED) from error
     except (OSError, subprocess.CalledProcessError) as error:
         raise ConfigError(_NOT_INSTALLED) from error
     return done.stdout.split('"')[1]  # List of available languages in "/usr/share/…/tessdata/" (2):

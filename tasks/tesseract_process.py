@@ -2,7 +2,8 @@
 
 It is a process of its own so that a Tesseract which crashes, hangs or is killed takes no worker along. It is asked by
 lines of JSON on its standard input, `{"language": …, "psm": …, "dpi": …, "pictures": [path, …]}`, and answers each with
-a line that holds the number of bytes, and so many bytes of JSON: Tesseract's table of each picture, or `{"error": …}`.
+a line that holds the number of bytes, and so many bytes of JSON: Tesseract's table of each picture, `{"error": …}` if
+one cannot be read, or `{"trouble": …}` if the library cannot work on this machine.
 
 python -m tasks.tesseract_process TESSDATA
 """
@@ -18,18 +19,22 @@ from queue import SimpleQueue
 from typing import Any
 
 
-def tables_of(request: dict[str, Any], apis: dict[str, Any], tessdata: str) -> list[str]:
-    """Return Tesseract's table (TSV) of each picture; the library is loaded once for each language."""
-    import tesserocr
+class Trouble(Exception):
+    """The library, its languages or a file of ours cannot be used on this machine, whatever the picture."""
 
-    language = request["language"]
-    if language not in apis:
-        apis[language] = tesserocr.PyTessBaseAPI(path=tessdata, lang=language, oem=tesserocr.OEM.LSTM_ONLY)
-    api = apis[language]
+
+def tables_of(request: dict[str, Any], apis: dict[str, Any], tessdata: str) -> list[str]:
+    """Return Tesseract's table (TSV) of each picture; the library is loaded once for each language.
+
+    Raises:
+        Trouble: If this machine is at fault.
+    """
+    api = _loaded(request["language"], apis, tessdata)
     api.SetPageSegMode(request["psm"])
     api.SetVariable("user_defined_dpi", str(request["dpi"]))
     tables = []
     for path in request["pictures"]:
+        _check_file(path)
         api.SetImageFile(path)
         if not api.Recognize():
             raise RuntimeError("Tesseract could not read the picture")
@@ -37,6 +42,25 @@ def tables_of(request: dict[str, Any], apis: dict[str, Any], tessdata: str) -> l
         api.Clear()  # what it has learnt of one picture must not colour the next
         api.ClearAdaptiveClassifier()
     return tables
+
+
+def _loaded(language: str, apis: dict[str, Any], tessdata: str) -> Any:
+    try:
+        import tesserocr
+
+        if language not in apis:
+            apis[language] = tesserocr.PyTessBaseAPI(path=tessdata, lang=language, oem=tesserocr.OEM.LSTM_ONLY)
+    except Exception as error:
+        raise Trouble(f"{type(error).__name__}: {error}") from error
+    return apis[language]
+
+
+def _check_file(path: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise Trouble(f"{type(error).__name__}: {error}") from error
 
 
 def _requests() -> Iterator[str]:
@@ -61,6 +85,8 @@ def main() -> None:
     for line in _requests():
         try:
             answer: object = tables_of(json.loads(line), apis, sys.argv[1])
+        except (Trouble, MemoryError) as error:
+            answer = {"trouble": str(error) or type(error).__name__}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         data = json.dumps(answer).encode()

@@ -202,3 +202,12 @@ def wait_for(happened: Callable[[], object], seconds: float) -> None:
     while not happened():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
+
+
+@pytest.mark.long  # Prefect tries again for half a minute
+def test_a_prefect_server_that_gives_no_answer_is_named(archive: Callable[..., Path], tmp_path: Path) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    done = foliopress("compress", archive("a.jpg"), tmp_path / "out", folder=tmp_path, PREFECT_API_URL=url)
+    assert done.returncode == 1
+    assert f"the Prefect API at {url} (PREFECT_API_URL) gives no answer" in done.stderr

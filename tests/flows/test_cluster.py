@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from distributed import LocalCluster
 from pydantic import ValidationError
 
 from configs.settings import ClusterSettings
 from flows import cluster as cluster_module
-from flows.cluster import BYTES_PER_PIXEL, WORKER_BYTES, ClusterShape, _share_of_machine, open_cluster
+from flows.cluster import ClusterShape, _share_of_machine, open_cluster
+from flows.machine import BYTES_PER_PIXEL, WORKER_BYTES, Machine
 from tasks.errors import ConfigError
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "no address", "nope://host:1"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "127.0.0.1:1", "ws://127.0.0.1:1"])
 def test_a_scheduler_that_does_not_answer_is_a_wrong_setting(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_module, "_CONNECT_WAIT_S", 1)
     with pytest.raises(ConfigError, match=r"cluster\.scheduler: no Dask scheduler answers at"):
@@ -39,31 +42,8 @@ def test_local_workers_are_processes_of_one_thread_each() -> None:
         assert set(client.nthreads().values()) == {1}
 
 
-@pytest.mark.parametrize(
-    ("free_gib", "cores", "workers", "expected"),
-    [(64, 4, None, 4), (4, 16, None, 2), (1, 16, None, 1), (64, 4, 2, 2), (4, 16, 4, 4)],
-)
-def test_there_are_as_many_local_workers_as_cores_and_free_memory_allow(
-    free_gib: float, cores: int, workers: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine(monkeypatch, free_gib, cores)
-    found, limit = _share_of_machine(ClusterSettings(workers=workers))
-    assert found == expected
-    assert isinstance(limit, int)
-    assert found * limit <= free_gib * 2**30
-
-
-@pytest.mark.parametrize(("free_gib", "workers"), [(0.4, None), (4, 8)])
-def test_too_little_free_memory_is_said_before_anything_is_started(
-    free_gib: float, workers: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine(monkeypatch, free_gib, 16)
-    with pytest.raises(ConfigError, match=r"cluster\.workers: .* GiB of free memory .* fewer workers, or wait"):
-        _share_of_machine(ClusterSettings(workers=workers))
-
-
 def test_a_limit_that_somebody_set_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine(monkeypatch, 1, 16)
+    monkeypatch.setattr(cluster_module, "this_machine", lambda: Machine(16, 128 * 2**30, 2**30))
     assert _share_of_machine(ClusterSettings(workers=9, memory_per_worker="2GiB")) == (9, "2GiB")
 
 
@@ -107,23 +87,33 @@ def test_libraries_of_a_worker_have_one_thread() -> None:
         assert list(client.run(threads).values()) == [(1, 1)]
 
 
-def machine(monkeypatch: pytest.MonkeyPatch, free_gib: float, cores: int) -> None:
-    free = SimpleNamespace(available=int(free_gib * 2**30))
-    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
-    monkeypatch.setattr("dask.system.CPU_COUNT", cores)
-    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 128 * 2**30)
+KIND = "dask_jobqueue.SLURMCluster"
 
 
-IN_PROCESSES = {"n_workers": 0, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch) -> type[LocalCluster]:
+    """A package with a cluster that is named like one of a batch system, and is local."""
+
+    class SLURMCluster(LocalCluster):
+        def __init__(self, queue: str = "", memory: str | None = None) -> None:
+            if memory == "1B":
+                raise ValueError("too little for a job")
+            self.queue = queue
+            super().__init__(0, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0")
+
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", SimpleNamespace(SLURMCluster=SLURMCluster))
+    return SLURMCluster
 
 
+@pytest.mark.usefixtures("queue")
 @pytest.mark.parametrize("grows", [False, True])
 def test_a_cluster_of_a_class_that_is_named_is_started_with_workers_and_ended(grows: bool) -> None:
     size = {"most_workers": 2} if grows else {"workers": 2}
-    settings = ClusterSettings(kind="distributed.LocalCluster", options=IN_PROCESSES, **size)
+    settings = ClusterSettings(kind=KIND, options={"queue": "long"}, **size)
     with open_cluster(settings, None) as client:
         client.wait_for_workers(1 if grows else 2, timeout=60)
         assert client.submit(lambda: 6 * 7).result() == 42
+        assert client.cluster.queue == "long"
         address = client.scheduler_info()["address"]
     with (
         pytest.raises(ConfigError, match="no Dask scheduler answers"),
@@ -132,28 +122,29 @@ def test_a_cluster_of_a_class_that_is_named_is_started_with_workers_and_ended(gr
         pass
 
 
-@pytest.mark.parametrize(
-    ("kind", "options", "said"),
-    [
-        ("dask_jobqueue.SLURMCluster", {}, "pip install dask-jobqueue"),
-        ("distributed.NoSuchCluster", {}, "there is no distributed.NoSuchCluster here"),
-        ("distributed.LocalCluster", {"memory_limit": "lots"}, "cannot be started with cluster.options: ValueError"),
-    ],
-)
-def test_a_cluster_that_cannot_be_started_is_a_wrong_setting(kind: str, options: dict[str, str], said: str) -> None:
-    with pytest.raises(ConfigError, match=said), open_cluster(ClusterSettings(kind=kind, options=options), None):
+def test_a_package_that_is_not_installed_is_named() -> None:
+    with pytest.raises(ConfigError, match="pip install dask-jobqueue"), open_cluster(ClusterSettings(kind=KIND), None):
+        pass
+
+
+@pytest.mark.usefixtures("queue")
+def test_a_cluster_that_cannot_be_started_is_a_wrong_setting() -> None:
+    settings = ClusterSettings(kind=KIND, options={"memory": "1B"})
+    with (
+        pytest.raises(ConfigError, match="cannot be started with cluster.options: ValueError: too little"),
+        open_cluster(settings, None),
+    ):
         pass
 
 
 @pytest.mark.parametrize(
     "values",
     [
-        {"kind": "os.system"},
-        {"kind": "distributed"},
-        {"kind": "distributed.LocalCluster", "scheduler": "tcp://somewhere:8786"},
+        {"kind": KIND, "scheduler": "tcp://somewhere:8786"},
         {"options": {"n_workers": 2}},
-        {"kind": "distributed.LocalCluster", "workers": 3, "most_workers": 2},
+        {"kind": KIND, "workers": 3, "most_workers": 2},
     ],
+    ids=["two clusters", "options of none", "fewer than at first"],
 )
 def test_what_names_no_cluster_or_two_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

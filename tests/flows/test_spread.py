@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -18,7 +19,7 @@ from configs.settings import ClusterSettings
 from flows.cluster import ClusterLost, ClusterShape, open_cluster
 from flows.spread import ANY_WORKER, PageGate, Spread
 from flows.steps import DocumentResult, DocumentShape
-from tasks.errors import ConfigError, StoreUnavailable
+from tasks.errors import ConfigError, HostTrouble, StoreUnavailable
 from tasks.scan import Document
 from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA
 from tests.promises import FAILS_ALONE
@@ -48,6 +49,14 @@ def fetch_document(document: Document, job: str) -> Document:
         raise StoreUnavailable("the store gave no answer")
     if what == "no tesseract":
         raise ConfigError("Tesseract is not installed")
+    if what == "disk full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/page")
+    if what == "no files left":
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    if what == "no memory left":
+        raise MemoryError
+    if what == "no package":
+        import no_such_package  # type: ignore[import-not-found] # noqa: F401
     return document
 
 
@@ -329,7 +338,17 @@ def test_a_document_that_cannot_be_scored_fails_alone(client, n_pages, tmp_path:
     assert rows["good:1:fine"][0]["scores"]
 
 
-@pytest.mark.parametrize(("what", "error"), [("store down", StoreUnavailable), ("no tesseract", ConfigError)])
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ("store down", StoreUnavailable),
+        ("no tesseract", ConfigError),
+        ("disk full", HostTrouble),
+        ("no files left", HostTrouble),
+        ("no memory left", HostTrouble),
+        ("no package", HostTrouble),
+    ],
+)
 def test_what_no_page_can_help_ends_the_shard_and_leaves_the_gate_open(client, what, error, tmp_path: Path) -> None:
     gate = roomy(client, 2)
     with pytest.raises(error):

@@ -7,9 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from configs.settings import OcrSettings
 from tasks import tesseract
-from tasks.errors import ConfigError, PageError
+from tasks.errors import ConfigError, HostTrouble, PageError
 from tasks.tesseract import SINGLE_LINE, WHOLE_PAGE, TimeLimit, check_tesseract, read_pictures
+
+ROOT = Path(__file__).resolve().parents[2]
 
 LIBRARY, PROGRAM = OcrSettings(engine="library"), OcrSettings(engine="program")
 BOTH = pytest.mark.parametrize("settings", [LIBRARY, PROGRAM], ids=["library", "program"])
@@ -222,10 +225,10 @@ def test_a_library_whose_process_ends_is_asked_again_if_it_was_killed(
     assert read_pictures([page], WHOLE_PAGE, 200, LIBRARY) == expected
 
 
-def test_a_language_that_the_library_cannot_load_is_an_error_with_a_reason() -> None:
-    with pytest.raises(PageError) as caught:
-        read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, LIBRARY.model_copy(update={"language": "tlh"}))
-    assert caught.value.reason == "ocr_failed"
+@BOTH
+def test_a_language_that_cannot_be_loaded_is_the_machine_s_trouble(settings: OcrSettings) -> None:
+    with pytest.raises(HostTrouble, match="Tesseract.* cannot be used: "):
+        read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, settings.model_copy(update={"language": "tlh"}))
     assert text_of(read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, LIBRARY)[0]) == LINES[0]
 
 
@@ -277,3 +280,103 @@ def test_a_missing_tesseract_is_said_with_what_to_do(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(tesseract.pytesseract.pytesseract, "tesseract_cmd", "no-such-program")
     with pytest.raises(ConfigError, match="apt-get install"):
         check_tesseract(PROGRAM)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for temporary files with 64 kB of room."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@BOTH
+def test_a_full_folder_for_temporary_files_is_the_machine_s_trouble(settings: OcrSettings, small_disk: Path) -> None:
+    with pytest.raises(HostTrouble, match=rf"host .*{small_disk}.*No space left on device.*; make room there"):
+        read_pictures([drawn(*LINES)], WHOLE_PAGE, 200, settings)
+    assert list(small_disk.iterdir()) == []
+
+
+@BOTH
+def test_a_folder_for_temporary_files_that_is_gone_is_the_machine_s_trouble(
+    settings: OcrSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(HostTrouble, match="No such file or directory.*; look after its folder for temporary files"):
+        read_pictures([drawn(*LINES)], WHOLE_PAGE, 200, settings)
+
+
+@pytest.fixture
+def no_helper() -> Iterator[None]:
+    """The library's process is started anew within a test, and after it."""
+    tesseract._library.cache_clear()
+    yield
+    tesseract._library.cache_clear()
+
+
+@BOTH
+@pytest.mark.usefixtures("no_helper")
+def test_no_more_open_files_are_the_machine_s_trouble(settings: OcrSettings) -> None:
+    script = (
+        "import os, resource, sys, numpy as np\n"
+        "from configs.settings import OcrSettings\n"
+        "from tasks import tesseract\n"
+        "tesseract.has_library(), tesseract._tessdata()\n"
+        "most = max(map(int, os.listdir('/proc/self/fd'))) + 2\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))\n"
+        "try:\n"
+        f"    settings = OcrSettings(engine={settings.engine!r})\n"
+        "    tesseract.read_pictures([np.full((50, 50), 255, np.uint8)], 3, 200, settings)\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert told.startswith("HostTrouble host ")
+    assert "Too many open files" in told and "ulimit -n" in told
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("exec /no/such/loader", "/no/such/loader"),
+        ("echo 'tesseract: error while loading shared libraries: liblept.so.5: cannot open' >&2; exit 127", "liblept"),
+        ("echo 'Error opening data file /usr/share/eng.traineddata' >&2; exit 1", "eng.traineddata"),
+        ('TESSDATA_PREFIX=/nowhere exec $TESSERACT "$@"', "/nowhere"),
+    ],
+    ids=["no loader", "no library", "no data said", "no data"],
+)
+def test_a_program_that_cannot_be_loaded_is_the_machine_s_trouble(
+    program: Callable[[str], Path], script: str, said: str
+) -> None:
+    program(script)
+    with pytest.raises(HostTrouble, match=f"Tesseract cannot be used.*{said}"):
+        read_pictures([drawn(*LINES)], WHOLE_PAGE, 200, PROGRAM)
+
+
+@pytest.fixture
+def broken_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_helper: None) -> None:
+    """The package is there, and the library that it needs is not."""
+    package = tmp_path / "site" / "tesserocr"
+    package.mkdir(parents=True)
+    error = "libtesseract.so.5: cannot open shared object file: No such file or directory"
+    (package / "__init__.py").write_text(f"raise ImportError({error!r})")
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+
+
+@pytest.mark.usefixtures("broken_package")
+def test_a_library_that_is_missing_is_the_machine_s_trouble_and_said_before_the_first_page() -> None:
+    with pytest.raises(HostTrouble, match=r"ImportError: libtesseract\.so\.5"):
+        read_pictures([drawn(*LINES)], WHOLE_PAGE, 200, LIBRARY)
+    with pytest.raises(ConfigError, match=r"ocr\.engine: .*libtesseract\.so\.5.*ocr\.engine=program"):
+        check_tesseract(LIBRARY)
+
+
+def test_a_picture_is_handed_over_as_it_is(tmp_path: Path) -> None:
+    page = drawn(*LINES)[:, ::2]  # every other column: not in one piece in memory
+    tesseract._write_pgm(str(tmp_path / "page.pgm"), page)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "page.pgm")), page)
