@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from flows.sources import PageJob, SourceDocument
 from flows.storing import DocumentResult
 from tasks.keys import text_key, twin_key
-from tasks.searchable import EXTENSIONS
-from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, as_table
+from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, WrittenFile, as_table
 from tasks.store import Store
 
 Row = Mapping[str, object]
@@ -32,6 +32,7 @@ def point_to(source: SourceDocument, first: Sequence[Row], job: PageJob) -> Docu
         "document_version": source.document.version,
         "output_bytes": 0,
         "duplicate_of": source.document.same_as,
+        "text_files": None,
     }
     rows = []
     for row in first:
@@ -64,21 +65,40 @@ def give_own(dest: Store, ours: Sequence[Row], theirs: Sequence[Row]) -> list[di
         place = str(row["output_key"])
         if place in places:
             continue
-        try:
-            data = dest.read_bytes(place)
-        except FileNotFoundError:
-            return None
-        if hashlib.sha256(data).hexdigest() != row["output_sha256"]:
+        data = _read_if_intact(dest, place, row["output_sha256"])
+        if data is None:
             return None
         places[place] = twin_key(twin, first, place)
         dest.write_bytes(places[place], data, is_output=True)
-    for number in (None, *(int(str(row["page_index"])) for row in ours)):
-        for extension in EXTENSIONS.values():
-            place = text_key(first, extension, page_index=number)
-            if dest.exists(place):
-                copy = text_key(twin, extension, page_index=number)
-                dest.write_bytes(copy, dest.read_bytes(place), is_output=True)
-    return [
-        {**row, "output_key": places[str(row["output_key"])], "output_bytes": one["output_bytes"], "duplicate_of": None}
-        for row, one in zip(ours, theirs, strict=True)
-    ]
+    rows = []
+    for row, one in zip(ours, theirs, strict=True):
+        text_files = _own_text(dest, twin, first, one)
+        if text_files is None:
+            return None
+        own = {"output_key": places[str(row["output_key"])], "output_bytes": one["output_bytes"], "duplicate_of": None}
+        rows.append({**row, **own, "text_files": text_files or None})
+    return rows
+
+
+def _own_text(dest: Store, twin: str, first: str, row: Row) -> list[dict[str, object]] | None:
+    """Copy the text of a page, and return what the copies are; None if it is not there as the row says."""
+    files = row["text_files"] or ()
+    assert isinstance(files, Sequence)
+    before, after = text_key(first, ""), text_key(twin, "")
+    copies = []
+    for file in files:
+        data = _read_if_intact(dest, file["key"], file["sha256"])
+        if data is None:
+            return None
+        copy = WrittenFile.of(after.removesuffix(".") + file["key"].removeprefix(before.removesuffix(".")), data)
+        dest.write_bytes(copy.key, data, is_output=True)
+        copies.append(asdict(copy))
+    return copies
+
+
+def _read_if_intact(dest: Store, key: str, sha256: object) -> bytes | None:
+    try:
+        data = dest.read_bytes(key)
+    except OSError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == sha256 else None
