@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from configs.errors import ConfigError
 
-__all__ = ["TRIED_AGAIN", "ConfigError", "LeaseLost", "PageError", "StoreUnavailable"]
+__all__ = ["TRIED_AGAIN", "ConfigError", "LeaseLost", "PageError", "PayloadDamaged", "StoreUnavailable"]
 
 
 TRIED_AGAIN = ("ocr_timeout", "ocr_killed")
@@ -35,6 +35,10 @@ class PageError(Exception):
 
 def _page_error(reason: str, message: str, failed: bool) -> PageError:
     return PageError(reason, message, failed=failed)
+
+
+class PayloadDamaged(Exception):
+    """What a bag should hold is not there as it was written; a bag of it would vouch for damage."""
 
 
 class StoreUnavailable(Exception):
