@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from configs.errors import ConfigError
 from configs.loading import without_password
@@ -94,7 +94,7 @@ def bag_archive(url: str, settings: Settings, run_id: str, say: Callable[[str], 
 def make_bag(dest: Store, evidence: EvidenceSettings, lease: Lease) -> BagMade:
     """Write the tag files round a DEST whose lease is held, in place of older ones; raises as `bag_archive` does."""
     place = Store(bag.bag_url(dest.url), dest.storage)
-    if bag.is_ours(bag.read_info(place)):
+    if bag.is_made_by_us(place):
         bag.remove_bag(place)
     elif bag.holds_tag_files(place):
         raise ConfigError(f"{without_password(place.url)} {_NOT_OURS}")
@@ -128,16 +128,37 @@ def void_bag(dest: Store, say: Callable[[str], None] = log.info) -> None:
     if place is None:
         return
     try:
-        info, is_bag = bag.read_info(place), bag.is_bag(place)
+        is_ours, is_bag = bag.is_made_by_us(place), bag.is_bag(place)
     except (PermissionError, ConfigError) as error:  # a user who may use DEST alone has made no bag round it
         log.info("whether DEST lies in a bag cannot be seen: %s", error)
         return
-    if bag.is_ours(info):
+    if is_ours:
         bag.remove_bag(place)
         url = without_password(place.url)
         say(f"{url} is a bag no more, as its payload is written into; make it one again afterwards (foliopress bag)")
     elif is_bag:
         raise ConfigError(f"{without_password(place.url)} {_NOT_OURS}")
+
+
+def bag_problems(dest: Store, keys: Collection[str]) -> list[tuple[Literal["missing", "changed"], str, str]]:
+    """Return what is wrong with the bag that a DEST is the payload of, if we made one: kind, key and message.
+
+    Args:
+        dest: The payload.
+        keys: Of all its objects.
+    """
+    place = _place_of(dest)
+    try:
+        if place is None or not bag.is_made_by_us(place):
+            return []
+        found = list(bag.tag_problems(place, set(keys) - _NOT_OF_THE_BAG))
+    except (PermissionError, ConfigError):  # a user who may use DEST alone
+        return []
+    payload = f"{bag.PAYLOAD}/"
+    return [
+        (kind, name.removeprefix(payload) if name.startswith(payload) else f"../{name}", message)
+        for kind, name, message in found
+    ]
 
 
 def find_bag(dest: Store) -> dict[str, str] | None:

@@ -21,7 +21,7 @@ from configs.secrets import hide
 from configs.settings import Settings
 from flows.interrupts import end_on_signals
 from flows.streams import can_be_said, open_streams
-from tasks.errors import LeaseLost, StoreUnavailable
+from tasks.errors import LeaseLost, PayloadDamaged, StoreUnavailable
 
 if TYPE_CHECKING:
     from flows.summary import RunSummary
@@ -109,10 +109,15 @@ def compress(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace pages that other settings or another model made.")
     ] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read all that is in DEST, and do again what is not as it was written.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     log_file: _LogFile = None,
 ) -> None:
     """Compress all scans of SOURCE into DEST; a rerun does only what is missing.
+
+    A rerun also does again what has gone from DEST or has another size; with --deep, what has changed in any way.
 
     Ends with 0 if all pages are compressed or kept, 3 if some failed or a folder could not be read, 2 if a setting is
     wrong, 1 if the run broke.
@@ -128,7 +133,7 @@ def compress(
     with _no_traceback(log_file) as (run_id, log_path):
         settings = load_settings(profile, overrides or (), options)
         _check_places(SOURCE=source, DEST=dest)
-        summary = _compress(source, dest, settings, retry_failed, overwrite, run_id, log_path)
+        summary = _compress(source, dest, settings, retry_failed, overwrite, deep, run_id, log_path)
         _report(summary, as_json, log_path)
 
 
@@ -280,16 +285,11 @@ def bag(
     is wrong, 1 if it broke.
     """
     options: dict[str, object] = {"evidence.bag_algorithm": algorithm, "evidence.bag_info": info or None}
-    with _no_traceback(log_file) as (run_id, log_path):
+    with _no_traceback(log_file) as (run_id, _):
         settings = load_settings("access", overrides or (), options)
         from flows.bag import bag_archive
-        from tasks.bag import PayloadDamaged
 
-        try:
-            made = bag_archive(dest, settings, run_id, _say)
-        except PayloadDamaged as error:
-            log.error("no bag was made", exc_info=error)
-            _end(f"no bag was made: {error}; foliopress verify looks at all of DEST. Log: {log_path}", SOME_FAILED)
+        made = bag_archive(dest, settings, run_id, _say)
         if as_json:
             _print_json(made.as_dict())
         else:
@@ -397,7 +397,14 @@ def _check_places(**urls: str | None) -> None:
 
 
 def _compress(
-    source: str, dest: str, settings: Settings, retry_failed: bool, overwrite: bool, run_id: str, log_path: Path
+    source: str,
+    dest: str,
+    settings: Settings,
+    retry_failed: bool,
+    overwrite: bool,
+    deep: bool,
+    run_id: str,
+    log_path: Path,
 ) -> RunSummary:
     from flows.heap import share_one_heap
     from flows.temporary_api import PrefectApi
@@ -425,6 +432,7 @@ def _compress(
                     overwrite=overwrite,
                     run_id=run_id,
                     log_file=str(log_path),
+                    deep=deep,
                 )
             except ShardsFailed as error:
                 log.error("%s", error)
@@ -466,6 +474,9 @@ def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
         except ConfigError as error:
             log.info("wrong settings", exc_info=error)
             _end(str(error), WRONG_SETTINGS)
+        except PayloadDamaged as error:
+            log.error("no bag was made", exc_info=error)
+            _end(f"no bag was made: {error}; foliopress verify looks at all of DEST. Log: {log_path}", SOME_FAILED)
         except StoreUnavailable as error:
             log.error("the store is unavailable", exc_info=error)
             _end(f"{error}. The same command goes on where this one stopped. Log: {log_path}", BROKEN)

@@ -68,6 +68,7 @@ def compress_documents(
     overwrite: bool = False,
     run_id: str | None = None,
     log_file: str | None = None,
+    deep: bool = False,
 ) -> RunSummary:
     """Do the work of `compress_archive`; to be called inside a flow whose task runner has threads for the shards."""
     with (
@@ -79,6 +80,7 @@ def compress_documents(
             overwrite=overwrite,
             run_id=run_id or new_run_id(),
             log_file=log_file,
+            deep=deep,
         ) as run,
         Board(lambda: run.progress.fraction, lambda: run.progress.pages) as board,
     ):
@@ -111,6 +113,8 @@ def compress_documents(
         board.put_up(summary)
     if n_failed:
         raise ShardsFailed(f"{n_failed} of {n_shards} shards failed; the same command repeats them", summary)
+    if summary.shards_failed:
+        raise ShardsFailed("statistics turned out to be damaged; the same command does their shards again", summary)
     return summary
 
 
@@ -152,6 +156,7 @@ def compress_archive(
     overwrite: bool = False,
     run_id: str | None = None,
     log_file: str | None = None,
+    deep: bool = False,
 ) -> RunSummary:
     """Compress all documents of SOURCE into DEST, passing over the shards that earlier runs have finished.
 
@@ -163,11 +168,19 @@ def compress_archive(
         overwrite: Replace pages that other settings, another model or scorer made.
         run_id: Name of the run; a new one without it.
         log_file: Where the workers of a local cluster write their log.
+        deep: Read and hash all that earlier runs have written, and do again the shards of what has changed.
 
     Raises:
         ConfigError: Before the first page, if something about the settings or places is wrong.
         ShardsFailed: At the end, if shards could not be finished.
     """
     return compress_documents(
-        source, dest, settings, retry_failed=retry_failed, overwrite=overwrite, run_id=run_id, log_file=log_file
+        source,
+        dest,
+        settings,
+        retry_failed=retry_failed,
+        overwrite=overwrite,
+        run_id=run_id,
+        log_file=log_file,
+        deep=deep,
     )

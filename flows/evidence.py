@@ -13,14 +13,23 @@ from functools import lru_cache, partial
 from itertools import groupby, islice
 from typing import Any
 
+from tasks import seals
 from tasks.events import EVENTS_SCHEMA, ROW_COLUMNS, as_premis, event_of
-from tasks.statistics import Footer, TableWriter, as_table, read_footers, rows_of, void_documents
+from tasks.statistics import (
+    Footer,
+    TableWriter,
+    WrittenFile,
+    as_table,
+    read_footers,
+    rows_of,
+    void_documents,
+)
 from tasks.store import Store
 
 INDEX_KEY = "evidence/index.json"
 TABLE, LINES = "evidence/events/{}.parquet", "evidence/premis/{}.jsonl.gz"
 
-_VERSION = 1  # of what an event holds: with another one all are written again
+_VERSION = 2  # of what an event holds: with another one all are written again
 _EVENTS_AT_ONCE = 1024
 
 log = logging.getLogger(__name__)
@@ -30,47 +39,78 @@ _VersionsOf = Callable[[str], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
+class WrittenEvents:
+    """The events of one file of statistics, as they were written."""
+
+    made_of: str
+    """The states of all that has a say in them."""
+    files: tuple[WrittenFile, ...]
+
+
+@dataclass(frozen=True)
 class _Index:
     """What the events that lie there are of."""
 
     statistics: Mapping[str, str]
     """Every file of page rows that there was, by its name, and its state."""
-    events: Mapping[str, str]
-    """Those whose events were written, with the states of all that has a say in them."""
+    events: Mapping[str, WrittenEvents]
+    """Those whose events were written."""
     is_complete: bool
     """True if all that should have events had some."""
 
 
-def keep_events(dest: Store, wanted: bool, footers: Mapping[str, Footer] | None = None) -> None:
+def keep_events(
+    dest: Store, wanted: bool, footers: Mapping[str, Footer] | None = None, *, is_deep: bool = False
+) -> None:
     """Write the events of each file of statistics that is new or has changed, and delete those of files that are gone.
 
     The events of DEST/stats/pages/x.parquet lie in DEST/evidence/events/x.parquet and, as PREMIS, in
     DEST/evidence/premis/x.jsonl.gz. What they are of stands in an index that is written last, so that what a killed run
-    left is written again. Where nothing has changed, nothing but listings and the index is read.
+    left is written again, as is what is missing or has another size. Where nothing has changed, only listings and the
+    index are read.
 
     Args:
         dest: Where the statistics lie; to be called by the holder of its lease.
         wanted: If False no events are written, and those that are no longer true are deleted.
         footers: Of all committed files, by their names, if they are at hand; they are read otherwise.
+        is_deep: Read all events, and write again those that have changed.
     """
     there = _there(dest)
     if not wanted and not there:
         return
     now, told = _states(dest), _read_index(dest)
-    if _is_current(told, now, there) and (told.is_complete or not wanted):
+    changed = _changed(dest, told) if is_deep else frozenset[str]()
+    if not changed and _is_current(told, now, there) and (told.is_complete or not wanted):
         return
     footers = read_footers(dest) if footers is None else footers
     void = void_documents(dest, footers)
     made_of = _made_of(footers, now)
-    left = {name for name, mark in made_of.items() if told.events.get(name) == mark and _keys_of([name]) <= there}
+    left = {
+        name: events
+        for name, events in told.events.items()
+        if made_of.get(name) == events.made_of and _sizes(events).items() <= there.items() and name not in changed
+    }
     if wanted:
         versions_of = lru_cache(partial(_versions_of, dest))
-        for name in sorted(made_of.keys() - left):
-            _write(dest, footers[name], versions_of, void.get(name, set()))
-        left = set(made_of)
-    for key in sorted(there - _keys_of(left)):
+        for name in sorted(made_of.keys() - left.keys()):
+            files = _write(dest, footers[name], versions_of, void.get(name, set()))
+            left[name] = WrittenEvents(made_of[name], files)
+    for key in sorted(there.keys() - _keys_of(left)):
         dest.delete(key)
-    _write_index(dest, _Index(now, {name: made_of[name] for name in sorted(left)}, wanted))
+    _write_index(dest, _Index(now, {name: left[name] for name in sorted(left)}, wanted))
+
+
+def written_events(dest: Store) -> Mapping[str, tuple[WrittenFile, ...]] | None:
+    """Return the files of events that the index names, by the file of statistics that they are of; None without index.
+
+    Raises:
+        ValueError: If the index is not as it was written.
+    """
+    try:
+        data = dest.read_bytes(INDEX_KEY)
+    except FileNotFoundError:
+        return None
+    return {name: events.files for name, events in _index_of(data).events.items()}
 
 
 def has_current_events(dest: Store) -> bool:
@@ -79,8 +119,25 @@ def has_current_events(dest: Store) -> bool:
     return told.is_complete and _is_current(told, _states(dest), _there(dest))
 
 
-def _is_current(told: _Index, now: Mapping[str, str], there: set[str]) -> bool:
-    return told.statistics == now and there == _keys_of(told.events)
+def _is_current(told: _Index, now: Mapping[str, str], there: Mapping[str, int]) -> bool:
+    sizes = {key: size for events in told.events.values() for key, size in _sizes(events).items()}
+    return told.statistics == now and there == sizes
+
+
+def _sizes(events: WrittenEvents) -> dict[str, int]:
+    return {file.key: file.size_bytes for file in events.files}
+
+
+def _changed(dest: Store, told: _Index) -> frozenset[str]:
+    """Return the files of statistics whose events are not those that were written."""
+
+    def is_same(file: WrittenFile) -> bool:
+        try:
+            return WrittenFile.of(file.key, dest.read_bytes(file.key)) == file
+        except OSError:
+            return False
+
+    return frozenset(name for name, events in told.events.items() if not all(map(is_same, events.files)))
 
 
 def _made_of(footers: Mapping[str, Footer], now: Mapping[str, str]) -> dict[str, str]:
@@ -97,10 +154,11 @@ def _keys_of(names: Iterable[str]) -> set[str]:
     return {form.format(name) for name in names for form in (TABLE, LINES)}
 
 
-def _there(dest: Store) -> set[str]:
+def _there(dest: Store) -> dict[str, int]:
+    """Return the size of each file of events."""
     forms = [form.partition("{}") for form in (TABLE, LINES)]
     return {
-        found.key
+        found.key: found.size_bytes
         for folder, _, ending in forms
         for found in dest.list_objects(folder)
         if found.key.endswith(ending)  # what else somebody put there is none of ours
@@ -118,17 +176,29 @@ def _states(dest: Store) -> dict[str, str]:
 
 def _read_index(dest: Store) -> _Index:
     try:
-        index = json.loads(dest.read_bytes(INDEX_KEY))
-        if index["version"] == _VERSION:
-            return _Index(dict(index["statistics"]), dict(index["events"]), bool(index["is_complete"]))
-    except (FileNotFoundError, ValueError, LookupError, TypeError):
-        pass  # spoiled by hand: all are written again
-    return _Index({}, {}, False)
+        return _index_of(dest.read_bytes(INDEX_KEY))
+    except (FileNotFoundError, ValueError):  # spoiled, or of another version: all are written again
+        return _Index({}, {}, False)
+
+
+def _index_of(data: bytes) -> _Index:
+    """Read an index.
+
+    Raises:
+        ValueError: If it is not as it was written, or of another version.
+    """
+    index = seals.read_json(data)
+    if index["version"] != _VERSION:
+        raise ValueError(f"it is of version {index['version']}, this Foliopress reads and writes {_VERSION}")
+    events = {
+        name: WrittenEvents(one["made_of"], tuple(WrittenFile(**file) for file in one["files"]))
+        for name, one in index["events"].items()
+    }
+    return _Index(index["statistics"], events, index["is_complete"])
 
 
 def _write_index(dest: Store, index: _Index) -> None:
-    values = {"version": _VERSION, **asdict(index)}
-    dest.write_bytes(INDEX_KEY, json.dumps(values, indent=1).encode() + b"\n")
+    dest.write_bytes(INDEX_KEY, seals.sealed_json({"version": _VERSION, **asdict(index)}))
 
 
 def _versions_of(dest: Store, run_id: str) -> dict[str, str]:
@@ -161,7 +231,9 @@ def _begin_of(run_id: str) -> str | None:
         return None
 
 
-def _write(dest: Store, footer: Footer, versions_of: _VersionsOf, void: Collection[str]) -> None:
+def _write(
+    dest: Store, footer: Footer, versions_of: _VersionsOf, void: Collection[str]
+) -> tuple[WrittenFile, WrittenFile]:
     """Write the events of one file in both forms; some of them at a time are held, and the two files as they grow."""
     parquet, lines = io.BytesIO(), io.BytesIO()
     events = _events_of(dest, footer, versions_of, void)
@@ -175,6 +247,10 @@ def _write(dest: Store, footer: Footer, versions_of: _VersionsOf, void: Collecti
             table.write(as_table(some, EVENTS_SCHEMA))
             for event in some:
                 zipped.write(json.dumps(as_premis(event), ensure_ascii=False).encode() + b"\n")
-    dest.write_bytes(TABLE.format(footer.name), parquet.getvalue())
-    dest.write_bytes(LINES.format(footer.name), lines.getvalue())
+    written = []
+    for form, buffer in ((TABLE, parquet), (LINES, lines)):
+        key, data = form.format(footer.name), buffer.getvalue()
+        dest.write_bytes(key, data)
+        written.append(WrittenFile.of(key, data))
     log.info("%d events of %s are written", n_events, footer.name)
+    return written[0], written[1]

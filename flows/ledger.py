@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from flows.holdings import Holdings
 from flows.shards import Shard
 from flows.spans import Spans
 from flows.storing import DocumentResult
@@ -24,12 +24,15 @@ from tasks.fences import write_fence
 from tasks.naming import ORDINARY, Naming
 from tasks.statistics import (
     SCHEMAS,
+    FileDamaged,
     Footer,
     ShardEntry,
     TableWriter,
     as_table,
     file_key,
     read_footers,
+    read_table,
+    row_groups,
     sortable,
     table_bytes,
 )
@@ -50,7 +53,10 @@ class _Rows:
 
     document_keys: frozenset[str]
     outputs: frozenset[tuple[str, str]]
-    """(document_key, output_key) of each row that has an output of its own."""
+    """(document_key, key) of each output of its own that a row names, and of its text."""
+
+
+_NO_ROWS = _Rows(frozenset(), frozenset())
 
 
 class ShardRows:
@@ -79,12 +85,13 @@ class Ledger:
     run's mark in its name, and what has to change is written anew and takes the older one's place.
 
     Args:
-        dest: Where the statistics lie. Its footers are read once, here.
+        dest: Where the statistics lie. Its footers are read once, here. A damaged file counts as not committed.
         run_id: Of the run that writes.
         naming: How names are spelt there.
+        is_deep: Read each file of page rows whole and hold it against its seal.
     """
 
-    def __init__(self, dest: Store, run_id: str, naming: Naming = ORDINARY) -> None:
+    def __init__(self, dest: Store, run_id: str, naming: Naming = ORDINARY, *, is_deep: bool = False) -> None:
         self._dest, self._run_id, self._naming = dest, run_id, naming
         self._lock = threading.Lock()
         self._files: dict[str, Footer] = {}
@@ -95,7 +102,11 @@ class Ledger:
         self._spans = Spans()
         self._pointing = defaultdict[str, set[str]](set)
         """Files with rows that point to the output of another document, by its key."""
-        for footer in read_footers(dest).values():
+        self._lost: set[str] = set()
+        """Shards whose rows could not be read any more when they were needed."""
+        self.damaged: list[str] = []
+        """What is wrong with files that were not as they were written, and count as not committed."""
+        for footer in read_footers(dest, on_damaged=self._note_damaged, is_deep=is_deep).values():
             self._note(footer)
 
     @property
@@ -115,18 +126,29 @@ class Ledger:
             counted = [name for name, footer in self._files.items() if footer.written_by == run_id]
             write_fence(self._dest, run_id, counted, self._run_id)
 
-    def is_done(self, shard: Shard, retry_failed: bool) -> bool:
+    @property
+    def n_lost(self) -> int:
+        """Number of shards whose rows turned out to be damaged in the course of the run, and were not done again."""
+        return len(self._lost)
+
+    def is_done(self, shard: Shard, retry_failed: bool, holdings: Holdings | None = None) -> bool:
         """Return whether a rerun may pass over the shard.
 
         Args:
             shard: As the listing and the settings of this run cut it.
             retry_failed: True if a shard with failed pages is to be done again.
+            holdings: What lies in DEST; a shard that lacks some of it is to be done again.
         """
         entry = self._entries.get(shard.shard_id)
-        if entry is None or entry.partial:
+        if entry is None or entry.partial or entry.lacks_rows:
+            return False
+        if holdings is not None and (lack := holdings.lack_of(shard.shard_id)) is not None:
+            log.warning("shard %s is done again: %s", shard.shard_id, lack)
             return False
         if entry.n_failed is None or entry.n_again is None:  # written before these were counted
-            n_failed, n_again = _counts(self._read("pages", self._file_of[shard.shard_id], ["status", "reason"]))
+            n_failed, n_again = _counts(
+                read_table(self._dest, "pages", self._file_of[shard.shard_id], ["status", "reason"])
+            )
             entry = replace(entry, n_failed=n_failed, n_again=n_again)
         return not (entry.n_again or (retry_failed and entry.n_failed))
 
@@ -167,8 +189,9 @@ class Ledger:
             )
             footer = Footer(name, (entry,), supersedes=tuple(replaced), written_by=self._run_id)
             for table in _TABLES:
-                self._put(table, footer, tables[table])
+                footer = self._put(table, footer, tables[table])
             self._note(footer)
+            self._lost.discard(shard.shard_id)
             self._retire(name, replaced)
 
     def finish_leftovers(self) -> None:
@@ -196,8 +219,12 @@ class Ledger:
             parts = "\n".join([*map(_base, names), *(entry.shard_id for entry in entries)])
             name = self._new_name(f"part-{hashlib.sha256(parts.encode()).hexdigest()[:20]}")
             merged = Footer(name, entries, replaces=tuple(names), written_by=self._run_id)
-            for table in _TABLES:
-                self._rewrite(table, names, merged)
+            try:
+                for table in _TABLES:
+                    merged = self._rewrite(table, names, merged)
+            except FileDamaged as error:
+                self._lose_unreadable(names, error)
+                return
             for one in names:
                 self._drop(one)
             self._note(merged)
@@ -206,27 +233,42 @@ class Ledger:
     def _held(self, document_key: str, tables: Sequence[str] = _TABLES) -> dict[str, pa.Table] | None:
         """Return a document's rows, None if it has none; between commits they stand in one file."""
         place = sortable(document_key)
-        for name in self._spans.meeting(place, place):
+        for name in list(self._spans.meeting(place, place)):
             if document_key in self._rows(name).document_keys:
-                return {table: self._read(table, name, of_document=document_key) for table in tables}
+                try:
+                    pages = read_table(self._dest, "pages", name, of_document=document_key)
+                except FileDamaged as error:
+                    self._lose(name, error)
+                    return None
+                beside = (table for table in tables if table != "pages")
+                return {"pages": pages} | {
+                    table: read_table(self._dest, table, name, of_document=document_key) for table in beside
+                }
         return None
 
     def _settle(self, name: str, redone: frozenset[str]) -> None:
         """Give documents of a file outputs of their own, if they point to those of documents that are redone."""
-        pages = self._read("pages", name, ["document_key", "duplicate_of"])
+        try:
+            pages = read_table(self._dest, "pages", name, ["document_key", "duplicate_of"])
+        except FileDamaged as error:
+            self._lose(name, error)
+            return
         first_of = dict(zip(pages["document_key"].to_pylist(), pages["duplicate_of"].to_pylist(), strict=True))
         added: dict[str, list[pa.Table]] = {table: [] for table in _TABLES}
         settled = set()
         for twin, first in first_of.items():
             if first not in redone or twin in redone:
                 continue
-            ours, theirs = self._held(twin), self._held(first)
-            assert ours is not None
-            rows = (
-                give_own(self._dest, ours["pages"].to_pylist(), theirs["pages"].to_pylist(), self._naming)
-                if theirs
-                else None
-            )
+            try:
+                ours, theirs = self._held(twin, ("pages",)), self._held(first)
+            except FileDamaged as error:
+                log.warning("%r gets no output of its own, as %s", twin, error)
+                continue
+            if ours is None:  # its rows turned out to be damaged
+                continue
+            rows = None
+            if theirs is not None:
+                rows = give_own(self._dest, ours["pages"].to_pylist(), theirs["pages"].to_pylist(), self._naming)
             if theirs is None or rows is None:
                 log.warning("what %r points to is not there as it was written; verify tells", twin)
                 continue
@@ -235,7 +277,7 @@ class Ledger:
             for table in ("words", "tiles"):
                 keys = pa.array([twin] * len(theirs[table]), pa.string())
                 added[table].append(theirs[table].set_column(0, "document_key", keys))
-        if settled:
+        if settled and name in self._files:
             old = self._files[name]
             firsts = {first for twin, first in first_of.items() if twin not in settled}
             entries = (replace(entry, firsts=tuple(sorted(firsts.intersection(entry.firsts)))) for entry in old.shards)
@@ -246,7 +288,7 @@ class Ledger:
         """Return the files that hold documents of this shard, as an earlier run cut or saw them."""
         keys = {document.key for document in shard.documents}
         near = self._spans.meeting(sortable(shard.first_key), sortable(shard.last_key))
-        return sorted(name for name in near if keys & self._rows(name).document_keys)
+        return sorted(name for name in list(near) if keys & self._rows(name).document_keys)
 
     def _new_name(self, base: str) -> str:
         """Return a name that no other run gives to a file, and this one has not given to a file that it wrote."""
@@ -260,6 +302,8 @@ class Ledger:
         new = self._rows(new_name)
         for old_name in replaced:
             old = self._rows(old_name)
+            if old_name not in self._files:  # it turned out to be damaged
+                continue
             dead = old.document_keys & new.document_keys
             self._delete_outputs({output for output in old.outputs if output[0] in dead} - new.outputs)
             if dead == old.document_keys:
@@ -277,7 +321,11 @@ class Ledger:
         """Take the rows of documents that lie in another file now out of this one; it stays for the rest."""
         log.info("%s loses %d documents to another shard", name, len(dead))
         old = self._files[name]
-        pages = self._read("pages", name)
+        try:
+            pages = read_table(self._dest, "pages", name, ["document_key", "shard_id"])
+        except FileDamaged as error:
+            self._lose(name, error)
+            return
         hit = set(pages.filter(_holds(pages, dead)).column("shard_id").to_pylist())
         left = set(pages.filter(pc.invert(_holds(pages, dead))).column("shard_id").to_pylist())
         entries = tuple(
@@ -297,10 +345,36 @@ class Ledger:
         """Write a file without the rows of some documents, and with others, and have it take the older one's place."""
         name = self._new_name(_base(old.name))
         footer = replace(old, name=name, shards=entries, replaces=(old.name,), written_by=self._run_id)
-        for table in _TABLES:
-            self._rewrite(table, [old.name], footer, dead, added[table] if added else ())
+        try:
+            for table in _TABLES:
+                footer = self._rewrite(table, [old.name], footer, dead, added[table] if added else ())
+        except FileDamaged as error:
+            self._lose(old.name, error)
+            return
         self._drop(old.name)
         self._note(footer)
+
+    def _note_damaged(self, error: FileDamaged) -> None:
+        log.error("%s", error)
+        self.damaged.append(str(error))
+
+    def _lose(self, name: str, error: FileDamaged) -> None:
+        """Let go of a file whose page rows cannot be read: its shards are to be done again."""
+        footer = self._files.get(name)
+        if footer is None:
+            return
+        log.error("%s; its shards are to be done again", error)
+        self._lost.update(one.shard_id for one in footer.shards if self._file_of.get(one.shard_id) == name)
+        self._drop(name)
+
+    def _lose_unreadable(self, names: Iterable[str], error: FileDamaged) -> None:
+        """Let go of those files whose page rows cannot be read."""
+        for name in names:
+            try:
+                for _ in row_groups(self._dest, "pages", name):
+                    pass
+            except FileDamaged:
+                self._lose(name, error)
 
     def _forget(self, name: str) -> None:
         """Take a file out of memory; a shard of it that has another file by now stays."""
@@ -338,40 +412,57 @@ class Ledger:
         footer: Footer,
         dead: frozenset[str] = frozenset(),
         added: Iterable[pa.Table] = (),
-    ) -> None:
-        """Write a file of the rows of others, without those of some documents; some shards' rows at a time are held."""
+    ) -> Footer:
+        """Write a file of the rows of others, without those of some documents; some shards' rows at a time are held.
+
+        Returns:
+            The footer, which names the file, and says of what shards words or tiles could not be read.
+
+        Raises:
+            FileDamaged: If page rows cannot be read.
+        """
+        lost: set[str] = set()
 
         def kept() -> Iterator[pa.Table]:
             for name in names:
-                with self._dest.open_input(file_key(table, name)) as file:
-                    source = pq.ParquetFile(file)
-                    for group in range(source.num_row_groups):
-                        rows = source.read_row_group(group)
+                try:
+                    for rows in row_groups(self._dest, table, name):
                         yield rows.filter(pc.invert(_holds(rows, dead))) if dead else rows
+                except FileDamaged as error:
+                    if table == "pages":
+                        raise
+                    log.error("%s; its shards are to be done again", error)
+                    lost.update(one.shard_id for one in self._files[name].shards)
             yield from added
 
         buffer = io.BytesIO()
         with TableWriter(buffer, SCHEMAS[table], footer.as_metadata()) as writer:
             for rows in _together(kept()):
                 writer.write(rows)
-        self._dest.write_bytes(file_key(table, footer.name), buffer.getvalue())
+        return self._write(table, footer.lacking(lost) if lost else footer, buffer.getvalue())
 
-    def _put(self, table: str, footer: Footer, rows: pa.Table) -> None:
-        data = table_bytes(rows, SCHEMAS[table], footer.as_metadata())
+    def _put(self, table: str, footer: Footer, rows: pa.Table) -> Footer:
+        return self._write(table, footer, table_bytes(rows, SCHEMAS[table], footer.as_metadata()))
+
+    def _write(self, table: str, footer: Footer, data: bytes) -> Footer:
+        """Write a file, and return the footer with its digest, for `pages`, which is written last."""
         self._dest.write_bytes(file_key(table, footer.name), data)
-
-    def _read(
-        self, table: str, name: str, columns: list[str] | None = None, of_document: str | None = None
-    ) -> pa.Table:
-        wanted = None if of_document is None else [("document_key", "=", of_document)]
-        with self._dest.open_input(file_key(table, name)) as file:
-            return pq.read_table(file, columns=columns, filters=wanted)
+        return footer if table == "pages" else footer.with_file(table, data)
 
     def _rows(self, name: str) -> _Rows:
-        rows = self._read("pages", name, ["document_key", "output_key", "duplicate_of"]).to_pydict()
-        triples = zip(rows["document_key"], rows["output_key"], rows["duplicate_of"], strict=True)
-        own = frozenset((document, out) for document, out, first in triples if out is not None and first is None)
-        return _Rows(frozenset(rows["document_key"]), own)
+        """Return what is needed of a file's rows: none if they are damaged, and the file is let go of."""
+        try:
+            found = read_table(self._dest, "pages", name, ["document_key", "output_key", "duplicate_of", "text_files"])
+        except FileDamaged as error:
+            self._lose(name, error)
+            return _NO_ROWS
+        own = set()
+        rows = found.to_pydict()
+        for document, output, first, text in zip(*(rows[column] for column in found.column_names), strict=True):
+            if output is not None and first is None:
+                own.add((document, output))
+            own.update((document, file["key"]) for file in text or ())
+        return _Rows(frozenset(rows["document_key"]), frozenset(own))
 
     def _delete_outputs(self, outputs: Iterable[tuple[str, str]]) -> None:
         for _, key in sorted(outputs):

@@ -23,10 +23,12 @@ from flows.evidence import keep_events
 from flows.facts import ask_workers
 from flows.firsts import Firsts
 from flows.heap import share_one_heap
+from flows.holdings import Holdings
 from flows.lease import Lease
 from flows.ledger import Ledger, ShardRows
 from flows.naming import settle_naming
 from flows.progress import Progress
+from flows.records import mend_records
 from flows.shards import Shard, cut_shards
 from flows.sight import Lookout, located
 from flows.sources import PageJob
@@ -42,7 +44,7 @@ from flows.summary import (
 )
 from tasks.bag import bag_url
 from tasks.errors import ConfigError, LeaseLost, StoreUnavailable
-from tasks.naming import ORDINARY, Naming
+from tasks.naming import Naming
 from tasks.places import check_place
 from tasks.scan import Document, ScanCounts, check_not_empty, list_documents
 from tasks.source import open_source
@@ -96,6 +98,7 @@ def open_run(
     overwrite: bool,
     run_id: str,
     log_file: str | None,
+    deep: bool = False,
 ) -> Iterator[Run]:
     """Check the places, take the lease, start or join the cluster, and give all of it back at the end."""
     share_one_heap()
@@ -107,14 +110,16 @@ def open_run(
         # what a run that lost the lease was about to move into place goes as well
         target.clear_leftovers(0.0 if lease.unfenced else LEFTOVER_AGE_S)
         naming = settle_naming(target, progress.say)
-        ledger = Ledger(target, run_id, naming)
+        ledger = Ledger(target, run_id, naming, is_deep=deep)
         ledger.fence_off(lease.unfenced)
         lease.forget_unfenced()
+        for line in ledger.damaged:
+            progress.say(f"{line.rpartition('; ')[0]}: it counts as not committed, and its documents are done again")
+        holdings = Holdings(target, ledger.footers, is_deep=deep)  # while the cluster starts
         client = stack.enter_context(open_cluster(settings.cluster, log_file))
         lookout = stack.enter_context(Lookout(client, target, scans))
-        run = Run(
-            source, scans, target, settings, retry_failed, run_id, progress, lease, ledger, client, lookout, naming
-        )
+        shared = (progress, lease, ledger, client, holdings, lookout)
+        run = Run(source, scans, target, settings, retry_failed, run_id, *shared, naming=naming, deep=deep)
         if not overwrite and not ledger.is_empty:
             refuse_other_recipe(target, settings, run.recipe)
         void_bag(target, progress.say)
@@ -141,9 +146,13 @@ class Run:
         lease: Lease,
         ledger: Ledger,
         client: Client,
+        holdings: Holdings,
         lookout: Lookout,
-        naming: Naming = ORDINARY,
+        *,
+        naming: Naming,
+        deep: bool,
     ) -> None:
+        self._holdings, self._deep = holdings, deep
         self.source_url, self.dest_url, self.settings, self.run_id = source, dest.url, settings, run_id
         self.progress, self.passed_over, self.scan = progress, 0, ScanCounts()
         self._source, self._dest = scans.apart_from(dest.url), dest
@@ -174,6 +183,8 @@ class Run:
     def begin(self) -> None:
         """Write down what this run is."""
         write_start(self._dest, self.run_id, self._started_at, self.settings, self.recipe, self.versions)
+        footers = self._ledger.footers
+        mend_records(self._dest, footers, self.settings, self.recipe, self.run_id, is_deep=self._deep)
         log.info("run %s begins: %s to %s", self.run_id, self.source_url, self.dest_url)
         if importlib.util.find_spec("bokeh") is not None:  # which Dask's dashboard is drawn by
             log.info("run %s: what the workers do shows at %s", self.run_id, self._client.dashboard_link)
@@ -197,7 +208,7 @@ class Run:
     def _shards_of(self, documents: Iterator[Document]) -> Iterator[Shard]:
         for shard in cut_shards(documents, self.settings.shard, str(self.recipe)):
             self.check()
-            if self._ledger.is_done(shard, self._retry_failed):
+            if self._ledger.is_done(shard, self._retry_failed, self._holdings):
                 self.passed_over += 1
                 self.progress.pass_over(shard.size_bytes)
                 continue
@@ -295,11 +306,18 @@ class Run:
     def summarise(self, shards_done: int, shards_failed: int) -> RunSummary:
         """Add up what the run did, and write it beside the output; many small files of statistics become few."""
         self.check()
+        shards_failed += self._ledger.n_lost
+        if left := self._holdings.left(self._ledger.footers.values(), self.run_id):
+            self.progress.say(
+                f"{len(left)} shards in DEST are damaged and were not done again, as SOURCE does not hold their "
+                f"documents as they were (foliopress verify names all): {next(iter(left.values()))}"
+            )
+            log.warning("damaged and not done again: %s", left)
         if not shards_failed:  # nothing is left that could be gone on with
             parking.clear(self._dest)
         compact(self._ledger, self._dest, self.settings.stats.most_small_files)
         footers = self._ledger.footers
-        keep_events(self._dest, self.settings.evidence.events, footers)
+        keep_events(self._dest, self.settings.evidence.events, footers, is_deep=self._deep)
         figures = read_figures(self._dest, self.run_id, footers)
         summary = RunSummary(
             run_id=self.run_id,

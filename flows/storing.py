@@ -21,7 +21,7 @@ from tasks.keys import output_key, text_key
 from tasks.naming import ORDINARY, Naming
 from tasks.pdf_images import CodedImage
 from tasks.scan import Document
-from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, PageRow, as_table
+from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, PageRow, WrittenFile, as_table
 from tasks.store import Store
 
 
@@ -301,26 +301,33 @@ class _Beside:
         self._source, self._job = source, job
         self._words = [as_table([], WORDS_SCHEMA)]
         self._tiles = [as_table([], TILES_SCHEMA)]
+        self._text: dict[object, list[dict[str, object]] | None] = {}
 
     def add(self, page: FinishedPage, *, is_kept: bool) -> None:
         """Take a page with all that is known of it."""
-        _store_text(self._source, page, self._job, is_kept=is_kept)
+        written = _store_text(self._source, page, self._job, is_kept=is_kept)
+        self._text[page.page_index] = [dataclasses.asdict(file) for file in written] or None
         self._words.append(as_table(page.words, WORDS_SCHEMA))
         if page.tiles:
             row = _at_full_resolution(page.tiles) if is_kept else page.tiles
             self._tiles.append(as_table([row], TILES_SCHEMA))
 
     def result(self, rows: list[dict[str, object]]) -> DocumentResult:
-        """Return the document's rows."""
+        """Return the document's rows, which name the text of their pages."""
+        rows = [row | {"text_files": self._text.get(row["page_index"])} for row in rows]
         return DocumentResult(rows, pa.concat_tables(self._words), pa.concat_tables(self._tiles))
 
 
-def _store_text(source: SourceDocument, page: FinishedPage, job: PageJob, *, is_kept: bool) -> None:
-    """Write a page's text in the forms that are asked for, its boxes in the pixels of what is stored."""
-    if not job.settings.text or "ocr_words" not in page.figures:  # not asked for, or OCR gave no answer
-        return
+def _store_text(source: SourceDocument, page: FinishedPage, job: PageJob, *, is_kept: bool) -> list[WrittenFile]:
+    """Write a page's text in the forms that are asked for, its boxes in the pixels of what is stored.
+
+    Returns:
+        What was written; nothing if none is asked for, or OCR gave no answer.
+    """
+    if not job.settings.text or "ocr_words" not in page.figures:
+        return []
     if source.header is None:  # a worker has died over the document since the page was read
-        return
+        return []
     key, number = source.document.key, page.page_index if len(source.header.pages) > 1 else None
     height_px, width_px = (int(str(page.figures[side])) for side in ("height_px", "width_px"))
     stored = key if is_kept else output_key_of(source, page, job.naming)
@@ -337,9 +344,13 @@ def _store_text(source: SourceDocument, page: FinishedPage, job: PageJob, *, is_
         language=job.settings.ocr.language,
         engine="Tesseract",
     )
+    written = []
     for form in job.settings.text:
         place = text_key(key, searchable.EXTENSIONS[form], page_index=number, naming=job.naming)
-        job.dest.write_bytes(place, searchable.written(text, form), is_output=True)
+        data = searchable.written(text, form)
+        job.dest.write_bytes(place, data, is_output=True)
+        written.append(WrittenFile.of(place, data))
+    return written
 
 
 def _kept_row(

@@ -18,10 +18,11 @@ from configs.loading import digested_settings, public_settings
 from configs.settings import Settings
 from flows.progress import megabytes
 from model.scoring import ScorerName
+from tasks import seals
 from tasks.errors import ConfigError
 from tasks.overview import totals_of
 from tasks.scan import ScanCounts
-from tasks.statistics import Footer, Totals, live_tables
+from tasks.statistics import FileDamaged, Footer, Totals, live_rows, live_tables
 from tasks.store import Store
 
 _PACKAGES = (
@@ -158,13 +159,13 @@ def write_start(
     text = yaml.safe_dump(public_settings(settings), sort_keys=False, allow_unicode=True)
     begun: dict[str, object] = {"run_id": run_id, "status": "running", "started_at": started_at}
     begun |= dataclasses.asdict(recipe) | {"versions": versions}
-    dest.write_bytes(f"runs/{run_id}/settings.yaml", text.encode())
-    dest.write_bytes(f"runs/{run_id}/run.json", _json(begun))
+    dest.write_bytes(f"runs/{run_id}/settings.yaml", seals.sealed_yaml(text))
+    dest.write_bytes(f"runs/{run_id}/run.json", seals.sealed_json(begun))
 
 
 def write_end(dest: Store, summary: RunSummary) -> None:
     """Write the run's figures over what `write_start` wrote."""
-    dest.write_bytes(f"runs/{summary.run_id}/run.json", _json(summary.as_dict()))
+    dest.write_bytes(f"runs/{summary.run_id}/run.json", seals.sealed_json(summary.as_dict()))
 
 
 def read_runs(dest: Store, most: int) -> tuple[list[dict[str, Any]], int]:
@@ -184,20 +185,21 @@ def refuse_other_recipe(dest: Store, settings: Settings, recipe: Recipe) -> None
     """Stop a run that would mix pages of different settings, model or scorer in one DEST.
 
     Raises:
-        ConfigError: If the newest run that was begun in DEST differs; it tells in what.
+        ConfigError: If the newest run that was begun in DEST, of those whose record is intact, differs; it tells in
+            what. Where none is, the rows tell.
     """
     runs = [found.key.split("/")[1] for found in dest.list_objects("runs/") if found.key.endswith("/run.json")]
-    if not runs:
+    records = (_record_of(dest, run_id) for run_id in sorted(runs, reverse=True))
+    before = next(filter(None, records), None) or _recipe_of_rows(dest)
+    if before is None:
         return
-    newest = max(runs)
-    try:
-        before = json.loads(dest.read_bytes(f"runs/{newest}/run.json"))
-        old_settings = yaml.safe_load(dest.read_bytes(f"runs/{newest}/settings.yaml")) or {}
-    except (FileNotFoundError, ValueError, yaml.YAMLError):
-        return
+    newest = str(before["run_id"])
+    old_settings = _settings_of(dest, newest)
     differences = []
     if before.get("settings_digest") != recipe.settings_digest:
-        differences += _differences(old_settings, settings)
+        differences += (
+            _differences(old_settings, settings) if old_settings else ["what they were is not known any more"]
+        )
     for name in ("model_digest", "scorer"):
         old, new = before.get(name), getattr(recipe, name)
         if old != new:
@@ -207,6 +209,31 @@ def refuse_other_recipe(dest: Store, settings: Settings, recipe: Recipe) -> None
             f"{dest.url} holds pages of other settings (run {newest}): {'; '.join(differences)}. "
             "Give the same settings, another DEST, or --overwrite to do all pages again"
         )
+
+
+def _record_of(dest: Store, run_id: str) -> dict[str, Any] | None:
+    """Return the record of a run; None if it is not as it was written."""
+    try:
+        return {"run_id": run_id} | seals.read_json(dest.read_bytes(f"runs/{run_id}/run.json"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _recipe_of_rows(dest: Store) -> dict[str, Any] | None:
+    """Return what the first row says of how it was made; None if there is none, or rows cannot be read."""
+    try:
+        return next(live_rows(dest, "pages", ("run_id", "settings_digest", "model_digest", "scorer")), None)
+    except FileDamaged:
+        return None
+
+
+def _settings_of(dest: Store, run_id: str) -> dict[str, Any]:
+    """Return the settings of a run; none if they are not as they were written."""
+    try:
+        data = dest.read_bytes(f"runs/{run_id}/settings.yaml")
+    except FileNotFoundError:
+        return {}
+    return (yaml.safe_load(data) or {}) if seals.is_yaml_intact(data) else {}
 
 
 def versions(tesseract: str) -> dict[str, str]:
@@ -269,7 +296,3 @@ def _differences(old: Mapping[str, Any], settings: Settings) -> list[str]:
 
     found = [f"{key}: {value(key)} there, {wanted} now" for key, wanted in new.items() if value(key) != wanted]
     return found or ["settings of another version of foliopress"]
-
-
-def _json(values: Mapping[str, object]) -> bytes:
-    return json.dumps(values, indent=1, ensure_ascii=False).encode() + b"\n"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from flows.sources import PageJob, SourceDocument
 from flows.storing import DocumentResult
 from tasks.errors import NameRefused
 from tasks.keys import text_key, twin_key
 from tasks.naming import ORDINARY, Naming
-from tasks.searchable import EXTENSIONS
-from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, as_table
+from tasks.statistics import TILES_SCHEMA, WORDS_SCHEMA, WrittenFile, as_table
 from tasks.store import Store
 
 Row = Mapping[str, object]
@@ -34,6 +34,7 @@ def point_to(source: SourceDocument, first: Sequence[Row], job: PageJob) -> Docu
         "document_version": source.document.version,
         "output_bytes": 0,
         "duplicate_of": source.document.same_as,
+        "text_files": None,
     }
     rows = []
     for row in first:
@@ -65,7 +66,7 @@ def give_own(
         return None
     twin, first = (str(rows[0]["document_key"]) for rows in (ours, theirs))
     try:
-        places = _copies(dest, twin, first, ours, naming)
+        return _copies(dest, twin, first, ours, theirs, naming)
     except NameRefused as error:
         lost: dict[str, object] = {
             "status": "failed",
@@ -74,35 +75,53 @@ def give_own(
             "codec": None,
             "quality": None,
         }
-        lost |= {"output_key": None, "output_bytes": 0, "output_sha256": None, "duplicate_of": None}
+        lost |= {"output_key": None, "output_bytes": 0, "output_sha256": None, "duplicate_of": None, "text_files": None}
         return [{**row, **lost} for row in ours]
-    if places is None:
-        return None
-    return [
-        {**row, "output_key": places[str(row["output_key"])], "output_bytes": one["output_bytes"], "duplicate_of": None}
-        for row, one in zip(ours, theirs, strict=True)
-    ]
 
 
-def _copies(dest: Store, twin: str, first: str, ours: Sequence[Row], naming: Naming) -> dict[str, str] | None:
-    """Write copies for a document, and return their keys by those of what they are of; None if that is not there."""
+def _copies(
+    dest: Store, twin: str, first: str, ours: Sequence[Row], theirs: Sequence[Row], naming: Naming
+) -> list[dict[str, object]] | None:
+    """Write copies for a document, and return its rows as they name them; None if what they are of is not there."""
     places: dict[str, str] = {}
     for row in ours:
         place = str(row["output_key"])
         if place in places:
             continue
-        try:
-            data = dest.read_bytes(place)
-        except FileNotFoundError:
-            return None
-        if hashlib.sha256(data).hexdigest() != row["output_sha256"]:
+        data = _read_if_intact(dest, place, row["output_sha256"])
+        if data is None:
             return None
         places[place] = twin_key(twin, first, place, naming)
         dest.write_bytes(places[place], data, is_output=True)
-    for number in (None, *(int(str(row["page_index"])) for row in ours)):
-        for extension in EXTENSIONS.values():
-            place = text_key(first, extension, page_index=number, naming=naming)
-            if dest.exists(place):
-                copy = text_key(twin, extension, page_index=number, naming=naming)
-                dest.write_bytes(copy, dest.read_bytes(place), is_output=True)
-    return places
+    rows = []
+    for row, one in zip(ours, theirs, strict=True):
+        text_files = _own_text(dest, twin, first, one, naming)
+        if text_files is None:
+            return None
+        own = {"output_key": places[str(row["output_key"])], "output_bytes": one["output_bytes"], "duplicate_of": None}
+        rows.append({**row, **own, "text_files": text_files or None})
+    return rows
+
+
+def _own_text(dest: Store, twin: str, first: str, row: Row, naming: Naming) -> list[dict[str, object]] | None:
+    """Copy the text of a page, and return what the copies are; None if it is not there as the row says."""
+    files = row["text_files"] or ()
+    assert isinstance(files, Sequence)
+    before, after = text_key(first, "", naming=naming), text_key(twin, "", naming=naming)
+    copies = []
+    for file in files:
+        data = _read_if_intact(dest, file["key"], file["sha256"])
+        if data is None:
+            return None
+        copy = WrittenFile.of(after.removesuffix(".") + file["key"].removeprefix(before.removesuffix(".")), data)
+        dest.write_bytes(copy.key, data, is_output=True)
+        copies.append(asdict(copy))
+    return copies
+
+
+def _read_if_intact(dest: Store, key: str, sha256: object) -> bytes | None:
+    try:
+        data = dest.read_bytes(key)
+    except OSError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == sha256 else None

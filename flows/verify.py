@@ -5,31 +5,35 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from prefect import flow
 
 from configs.settings import Settings, StorageSettings
+from flows.bag import bag_problems
 from flows.cluster import ClusterShape, open_cluster
+from flows.evidence import INDEX_KEY, written_events
+from flows.records import problems_of, record_keys, runs_of, runs_there
 from flows.sight import Lookout, Sight, located, prove
 from tasks.errors import ConfigError
 from tasks.looking import LOOK_COLUMNS, look_again
 from tasks.places import check_place
 from tasks.scan import ScanCounts, check_not_empty, list_documents
 from tasks.source import open_source
-from tasks.statistics import check_table, live_rows
+from tasks.statistics import Footer, WrittenFile, check_table, file_key, live_rows, read_footers
 from tasks.store import Store
-from tasks.verifying import ROW_COLUMNS, Damage, check_output, check_rows
+from tasks.verifying import ROW_COLUMNS, Damage, check_output, check_rows, check_written
 
 if TYPE_CHECKING:
     from distributed import Client
 
 _BATCH = 32
+_NO_RECORDS = "runs/fences/"
 _BATCHES_PER_WORKER = 3
 _SHOWN = 20
 
@@ -38,6 +42,8 @@ log = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
 _Output = tuple[str, list[dict[str, Any]]]
 """An output's key and the rows that name it."""
+_Written = tuple[WrittenFile, str]
+"""A file as it was written, and what it belongs to."""
 
 
 @dataclass
@@ -48,6 +54,8 @@ class Verification:
     documents: int = 0
     pages: int = 0
     outputs: int = 0
+    other_files: int = 0
+    """Files of words, tiles, text and events."""
     unread_pages: int = 0
     """Pages of sources that could not be read, which have no output to check."""
     looked_at_pages: int | None = None
@@ -67,6 +75,7 @@ class Verification:
     def as_text(self) -> str:
         """Return it for a reader: the counts, then the first of what is damaged."""
         lines = [f"{self.outputs} outputs of {self.documents} documents ({self.pages} pages) read, hashed and decoded"]
+        lines.append(f"{self.other_files} files of words, tiles, text and events read and hashed")
         if self.unread_pages:
             lines.append(f"{self.unread_pages} pages have no output: their sources could not be read")
         if self.looked_at_pages is not None:
@@ -116,24 +125,29 @@ def verify_archive(
     documents: set[str] = set()
     with ExitStack() as stack:
         client = stack.enter_context(open_cluster(settings.cluster, log_file))
-        places = None if source is None or not look else Store(source, settings.storage)
-        lookout = stack.enter_context(Lookout(client, target, places, writes=False))
+        lookout = stack.enter_context(Lookout(client, target, scans if look else None, writes=False))
         check = partial(_spread, client, lookout.sight, settings.storage)
-        for damages in check(check_tables, (table.key for table in target.list_objects("stats/"))):
+        for damages in check(check_tables, _page_tables(target)):
             found.damages += damages
         damaged = frozenset(damage.key for damage in found.damages)
+        footers = read_footers(target, damaged)
         for damages in check(check_outputs, _outputs(target, damaged, found, named, documents)):
+            found.damages += damages
+        written = _written(target, footers, damaged, found)
+        for damages in check(check_files, _naming(written, named, found)):
             found.damages += damages
         if look and scans is not None:
             found.looked_at_pages = 0
             for n_pages, damages in check(partial(look_at_documents, located(scans.url)), _documents(target, damaged)):
                 found.looked_at_pages += n_pages
                 found.damages += damages
-    found.outputs = len(named)
+    found.damages += _damaged_records(target, footers, named)
+    found.damages += _lacking(footers)
     found.damages += _extra(target, named, damaged)
+    found.damages += (Damage(*one) for one in bag_problems(target, {one.key for one in target.list_objects()}))
     if scans is not None:
         found.damages += _holes(scans.apart_from(dest), settings, documents)
-    found.damages.sort()
+    found.damages = sorted({(one.kind, one.key): one for one in reversed(found.damages)}.values())
     log.info("%s", found.as_text())
     return found
 
@@ -156,8 +170,76 @@ def _outputs(
                 found.unread_pages += 1
             else:
                 by_output.setdefault(str(row["output_key"]), []).append(row)
+        found.outputs += len(by_output.keys() - named)
         named.update(by_output)
         yield from by_output.items()
+
+
+def _page_tables(target: Store) -> Iterator[str]:
+    """Yield the files of page rows, and what else lies among the statistics and is none of them."""
+    for one in target.list_objects("stats/"):
+        if not one.key.startswith(("stats/words/", "stats/tiles/")):
+            yield one.key
+
+
+def _written(
+    target: Store, footers: Mapping[str, Footer], damaged: frozenset[str], found: Verification
+) -> Iterator[_Written]:
+    """Yield the files that belong to commits, pages and the index of events."""
+    for name, footer in footers.items():
+        yield from ((file, file_key("pages", name)) for file in footer.files)
+    for row in live_rows(target, "pages", ("document_key", "text_files"), damaged):
+        files = cast(list[dict[str, Any]], row["text_files"] or [])
+        yield from ((WrittenFile(**file), str(row["document_key"])) for file in files)
+    yield from _events(target, footers, found)
+
+
+def _events(target: Store, footers: Mapping[str, Footer], found: Verification) -> Iterator[_Written]:
+    """Yield the files of events, and look at their index, which also tells which page rows there were."""
+    there = next(target.list_objects("evidence/"), None) is not None
+    try:
+        events = written_events(target)
+    except ValueError as error:
+        found.damages.append(Damage("changed", INDEX_KEY, f"it is not as it was written ({error})"))
+        return
+    if events is None:
+        if there:
+            found.damages.append(Damage("missing", INDEX_KEY, "there are events"))
+        return
+    gone = {name for footer in footers.values() for name in (*footer.replaces, *footer.supersedes)}
+    for name, files in events.items():
+        yield from ((file, file_key("pages", name)) for file in files)
+        key = file_key("pages", name)
+        if name not in footers and name not in gone and not target.exists(key):
+            found.damages.append(Damage("missing", key, "there are events of it; the next run does its pages again"))
+
+
+def _naming(written: Iterable[_Written], named: set[str], found: Verification) -> Iterator[_Written]:
+    """Yield files, counting them and noting their keys."""
+    for file, is_of in written:
+        found.other_files += 1
+        named.add(file.key)
+        yield file, is_of
+
+
+def _damaged_records(target: Store, footers: Mapping[str, Footer], named: set[str]) -> Iterator[Damage]:
+    """Yield what is wrong with the records of runs: those that rows are of must be there, others be as written."""
+    with_rows = runs_of(footers.values())
+    there = runs_there(target)
+    for run_id in with_rows | there.keys():
+        named.update(record_keys(run_id))
+    for problem in problems_of(target, sorted(with_rows | there.keys())):
+        has_other = "run.json" in there.get(problem.run_id, ())
+        if problem.kind == "changed" or problem.run_id in with_rows or has_other:
+            yield Damage(problem.kind, problem.key, f"it is the record of run {problem.run_id}")
+
+
+def _lacking(footers: Mapping[str, Footer]) -> Iterator[Damage]:
+    for name, footer in footers.items():
+        for entry in footer.shards:
+            if entry.lacks_rows:
+                message = f"words or tiles of documents from {entry.first_key!r} on were lost with a damaged file"
+                yield Damage("row_missing", file_key("words", name), message)
 
 
 def _documents(target: Store, damaged: frozenset[str]) -> Iterator[list[dict[str, Any]]]:
@@ -215,6 +297,13 @@ def look_at_documents(
     return sum(n_pages for n_pages, _ in seen), [damage for _, damages in seen for damage in damages]
 
 
+def check_files(dest: str, storage: StorageSettings, batch: Sequence[_Written]) -> list[Damage]:
+    """Run on a worker: hold some files against what was written, one after another."""
+    target = Store(dest, storage)
+    found = (check_written(target, written, is_of) for written, is_of in batch)
+    return [damage for damage in found if damage is not None]
+
+
 def check_tables(dest: str, storage: StorageSettings, keys: Sequence[str]) -> list[Damage]:
     """Run on a worker: check some files of statistics one after another."""
     target = Store(dest, storage)
@@ -224,15 +313,27 @@ def check_tables(dest: str, storage: StorageSettings, keys: Sequence[str]) -> li
 
 def _extra(target: Store, named: set[str], damaged: frozenset[str]) -> Iterator[Damage]:
     """Yield the objects that no row names; what the rows of a damaged file named is among them."""
-    committed = {found.key.rpartition("/")[2] for found in target.list_objects("stats/pages/")}
-    for found in target.list_objects("pages/"):
-        if found.key not in named:
-            cause = "no row that can be read names it" if damaged else "no row names it"
-            yield Damage("extra", found.key, f"{cause} ({found.size_bytes} bytes)")
-    for table in ("words", "tiles"):
-        for found in target.list_objects(f"stats/{table}/"):
-            if found.key.rpartition("/")[2] not in committed:
-                yield Damage("extra", found.key, "its shard was never committed; the next run deletes it")
+    for prefix in ("pages/", "text/"):
+        for found in target.list_objects(prefix):
+            if found.key not in named:
+                cause = "no row that can be read names it" if damaged else "no row names it"
+                yield Damage("extra", found.key, f"{cause} ({found.size_bytes} bytes)")
+    for prefix in ("stats/words/", "stats/tiles/"):
+        for found in target.list_objects(prefix):
+            if found.key not in named and file_key("pages", _name_of(found.key)) not in damaged:
+                cause = "it was never committed, or is part of a larger file by now"
+                yield Damage("extra", found.key, f"{cause}; the next run deletes it")
+    for found in target.list_objects("evidence/"):
+        if found.key not in named and found.key != INDEX_KEY:
+            yield Damage("extra", found.key, "the index of events does not name it")
+    for found in target.list_objects("runs/"):
+        is_record = found.key.count("/") == 2 and not found.key.startswith(_NO_RECORDS)
+        if is_record and found.key not in named:
+            yield Damage("extra", found.key, "it is no record of a run")
+
+
+def _name_of(key: str) -> str:
+    return key.rpartition("/")[2].removesuffix(".parquet")
 
 
 def _holes(source: Store, settings: Settings, documents: set[str]) -> Iterator[Damage]:

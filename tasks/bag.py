@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, Self
 
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, PayloadDamaged
 from tasks.store import Store, StoredObject
 
 PAYLOAD = "data"
@@ -25,15 +25,10 @@ Algorithm = Literal["sha256", "sha512"]
 BagItVersion = Literal["1.0", "0.97"]
 
 _DECLARATION, _INFO = "bagit.txt", "bag-info.txt"
-_MANIFESTS = tuple(
-    f"{kind}-{algorithm}.txt" for algorithm in ("sha256", "sha512") for kind in ("tagmanifest", "manifest")
-)
+_ALGORITHMS: tuple[Algorithm, ...] = ("sha256", "sha512")
+_MANIFESTS = tuple(f"{kind}-{algorithm}.txt" for algorithm in _ALGORITHMS for kind in ("tagmanifest", "manifest"))
 _LINE_END = re.compile(r"%0[AaDd]|[\r\n]")
 _AT_ONCE, _READERS, _BLOCK_BYTES = 256, 8, 2**20
-
-
-class PayloadDamaged(Exception):
-    """What a bag should hold is not there as it was written; a bag of it would vouch for damage."""
 
 
 @dataclass(frozen=True)
@@ -262,6 +257,53 @@ def is_ours(info: Mapping[str, str] | None) -> bool:
     return info is not None and info.get("Bag-Software-Agent", "").startswith(f"{AGENT} ")
 
 
+def is_made_by_us(bag: Store) -> bool:
+    """Return whether a bag is one that we made, also where one of its tag files is missing or damaged.
+
+    Where bag-info.txt does not say so, the list of tag files does: it has ours in our order, and one is as it says.
+    """
+    if is_ours(read_info(bag)):
+        return True
+    for algorithm in _ALGORITHMS:
+        listed = _listed_tags(bag, algorithm)
+        if list(listed) == _tag_names(algorithm):
+            return any(_digest_of(bag, name, algorithm) == digest for name, digest in listed.items())
+    return False
+
+
+def tag_problems(bag: Store, keys: Collection[str]) -> Iterator[tuple[Literal["missing", "changed"], str, str]]:
+    """Yield what is wrong with the tag files of a bag that we made: kind, name and message.
+
+    Args:
+        bag: The folder that the payload lies in.
+        keys: Of all objects of the payload.
+
+    Raises:
+        StoreUnavailable: If the store gives no answer.
+    """
+    both = [(kind, one) for kind in ("manifest", "tagmanifest") for one in _ALGORITHMS]
+    algorithm = next((one for kind, one in both if bag.exists(f"{kind}-{one}.txt")), _ALGORITHMS[0])
+    manifest, tags = f"manifest-{algorithm}.txt", f"tagmanifest-{algorithm}.txt"
+    names = _tag_names(algorithm)
+    lost = [name for name in (*names, tags) if not bag.exists(name)]
+    for name in lost:
+        yield "missing", name, "it is a tag file of this bag"
+    if tags not in lost:
+        listed = _listed_tags(bag, algorithm)
+        for name in names:
+            if name not in lost and listed.get(name) != _digest_of(bag, name, algorithm):
+                yield "changed", name, f"it and {tags} do not agree"
+                yield "changed", tags, f"it and {name} do not agree"
+        if list(listed) != names or not _is_as_written(bag, tags, listed):
+            yield "changed", tags, "it is not as it was written"
+    if manifest not in lost:
+        named = set(_named_in(bag, manifest))
+        for key in sorted(named - set(keys)):
+            yield "missing", f"{PAYLOAD}/{key}", f"{manifest} names it"
+        if unnamed := set(keys) - named:
+            yield "changed", manifest, f"it does not name {len(unnamed)} files of the payload, e.g. {min(unnamed)}"
+
+
 def is_bag(bag: Store) -> bool:
     """Return whether there is a bag, which one that was begun and not finished is not."""
     return bag.exists(_DECLARATION)
@@ -276,6 +318,46 @@ def remove_bag(bag: Store) -> None:
     """Delete the tag files of a bag of ours, `bagit.txt` first and what tells that it is ours last."""
     for name in (_DECLARATION, *_MANIFESTS, _INFO):
         bag.delete(name)
+
+
+def _tag_names(algorithm: str) -> list[str]:
+    """Return the names of the tag files in the order of the list of their digests."""
+    return [_INFO, f"manifest-{algorithm}.txt", _DECLARATION]
+
+
+def _listed_tags(bag: Store, algorithm: str) -> dict[str, str]:
+    """Return the digests of tag files by their names, as the list of them says."""
+    try:
+        lines = bag.read_bytes(f"tagmanifest-{algorithm}.txt").decode("utf-8", "replace").splitlines()
+    except OSError:
+        return {}
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _is_as_written(bag: Store, tags: str, listed: Mapping[str, str]) -> bool:
+    written = b"".join(manifest_line(digest, name, "0.97") for name, digest in listed.items())
+    return bag.read_bytes(tags) == written
+
+
+def _digest_of(bag: Store, name: str, algorithm: str) -> str | None:
+    try:
+        return hashlib.new(algorithm, bag.read_bytes(name)).hexdigest()
+    except OSError:
+        return None
+
+
+def _named_in(bag: Store, manifest: str) -> Iterator[str]:
+    """Yield the keys that a manifest names, as `manifest_line` wrote them."""
+    try:
+        declaration = bag.read_bytes(_DECLARATION).decode("utf-8", "replace")
+    except OSError:
+        declaration = ""
+    for line in io.BytesIO(bag.read_bytes(manifest)):
+        path = line.decode("utf-8", "replace").rstrip("\n").partition("  ")[2]
+        path = path.replace("%0A", "\n").replace("%0D", "\r")
+        if "BagIt-Version: 0.97" not in declaration:
+            path = path.replace("%25", "%")
+        yield path.removeprefix(f"{PAYLOAD}/")
 
 
 def _read(dest: Store, key: str, algorithms: Collection[str]) -> dict[str, str]:

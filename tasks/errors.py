@@ -5,7 +5,16 @@ from __future__ import annotations
 from configs.errors import ConfigError
 from configs.secrets import hide
 
-__all__ = ["TRIED_AGAIN", "ConfigError", "HostTrouble", "LeaseLost", "NameRefused", "PageError", "StoreUnavailable"]
+__all__ = [
+    "TRIED_AGAIN",
+    "ConfigError",
+    "HostTrouble",
+    "LeaseLost",
+    "NameRefused",
+    "PageError",
+    "PayloadDamaged",
+    "StoreUnavailable",
+]
 
 
 TRIED_AGAIN = ("ocr_timeout", "ocr_killed", "source_changed")
@@ -36,6 +45,10 @@ class PageError(Exception):
 
 def _page_error(reason: str, message: str, failed: bool) -> PageError:
     return PageError(reason, message, failed=failed)
+
+
+class PayloadDamaged(Exception):
+    """What a bag should hold is not there as it was written; a bag of it would vouch for damage."""
 
 
 class StoreUnavailable(Exception):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.statistics import PageRow, Totals, file_key, live_table, read_footers, sortable
+from tasks.statistics import FileMissing, PageRow, Totals, live_table, read_file, read_footers, sortable
 from tasks.store import Store
 
 COLUMNS = (
@@ -237,11 +237,13 @@ def find_page(dest: Store, document_key: str, page_index: int) -> PageFound | No
 
 
 def _rows(dest: Store, table: str, name: str, wanted: list[tuple[str, str, object]]) -> list[dict[str, Any]]:
+    def read(file: BinaryIO) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = pq.read_table(file, filters=wanted, page_checksum_verification=True).to_pylist()
+        return rows
+
     try:
-        with dest.open_input(file_key(table, name)) as file:
-            rows: list[dict[str, Any]] = pq.read_table(file, filters=wanted).to_pylist()
-            return rows
-    except FileNotFoundError:
+        return read_file(dest, table, name, read)
+    except FileMissing:
         return []
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields
-from functools import partial
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,15 +19,44 @@ import pyarrow.parquet as pq
 
 from tasks.errors import ConfigError
 from tasks.fences import read_fences
+from tasks.seals import NO_SEAL, SEAL, is_parquet_intact, seal_parquet
 from tasks.store import Store
 
 SCHEMA_VERSION = "6"
 PREFIX = "foliopress."
 
+_ADVICE = "foliopress compress --deep does its pages again"
 _ROWS_AT_ONCE = 2048
 _FILES_AT_ONCE = 4
 
+_UNREADABLE = (pa.ArrowException, OSError, ValueError)
+"""What comes of reading a file that is no Parquet, or is damaged."""
+
+_Read = TypeVar("_Read")
+
 _TEXT, _COUNT, _BYTES, _FIGURE, _SECONDS = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.float32()
+
+
+class FileDamaged(ConfigError):
+    """A file of statistics is not there, or not as it was written."""
+
+
+class FileMissing(FileDamaged):
+    """A file of statistics is not there."""
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A file as it was written: where it lies, relative to DEST, and what it holds."""
+
+    key: str
+    size_bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, key: str, data: bytes) -> WrittenFile:
+        """Return what is to be known of bytes that are written there."""
+        return cls(key, len(data), hashlib.sha256(data).hexdigest())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +128,16 @@ class PageRow:
     Reduced copies and empty masks in a TIFF, thumbnails, auxiliary images."""
     mark_chroma_error: float | None = None
     """Largest chroma error of a coloured mark, in grey levels; None on a page without one."""
+    text_files: tuple[WrittenFile, ...] | None = None
+    """The files below DEST/text that hold the page's text; None where none was asked for."""
+
+
+_WRITTEN = pa.struct([("key", _TEXT), ("size_bytes", _BYTES), ("sha256", _TEXT)])
 
 
 def _page_type(name: str, annotation: str) -> pa.DataType:
+    if name.endswith("_files"):
+        return pa.list_(_WRITTEN)
     if name.startswith("seconds_"):
         return _SECONDS
     if name.endswith("_bytes"):
@@ -159,6 +195,8 @@ class ShardEntry:
     """When its rows were written, ISO 8601; None in files that were written before this was noted."""
     firsts: tuple[str, ...] = ()
     """Keys of documents of other shards whose outputs rows of it point to."""
+    lacks_rows: bool = False
+    """True if words or tiles of it were lost with a file that was damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +204,8 @@ class Footer:
     """What a file of statistics says of itself in its footer. It holds one shard or many.
 
     supersedes: Files whose rows of documents that lie in this one are void. replaces: Files that it was made of; all
-    their rows are void. written_by: Id of the run that wrote it, which is part of its name too.
+    their rows are void. written_by: Id of the run that wrote it, which is part of its name too. files: The other files
+    of the same rows, words and tiles, as they were written.
     """
 
     name: str
@@ -174,6 +213,7 @@ class Footer:
     supersedes: tuple[str, ...] = ()
     replaces: tuple[str, ...] = ()
     written_by: str = ""
+    files: tuple[WrittenFile, ...] = ()
 
     @property
     def first_key(self) -> str:
@@ -198,6 +238,7 @@ class Footer:
             "supersedes": json.dumps(self.supersedes),
             "replaces": json.dumps(self.replaces),
             "written_by": self.written_by,
+            "files": json.dumps([asdict(file) for file in self.files]),
         }
         return {PREFIX + name: value for name, value in values.items()}
 
@@ -215,7 +256,19 @@ class Footer:
             supersedes=tuple(json.loads(metadata[PREFIX + "supersedes"])),
             replaces=tuple(json.loads(metadata[PREFIX + "replaces"])),
             written_by=metadata[PREFIX + "written_by"],
+            files=tuple(WrittenFile(**values) for values in json.loads(metadata[PREFIX + "files"])),
         )
+
+    def with_file(self, table: str, data: bytes) -> Footer:
+        """Return the footer as it names a file of words or tiles that is about to be written."""
+        written = WrittenFile.of(file_key(table, self.name), data)
+        mine = {file_key(other, self.name) for other in SCHEMAS} - {written.key}
+        return replace(self, files=(*(file for file in self.files if file.key in mine), written))
+
+    def lacking(self, shard_ids: Collection[str]) -> Footer:
+        """Return the footer as it says that words or tiles of some shards were lost."""
+        entries = (replace(one, lacks_rows=True) if one.shard_id in shard_ids else one for one in self.shards)
+        return replace(self, shards=tuple(entries))
 
 
 @dataclass
@@ -305,9 +358,13 @@ def table_bytes(
 
 
 class TableWriter:
-    """Writes tables into one Parquet file (zstd), the schema's version and `metadata` in its footer, within a block."""
+    """Writes tables into one Parquet file (zstd), the schema's version and `metadata` in its footer, within a block.
 
-    def __init__(self, file: BinaryIO, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
+    The file is sealed at the end of the block.
+    """
+
+    def __init__(self, file: io.BytesIO, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
+        self._file = file
         self._schema = schema.with_metadata({PREFIX + "schema_version": SCHEMA_VERSION, **metadata})
         coded = [name for part in schema for name in _coded(part)]
         self._writer = pq.ParquetWriter(
@@ -318,7 +375,9 @@ class TableWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._writer.add_key_value_metadata({SEAL: NO_SEAL})
         self._writer.close()
+        seal_parquet(self._file)
 
     def write(self, table: pa.Table) -> None:
         """Append rows, which can be read by themselves later: a group of them for each call, none for no rows.
@@ -330,26 +389,117 @@ class TableWriter:
             self._writer.write_table(table.cast(self._schema))
 
 
-def read_footer(dest: Store, name: str) -> Footer:
+def read_file(dest: Store, table: str, name: str, read: Callable[[BinaryIO], _Read]) -> _Read:
+    """Return what a function reads from a file of statistics.
+
+    Args:
+        dest: Where the statistics lie.
+        table: `pages`, `words` or `tiles`.
+        name: Of the file.
+        read: Called with the open file, and again with its bytes if it could not read that.
+
+    Raises:
+        FileMissing: If it is not there.
+        FileDamaged: If it cannot be read as it was written.
+    """
+    key = file_key(table, name)
+    try:
+        try:
+            with dest.open_input(key) as file:
+                return read(file)
+        except _UNREADABLE:  # before it counts as damaged it is read through `Store`, which tries again
+            return read(io.BytesIO(dest.read_bytes(key)))
+    except FileNotFoundError as error:
+        raise FileMissing(f"{key} is not there; {_ADVICE}") from error
+    except PermissionError as error:
+        raise ConfigError(str(error)) from error
+    except ConfigError:
+        raise
+    except _UNREADABLE as error:
+        raise FileDamaged(f"{key} is damaged ({_first_line(error)}); {_ADVICE}") from error
+
+
+def read_table(
+    dest: Store,
+    table: str,
+    name: str,
+    columns: Sequence[str] | None = None,
+    of_document: str | None = None,
+    **more: Any,
+) -> pa.Table:
+    """Return rows of a file of statistics, its checksums compared; raises as `read_file` does.
+
+    Args:
+        dest: Where the statistics lie.
+        table: `pages`, `words` or `tiles`.
+        name: Of the file.
+        columns: Columns wanted; all of them without it.
+        of_document: Key of the one document whose rows are wanted; those of all without it.
+        more: Further arguments of `pyarrow.parquet.read_table`.
+    """
+    wanted = None if of_document is None else [("document_key", "=", of_document)]
+    names = None if columns is None else list(columns)
+
+    def read(file: BinaryIO) -> pa.Table:
+        return pq.read_table(file, columns=names, filters=wanted, page_checksum_verification=True, **more)
+
+    return read_file(dest, table, name, read)
+
+
+def row_groups(dest: Store, table: str, name: str) -> Iterator[pa.Table]:
+    """Yield the rows of a file of statistics by its groups of them; raises as `read_file` does, perhaps half-way."""
+    n_groups = read_file(dest, table, name, lambda file: pq.ParquetFile(file).num_row_groups)
+    try:
+        source = pq.ParquetFile(io.BytesIO(dest.read_bytes(file_key(table, name))), page_checksum_verification=True)
+        for group in range(n_groups):
+            rows = source.read_row_group(group)
+            yield rows
+    except FileNotFoundError as error:
+        raise FileMissing(f"{file_key(table, name)} is not there; {_ADVICE}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise FileDamaged(f"{file_key(table, name)} is damaged ({_first_line(error)}); {_ADVICE}") from error
+
+
+def read_footer(dest: Store, name: str, *, is_deep: bool = False) -> Footer:
     """Return the footer of a committed file, reading no rows.
+
+    Args:
+        dest: Where the statistics lie.
+        name: Of the file.
+        is_deep: Read all of the file and hold it against its seal.
 
     Raises:
         FileNotFoundError: If it is not committed.
+        FileDamaged: If it is not as it was written.
         ConfigError: If the file is none of ours, or written by another version of the schema.
     """
     key = file_key("pages", name)
     try:
-        with dest.open_input(key) as file:
-            found = pq.read_schema(file).metadata or {}
-        metadata = {entry.decode(): value.decode("utf-8", "replace") for entry, value in found.items()}
-        version = metadata[PREFIX + "schema_version"]
-        footer = Footer.from_metadata(metadata) if version == SCHEMA_VERSION else None
-    except (pa.ArrowInvalid, KeyError, ValueError, TypeError) as error:
-        advice = "delete it, and the next run does its pages again"
-        raise ConfigError(f"{key} is damaged or no shard of Foliopress; {advice}") from error
-    if footer is None:
-        raise ConfigError(f"{key} has schema version {version}, this Foliopress writes and reads {SCHEMA_VERSION}")
-    return footer
+        if is_deep and (problem := seal_problem(dest.read_bytes(key))):
+            raise FileDamaged(f"{key} is damaged ({problem}); {_ADVICE}")
+        found = read_file(dest, "pages", name, pq.read_schema).metadata or {}
+    except FileMissing as error:
+        raise FileNotFoundError(str(error)) from error
+    metadata = {entry.decode("utf-8", "replace"): value.decode("utf-8", "replace") for entry, value in found.items()}
+    version = metadata.get(PREFIX + "schema_version")
+    if version is None:
+        raise ConfigError(f"{key} is no file of Foliopress's; take it away")
+    if version != SCHEMA_VERSION:
+        raise ConfigError(
+            f"{key} has schema version {version}, this Foliopress writes and reads {SCHEMA_VERSION}: take the version "
+            "that wrote it, or another DEST"
+        )
+    try:
+        return Footer.from_metadata(metadata)
+    except (KeyError, ValueError, TypeError) as error:
+        raise FileDamaged(f"{key} is damaged (its footer lacks something); {_ADVICE}") from error
+
+
+def seal_problem(data: bytes) -> str | None:
+    """Return why the bytes of a file of ours are not what was written; None if they are, or if it is none of ours."""
+    if PREFIX.encode() in data and not is_parquet_intact(data):
+        return "its bytes are not those that were written"
+    return None
 
 
 def check_table(dest: Store, key: str) -> str | None:
@@ -360,25 +510,33 @@ def check_table(dest: Store, key: str) -> str | None:
     """
     table, _, name = key.removeprefix("stats/").partition("/")
     try:
-        with dest.open_input(key) as file:
-            rows = pq.read_table(file, page_checksum_verification=True)
+        data = dest.read_bytes(key)
+        if problem := seal_problem(data):
+            return problem
+        rows = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
         rows.validate(full=True)
     except FileNotFoundError:
         return "it is not there"
-    except (pa.ArrowException, OSError, ValueError) as error:
-        return f"it cannot be read as Parquet: {str(error).splitlines()[0]}"
+    except _UNREADABLE as error:
+        return f"it cannot be read as Parquet: {_first_line(error)}"
     if rows.schema.remove_metadata() != SCHEMAS.get(table):
         return "its columns are not those of this version"
     try:
         footer = read_footer(dest, name.removesuffix(".parquet")) if table == "pages" else None
-    except ConfigError as error:
+    except (ConfigError, FileNotFoundError) as error:
         return str(error)
     if footer and f"{footer.name}.parquet" != name:
         return f"it says that it is {footer.name}"
     return None
 
 
-def read_footers(dest: Store, passing_over: Collection[str] = ()) -> dict[str, Footer]:
+def read_footers(
+    dest: Store,
+    passing_over: Collection[str] = (),
+    on_damaged: Callable[[FileDamaged], None] | None = None,
+    *,
+    is_deep: bool = False,
+) -> dict[str, Footer]:
     """Return the footers of all committed files by their names, in the order of these; some are read ahead.
 
     Files that others were made of are passed over, and those that a run wrote after it had lost its lease.
@@ -386,7 +544,25 @@ def read_footers(dest: Store, passing_over: Collection[str] = ()) -> dict[str, F
     Args:
         dest: Where the statistics lie.
         passing_over: Keys of files that are not to be read.
+        on_damaged: Called with what is wrong with each damaged file, which is passed over then.
+        is_deep: Read all of each file and hold it against its seal.
+
+    Raises:
+        FileDamaged: If a file is damaged and `on_damaged` is not given.
+        ConfigError: If a file is none of ours, or written by another version of the schema.
     """
+
+    def footer_if_there(name: str) -> Footer | None:
+        try:
+            return read_footer(dest, name, is_deep=is_deep)
+        except FileNotFoundError:
+            return None  # superseded and deleted since the listing
+        except FileDamaged as error:
+            if on_damaged is None:
+                raise
+            on_damaged(error)
+            return None
+
     names = (
         found.key.rpartition("/")[2].removesuffix(".parquet")
         for found in dest.list_objects("stats/pages/")
@@ -396,7 +572,7 @@ def read_footers(dest: Store, passing_over: Collection[str] = ()) -> dict[str, F
     # A footer is one small request, and there may be thousands: eight at a time hide the way to the server.
     with ThreadPoolExecutor(8) as readers:
         while some := list(islice(names, 64)):
-            footers |= {footer.name: footer for footer in readers.map(partial(_footer_if_there, dest), some) if footer}
+            footers |= {footer.name: footer for footer in readers.map(footer_if_there, some) if footer}
     fences = read_fences(dest)  # after the footers: a fence lets through what was there before it
     counted = {
         name: footer
@@ -437,11 +613,10 @@ def rows_of(
         void: Keys of documents, as `void_documents` gives them.
     """
     wanted = None if columns is None else sorted({*columns, "document_key"})
-    with dest.open_input(file_key(table, name)) as file:
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=_ROWS_AT_ONCE, columns=wanted):
-            for row in batch.to_pylist():
-                if row["document_key"] not in void:
-                    yield row if columns is None else {name: row[name] for name in columns}
+    for batch in _batches(dest, table, name, wanted):
+        for row in batch:
+            if row["document_key"] not in void:
+                yield row if columns is None else {name: row[name] for name in columns}
 
 
 def void_documents(dest: Store, footers: Mapping[str, Footer]) -> dict[str, set[str]]:
@@ -485,8 +660,7 @@ def live_tables(
 
     def read(name: str) -> pa.Table:
         wanted = sorted({*columns, "document_key"})
-        with dest.open_input(file_key("pages", name)) as file:
-            table = pq.read_table(file, columns=wanted, read_dictionary=list(coded))
+        table = read_table(dest, "pages", name, wanted, read_dictionary=list(coded))
         if dead := void.get(name):
             table = table.filter(pc.invert(pc.is_in(table["document_key"], pa.array(sorted(dead), _TEXT))))
         return table.select(list(columns)).replace_schema_metadata()
@@ -526,13 +700,25 @@ def _coded(part: pa.Field) -> list[str]:
     return [part.name] if part.type in (_TEXT, pa.int8()) else []
 
 
-def _footer_if_there(dest: Store, name: str) -> Footer | None:
+def _batches(dest: Store, table: str, name: str, columns: Sequence[str] | None) -> Iterator[list[dict[str, object]]]:
+    """Yield the rows of a file, some of them at a time; raises as `read_file` does."""
+    key = file_key(table, name)
     try:
-        return read_footer(dest, name)
-    except FileNotFoundError:
-        return None  # superseded and deleted since the listing
+        with dest.open_input(key) as file:
+            source = pq.ParquetFile(file, page_checksum_verification=True)
+            batches = source.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns)
+            while (batch := next(batches, None)) is not None:
+                rows: list[dict[str, object]] = batch.to_pylist()
+                yield rows
+    except FileNotFoundError as error:
+        raise FileMissing(f"{key} is not there; {_ADVICE}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise FileDamaged(f"{key} is damaged ({_first_line(error)}); {_ADVICE}") from error
 
 
 def _document_keys(dest: Store, name: str) -> set[str]:
-    with dest.open_input(file_key("pages", name)) as file:
-        return set(pq.read_table(file, columns=["document_key"]).column(0).to_pylist())
+    return set(read_table(dest, "pages", name, ["document_key"]).column(0).to_pylist())
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

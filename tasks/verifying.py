@@ -12,6 +12,7 @@ from configs.settings import LimitSettings
 from tasks.documents import read_page
 from tasks.errors import PageError
 from tasks.keys import page_in_output
+from tasks.statistics import WrittenFile
 from tasks.store import Store
 
 DamageKind = Literal[
@@ -52,7 +53,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, order=True)
 class Damage:
-    """Something that is not as it was written; `key` is that of an output, or of a document (`row_…`, `hole`)."""
+    """Something that is not as it was written.
+
+    `key` is that of an object, or of a document (`row_…`, `hole`). A bag's tag files lie above DEST: `../bagit.txt`.
+    """
 
     kind: DamageKind
     key: str
@@ -96,6 +100,31 @@ def check_output(dest: Store, output_key: str, rows: Sequence[Row]) -> Damage | 
     places = [page_in_output(str(row["document_key"]), int(row["page_index"]), output_key) for row in compressed]
     damages = (_check_page(data, output_key, row, place) for row, place in zip(compressed, places, strict=True))
     return next((damage for damage in damages if damage is not None), None)
+
+
+def check_written(dest: Store, written: WrittenFile, is_of: str) -> Damage | None:
+    """Read a file again and hold it against what was written.
+
+    Args:
+        dest: Where it lies.
+        written: What was written.
+        is_of: What it belongs to, for the message.
+
+    Raises:
+        StoreUnavailable: If the store gives no answer.
+    """
+    try:
+        data = dest.read_bytes(written.key)
+    except FileNotFoundError:
+        return Damage("missing", written.key, f"it belongs to {is_of}")
+    except OSError as error:
+        return Damage("unreadable", written.key, str(error.strerror or error))
+    if len(data) < written.size_bytes:
+        return Damage("truncated", written.key, f"{len(data)} of {written.size_bytes} bytes are left")
+    if WrittenFile.of(written.key, data) != written:
+        sizes = f"{written.size_bytes}, now {len(data)}"
+        return Damage("changed", written.key, f"the bytes are not those that were written ({sizes})")
+    return None
 
 
 def check_rows(document_key: str, rows: Sequence[Row]) -> list[Damage]:

@@ -27,8 +27,7 @@ from flows.compress import compress_archive
 from flows.evidence import has_current_events
 from flows.lease import LEASE_KEY, Lease
 from flows.verify import verify_archive
-from tasks.bag import PayloadDamaged
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, PayloadDamaged
 from tasks.folder import TEMPORARY
 from tasks.store import Store
 from tests.flows.test_evidence import commit, finished_run

@@ -16,6 +16,8 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from tests.servers import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 Archive = Callable[..., Path]
 

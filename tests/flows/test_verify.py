@@ -20,6 +20,8 @@ from configs.loading import load_settings
 from flows.compress import compress_archive
 from flows.verify import Verification, verify_archive
 from tasks.errors import ConfigError
+from tasks.statistics import PAGES_SCHEMA, live_rows, table_bytes
+from tasks.store import Store
 from tests.papers import Sheet, paper, shown
 from tests.promises import VERIFY
 
@@ -91,7 +93,8 @@ def shard_of(dest: Path, document_key: str) -> Path:
 
 def rewritten(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     table = pq.read_table(path)
-    pq.write_table(change(table).replace_schema_metadata(table.schema.metadata), path)
+    metadata = {name.decode(): value.decode() for name, value in table.schema.metadata.items()}
+    path.write_bytes(table_bytes(change(table), PAGES_SCHEMA, metadata))
 
 
 def test_what_nobody_touched_is_sound(finished: tuple[Path, Path], verify: Callable[..., Verification]) -> None:
@@ -203,8 +206,10 @@ def test_damaged_statistics_are_found_and_the_rest_is_checked_all_the_same(
     data[40] ^= 0xFF
     path.write_bytes({"flipped": bytes(data), "cut": bytes(data[: len(data) // 2]), "emptied": b""}[how])
     output_of(dest, "letters/a.jpg").unlink()
-    kinds = dict(found(verify(dest)))
-    assert kinds["statistics"] == str(path.relative_to(dest))
+    damages = found(verify(dest))
+    kind = "statistics" if table == "pages" else "changed" if how == "flipped" else "truncated"
+    assert (kind, str(path.relative_to(dest))) in damages
+    kinds = dict(damages)
     if shard_of_intact(dest, "letters/a.jpg"):
         assert kinds["missing"].startswith("pages/letters/a.jpg")
 
@@ -232,6 +237,53 @@ def test_a_strangers_table_among_the_statistics_is_told_and_the_rest_is_checked(
     stranger.parent.mkdir()
     pq.write_table(pa.table({"a": [1]}), stranger)
     assert found(verify(dest)) == [("statistics", "stats/other/table.parquet")]
+
+
+def test_a_rerun_does_again_what_is_missing_or_cut_and_a_deep_one_what_has_changed(
+    dest: Path, finished: tuple[Path, Path], scheduler: str, verify: Callable[..., Verification]
+) -> None:
+    settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=3"])
+
+    def rerun(**more: bool) -> list[str]:
+        summary = compress_archive(str(finished[0]), str(dest), quote(settings), **more)
+        return [row["document_key"] for row in live_rows(store) if row["run_id"] == summary.run_id]
+
+    store = Store(str(dest), settings.storage)
+    before = {str(path.relative_to(dest)): path.read_bytes() for path in dest.glob("pages/**/*") if path.is_file()}
+    assert rerun() == []
+    output_of(dest, "letters/a.jpg").unlink()
+    cut = dest / "stats/words" / shard_of(dest, "d.jpg").name
+    cut.write_bytes(cut.read_bytes()[:-9])
+    again = rerun()
+    assert {"letters/a.jpg", "d.jpg"} <= set(again) < {row["document_key"] for row in live_rows(store)}
+    assert verify(dest).is_sound
+    flipped = output_of(dest, "c.png")
+    data = bytearray(flipped.read_bytes())
+    data[-1] ^= 1
+    flipped.write_bytes(data)
+    assert rerun() == []
+    assert "c.png" in rerun(deep=True)
+    assert verify(dest).is_sound
+    after = {str(path.relative_to(dest)): path.read_bytes() for path in dest.glob("pages/**/*") if path.is_file()}
+    assert after == before
+
+
+def test_damage_to_a_document_that_the_source_no_longer_has_is_told_and_nothing_is_deleted(
+    dest: Path,
+    finished: tuple[Path, Path],
+    scheduler: str,
+    verify: Callable[..., Verification],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = Path(shutil.copytree(finished[0], tmp_path / "scans"))
+    (source / "c.png").unlink()
+    cut = output_of(dest, "c.png")
+    cut.write_bytes(cut.read_bytes()[:-1])
+    settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=3"])
+    compress_archive(str(source), str(dest), quote(settings))
+    assert "1 shards in DEST are damaged and were not done again" in capsys.readouterr().err
+    assert found(verify(dest)) == [("truncated", str(cut.relative_to(dest)))]
 
 
 def test_a_folder_without_statistics_is_an_error_and_not_sound(

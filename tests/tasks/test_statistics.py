@@ -74,7 +74,7 @@ def test_the_page_table_has_the_promised_columns_in_their_order():
     assert PAGES_SCHEMA.names[: len(PROMISED)] == PROMISED
     own = {"message", "document_version", "duplicate_of", "lines_reread", "seconds_reread", "quarter_turns", "left_out"}
     own |= {"ssimulacra2", "text_ssimulacra2", "mark_chroma_error"}
-    own |= {"witness", "witness_error", "witness_worst_block", "seconds_witness"}
+    own |= {"witness", "witness_error", "witness_worst_block", "seconds_witness", "text_files"}
     assert set(PAGES_SCHEMA.names[len(PROMISED) :]) == own
     assert PAGES_SCHEMA.names == [part.name for part in fields(PageRow)]
 
@@ -181,10 +181,22 @@ def test_footers_come_in_the_order_of_their_ids_and_only_committed_shards_have_o
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1 but no more", table_bytes([], PAGES_SCHEMA, {})])
-def test_a_damaged_or_foreign_file_among_the_shards_is_named_with_what_to_do(dest, data):
+def test_a_damaged_file_among_the_shards_is_named_with_what_to_do(dest, data):
     dest.write_bytes(file_key("pages", "odd"), data)
-    with pytest.raises(ConfigError, match=r"stats/pages/odd\.parquet.*delete it"):
+    with pytest.raises(ConfigError, match=r"stats/pages/odd\.parquet is damaged.*compress --deep"):
         read_footers(dest)
+    told: list[str] = []
+    assert read_footers(dest, on_damaged=lambda error: told.append(str(error))) == {}
+    assert len(told) == 1
+
+
+def test_a_table_that_is_none_of_ours_is_named_and_never_taken_for_a_damaged_one(dest):
+    file = io.BytesIO()
+    pq.write_table(pa.table({"a": [1]}), file)
+    dest.write_bytes(file_key("pages", "odd"), file.getvalue())
+    for is_deep in (False, True):
+        with pytest.raises(ConfigError, match=r"stats/pages/odd\.parquet is no file of Foliopress's"):
+            read_footers(dest, on_damaged=lambda error: None, is_deep=is_deep)
 
 
 def test_a_shard_of_another_schema_version_is_refused(dest):
