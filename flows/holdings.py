@@ -20,6 +20,10 @@ from tasks.store import Store
 
 _COLUMNS = ("document_key", "shard_id", "output_key", "output_bytes", "output_sha256", "duplicate_of", "text_files")
 _READERS, _AT_ONCE = 8, 4096
+_MISSING = "is missing or has another size"
+
+OUTPUTS = ("pages/", "text/")
+"""Where outputs lie and the text that goes with them."""
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,9 @@ class Listing:
         marks = array("Q", (_mark(key, size_bytes) for key, size_bytes in objects))
         self._marks = np.frombuffer(marks, np.uint64) if marks else np.empty(0, np.uint64)
         self._marks = np.sort(self._marks)
+
+    def __len__(self) -> int:
+        return len(self._marks)
 
     def holds(self, objects: Sequence[tuple[str, int]]) -> np.ndarray:
         """Return, as an array of bool, which objects are there in just this size."""
@@ -54,7 +61,7 @@ class Holdings:
     """
 
     def __init__(self, dest: Store, footers: Mapping[str, Footer], *, is_deep: bool = False) -> None:
-        self._lacks: Future[dict[str, str]] = Future()
+        self._found: Future[_Found] = Future()
         Thread(target=self._look, args=(dest, dict(footers), is_deep), name="holdings", daemon=True).start()
 
     def lack_of(self, shard_id: str) -> str | None:
@@ -63,7 +70,16 @@ class Holdings:
         Raises:
             StoreUnavailable: If the store gives no answer.
         """
-        return self._lacks.result().get(shard_id)
+        return self._found.result().lacks.get(shard_id)
+
+    @property
+    def has_unnamed(self) -> bool:
+        """Return whether there were outputs or texts that no row names, once all is looked up.
+
+        Raises:
+            StoreUnavailable: If the store gives no answer.
+        """
+        return self._found.result().n_unnamed > 0
 
     def left(self, footers: Iterable[Footer], run_id: str) -> dict[str, str]:
         """Return what is lacked by shards that a run has not done again, by their ids.
@@ -72,15 +88,15 @@ class Holdings:
             footers: Of all files, as they are at its end.
             run_id: Of the run.
         """
-        lacks = self._lacks.result()
+        lacks = self._found.result().lacks
         held = (entry for footer in footers for entry in footer.shards if entry.run_id != run_id)
         return {entry.shard_id: lacks[entry.shard_id] for entry in held if entry.shard_id in lacks}
 
     def _look(self, dest: Store, footers: Mapping[str, Footer], is_deep: bool) -> None:
         try:
-            self._lacks.set_result(_lacks(dest, footers, is_deep))
+            self._found.set_result(_look(dest, footers, is_deep))
         except BaseException as error:
-            self._lacks.set_exception(error)
+            self._found.set_exception(error)
 
 
 @dataclass(frozen=True)
@@ -91,12 +107,21 @@ class _Wanted:
     file: WrittenFile
 
 
-def _lacks(dest: Store, footers: Mapping[str, Footer], is_deep: bool) -> dict[str, str]:
-    """Return what each shard lacks that lacks something."""
+@dataclass(frozen=True)
+class _Found:
+    """What each shard lacks that lacks something, and how many outputs and texts no row names."""
+
+    lacks: dict[str, str]
+    n_unnamed: int
+
+
+def _look(dest: Store, footers: Mapping[str, Footer], is_deep: bool) -> _Found:
+    outputs = Listing((one.key, one.size_bytes) for prefix in OUTPUTS for one in dest.list_objects(prefix))
     if not footers:
-        return {}
-    prefixes = ("pages/", "text/", "stats/words/", "stats/tiles/")
-    listing = Listing((one.key, one.size_bytes) for prefix in prefixes for one in dest.list_objects(prefix))
+        return _Found({}, len(outputs))
+    beside = ("stats/words/", "stats/tiles/")
+    tables = Listing((one.key, one.size_bytes) for prefix in beside for one in dest.list_objects(prefix))
+    n_named = 0
     void = void_documents(dest, footers)
     pointing = {entry.shard_id: entry.firsts for footer in footers.values() for entry in footer.shards if entry.firsts}
     firsts = {key for keys in pointing.values() for key in keys}
@@ -112,34 +137,41 @@ def _lacks(dest: Store, footers: Mapping[str, Footer], is_deep: bool) -> dict[st
             continue
         live = pc.invert(pc.is_in(rows["document_key"], pa.array(sorted(void.get(name, ())), pa.string())))
         rows = rows.filter(live)
-        lacks |= _lacks_of(dest, footer, rows, listing, is_deep)
+        n_there, lacks_here = _lacks_of(dest, footer, rows, outputs, tables, is_deep)
+        n_named += n_there
+        lacks |= lacks_here
         if firsts:
             pairs = zip(rows["document_key"].to_pylist(), rows["shard_id"].to_pylist(), strict=True)
             whole |= {key for key, shard_id in pairs if key in firsts and shard_id not in lacks}
     for shard_id, keys in pointing.items():
         if gone := next((key for key in keys if key not in whole), None):
             lacks.setdefault(shard_id, f"{gone!r}, whose output its rows point to, is to be done again")
-    return lacks
+    return _Found(lacks, len(outputs) - n_named)
 
 
-def _lacks_of(dest: Store, footer: Footer, rows: pa.Table, listing: Listing, is_deep: bool) -> dict[str, str]:
-    """Return what the shards of one file lack."""
+def _lacks_of(
+    dest: Store, footer: Footer, rows: pa.Table, outputs: Listing, tables: Listing, is_deep: bool
+) -> tuple[int, dict[str, str]]:
+    """Return how many outputs and texts of one file are there as they were written, and what its shards lack."""
     shards = [entry.shard_id for entry in footer.shards]
     lacks: dict[str, str] = {}
     beside = [_Wanted("", file) for file in footer.files]  # part of each shard of the file
-    for wanted, lack in _missing(dest, beside, listing, is_deep):
+    for wanted, lack in _missing(dest, beside, tables, is_deep):
         lacks |= dict.fromkeys(shards, f"{wanted.file.key} {lack}")
+    n_there = 0
     for some in _wanted(rows):
-        for wanted, lack in _missing(dest, some, listing, is_deep):
+        n_there += len(some)
+        for wanted, lack in _missing(dest, some, outputs, is_deep):
+            n_there -= lack == _MISSING
             lacks.setdefault(wanted.shard_id, f"{wanted.file.key} {lack}")
-    return lacks
+    return n_there, lacks
 
 
 def _missing(dest: Store, wanted: Sequence[_Wanted], listing: Listing, is_deep: bool) -> Iterator[tuple[_Wanted, str]]:
     """Yield what is not there as it was written, and why."""
     is_there = listing.holds([(one.file.key, one.file.size_bytes) for one in wanted])
     for place in np.flatnonzero(~is_there).tolist():
-        yield wanted[place], "is missing or has another size"
+        yield wanted[place], _MISSING
     if is_deep:
         rest = [wanted[place] for place in np.flatnonzero(is_there).tolist()]
         with ThreadPoolExecutor(_READERS) as readers:

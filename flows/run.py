@@ -26,6 +26,7 @@ from flows.heap import share_one_heap
 from flows.holdings import Holdings
 from flows.lease import Lease
 from flows.ledger import Ledger, ShardRows
+from flows.leftovers import clear_leftovers
 from flows.naming import settle_naming
 from flows.progress import Progress
 from flows.records import mend_records
@@ -317,6 +318,9 @@ class Run:
             parking.clear(self._dest)
         compact(self._ledger, self._dest, self.settings.stats.most_small_files)
         footers = self._ledger.footers
+        if not shards_failed and self._holdings.has_unnamed:
+            n_left = clear_leftovers(self._dest, footers, self._naming)
+            log.info("%d outputs were left by a run that did not come to its commit; deleted", n_left)
         keep_events(self._dest, self.settings.evidence.events, footers, is_deep=self._deep)
         figures = read_figures(self._dest, self.run_id, footers)
         summary = RunSummary(
