@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,18 +16,19 @@ from prefect import flow
 
 from configs.settings import Settings, StorageSettings
 from flows.bag import bag_problems
+from flows.checks import Output, Written, check_files, check_outputs, check_tables, in_sight, look_at_documents
 from flows.cluster import ClusterShape, open_cluster
 from flows.evidence import INDEX_KEY, written_events
 from flows.records import problems_of, record_keys, runs_of, runs_there
-from flows.sight import Lookout, Sight, located, prove
+from flows.sight import Lookout, Sight, located
 from tasks.errors import ConfigError
-from tasks.looking import LOOK_COLUMNS, look_again
+from tasks.looking import LOOK_COLUMNS
 from tasks.places import check_place
 from tasks.scan import ScanCounts, check_not_empty, list_documents
 from tasks.source import open_source
-from tasks.statistics import Footer, WrittenFile, check_table, file_key, live_rows, read_footers
+from tasks.statistics import Footer, WrittenFile, file_key, live_rows, read_footers
 from tasks.store import Store
-from tasks.verifying import ROW_COLUMNS, Damage, check_output, check_rows, check_written
+from tasks.verifying import ROW_COLUMNS, Damage, check_rows
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -40,10 +41,6 @@ _SHOWN = 20
 log = logging.getLogger(__name__)
 
 _Found = TypeVar("_Found")
-_Output = tuple[str, list[dict[str, Any]]]
-"""An output's key and the rows that name it."""
-_Written = tuple[WrittenFile, str]
-"""A file as it was written, and what it belongs to."""
 
 
 @dataclass
@@ -57,7 +54,9 @@ class Verification:
     other_files: int = 0
     """Files of words, tiles, text and events."""
     unread_pages: int = 0
-    """Pages of sources that could not be read, which have no output to check."""
+    """Pages that failed, which have no output to check."""
+    unread_reasons: dict[str, int] = field(default_factory=dict)
+    """How many of them failed for each reason, e.g. `damaged` or `name_refused`."""
     looked_at_pages: int | None = None
     """Pages that a witness compared with their sources again; None where that was not asked for."""
     damages: list[Damage] = field(default_factory=list)
@@ -77,7 +76,8 @@ class Verification:
         lines = [f"{self.outputs} outputs of {self.documents} documents ({self.pages} pages) read, hashed and decoded"]
         lines.append(f"{self.other_files} files of words, tiles, text and events read and hashed")
         if self.unread_pages:
-            lines.append(f"{self.unread_pages} pages have no output: their sources could not be read")
+            reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(self.unread_reasons.items()))
+            lines.append(f"{self.unread_pages} pages have no output, as they failed: {reasons}")
         if self.looked_at_pages is not None:
             lines.append(f"{self.looked_at_pages} compressed pages compared with their sources by other decoders")
         if self.is_sound:
@@ -154,9 +154,9 @@ def verify_archive(
 
 def _outputs(
     target: Store, damaged: frozenset[str], found: Verification, named: set[str], documents: set[str]
-) -> Iterator[_Output]:
+) -> Iterator[Output]:
     """Yield each output once, counting documents and pages and looking at their rows on the way."""
-    for key, group in groupby(live_rows(target, "pages", ROW_COLUMNS, damaged), lambda row: str(row["document_key"])):
+    for key, group in groupby(live_rows(target, "pages", (*ROW_COLUMNS, "reason"), damaged), lambda row: str(row["document_key"])):
         rows = list(group)
         found.pages += len(rows)
         if key in documents:
@@ -168,6 +168,8 @@ def _outputs(
         for row in rows:
             if row["output_key"] is None:
                 found.unread_pages += 1
+                reason = str(row["reason"])
+                found.unread_reasons[reason] = found.unread_reasons.get(reason, 0) + 1
             else:
                 by_output.setdefault(str(row["output_key"]), []).append(row)
         found.outputs += len(by_output.keys() - named)
@@ -184,7 +186,7 @@ def _page_tables(target: Store) -> Iterator[str]:
 
 def _written(
     target: Store, footers: Mapping[str, Footer], damaged: frozenset[str], found: Verification
-) -> Iterator[_Written]:
+) -> Iterator[Written]:
     """Yield the files that belong to commits, pages and the index of events."""
     for name, footer in footers.items():
         yield from ((file, file_key("pages", name)) for file in footer.files)
@@ -194,7 +196,7 @@ def _written(
     yield from _events(target, footers, found)
 
 
-def _events(target: Store, footers: Mapping[str, Footer], found: Verification) -> Iterator[_Written]:
+def _events(target: Store, footers: Mapping[str, Footer], found: Verification) -> Iterator[Written]:
     """Yield the files of events, and look at their index, which also tells which page rows there were."""
     there = next(target.list_objects("evidence/"), None) is not None
     try:
@@ -214,7 +216,7 @@ def _events(target: Store, footers: Mapping[str, Footer], found: Verification) -
             found.damages.append(Damage("missing", key, "there are events of it; the next run does its pages again"))
 
 
-def _naming(written: Iterable[_Written], named: set[str], found: Verification) -> Iterator[_Written]:
+def _naming(written: Iterable[Written], named: set[str], found: Verification) -> Iterator[Written]:
     """Yield files, counting them and noting their keys."""
     for file, is_of in written:
         found.other_files += 1
@@ -265,50 +267,13 @@ def _spread(
     running = as_completed(loop=client.loop)
     n_running = 0
     while batch := list(islice(items, _BATCH)):
-        running.add(client.submit(_in_sight, sight, check, storage, batch, pure=False))
+        running.add(client.submit(in_sight, sight, check, storage, batch, pure=False))
         n_running += 1
         if n_running >= most:
             yield next(running).result()
             n_running -= 1
     for future in running:
         yield future.result()
-
-
-def _in_sight(
-    sight: Sight, check: Callable[[str, StorageSettings, list[Any]], _Found], storage: StorageSettings, batch: list[Any]
-) -> _Found:
-    """Run on a worker: check a batch, once it is known that the worker sees what the driver sees."""
-    prove(sight, storage)
-    return check(sight.dest_url, storage, batch)
-
-
-def check_outputs(dest: str, storage: StorageSettings, batch: Sequence[_Output]) -> list[Damage]:
-    """Run on a worker: check some outputs one after another."""
-    target = Store(dest, storage)
-    return [damage for key, rows in batch if (damage := check_output(target, key, rows)) is not None]
-
-
-def look_at_documents(
-    source: str, dest: str, storage: StorageSettings, batch: Sequence[Sequence[dict[str, Any]]]
-) -> tuple[int, list[Damage]]:
-    """Run on a worker: compare some documents with their sources, and return how many pages were seen."""
-    scans, target = Store(source, storage), Store(dest, storage)
-    seen = [look_again(scans, target, rows) for rows in batch]
-    return sum(n_pages for n_pages, _ in seen), [damage for _, damages in seen for damage in damages]
-
-
-def check_files(dest: str, storage: StorageSettings, batch: Sequence[_Written]) -> list[Damage]:
-    """Run on a worker: hold some files against what was written, one after another."""
-    target = Store(dest, storage)
-    found = (check_written(target, written, is_of) for written, is_of in batch)
-    return [damage for damage in found if damage is not None]
-
-
-def check_tables(dest: str, storage: StorageSettings, keys: Sequence[str]) -> list[Damage]:
-    """Run on a worker: check some files of statistics one after another."""
-    target = Store(dest, storage)
-    problems = ((key, check_table(target, key)) for key in keys)
-    return [Damage("statistics", key, problem) for key, problem in problems if problem]
 
 
 def _extra(target: Store, named: set[str], damaged: frozenset[str]) -> Iterator[Damage]:

@@ -178,6 +178,8 @@ def test_files_that_prefect_cannot_read_do_not_matter_to_its_own_api(
     source, dest = archive("a.jpg"), tmp_path / "out"
     ended = foliopress("compress", source, dest, "--workers", 1, folder=home)
     assert (ended.returncode, "Traceback" in ended.stderr) == (0, False), ended.stderr
+    ended = foliopress("verify", dest, "--source", source, "--look", "--workers", 1, folder=home)
+    assert (ended.returncode, "nothing is damaged" in ended.stdout) == (0, True), ended.stderr
 
 
 @pytest.mark.parametrize(("command", "place"), [("compress", "variable"), ("estimate", "profile")])

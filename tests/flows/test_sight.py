@@ -18,7 +18,7 @@ from configs.settings import Settings
 from flows.facts import WorkerFacts, _answer, ask_workers
 from flows.sight import Lookout, located, prove
 from flows.sources import PageJob
-from flows.verify import _in_sight
+from flows.checks import in_sight
 from model.scoring import load_scorer
 from tasks.errors import ConfigError
 from tasks.store import Store
@@ -293,7 +293,7 @@ def test_verify_is_refused_by_a_worker_that_sees_another_dest(cluster: Cluster, 
 
     with Lookout(cluster.client, dest, None, writes=False) as lookout:
         assert files(dest) == ["stats/pages/0.parquet"]
-        asked = cluster.client.submit(_in_sight, lookout.sight, nothing_is_damaged, STORAGE, [], pure=False)
+        asked = cluster.client.submit(in_sight, lookout.sight, nothing_is_damaged, STORAGE, [], pure=False)
         with pytest.raises(ConfigError, match=f"worker {blind} .* does not see DEST"):
             asked.result(60)
 

@@ -187,6 +187,25 @@ def test_rows_that_are_missing_or_there_twice_are_found(dest: Path, verify: Call
     }
 
 
+def test_pages_without_an_output_are_told_with_the_reasons_why_they_failed(
+    dest: Path, verify: Callable[..., Verification]
+) -> None:
+    reasons = {"d.jpg": "name_refused", "e.jpg": "out_of_time"}
+
+    def failed(table: pa.Table) -> pa.Table:
+        rows = table.to_pylist()
+        for row in rows:
+            if reason := reasons.get(row["document_key"]):
+                row |= {"status": "failed", "reason": reason, "output_key": None}
+        return pa.Table.from_pylist(rows, table.schema)
+
+    for path in {shard_of(dest, name) for name in reasons}:
+        rewritten(path, failed)
+    told = verify(dest)
+    assert told.as_dict()["unread_reasons"] == {"name_refused": 1, "out_of_time": 1}
+    assert "2 pages have no output, as they failed: 1 x name_refused, 1 x out_of_time\n" in told.as_text()
+
+
 def test_documents_of_the_source_without_rows_are_holes(
     finished: tuple[Path, Path], dest: Path, verify: Callable[..., Verification], tmp_path: Path
 ) -> None:
