@@ -156,7 +156,8 @@ def _outputs(
     target: Store, damaged: frozenset[str], found: Verification, named: set[str], documents: set[str]
 ) -> Iterator[Output]:
     """Yield each output once, counting documents and pages and looking at their rows on the way."""
-    for key, group in groupby(live_rows(target, "pages", (*ROW_COLUMNS, "reason"), damaged), lambda row: str(row["document_key"])):
+    columns = (*ROW_COLUMNS, "reason")
+    for key, group in groupby(live_rows(target, "pages", columns, damaged), lambda row: str(row["document_key"])):
         rows = list(group)
         found.pages += len(rows)
         if key in documents:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tasks.errors import ConfigError, StoreUnavailable
+from tasks.host_trouble import raise_if_of_host
 from tasks.keys import page_in_output
 from tasks.store import Store
 from tasks.verifying import Damage
@@ -24,7 +27,7 @@ Row = Mapping[str, Any]
 
 
 def look_again(source: Store, dest: Store, rows: Sequence[Row]) -> tuple[int, list[Damage]]:
-    """Compare the outputs of one document with their source.
+    """Compare the outputs of one document with their source, if that still is what was compressed.
 
     Args:
         source: Where the document lies.
@@ -35,7 +38,7 @@ def look_again(source: Store, dest: Store, rows: Sequence[Row]) -> tuple[int, li
         How many pages a witness saw, and what it saw otherwise.
 
     Raises:
-        StoreUnavailable: If a store gives no answer.
+        StoreUnavailable: If a store gives no answer, or this machine lacks what a look takes.
     """
     compressed = sorted((row for row in rows if row["status"] == "compressed"), key=lambda row: int(row["page_index"]))
     if not compressed:
@@ -45,10 +48,20 @@ def look_again(source: Store, dest: Store, rows: Sequence[Row]) -> tuple[int, li
         data = source.read_bytes(key)
     except (FileNotFoundError, PermissionError):
         return 0, [Damage("source_missing", key, "its source is not there, so that nobody can compare the two")]
+    written_of = {row["source_sha256"] for row in compressed} - {None}
+    if written_of - {hashlib.sha256(data).hexdigest()}:
+        why = "the source is not the one that was compressed; compress it again, or bring that one back"
+        return 0, [Damage("source_changed", key, why)]
     try:
         seen = _compare(data, dest, compressed)
     except FileNotFoundError:
         return 0, []  # a missing output is told of by itself
+    except (ConfigError, StoreUnavailable):
+        raise
+    except Exception as error:  # decoders raise nearly anything
+        raise_if_of_host(error, "comparing a document with its output")
+        why = f"it could not be compared ({type(error).__name__}: {error})"
+        return 0, [Damage("seen_otherwise", key, why)]
     n_seen = sum(page.eye != UNHEARD for page in seen.pages.values())
     if seen.problem is not None:
         return n_seen, [Damage("seen_otherwise", key, seen.problem)]

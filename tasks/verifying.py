@@ -28,6 +28,7 @@ DamageKind = Literal[
     "hole",
     "statistics",
     "source_missing",
+    "source_changed",
     "seen_otherwise",
 ]
 

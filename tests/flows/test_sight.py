@@ -15,10 +15,10 @@ import pytest
 from distributed import Client
 
 from configs.settings import Settings
+from flows.checks import in_sight
 from flows.facts import WorkerFacts, _answer, ask_workers
 from flows.sight import Lookout, located, prove
 from flows.sources import PageJob
-from flows.checks import in_sight
 from model.scoring import load_scorer
 from tasks.errors import ConfigError
 from tasks.store import Store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -144,8 +145,6 @@ def test_an_output_that_is_what_was_written_but_no_picture_or_another_is_found(
     dest: Path, verify: Callable[..., Verification]
 ) -> None:
     """As a faulty encoder or a mix-up would have left it: the digest agrees with the row, the picture does not."""
-    import hashlib
-
     new = {"d.jpg": b"no picture at all", "e.jpg": output_of(dest, "d.jpg").read_bytes()}
     small = dest / "small.png"
     Image.new("L", (48, 36), 200).save(small)
@@ -334,13 +333,32 @@ def test_a_sound_output_is_looked_at_again_and_nothing_is_seen_otherwise(finishe
     assert "8 compressed pages compared with their sources" in again.as_text()
 
 
-def test_an_output_that_shows_something_else_than_its_scan_is_found_by_looking(finished, dest, verify, draw_page):
+def test_an_output_that_shows_something_else_than_its_scan_is_found_by_looking(finished, dest, verify):
+    """As a mix-up would have left it: rows and outputs agree, and the scan is what it was."""
+    other, wrong = output_of(dest, "d.jpg").read_bytes(), output_of(dest, "c.png")
+    wrong.write_bytes(other)
+
+    def of_the_other(table: pa.Table) -> pa.Table:
+        rows = table.to_pylist()
+        for row in rows:
+            if row["document_key"] == "c.png":
+                row |= {"output_bytes": len(other), "output_sha256": hashlib.sha256(other).hexdigest()}
+        return pa.Table.from_pylist(rows, table.schema)
+
+    rewritten(shard_of(dest, "c.png"), of_the_other)
+    assert found(verify(dest, source=finished[0], look=True)) == [("seen_otherwise", "c.png")]
+
+
+def test_a_scan_that_is_not_the_one_that_was_compressed_is_told_as_that(finished, dest, verify, draw_page):
     source = dest.parent / "scans"
     shutil.copytree(finished[0], source)
     draw_page("Another").save(source / "c.png")
-    found_again = found(verify(dest, source=source, look=True))
-    assert ("seen_otherwise", "c.png") in found_again
-    assert len(found_again) == 1
+    with (source / "book.tif").open("ab") as book:
+        book.write(b"\0")  # which shows the same
+    again = verify(dest, source=source, look=True)
+    assert found(again) == [("source_changed", "book.tif"), ("source_changed", "c.png")]
+    assert "the source is not the one that was compressed" in again.as_text()
+    assert again.looked_at_pages == 4
 
 
 def test_looking_needs_the_scans(finished, verify):
