@@ -36,8 +36,10 @@ WHOLE_PAGE, SINGLE_LINE = 3, 7
 """Tesseract's page segmentation modes."""
 
 _TRIES_IF_KILLED = 3
-_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
-"""How a program ends that somebody ended, e.g. the kernel for want of memory; one that breaks ends otherwise."""
+_BY_SOMEBODY = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT)
+"""How a program ends that a user or a service ended; no page is to blame for that."""
+_FROM_OUTSIDE = (-signal.SIGKILL, *_BY_SOMEBODY)
+"""Likewise, and by the kernel for want of memory; one that breaks ends otherwise."""
 _WORD_LEVEL = 5  # in Tesseract's table: 1 is the page, 2 a block, 3 a paragraph, 4 a line
 _UNASKED = (pytesseract.TesseractNotFoundError, OSError, subprocess.SubprocessError, SystemExit)
 _WALL_CLOCK_SHARE = 10.0  # a reader that takes ten times its limit by the wall clock hangs without working
@@ -105,6 +107,10 @@ def read_pictures(
 ) -> list[list[Reading]]:
     """Return the words of each picture, in Tesseract's reading order.
 
+    A Tesseract that is ended from outside is asked again. By SIGKILL the kernel ends what takes more memory than there
+    is, and how much it takes hangs on the page: a machine's trouble would have such a page hold its shard up for ever.
+    So the page is kept, and every rerun tries it again.
+
     Args:
         pictures: Each (height, width) uint8 grey, at least 3 pixels each way.
         segmentation: `WHOLE_PAGE` or `SINGLE_LINE`.
@@ -115,7 +121,8 @@ def read_pictures(
         PageError: If Tesseract gives no answer in time (`ocr_timeout`), ends in an error (`ocr_failed`) or is killed
             again and again (`ocr_killed`).
         ConfigError: If Tesseract is not installed.
-        HostTrouble: If this machine cannot start it or hand it a picture, or what it needs is missing here.
+        HostTrouble: If this machine cannot start it or hand it a picture, what it needs is missing here, or somebody
+            ends it again and again by another signal than SIGKILL.
     """
     tables = _asked(
         pictures, _Question(settings.language, segmentation, dpi), settings, limit or TimeLimit.of(settings)
@@ -139,7 +146,8 @@ def _asked(
         paths = [str(Path(folder) / f"{number}.pgm") for number in range(len(pictures))]
         for path, grey in zip(paths, pictures, strict=True):
             _write_pgm(path, grey)
-        for _ in range(_TRIES_IF_KILLED):
+        statuses: list[int] = []
+        while len(statuses) < _TRIES_IF_KILLED:
             try:
                 if settings.engine == "library" and has_library():
                     return _by_library(paths, question, limit)
@@ -149,6 +157,10 @@ def _asked(
             except _Died as error:
                 if error.status not in _FROM_OUTSIDE:
                     raise PageError("ocr_failed", f"Tesseract ended with {error}; page kept whole") from error
+                statuses.append(error.status)
+    if found := next((status for status in statuses if status in _BY_SOMEBODY), None):
+        name = signal.Signals(-found).name
+        raise HostTrouble(f"{place()}: somebody ends Tesseract by {name}; find out who does, and run again")
     times = f"{_TRIES_IF_KILLED} times, perhaps for want of memory"
     raise PageError("ocr_killed", f"Tesseract was killed {times}; page kept whole")
 

@@ -133,6 +133,19 @@ def test_a_program_that_was_killed_is_asked_again_before_the_page_is_given_up(
         assert starts.read_text() == "\n" * 3
 
 
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "QUIT"])
+def test_a_program_that_somebody_ends_is_the_machine_s_trouble_and_no_page_s(
+    program: Callable[[str], Path], name: str
+) -> None:
+    starts = program(f'[ "$STARTS" -gt 2 ] || kill -{name} $$\nexec $TESSERACT "$@"')
+    assert text_of(read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, PROGRAM)[0]) == LINES[0]
+    starts.unlink()
+    starts = program(f"kill -{name} $$")
+    with pytest.raises(HostTrouble, match=f"somebody ends Tesseract by SIG{name}"):
+        read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, PROGRAM)
+    assert starts.read_text() == "\n" * 3
+
+
 def test_a_process_that_works_longer_than_its_limit_is_ended(program: Callable[[str], Path], tmp_path: Path) -> None:
     program(f'echo $$ >"{tmp_path}/pid"\nwhile :; do :; done')
     limit = TimeLimit(processor_s=0.3, wall_s=60)
