@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from tasks.errors import ConfigError, HostTrouble, StoreUnavailable
 
 _SHORT_BYTES = 2**29
 """A machine that cannot give so much is short of memory; on any other what asked for too much is to blame."""
+
+_NO_MEMORY = re.compile("out.of.memory|insufficient memory|cannot allocate|bad_alloc", re.IGNORECASE)
+"""What libraries say that have a kind of error of their own for it: OpenCV, Pillow, libavif, qpdf."""
 
 _ADVICE = {
     errno.ENOSPC: "make room there",
@@ -76,13 +80,14 @@ def raise_if_of_host(error: Exception, doing: str) -> None:
     """
     if isinstance(error, HostTrouble):
         raise error
-    if isinstance(error, MemoryError):
+    trouble = trouble_of(error)
+    if trouble is not None and not isinstance(error, MemoryError):
+        raise trouble from error
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
         try:
             mmap.mmap(-1, _SHORT_BYTES).close()
         except (OSError, MemoryError, ValueError):
             raise _out_of_memory(doing) from error
-    elif (trouble := trouble_of(error)) is not None:
-        raise trouble from error
 
 
 def place() -> str:

@@ -26,6 +26,7 @@ from pypdfium2 import raw
 from configs.settings import LimitSettings
 from tasks import metadata, pdf_content
 from tasks.errors import PageError
+from tasks.host_trouble import raise_if_of_host
 from tasks.optional_content import Layers
 from tasks.pdf_content import MOST_NESTED, Box, Mark
 from tasks.pdf_reading import filters_of, reading, unpacked
@@ -502,10 +503,14 @@ def _grey_of(bitmap: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _drawing(what_fails: str, *, failed: bool) -> Iterator[None]:
-    """Turn what pdfium and its binding raise into the problem of one page."""
+    """Turn what pdfium and its binding raise into the problem of one page, or of this machine."""
     try:
         yield
+    except MemoryError as error:
+        raise_if_of_host(error, "drawing a page of a PDF")
+        raise PageError("too_large", f"{what_fails}: it does not fit into this machine's memory") from error
     except (pypdfium2.PdfiumError, ValueError, IndexError, OSError, RuntimeError, AssertionError) as error:
+        raise_if_of_host(error, "drawing a page of a PDF")
         raise PageError("damaged", f"{what_fails}: {error}", failed=failed) from error
 
 
@@ -543,8 +548,9 @@ class LetterFinder:
 
         Raises:
             PageError: If pdfium cannot open the page (`failed`).
+            HostTrouble: If this machine lacks what it takes.
         """
-        try:
+        with _drawing("the text of a page cannot be read", failed=True):
             if self._document is None:
                 self._document = pypdfium2.PdfDocument(self._source)
             page = self._document[page_index]
@@ -554,7 +560,5 @@ class LetterFinder:
             boxes = [found.get_charbox(number, loose=True) for number in numbers]
             found.close()
             page.close()
-        except (pypdfium2.PdfiumError, ValueError, IndexError) as error:
-            raise PageError("damaged", f"the text of a page cannot be read: {error}", failed=True) from error
         text = "".join(characters[number] for number in numbers)
         return Letters(text, np.array(boxes, np.float64).reshape(-1, 4))

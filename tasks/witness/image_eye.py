@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
+from tasks.host_trouble import raise_if_of_host
 from tasks.witness.compare import look_step, resampled
 from tasks.witness.tiff_tags import directory_starts, is_tiff, tags_of
 
@@ -24,6 +25,7 @@ _REDUCTIONS = {
     1: (cv2.IMREAD_COLOR, cv2.IMREAD_GRAYSCALE),
 }
 """By how much a JPEG is reduced while it is decoded, in colour and in grey."""
+_LOOKING = "looking at an image once more"
 _LARGEST_INCH = 11.7  # the long side of A4, for an image whose resolution nobody knows
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # ITU-T T.81, table B.1
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=\"|='|>)\s*([1-8])")
@@ -123,7 +125,8 @@ def pixel_aspect(data: bytes) -> float:
             told = image.info.get("dpi") or (image.getexif().get(0x011A, 1), image.getexif().get(0x011B, 1))
             across, down = (float(axis) for axis in told)
             return across / down if across > 0 and down > 0 else 1.0
-    except Exception:  # Pillow's readers raise nearly anything over a damaged file
+    except Exception as error:  # Pillow's readers raise nearly anything over a damaged file
+        raise_if_of_host(error, _LOOKING)
         return 1.0
 
 
@@ -136,7 +139,8 @@ def profile_of(data: bytes, frame: int = 0) -> bytes | None:
             if frame:
                 image.seek(frame)
             icc = image.info.get("icc_profile")
-    except Exception:  # Pillow's readers raise nearly anything over a damaged file
+    except Exception as error:  # Pillow's readers raise nearly anything over a damaged file
+        raise_if_of_host(error, _LOOKING)
         return None
     return icc if isinstance(icc, bytes) and icc else None
 
@@ -166,7 +170,8 @@ def as_srgb(look: np.ndarray, icc: bytes | None) -> np.ndarray:
         intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
         flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
         shown = ImageCms.profileToProfile(image, profile, srgb, intent, "RGB", flags=flags)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
+        raise_if_of_host(error, _LOOKING)
         return look
     return look if shown is None else np.asarray(shown)
 
@@ -211,7 +216,8 @@ def _by_opencv(data: bytes, frame: int, flag: int) -> np.ndarray | None:
             pixels, kinds, blocks = cv2.imdecodeWithMetadata(coded, flag)
             if pixels is not None:
                 pixels = _turned_by_xmp(pixels, kinds, blocks)
-    except (cv2.error, SystemError):  # the second for an exception that OpenCV's binding does not pass on
+    except (cv2.error, SystemError) as error:  # the second for an exception that OpenCV's binding does not pass on
+        raise_if_of_host(error, _LOOKING)
         return None
     if pixels is None or not pixels.size:
         return None
@@ -243,14 +249,15 @@ def _has_orientation(block: bytes) -> bool:
     try:
         exif.load(block)
         return 0x0112 in exif
-    except Exception:  # a broken block says nothing
+    except Exception as error:  # a broken block says nothing
+        raise_if_of_host(error, _LOOKING)
         return False
 
 
 def _by_imagecodecs(data: bytes, frame: int) -> np.ndarray | None:
-    try:
-        import imagecodecs
+    import imagecodecs
 
+    try:
         if data[4:8] == b"ftyp":
             pixels = imagecodecs.avif_decode(data, index=frame, numthreads=1)
         elif data[4:8] == b"jP  ":
@@ -259,7 +266,10 @@ def _by_imagecodecs(data: bytes, frame: int) -> np.ndarray | None:
             pixels = _spread_out(imagecodecs.tiff_decode(data, index=frame), tags_of(data, frame))
         else:
             return None
-    except Exception:  # not installed, or the codec's own kind of error, of which there is one for each codec
+    except imagecodecs.DelayedImportError:  # it is built without this codec, and so on all machines
+        return None
+    except Exception as error:  # the codec's own kind of error, of which there is one for each codec
+        raise_if_of_host(error, _LOOKING)
         return None
     return _as_rgb(pixels)
 

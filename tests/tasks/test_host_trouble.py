@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import pickle
 import subprocess
@@ -11,13 +12,20 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import imagecodecs
+import numpy as np
+import pikepdf
+import pypdfium2
 import pytest
+from PIL import Image, ImageCms
 
 from configs.settings import StorageSettings
-from tasks import large_objects
-from tasks.errors import HostTrouble, StoreUnavailable
+from tasks import host_trouble, large_objects, pdf
+from tasks.errors import HostTrouble, PageError, StoreUnavailable
 from tasks.host_trouble import on_this_host, raise_if_of_host, trouble_of
 from tasks.store import Store
+from tasks.witness import image_eye
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -101,6 +109,106 @@ def test_memory_that_has_run_out_is_the_machine_s() -> None:
     )
     told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "decoding a page: out of memory; give it more memory, or have fewer workers" in told
+
+
+@pytest.fixture
+def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine gives no more memory."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(host_trouble.mmap, "mmap", refuse)
+
+
+IN_THEIR_WORDS = {
+    "OpenCV": cv2.error("OpenCV(5.0) alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 9 bytes"),
+    "Pillow": OSError("out of memory when reading image file"),
+    "libavif": RuntimeError("avifDecoderNthImage returned AVIF_RESULT_OUT_OF_MEMORY"),
+    "C++": RuntimeError("std::bad_alloc"),
+}
+
+
+@pytest.mark.parametrize("library", IN_THEIR_WORDS)
+def test_a_library_may_say_in_its_own_words_that_memory_has_run_out(library: str, no_memory: None) -> None:
+    with pytest.raises(HostTrouble, match="decoding a page: out of memory"):
+        raise_if_of_host(IN_THEIR_WORDS[library], "decoding a page")
+
+
+@pytest.mark.parametrize("library", IN_THEIR_WORDS)
+def test_where_there_is_memory_left_the_page_asked_for_too_much(library: str) -> None:
+    raise_if_of_host(IN_THEIR_WORDS[library], "decoding a page")
+
+
+def as_image(kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.tile(np.arange(0, 240, 2, np.uint8), (160, 1))).convert("RGB").save(file, kind)
+    return file.getvalue()
+
+
+NO_FILES = OSError(errno.EMFILE, "Too many open files")
+PNG, AVIF, PDF = as_image("PNG"), as_image("AVIF"), as_image("PDF")
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+LOOK = np.zeros((4, 4, 3), np.uint8)
+DOINGS = {
+    "drawing a page": ((pypdfium2, "PdfDocument"), NO_FILES, lambda: pdf.rendered(PDF, 0, 72)),
+    "drawing a page, memory": ((pypdfium2.PdfBitmap, "new_native"), MemoryError(), lambda: pdf.rendered(PDF, 0, 72)),
+    "finding letters": ((pypdfium2, "PdfDocument"), NO_FILES, lambda: pdf.LetterFinder(PDF).letters(0)),
+    "opening a PDF": ((pikepdf, "open"), MemoryError(), lambda: pdf.open_pdf(PDF)),
+    "looking, OpenCV": ((cv2, "imdecodeWithMetadata"), IN_THEIR_WORDS["OpenCV"], lambda: image_eye.look_at(PNG, 0, 72)),
+    "looking, AVIF": ((imagecodecs, "avif_decode"), MemoryError(), lambda: image_eye.look_at(AVIF, 0, 72)),
+    "reading a profile": ((Image, "open"), NO_FILES, lambda: image_eye.profile_of(PNG)),
+    "reading a resolution": ((Image, "open"), NO_FILES, lambda: image_eye.pixel_aspect(PNG)),
+    "using a profile": ((ImageCms, "profileToProfile"), NO_FILES, lambda: image_eye.as_srgb(LOOK, PROFILE)),
+}
+
+
+@pytest.mark.parametrize("doing", DOINGS)
+def test_what_the_machine_refuses_a_decoder_is_not_said_of_the_page(
+    doing: str, no_memory: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (module, name), error, do = DOINGS[doing]
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    do()
+    monkeypatch.setattr(module, name, refuse)
+    with pytest.raises(HostTrouble):
+        do()
+
+
+def test_a_page_that_is_too_large_for_any_machine_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(pypdfium2.PdfBitmap, "new_native", refuse)
+    with pytest.raises(PageError) as caught:
+        pdf.rendered(PDF, 0, 72)
+    assert (caught.value.reason, caught.value.failed) == ("too_large", False)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_of_host"),
+    [
+        (ModuleNotFoundError("No module named 'imagecodecs'"), True),
+        (imagecodecs.DelayedImportError("avif_decode"), False),
+    ],
+    ids=["package", "codec"],
+)
+def test_a_decoder_that_is_not_installed_is_the_machine_s_and_a_codec_that_was_not_built_is_not(
+    error: ImportError, is_of_host: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(imagecodecs, "avif_decode", decode)
+    if is_of_host:
+        with pytest.raises(HostTrouble, match="lacks a package"):
+            image_eye.look_at(AVIF, 0, 72)
+    else:
+        look = image_eye.look_at(AVIF, 0, 72)
+        assert look is not None and look.eye == "opencv"
 
 
 @pytest.fixture
