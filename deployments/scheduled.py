@@ -37,6 +37,7 @@ def compress(
     profile: Profile = "access",
     changes: Changes = Changes(),  # type: ignore[valid-type]  # noqa: B008 - frozen
     retry_failed: bool = False,
+    deep: bool = False,
     overwrite: bool = False,
     fail_on_failed_pages: bool = False,
 ) -> None:
@@ -48,6 +49,7 @@ def compress(
         profile: What is asked of the output.
         changes: Settings that differ from the profile's; what is left empty stays as the profile says.
         retry_failed: Do failed pages again.
+        deep: Read and hash all that earlier runs have written, and do again the shards of what has changed.
         overwrite: Replace pages that other settings or another model made.
         fail_on_failed_pages: Let the run count as failed while DEST has failed pages.
     """
@@ -55,7 +57,7 @@ def compress(
     check_place("SOURCE", source)
     check_place("DEST", dest)
     settings = settings_of(profile, changes)
-    summary = compress_documents(source, dest, settings, retry_failed=retry_failed, overwrite=overwrite)
+    summary = compress_documents(source, dest, settings, retry_failed=retry_failed, overwrite=overwrite, deep=deep)
     if fail_on_failed_pages and summary.whole.failed:
         raise PagesFailed(f"{summary.whole.failed} pages failed: {'; '.join(summary.failed_pages[:3])}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,10 @@ from pydantic import BaseModel, ValidationError
 
 from configs.loading import all_keys, load_settings, profile_names
 from configs.settings import Settings
+from deployments import scheduled
 from deployments.form import Changes, Profile, settings_of
 from deployments.scheduled import compress
+from flows.compress import compress_documents
 from tasks.errors import ConfigError
 
 SECRETS = ("access_key_id", "secret_access_key", "session_token")
@@ -83,9 +86,21 @@ def test_a_form_that_went_through_json_says_the_same(quality: int, codec: str, t
     assert isinstance(settings, Settings)
 
 
+def test_what_a_run_can_be_asked_for_can_be_asked_for_in_the_form_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that the flow below the command takes, but for what a server sees to itself."""
+    asked: dict[str, object] = {}
+    wanted = set(signature(compress_documents).parameters) - {"source", "dest", "settings", "run_id", "log_file"}
+    assert wanted == {"retry_failed", "overwrite", "deep"}
+    monkeypatch.setattr(scheduled, "show_log", lambda: None)
+    monkeypatch.setattr(scheduled, "compress_documents", lambda *_, **options: asked.update(options))
+    compress.fn("scans", "out", changes=Changes(scan={"allow_empty": True}), **dict.fromkeys(wanted, True))
+    assert asked == dict.fromkeys(wanted, True)
+    assert settings_of("access", Changes(scan={"allow_empty": True})).scan.allow_empty
+
+
 def test_prefect_shows_the_parameters_with_their_descriptions() -> None:
     schema = parameter_schema(compress)
-    assert {"source", "dest", "profile", "changes", "retry_failed", "overwrite"} <= schema.properties.keys()
+    assert {"source", "dest", "profile", "changes", "retry_failed", "deep", "overwrite"} <= schema.properties.keys()
     assert schema.required == ["source", "dest"]
     assert schema.properties["profile"]["enum"] == ["access", "compatible", "preservation", "smallest"]
     assert "never written to" in schema.properties["source"]["description"]

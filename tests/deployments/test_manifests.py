@@ -20,6 +20,7 @@ import pytest
 import yaml
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.templating import apply_values
 
 from deployments.form import Changes, settings_of
 
@@ -69,10 +70,14 @@ IDS = [f"{one['entrypoint'].rpartition(':')[2]}-{one['name']}-{one['work_pool'][
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=IDS)
-def test_a_deployment_names_a_flow_and_gives_it_parameters_that_it_has(deployment: dict[str, Any]) -> None:
+@pytest.mark.parametrize("scheduler", ["", "tcp://dask-scheduler:8786"], ids=["local", "scheduler"])
+def test_a_deployment_names_a_flow_and_gives_it_parameters_that_it_has(
+    deployment: dict[str, Any], scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOLIOPRESS_SCHEDULER", scheduler)
     flow = load_flow_from_entrypoint(str(ROOT / deployment["entrypoint"]))
     schema = parameter_schema(flow)
-    given = deployment.get("parameters", {})
+    given = apply_values(deployment.get("parameters", {}), {})  # as Prefect fills in variables
     assert given.keys() <= schema.properties.keys()
     assert set(schema.required or []) <= given.keys()
     if "changes" in given:
