@@ -6,13 +6,13 @@ import importlib.util
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from configs.loading import settings_digest
+from configs.loading import settings_digest, without_password
 from configs.settings import Settings
 from flows import parking
 from flows.apart import check_apart
@@ -89,6 +89,16 @@ def check_places(source: str, dest: str, settings: Settings) -> Store:
     return scans
 
 
+def warn_of_no_conditions(dest: Store, say: Callable[[str], None]) -> None:
+    """Say so where a store cannot keep two runs apart that begin at the same moment."""
+    if dest.has_conditions():
+        return
+    place = without_password(dest.url)
+    warning = f"DEST {place} knows no conditional writes: start no run into it while another one begins or goes on"
+    say(warning)
+    log.warning("%s", warning)
+
+
 @contextmanager
 def open_run(
     source: str,
@@ -106,6 +116,7 @@ def open_run(
     scans = check_places(source, dest, settings)
     with ExitStack() as stack:
         progress = stack.enter_context(Progress())
+        warn_of_no_conditions(Store(dest, settings.storage), progress.say)
         lease = stack.enter_context(Lease(Store(dest, settings.storage), run_id, progress.say))
         target = Store(dest, settings.storage, lease.check)
         # what a run that lost the lease was about to move into place goes as well

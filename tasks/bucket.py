@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -35,14 +34,13 @@ from tasks.objects import (
     unguarded,
 )
 
-log = logging.getLogger(__name__)
-
 Result = TypeVar("Result")
 
 _CHECKSUMS = "request_checksum_calculation", "response_checksum_validation"
 _UNKNOWN_CONDITION = ("NotImplemented", "501", "InvalidArgument", "InvalidRequest", "MethodNotAllowed", "400", "405")
 """What stores answer that know no conditional writes; another fault of the same name comes without a condition too."""
 _UNKNOWN_LISTING = _UNKNOWN_CONDITION
+_NO_ETAG = f'"{"0" * 32}"'
 _SETTINGS_AT_FAULT = (
     *(faults.ProfileNotFound, faults.ConfigParseError, faults.ConfigNotFound, faults.InvalidConfigError),
     *(faults.NoRegionError, faults.InvalidProxiesConfigError, faults.InvalidChecksumConfigError),
@@ -230,10 +228,14 @@ class S3Bucket:
             else:
                 return True
         self._put(key, data)
-        if self._has_conditions:
-            log.warning("s3://%s knows no conditional writes: start no two runs into one DEST", self.bucket)
         self._has_conditions = False
         return True
+
+    def has_conditions(self, key: str) -> bool:
+        self._put_if(key, b"", IfNoneMatch="*")
+        # a store that passes over a condition in silence writes again
+        is_heeded = not self._put_if(key, b"", IfNoneMatch="*") and not self._put_if(key, b"", IfMatch=_NO_ETAG)
+        return self._has_conditions and is_heeded
 
     def _put(self, key: str, data: bytes, **more: str) -> None:
         self._call("put_object", Key=self.prefix + key, Body=data, **self._with_each, **more)

@@ -242,6 +242,9 @@ class LocalFolder:
             self.write(key, data)
         return True
 
+    def has_conditions(self, key: str) -> bool:  # noqa: ARG002
+        return True
+
     def clear_leftovers(self, older_than_s: float) -> None:
         if not self.root.is_dir():
             return

@@ -119,6 +119,13 @@ class Backend(Protocol):
     def replace(self, key: str, version: str, data: bytes) -> bool:
         """Write over an object that is still the one that was read; return whether it was."""
 
+    def has_conditions(self, key: str) -> bool:
+        """Return whether of two that create or replace at the same moment one is refused.
+
+        Args:
+            key: Where there is nothing; what is written there to find out is the caller's to delete.
+        """
+
     def clear_leftovers(self, older_than_s: float) -> None:
         """Delete what killed processes left half-written so long ago."""
 

@@ -176,6 +176,22 @@ class Store:
         """
         return self._try("replace", key, lambda: self._backend.replace(key, version, data))
 
+    def has_conditions(self) -> bool:
+        """Return whether `create_bytes` and `replace_bytes` hold against another process at the same moment.
+
+        Some object stores refuse conditional writes; others pass over the condition in silence, which shows only by
+        trying.
+
+        Raises:
+            ConfigError: If the root cannot be written.
+            StoreUnavailable: If the store gives no answer.
+        """
+        probe = f"runs/.probe-{uuid.uuid4().hex}"
+        found = self._try("write", probe, lambda: self._backend.has_conditions(probe))
+        if not self.is_folder:
+            self.delete(probe)
+        return found
+
     def clear_leftovers(self, older_than_s: float = LEFTOVER_AGE_S) -> None:
         """Delete what killed processes left half-written on a disk; an object store has nothing of the kind."""
         self._try("clear", "", lambda: self._backend.clear_leftovers(older_than_s))

@@ -202,13 +202,49 @@ def test_an_object_is_created_once_and_replaced_by_who_saw_it(s3: ScriptedS3, co
     assert not store.replace_bytes("lease", seen, b"gone")
 
 
-def test_a_store_that_knows_no_conditions_is_named_once(s3: ScriptedS3, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_refuses_conditions_is_asked_for_none_again(s3: ScriptedS3) -> None:
     s3.conditions = "unknown"
     store = store_of(s3, "out")
     for number in range(3):
         assert store.create_bytes(f"lease-{number}", b"1")
-    assert caplog.text.count("knows no conditional writes") == 1
     assert len(s3.asked("PUT")) == 4  # one was refused
+
+
+def passes_over(*names: str) -> Callable[[ScriptedS3], None]:
+    """A store that heeds some conditions and not others."""
+
+    def become(s3: ScriptedS3) -> None:
+        def forget(request: Request) -> None:
+            for name in names:
+                request.headers.pop(name, None)
+
+        s3.script = forget
+
+    return become
+
+
+CONDITIONS: dict[str, tuple[Callable[[ScriptedS3], None], bool]] = {
+    "kept": (lambda s3: None, True),
+    "kept, without ETags": (lambda s3: setattr(s3, "etag", lambda _: None), True),
+    "unknown": (lambda s3: setattr(s3, "conditions", "unknown"), False),
+    "ignored": (lambda s3: setattr(s3, "conditions", "ignored"), False),
+    "only if there is none": (passes_over("if-match"), False),
+    "only if it is the same": (passes_over("if-none-match"), False),
+}
+
+
+@pytest.mark.parametrize("kind", CONDITIONS)
+def test_a_store_that_passes_over_conditions_is_found_out_and_nothing_is_left_there(s3: ScriptedS3, kind: str) -> None:
+    become, expected = CONDITIONS[kind]
+    become(s3)
+    assert store_of(s3, "out").has_conditions() == expected
+    assert s3.objects == {}
+
+
+def test_a_folder_keeps_two_apart_and_other_protocols_are_not_said_to(tmp_path: Path) -> None:
+    assert Store(str(tmp_path / "out"), StorageSettings()).has_conditions()
+    assert not (tmp_path / "out").exists()
+    assert not Store("memory://conditions", StorageSettings()).has_conditions()
 
 
 # What the store says itself
