@@ -91,9 +91,14 @@ def test_what_is_said_of_real_scans_holds_what_they_come_to(scans: Path, tmp_pat
     assert 0.85 <= sum(one.low <= truth <= one.high for one in totals) / len(totals) <= 0.97
 
 
-def test_nothing_to_sample_is_a_wrong_setting(archive: Archive, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "said"), [((), "there is no file"), (("a.jpg",), "nothing to estimate")], ids=["no file", "an empty file"]
+)
+def test_nothing_to_sample_is_a_wrong_setting(names: tuple[str, ...], said: str, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
-    with pytest.raises(ConfigError, match="nothing to estimate"):
+    for name in names:
+        (tmp_path / "none" / name).touch()
+    with pytest.raises(ConfigError, match=said):
         estimate_archive(str(tmp_path / "none"), quote(load_settings()))
 
 

@@ -112,7 +112,8 @@ def files(store: Store) -> list[str]:
 def job_of(source: Store, dest: Store, lookout: Lookout) -> PageJob:
     scorer = load_scorer(None, "litert-cpu")
     places = located(source.url), located(dest.url)
-    return PageJob(*places, SETTINGS, "run", "shard", "settings", scorer.digest, scorer.name, lookout.sight)
+    names = "run", "shard", "settings", scorer.digest, scorer.name
+    return PageJob(*places, SETTINGS, *names, sight=lookout.sight)
 
 
 def write_a_page(job: PageJob) -> None:
@@ -167,6 +168,7 @@ def test_a_worker_that_sees_another_place_is_named_before_the_first_page(
     names = {"source": source.url, "dest": dest.url, "upper": str(tmp_path / "upper")}
     cluster.start_worker("sees")
     with Lookout(cluster.client, dest, source) as lookout:
+        ask_workers(cluster.client, SETTINGS, lookout)  # or its answer may come when all is over
         blind = cluster.start_worker("blind", mounts.format(**names))
         with pytest.raises(ConfigError) as caught:
             ask_workers(cluster.client, SETTINGS, lookout)

@@ -228,7 +228,7 @@ def test_whatever_value_is_replaced_by_one_of_another_type(seed):
             for held, key in chance.sample(places(document), chance.choice([1, 1, 2])):
                 try:
                     held[key] = others(document, chance)
-                except (ValueError, TypeError, pikepdf.PikepdfError):
+                except (ValueError, TypeError, KeyError, pikepdf.PikepdfError):
                     continue  # pikepdf does not write it
             try:
                 data = saved(document)
