@@ -193,7 +193,8 @@ def test_a_bucket_whose_etag_never_changes_gives_each_scan_its_own_output_and_a_
     once = [True]
 
     def replaced_once(request: Request) -> Reply | None:
-        if request.method == "GET" and request.key == "in/b.png" and once:
+        is_whole = "range" not in request.headers  # the driver takes a piece first, to know the place by
+        if request.method == "GET" and request.key == "in/b.png" and is_whole and once:
             once.pop()
             s3.put("in/b.png", png("Letter ten"))  # while it is read
         return None
