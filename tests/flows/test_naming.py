@@ -39,7 +39,9 @@ KEYS = ("Page.jpg", "page.jpg", "scan 10:30.jpg", "end./a.jpg", "end/a.jpg", "CO
 @pytest.fixture(scope="module")
 def threads() -> Iterator[str]:
     """The address of a cluster in this process, where a folder that acts like a disk can take the real one's place."""
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
         yield cluster.scheduler_address
 
 
