@@ -71,7 +71,9 @@ def test_what_a_link_in_source_shows_of_dest_never_becomes_a_document(
     dest.mkdir()
     (source / "deep" / "link").symlink_to(dest)
     before = contents(source)
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
         settings = load_settings("access", [f"cluster.scheduler={cluster.scheduler_address}"])
         for _ in range(2):  # the second time there is something to see
             summary = compress_archive(str(source), str(dest), quote(settings))
