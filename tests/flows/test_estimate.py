@@ -93,6 +93,9 @@ def test_what_is_said_of_real_scans_holds_what_they_come_to(scans: Path, tmp_pat
 
 def test_nothing_to_sample_is_a_wrong_setting(archive: Archive, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
+    with pytest.raises(ConfigError, match="there is no file"):
+        estimate_archive(str(tmp_path / "none"), quote(load_settings()))
+    (tmp_path / "none/empty.jpg").write_bytes(b"")
     with pytest.raises(ConfigError, match="nothing to estimate"):
         estimate_archive(str(tmp_path / "none"), quote(load_settings()))
 
