@@ -17,7 +17,7 @@ from flows.progress import megabytes
 from flows.rate import RateCurve
 from flows.summary import RunSummary
 
-_SAMPLED_EVERY_S = 1.0
+_SAMPLED_EVERY_S = 0.25
 _SHOWN_EVERY_S = 10.0
 _LAST_WAIT_S = 20.0
 
@@ -29,7 +29,7 @@ class Board:
 
     Args:
         fraction: Asked every ten seconds, and at the end: the share of the work that is done, None while nobody knows.
-        pages: Asked every second: how many pages are done.
+        pages: Asked every quarter second: how many pages are done.
     """
 
     def __init__(self, fraction: Callable[[], float | None], pages: Callable[[], int] = lambda: 0) -> None:

@@ -20,7 +20,7 @@ from flows.spans import Spans
 from flows.storing import DocumentResult
 from flows.twins import give_own
 from tasks.errors import TRIED_AGAIN
-from tasks.fences import write_fence
+from tasks.fences import mend_fences, write_fence
 from tasks.naming import ORDINARY, Naming
 from tasks.statistics import (
     SCHEMAS,
@@ -196,6 +196,7 @@ class Ledger:
 
     def finish_leftovers(self) -> None:
         """Do what a killed run left undone: let go of superseded files, delete those that were never committed."""
+        mend_fences(self._dest, self._run_id)
         for footer in list(self._files.values()):
             if footer.name in self._files:
                 self._retire(footer.name, [other for other in footer.supersedes if other in self._files])

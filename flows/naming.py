@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
 
 from pydantic import ValidationError
 
 from configs.loading import without_password
 from tasks.errors import ConfigError
+from tasks.keys import output_key
 from tasks.name_probe import find_naming
 from tasks.naming import ORDINARY, Naming
+from tasks.seals import read_json, sealed_json
+from tasks.statistics import FileDamaged, read_table
 from tasks.store import Store
 
 NAMES_KEY = "runs/names.json"
@@ -26,16 +30,17 @@ def settle_naming(dest: Store, say: Callable[[str], None]) -> Naming:
         say: Called with one line where names are not spelt as on an ordinary store.
 
     Raises:
-        ConfigError: If DEST was begun by rules under which names would be one here, or its rules cannot be read.
+        ConfigError: If DEST was begun by rules under which names would be one here, or nothing tells its rules.
         StoreUnavailable: If DEST gives no answer.
     """
-    begun = _read(dest)
+    begun, is_damaged = _read(dest)
     if begun is not None and not dest.is_folder:
         return begun
     found = find_naming(dest)
     if begun is None:
-        has_outputs = next(dest.list_objects("stats/pages/"), None) is not None
-        begun = ORDINARY if has_outputs else found  # by an older version, which knew no rules
+        begun = _told_by_rows(dest, (found, ORDINARY))
+        if is_damaged:
+            say(f"{NAMES_KEY} was damaged; written again from what the rows say")
     if not begun.covers(found):
         raise ConfigError(
             f"DEST {without_password(dest.url)} was begun where more names are told apart or held than here "
@@ -44,20 +49,51 @@ def settle_naming(dest: Store, say: Callable[[str], None]) -> Naming:
         )
     if begun != ORDINARY:
         say(f"names in DEST are spelt otherwise where it has to be: {_lacks(begun, ORDINARY)} ({NAMES_KEY})")
-    dest.write_bytes(NAMES_KEY, json.dumps(begun.model_dump(), indent=1, ensure_ascii=True).encode() + b"\n")
+    dest.write_bytes(NAMES_KEY, sealed_json(begun.model_dump()))
     return begun
 
 
-def _read(dest: Store) -> Naming | None:
+def _read(dest: Store) -> tuple[Naming | None, bool]:
+    """Return the rules that stand there, and whether they cannot be read."""
     try:
-        return Naming.model_validate_json(dest.read_bytes(NAMES_KEY))
+        return Naming.model_validate(read_json(dest.read_bytes(NAMES_KEY))), False
     except FileNotFoundError:
-        return None
+        return None, False
     except ValidationError as error:
         raise ConfigError(
-            f"{NAMES_KEY} in {without_password(dest.url)}, which says how names are spelt there, cannot be read: it is "
-            "spoiled, or of a newer version of foliopress; put it back, or begin a new DEST"
+            f"{NAMES_KEY} in {without_password(dest.url)}, which says how names are spelt there, is of another version "
+            "of foliopress; go on with that one, or begin a new DEST"
         ) from error
+    except ValueError:
+        return None, True
+
+
+def _told_by_rows(dest: Store, candidates: Sequence[Naming]) -> Naming:
+    """Return the first of some rules by which the outputs that rows name can be spelt; of a new DEST that is the first.
+
+    Raises:
+        ConfigError: If by none of them they are.
+    """
+    rows = [
+        (str(row["document_key"]), str(row["output_key"]))
+        for row in _some_rows(dest)
+        if row["output_key"] is not None and row["duplicate_of"] is None
+    ]
+    for naming in candidates:
+        names = ((output_key(document, naming=naming), key) for document, key in rows)
+        if all(key == name or key.startswith((f"{name}.", f"{name}/")) for name, key in names):
+            return naming
+    raise ConfigError(
+        f"{NAMES_KEY} in {without_password(dest.url)}, which says how names are spelt there, is missing or damaged, "
+        "and the rows do not tell; put it back, or begin a new DEST"
+    )
+
+
+def _some_rows(dest: Store) -> Iterator[dict[str, Any]]:
+    for found in dest.list_objects("stats/pages/"):
+        name = found.key.rpartition("/")[2].removesuffix(".parquet")
+        with suppress(FileDamaged):
+            yield from read_table(dest, "pages", name, ("document_key", "output_key", "duplicate_of")).to_pylist()
 
 
 def _lacks(here: Naming, than: Naming) -> str:

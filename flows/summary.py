@@ -292,7 +292,7 @@ def _differences(old: Mapping[str, Any], settings: Settings) -> list[str]:
     def value(key: str) -> object:
         section, _, name = key.partition(".")
         inside = old.get(section)
-        return inside.get(name) if isinstance(inside, dict) else None
+        return inside if not name else inside.get(name) if isinstance(inside, dict) else None
 
     found = [f"{key}: {value(key)} there, {wanted} now" for key, wanted in new.items() if value(key) != wanted]
     return found or ["settings of another version of foliopress"]

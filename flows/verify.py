@@ -19,12 +19,15 @@ from flows.bag import bag_problems
 from flows.checks import Output, Written, check_files, check_outputs, check_tables, in_sight, look_at_documents
 from flows.cluster import ClusterShape, open_cluster
 from flows.evidence import INDEX_KEY, written_events
+from flows.naming import NAMES_KEY
 from flows.records import problems_of, record_keys, runs_of, runs_there
 from flows.sight import Lookout, Sight, located
 from tasks.errors import ConfigError
+from tasks.fences import PREFIX as FENCES
 from tasks.looking import LOOK_COLUMNS
 from tasks.places import check_place
 from tasks.scan import ScanCounts, check_not_empty, list_documents
+from tasks.seals import read_json
 from tasks.source import open_source
 from tasks.statistics import Footer, WrittenFile, file_key, live_rows, read_footers
 from tasks.store import Store
@@ -34,7 +37,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _BATCH = 32
-_NO_RECORDS = "runs/fences/"
 _BATCHES_PER_WORKER = 3
 _SHOWN = 20
 
@@ -229,6 +231,13 @@ def _damaged_records(target: Store, footers: Mapping[str, Footer], named: set[st
     """Yield what is wrong with the records of runs: those that rows are of must be there, others be as written."""
     with_rows = runs_of(footers.values())
     there = runs_there(target)
+    for key in [NAMES_KEY, *(found.key for found in target.list_objects(FENCES))]:
+        try:
+            read_json(target.read_bytes(key))
+        except FileNotFoundError:
+            yield Damage("missing", key, "the next run writes it again")
+        except ValueError:
+            yield Damage("changed", key, "the next run writes it again")
     for run_id in with_rows | there.keys():
         named.update(record_keys(run_id))
     for problem in problems_of(target, sorted(with_rows | there.keys())):
@@ -293,7 +302,7 @@ def _extra(target: Store, named: set[str], damaged: frozenset[str]) -> Iterator[
         if found.key not in named and found.key != INDEX_KEY:
             yield Damage("extra", found.key, "the index of events does not name it")
     for found in target.list_objects("runs/"):
-        is_record = found.key.count("/") == 2 and not found.key.startswith(_NO_RECORDS)
+        is_record = found.key.count("/") == 2 and not found.key.startswith(FENCES)
         if is_record and found.key not in named:
             yield Damage("extra", found.key, "it is no record of a run")
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, unquote
 
+from tasks.seals import read_json, sealed_json
 from tasks.store import Store
 
 log = logging.getLogger(__name__)
 
-_PREFIX = "runs/fences/"
+PREFIX = "runs/fences/"
 
 
 def write_fence(dest: Store, run_id: str, counted: Iterable[str], taken_by: str) -> None:
@@ -27,7 +27,7 @@ def write_fence(dest: Store, run_id: str, counted: Iterable[str], taken_by: str)
         taken_by: Id of the run that took over.
     """
     fence = {"run_id": run_id, "taken_by": taken_by, "counted": sorted(counted)}
-    dest.write_bytes(f"{_PREFIX}{quote(run_id, safe='')}.json", json.dumps(fence, indent=1).encode())
+    dest.write_bytes(f"{PREFIX}{quote(run_id, safe='')}.json", sealed_json(fence))
 
 
 def read_fences(dest: Store) -> Mapping[str, frozenset[str]]:
@@ -35,16 +35,30 @@ def read_fences(dest: Store) -> Mapping[str, frozenset[str]]:
 
     Of a run whose fence is damaged no file counts: the next run does its shards again.
     """
-    fences: dict[str, frozenset[str]] = {}
-    for found in dest.list_objects(_PREFIX):
+    return {run_id: counted or frozenset() for run_id, counted in _fences(dest)}
+
+
+def mend_fences(dest: Store, by_run: str) -> None:
+    """Write damaged fences again, by which nothing counts.
+
+    Args:
+        dest: Where the statistics lie; their footers were read after the fences were damaged.
+        by_run: Id of the present run.
+    """
+    for run_id, counted in list(_fences(dest)):
+        if counted is None:
+            write_fence(dest, run_id, (), by_run)
+
+
+def _fences(dest: Store) -> Iterator[tuple[str, frozenset[str] | None]]:
+    """Yield the id of each run that was fenced off, and the names of its files that count; None if it is damaged."""
+    for found in dest.list_objects(PREFIX):
         if found.key.endswith(".json"):
-            run_id = unquote(found.key.removeprefix(_PREFIX).removesuffix(".json"))
+            run_id = unquote(found.key.removeprefix(PREFIX).removesuffix(".json"))
             try:
-                counted = json.loads(dest.read_bytes(found.key))["counted"]
-                fences[run_id] = frozenset(map(str, counted))
+                yield run_id, frozenset(map(str, read_json(dest.read_bytes(found.key))["counted"]))
             except FileNotFoundError:
                 continue
             except (ValueError, LookupError, TypeError):
                 log.warning("%s is damaged: no file of run %s counts", found.key, run_id)
-                fences[run_id] = frozenset()
-    return fences
+                yield run_id, None

@@ -155,7 +155,7 @@ def lzw_size(data: bytes, most_bytes: int) -> int:
     """Return to how many bytes LZW data unpack, or some number beyond `most_bytes`; their lengths alone are followed.
 
     >>> lzw_size(bytes.fromhex("800b6050220c0c8501"), 100)  # the example of ISO 32000-1, 7.4.4.2
-    9
+    10
     """
     lengths = [1] * 256 + [0, 0]
     found = held = n_held = before = 0

@@ -81,7 +81,8 @@ def test_a_deployment_names_a_flow_and_gives_it_parameters_that_it_has(
     assert given.keys() <= schema.properties.keys()
     assert set(schema.required or []) <= given.keys()
     if "changes" in given:
-        settings_of("access", Changes.model_validate(given["changes"]))
+        filled = json.loads(re.sub(r"{{ \$FOLIOPRESS_SCHEDULER }}", "tcp://dask:8786", json.dumps(given["changes"])))
+        settings_of("access", Changes.model_validate(filled))
 
 
 def test_there_is_a_deployment_of_each_flow_and_each_schedule_has_a_slug_of_its_own() -> None:

@@ -19,6 +19,7 @@ from prefect.context import FlowRunContext
 from prefect.utilities.annotations import quote
 
 from configs.loading import load_settings
+from configs.settings import ClusterSettings
 from flows import run as run_module
 from flows.compress import ShardsFailed, compress_archive
 from flows.run import check_places
@@ -224,11 +225,9 @@ def test_prefect_is_told_no_secret_of_a_cluster_s_options(
     archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The package of that cluster is not installed here, so that the run ends with an error that names it."""
-    options = {
-        "kind": "dask_gateway.GatewayCluster",
-        "options": {"address": "https://me:canary@gateway/x?token=canary"},
-    }
-    settings = load_settings("access", options={f"cluster.{name}": value for name, value in options.items()})
+    options = {"address": "https://me:canary@gateway/x?token=canary"}  # refused where settings are checked
+    cluster = ClusterSettings.model_construct(kind="dask_gateway.GatewayCluster", options=options)
+    settings = load_settings("access").model_copy(update={"cluster": cluster})
     state = compress_archive(str(archive("a.jpg")), str(tmp_path / "out"), quote(settings), return_state=True)
     assert state.is_failed()
     with get_client(sync_client=True) as client:

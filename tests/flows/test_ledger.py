@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -40,7 +40,7 @@ def ledger_of(dest: Store) -> Ledger:
     return Ledger(dest, f"run {next(_RUNS)}")
 
 
-def shard(name: str, keys: str) -> Shard:
+def shard(name: str, keys: Iterable[str]) -> Shard:
     return Shard(name, tuple(Document(key, 10, "1") for key in keys))
 
 

@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,8 +22,10 @@ from flows.summary import RunSummary
 from flows.verify import verify_archive
 from tasks import store as store_module
 from tasks.errors import ConfigError
+from tasks.keys import output_key
 from tasks.naming import ORDINARY, Naming
-from tasks.statistics import live_rows
+from tasks.seals import read_json, sealed_json
+from tasks.statistics import PAGES_SCHEMA, Footer, ShardEntry, file_key, live_rows, table_bytes
 from tasks.store import Store
 from tests.disks import FOLDERS, REAL_DISKS, FoldingFolder, mounted, only_at
 from tests.promises import NO_COLLISION
@@ -150,40 +152,61 @@ def dest(tmp_path: Path) -> Store:
 def test_what_an_ordinary_dest_was_begun_with_is_written_down_and_said_to_nobody(dest: Store) -> None:
     said: list[str] = []
     assert settle_naming(dest, said.append) == ORDINARY
-    assert said == [] and Naming.model_validate_json(dest.read_bytes(NAMES_KEY)) == ORDINARY
+    assert said == [] and Naming.model_validate(read_json(dest.read_bytes(NAMES_KEY))) == ORDINARY
+
+
+def begun_by(dest: Store, naming: Naming, keys: Sequence[str] = ()) -> None:
+    """Leave a DEST as a run leaves it: its rules, and a row for each document."""
+    dest.write_bytes(NAMES_KEY, sealed_json(naming.model_dump()))
+    rows = [
+        {"document_key": key, "page_index": 0, "output_key": output_key(key, extension="avif", naming=naming)}
+        for key in keys
+    ]
+    footer = Footer("s", (ShardEntry("s", "r", min(keys, default=""), max(keys, default=""), len(keys)),))
+    dest.write_bytes(file_key("pages", "s"), table_bytes(rows, PAGES_SCHEMA, footer.as_metadata()))
+
+
+STRICT = Naming(folds_case=True, forms="equal")
 
 
 def test_rules_that_are_stricter_than_a_disk_needs_stay_and_are_said(dest: Store) -> None:
-    begun = Naming(folds_case=True, forms="equal")
-    dest.write_bytes(NAMES_KEY, begun.model_dump_json().encode())
+    begun_by(dest, STRICT)
     said: list[str] = []
-    assert settle_naming(dest, said.append) == begun
+    assert settle_naming(dest, said.append) == STRICT
     assert "capitals are not told from small letters, Unicode's forms" in said[0]
 
 
-@pytest.mark.parametrize("is_of_an_older_version", [False, True])
-def test_a_dest_that_was_copied_to_a_disk_of_fewer_names_is_refused(
-    dest: Store, monkeypatch, is_of_an_older_version: bool
-) -> None:
-    if is_of_an_older_version:
-        dest.write_bytes("stats/pages/part.parquet", b"")
-    else:
-        settle_naming(dest, lambda _: None)
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_dest_that_was_copied_to_a_disk_of_fewer_names_is_refused(dest: Store, monkeypatch, is_lost: bool) -> None:
+    begun_by(dest, ORDINARY, ["Page.jpg"])
+    if is_lost:
+        dest.delete(NAMES_KEY)
     monkeypatch.setattr(store_module, "LocalFolder", FOLDERS["Mac"])
     moved = Store(f"file://{dest.url}", StorageSettings())  # by another connection
     with pytest.raises(ConfigError, match="capitals are not told.*begin a new DEST"):
         settle_naming(moved, lambda _: None)
 
 
-def test_a_dest_of_an_older_version_stays_as_it_was_begun(dest: Store) -> None:
-    dest.write_bytes("stats/pages/part.parquet", b"")
-    assert settle_naming(dest, lambda _: None) == ORDINARY
+@pytest.mark.parametrize("content", [None, b"", b"{}x", b'{"folds_case": 7}'])
+def test_rules_that_are_lost_or_spoiled_are_worked_out_from_the_rows(dest: Store, monkeypatch, content) -> None:
+    for naming, found in ((ORDINARY, ORDINARY), (STRICT, STRICT)):
+        begun_by(dest, naming, ["Page.jpg", "a/b.tif"])
+        dest.delete(NAMES_KEY) if content is None else dest.write_bytes(NAMES_KEY, content)
+        monkeypatch.setattr("flows.naming.find_naming", lambda _, found=found: found)
+        assert settle_naming(dest, lambda _: None) == naming
+        assert Naming.model_validate(read_json(dest.read_bytes(NAMES_KEY))) == naming
 
 
-@pytest.mark.parametrize("content", [b"", b"{}x", b'{"folds_case": 7}', b'{"from_the_future": true}'])
-def test_rules_that_cannot_be_read_are_a_wrong_setting(dest: Store, content: bytes) -> None:
-    dest.write_bytes(NAMES_KEY, content)
-    with pytest.raises(ConfigError, match="cannot be read"):
+def test_rules_that_neither_stand_there_nor_follow_from_the_rows_are_a_wrong_setting(dest: Store) -> None:
+    begun_by(dest, STRICT, ["Page.jpg"])
+    dest.delete(NAMES_KEY)
+    with pytest.raises(ConfigError, match="the rows do not tell"):
+        settle_naming(dest, lambda _: None)
+
+
+def test_rules_of_another_version_are_a_wrong_setting(dest: Store) -> None:
+    dest.write_bytes(NAMES_KEY, sealed_json({"from_the_future": True}))
+    with pytest.raises(ConfigError, match="another version"):
         settle_naming(dest, lambda _: None)
 
 

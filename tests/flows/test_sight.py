@@ -112,8 +112,7 @@ def files(store: Store) -> list[str]:
 def job_of(source: Store, dest: Store, lookout: Lookout) -> PageJob:
     scorer = load_scorer(None, "litert-cpu")
     places = located(source.url), located(dest.url)
-    names = "run", "shard", "settings", scorer.digest, scorer.name
-    return PageJob(*places, SETTINGS, *names, sight=lookout.sight)
+    return PageJob(*places, SETTINGS, "run", "shard", "settings", scorer.digest, scorer.name, sight=lookout.sight)
 
 
 def write_a_page(job: PageJob) -> None:

@@ -283,7 +283,8 @@ class Running:
 
 def _deaf(*numbers: signal.Signals) -> Callable[[], None]:
     def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # which a suite under nohup ignores
+            signal.signal(number, signal.SIG_DFL)
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
 

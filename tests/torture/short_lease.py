@@ -17,10 +17,6 @@ from flows import lease
 from tasks.folder import LocalFolder
 from tasks.store import Store
 
-lease.LENGTH_S, lease.RENEW_S, lease.GLANCE_S = 2.0, 0.5, 0.3
-
-IS_DRIVER = __name__ == "__main__"
-
 
 def countdown(name: str) -> Callable[[], None]:
     """Return what stops this process, and the driver, when it is called for the n-th time."""
@@ -36,35 +32,33 @@ def countdown(name: str) -> Callable[[], None]:
     return count
 
 
-if IS_DRIVER:
+def shorten_lease_and_pause(before: Callable[[], None], within: Callable[[], None]) -> None:
+    """Change this process: its lease is short, and it may stop where it is told to."""
+    lease.LENGTH_S, lease.RENEW_S, lease.GLANCE_S = 2.0, 0.5, 0.3
+    write_bytes, delete, put = Store.write_bytes, Store.delete, LocalFolder._put
+
+    def paused_write(self: Store, key: str, data: bytes, **more: Any) -> None:
+        before()
+        write_bytes(self, key, data, **more)
+
+    def paused_delete(self: Store, key: str) -> None:
+        before()
+        delete(self, key)
+
+    def paused_put(temporary: Path, path: Path, move: Callable[[Path, Path], None]) -> None:
+        if path.name != "lease.json":
+            within()
+        put(temporary, path, move)
+
+    Store.write_bytes, Store.delete = paused_write, paused_delete  # type: ignore[method-assign]
+    LocalFolder._put = staticmethod(paused_put)  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
     os.environ["DRIVER"] = str(os.getpid())
-    before, within = countdown("PAUSE_DRIVER_BEFORE"), countdown("PAUSE_DRIVER_WITHIN")
-else:
-    before, within = countdown(""), countdown("PAUSE_WORKER_WITHIN")
-
-write_bytes, delete, put = Store.write_bytes, Store.delete, LocalFolder._put
-
-
-def paused_write(self: Store, key: str, data: bytes, **more: Any) -> None:
-    before()
-    write_bytes(self, key, data, **more)
-
-
-def paused_delete(self: Store, key: str) -> None:
-    before()
-    delete(self, key)
-
-
-def paused_put(temporary: Path, path: Path, move: Callable[[Path, Path], None]) -> None:
-    if path.name != "lease.json":
-        within()
-    put(temporary, path, move)
-
-
-Store.write_bytes, Store.delete = paused_write, paused_delete  # type: ignore[method-assign]
-LocalFolder._put = staticmethod(paused_put)  # type: ignore[method-assign]
-
-if IS_DRIVER:
+    shorten_lease_and_pause(countdown("PAUSE_DRIVER_BEFORE"), countdown("PAUSE_DRIVER_WITHIN"))
     from flows.cli import main
 
     main()
+elif __name__ == "__mp_main__":  # a worker, which was started as the driver was
+    shorten_lease_and_pause(countdown(""), countdown("PAUSE_WORKER_WITHIN"))

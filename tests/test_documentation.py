@@ -1,0 +1,204 @@
+"""docs/operations.md names every reason, setting, exit code and message as the code has them; links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from configs.clusters import ClusterKind, option_names
+from configs.settings import Closed, ClusterSettings, LimitSettings, ScanSettings, StorageSettings
+from flows import cli
+from tasks.errors import TRIED_AGAIN
+from tasks.places import PROTOCOLS
+from tasks.verifying import DamageKind
+
+ROOT = Path(__file__).resolve().parents[1]
+OPERATIONS = ROOT / "docs" / "operations.md"
+CODE = ("configs", "tasks", "model", "flows", "app", "deployments")
+SECTIONS: dict[str, type[Closed]] = {
+    "scan": ScanSettings,
+    "limits": LimitSettings,
+    "cluster": ClusterSettings,
+    "storage": StorageSettings,
+}
+PASSED_ON = {"tasks/errors.py", "tasks/pdf_reading.py", "flows/storing.py", "flows/parking.py"}
+"""Where a problem is made with a reason that came from elsewhere."""
+
+
+@cache
+def trees(*folders: str) -> Mapping[str, ast.Module]:
+    """Return the parsed files of some packages by their paths."""
+    paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in paths}
+
+
+def calls(*folders: str) -> Iterator[tuple[str, str, ast.Call]]:
+    """Yield each call in some packages, after its file and the name of what is called."""
+    for path, tree in trees(*folders).items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                yield path, getattr(node.func, "id", getattr(node.func, "attr", "")), node
+
+
+def reasons() -> Mapping[str, set[str]]:
+    """Return every reason that a row can have, as the code writes them, each with the statuses that it comes with."""
+    found = defaultdict[str, set[str]](set)
+    for path, name, call in calls("tasks", "flows"):
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        reason: ast.expr | None = None
+        failed: ast.expr = ast.Constant(value=False)
+        if name == "PageError":
+            reason, failed = next(iter(call.args), None), given.get("failed", failed)
+        elif name == "reading" and len(call.args) == 1:  # tasks.pdf_reading.reading, by its own defaults
+            reason = given.get("reason", ast.Constant(value="damaged"))
+            failed = given.get("failed", ast.Constant(value=True))
+        elif name in ("_fail", "fail_document") and len(call.args) > 1:
+            reason, failed = call.args[1], ast.Constant(value=True)
+        if isinstance(reason, ast.Constant):
+            is_told = isinstance(failed, ast.Constant)
+            found[str(reason.value)] |= {"failed" if failed.value else "kept"} if is_told else {"failed", "kept"}  # type: ignore[attr-defined]
+        elif reason is not None:
+            assert path in PASSED_ON, f"{path}:{call.lineno}: a reason is no literal, so that nobody can look it up"
+    return found
+
+
+def tried_again_by(reason: str, statuses: set[str]) -> str:
+    """Return who tries pages with a reason again."""
+    if reason in TRIED_AGAIN:
+        return "every rerun"
+    return "`--retry-failed`" if "failed" in statuses else "nobody"
+
+
+def rows_of(heading: str) -> list[list[str]]:
+    """Return the cells of the tables below a heading, their first rows left out."""
+    text = OPERATIONS.read_text("utf-8")
+    begin = re.search(rf"^#+ {re.escape(heading)}$", text, re.MULTILINE)
+    assert begin is not None, f"there is no heading {heading!r}"
+    part = re.split(r"^#+ ", text[begin.end() :], maxsplit=1, flags=re.MULTILINE)[0]
+    lines = [line for line in part.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    rules = [number for number, cells in enumerate(rows) if set("".join(cells)) <= set("- ")]
+    return [cells for number, cells in enumerate(rows) if number not in rules and number + 1 not in rules]
+
+
+def first_code(cell: str) -> str:
+    """Return what stands first in a cell between back quotes."""
+    found = re.search(r"`([^`]+)`", cell)
+    assert found is not None, cell
+    return found[1]
+
+
+def default_of(model: type[Closed], name: str) -> str:
+    """Return how the default of a setting is written."""
+    default = model.model_fields[name].default
+    if default is None or default in ((), {}):
+        return "none"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return f"`{default}`" if isinstance(default, str) else f"{default:,g}" if default < 1e6 else f"{default:,}"
+
+
+def test_every_reason_that_a_row_can_have_is_explained() -> None:
+    assert {first_code(cells[0]) for cells in rows_of("Reasons")} == reasons().keys()
+
+
+def test_a_reason_stands_with_its_status_and_with_who_tries_it_again() -> None:
+    found = reasons()
+    for reason, statuses, again, meaning, to_do in rows_of("Reasons"):
+        name = first_code(reason)
+        assert {one.strip() for one in statuses.split(",")} == found[name], name
+        assert again == tried_again_by(name, found[name]), name
+        assert meaning, name
+        assert to_do, name
+
+
+def test_reasons_are_looked_for_where_problems_are_made() -> None:
+    found = reasons()
+    assert found["ocr_timeout"] == {"kept"}
+    assert found["not_writable"] == {"kept"}
+    assert found["worker_killed"] == {"failed"}
+    assert found["damaged"] == {"failed", "kept"}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_setting_of_a_section_stands_with_its_default(section: str) -> None:
+    model = SECTIONS[section]
+    rows = {first_code(name): default for name, default, *_ in rows_of(f"`{section}`")}
+    assert rows == {f"{section}.{name}": default_of(model, name) for name in model.model_fields}
+
+
+def test_every_exit_code_is_explained() -> None:
+    codes = {0, cli.BROKEN, cli.WRONG_SETTINGS, cli.SOME_FAILED, cli.INTERRUPTED}
+    assert {int(cells[0]) for cells in rows_of("Exit codes")} == codes
+
+
+def test_everything_that_verify_finds_is_explained() -> None:
+    assert {first_code(cells[0]) for cells in rows_of("What verify finds")} == set(get_args(DamageKind))
+
+
+def test_every_class_of_cluster_stands_with_its_options() -> None:
+    told = {
+        first_code(kind): set(re.findall(r"`([^`]+)`", options)) for kind, options in rows_of("Classes and options")
+    }
+    assert told == {kind: set(option_names(kind)) for kind in get_args(ClusterKind)}
+
+
+def test_every_protocol_is_named() -> None:
+    named = set(re.findall(r"`(\w+)://`", OPERATIONS.read_text("utf-8")))
+    assert set(PROTOCOLS) <= named
+
+
+def variables_of_the_code() -> set[str]:
+    """Return the variables of the environment that are Foliopress's own, wherever they are read but in tests."""
+    files = [path for folder in CODE for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
+    return {name for path in files for name in re.findall(r"\bFOLIOPRESS_[A-Z_]+\b", path.read_text("utf-8"))}
+
+
+def test_every_variable_of_our_own_is_named() -> None:
+    named = {name for cells in rows_of("Environment variables") for name in re.findall(r"`([A-Z_]+)`", cells[0])}
+    assert variables_of_the_code() <= named
+
+
+def said_by_the_code() -> set[str]:
+    """Return each text that stands in the code, those with values in them piece by piece."""
+    nodes = (node for tree in trees(*CODE).values() for node in ast.walk(tree))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+@pytest.mark.parametrize("heading", ["Exit code 2", "Exit code 1", "Exit code 3", "Lines on stderr"])
+def test_messages_are_quoted_as_the_code_says_them(heading: str) -> None:
+    texts = said_by_the_code()
+    rows = rows_of(heading)
+    assert rows
+    for cells in rows:
+        for piece in filter(None, (piece.strip(" :,;.()") for piece in first_code(cells[0]).split("…"))):
+            assert any(piece in text for text in texts), piece
+
+
+def anchors_of(path: Path) -> set[str]:
+    """Return what links may name behind `#` in a Markdown file, as GitHub makes it of the headings."""
+    text = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+PAGES = sorted(path.relative_to(ROOT).as_posix() for glob in ("*.md", "docs/*.md") for path in ROOT.glob(glob))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_to_a_file_and_a_heading(name: str) -> None:
+    page = ROOT / name
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if re.match(r"\w+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), link
