@@ -222,7 +222,7 @@ def _events_of(
 def _begin_of(run_id: str) -> str | None:
     """Return when a run was begun, as its name tells; for rows whose commit was not noted.
 
-    >>> _begin_of("20260131T175900Z-3f9c2a"), _begin_of("nightly")
+    >>> _begin_of("20260131t175900z-3f9c2a"), _begin_of("nightly")
     ('2026-01-31T17:59:00+00:00', None)
     """
     try:

@@ -64,8 +64,8 @@ class Stopped(Exception):
 
 
 def new_run_id() -> str:
-    """Return a name that sorts by time: `20260131T175900Z-3f9c2a`."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}"
+    """Return a name that sorts by time, in small letters, as some disks have no others: `20260131t175900z-3f9c2a`."""
+    return f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}-{uuid4().hex[:6]}"
 
 
 def check_places(source: str, dest: str, settings: Settings) -> Store:

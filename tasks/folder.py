@@ -27,6 +27,8 @@ TEMPORARY = ".foliopress-"
 
 _NAME_AT_FAULT = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
 
+_SCRATCH = "work"
+"""Folder of what a run keeps only while it lasts; unlike others it goes when it is empty."""
 _PAGE_NAME = re.compile(r"[0-9]{4,}\.[a-z0-9]+")
 """How the pages of a many-page document are named."""
 
@@ -269,7 +271,7 @@ class LocalFolder:
                 raise
             return
         for folder in path.parents:
-            if folder == self.root or folder.parent == self.root:
+            if folder == self.root or (folder.parent == self.root and folder.name != _SCRATCH):
                 return
             try:
                 folder.rmdir()  # an object store has no empty folders either
@@ -312,9 +314,8 @@ class _TemporaryFile:
         self._data = data
 
     def __enter__(self) -> Path:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with self._path.open("xb") as file:
+            with self._opened() as file:
                 file.write(self._data)
                 file.flush()
                 os.fsync(file.fileno())  # a commit mark must not outlive a power cut that its bytes do not
@@ -322,6 +323,13 @@ class _TemporaryFile:
             self._path.unlink(missing_ok=True)
             raise
         return self._path
+
+    def _opened(self) -> BinaryIO:
+        for _ in range(100):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # somebody removed the folder as empty between the two calls
+                return self._path.open("xb")
+        raise StoreUnavailable(f"the folder {self._path.parent} disappears as often as it is made")
 
     def __exit__(self, *_: object) -> None:
         self._path.unlink(missing_ok=True)
