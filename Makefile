@@ -56,7 +56,8 @@ proofs:
 torture:
 	@scripts/setup.sh test
 	@rm -f docs/reliability.json
-	FOLIOPRESS_TORTURE=1 FOLIOPRESS_RELIABILITY=docs/reliability.json $(BIN)/python -m pytest -q -m promise tests; \
+	FOLIOPRESS_TORTURE=1 FOLIOPRESS_RELIABILITY=docs/reliability.json \
+	$(BIN)/python -m pytest -q -m promise -n 2 --dist worksteal tests; \
 	code=$$?; $(BIN)/python scripts/reliability.py docs/reliability.json docs/reliability.md && exit $$code
 
 lint:

@@ -14,8 +14,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+COUNTS = ("tried", "survived", "lost", "reruns")
 
 
 @dataclass
@@ -41,7 +44,7 @@ class Tally:
 
 
 class Reliability:
-    """A pytest plugin that collects the tallies of a session."""
+    """A pytest plugin that collects the tallies of a session, of all processes that share its tests."""
 
     def __init__(self) -> None:
         self._tallies: dict[tuple[str, str], Tally] = {}
@@ -69,17 +72,26 @@ class Reliability:
                 tally.lost += 1
         return report
 
-    def pytest_sessionfinish(self) -> None:
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take over what another process has counted, to which a part of the tests was given (pytest-xdist)."""
+        for row in getattr(node, "workeroutput", {}).get("tallies", []):
+            key = row["promise"], row["fault"]
+            found = self._tallies.setdefault(key, Tally(*key, row["test"]))
+            for name in COUNTS:
+                setattr(found, name, getattr(found, name) + row[name])
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        rows = [asdict(tally) for tally in self._tallies.values()]
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["tallies"] = rows
+            return
         path = os.environ.get("FOLIOPRESS_RELIABILITY")
-        if path and self._tallies:
+        if path and rows:
             there = json.loads(Path(path).read_text(encoding="utf-8")) if Path(path).exists() else {}
             others = [row for row in there.get("rows", []) if (row["promise"], row["fault"]) not in self._tallies]
             minutes = (time.monotonic() - self._begun) / 60 + (there["minutes"] if others else 0)
-            ledger = {
-                "minutes": round(minutes, 1),
-                "cores": os.cpu_count(),
-                "rows": [*others, *(asdict(tally) for tally in self._tallies.values())],
-            }
+            ledger = {"minutes": round(minutes, 1), "cores": os.cpu_count(), "rows": [*others, *rows]}
             Path(path).write_text(json.dumps(ledger, indent=1) + "\n", encoding="utf-8")
 
     def _of(self, item: pytest.Item) -> Tally | None:
