@@ -169,10 +169,12 @@ class Lease:
             renewed = self._is_ours(holder) and self._dest.replace_bytes(LEASE_KEY, version, self._content())
             if not renewed:  # a try that seemed to have failed may have come through
                 holder, _ = self._read()
-                renewed = self._is_ours(holder)
+                renewed = self._is_ours(holder) and (holder or {}).get("renewals") == self._renewals
             if renewed:
                 self._safe_until = begun + _SAFE_SHARE * LENGTH_S
                 return
+            if self._is_ours(holder):
+                raise StoreUnavailable(f"the lease on {self._dest.url} could not be renewed")
             taker = "nobody" if holder is None else f"run {holder.get('run_id')}"
             self._lost = f"the lease on {self._dest.url} was lost to {taker}"
 

@@ -19,8 +19,8 @@ from flows.shards import Shard
 from flows.spans import Spans
 from flows.storing import DocumentResult
 from flows.twins import give_own
-from tasks.errors import TRIED_AGAIN
-from tasks.fences import mend_fences, write_fence
+from tasks.errors import TRIED_AGAIN, LeaseLost
+from tasks.fences import is_fenced, mend_fences, write_fence
 from tasks.naming import ORDINARY, Naming
 from tasks.statistics import (
     SCHEMAS,
@@ -169,8 +169,14 @@ class Ledger:
                 self._settle(name, redone)
 
     def commit(self, shard: Shard, results: ShardRows) -> None:
-        """Write a shard's rows, `pages` last, and let go of the files that held its documents before."""
+        """Write a shard's rows, `pages` last, and let go of the files that held its documents before.
+
+        Raises:
+            LeaseLost: If another run has taken over; where a store knows no conditions this one may not have noticed.
+        """
         with self._lock:
+            if is_fenced(self._dest, self._run_id):
+                raise LeaseLost(f"the lease on {self._dest.url} was lost to another run")
             name = self._new_name(shard.shard_id)
             replaced = self._overlapping(shard)
             tables = {table: results.table(table, shard) for table in _TABLES}

@@ -27,7 +27,7 @@ def write_fence(dest: Store, run_id: str, counted: Iterable[str], taken_by: str)
         taken_by: Id of the run that took over.
     """
     fence = {"run_id": run_id, "taken_by": taken_by, "counted": sorted(counted)}
-    dest.write_bytes(f"{PREFIX}{quote(run_id, safe='')}.json", sealed_json(fence))
+    dest.write_bytes(_key_of(run_id), sealed_json(fence))
 
 
 def read_fences(dest: Store) -> Mapping[str, frozenset[str]]:
@@ -36,6 +36,11 @@ def read_fences(dest: Store) -> Mapping[str, frozenset[str]]:
     Of a run whose fence is damaged no file counts: the next run does its shards again.
     """
     return {run_id: counted or frozenset() for run_id, counted in _fences(dest)}
+
+
+def is_fenced(dest: Store, run_id: str) -> bool:
+    """Return whether another run took over from this one, so that what it writes does not count."""
+    return dest.exists(_key_of(run_id))
 
 
 def mend_fences(dest: Store, by_run: str) -> None:
@@ -62,3 +67,7 @@ def _fences(dest: Store) -> Iterator[tuple[str, frozenset[str] | None]]:
             except (ValueError, LookupError, TypeError):
                 log.warning("%s is damaged: no file of run %s counts", found.key, run_id)
                 yield run_id, None
+
+
+def _key_of(run_id: str) -> str:
+    return f"{PREFIX}{quote(run_id, safe='')}.json"

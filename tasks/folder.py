@@ -27,6 +27,7 @@ TEMPORARY = ".foliopress-"
 
 _NAME_AT_FAULT = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
 
+_LOCK_WAIT_S = 5.0
 _SCRATCH = "work"
 """Folder of what a run keeps only while it lasts; unlike others it goes when it is empty."""
 _PAGE_NAME = re.compile(r"[0-9]{4,}\.[a-z0-9]+")
@@ -234,14 +235,19 @@ class LocalFolder:
     def replace(self, key: str, version: str, data: bytes) -> bool:
         if not self.root.is_dir():
             return False
-        with _locked(self.root):
+        path = self._own_path(key)
+        folder = self._top_folder(path)
+        with _TemporaryFile(folder, data) as temporary, _locked(self.root) as is_locked:
+            if not is_locked:  # whoever holds the lock stands still; what it was about to move into place must not come
+                for other in folder.glob(f"{TEMPORARY}*"):
+                    if other != temporary:
+                        other.unlink(missing_ok=True)
             try:
-                _, found = self.read_versioned(key)
-            except FileNotFoundError:
+                if self.read_versioned(key)[1] != version:
+                    return False
+                self._put(temporary, path, os.replace)
+            except FileNotFoundError:  # there is none, or another process cleared away what was written
                 return False
-            if found != version:
-                return False
-            self.write(key, data)
         return True
 
     def has_conditions(self, key: str) -> bool:  # noqa: ARG002
@@ -347,13 +353,28 @@ def _refusals(key: str) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes of this machine out of a block; a file system without locks keeps nobody out."""
+def _locked(folder: Path) -> Iterator[bool]:
+    """Keep other processes of this machine out of a block, and give whether they are.
+
+    They are not where the lock is not given back in time, as by a process that is paused; nor on a file system without
+    locks, which keeps nobody out and is taken for one that does.
+    """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        deadline = time.monotonic() + _LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    yield False
+                    return
+                time.sleep(0.02)
+                continue
+            except OSError:
+                pass
+            yield True
+            return
     finally:
         os.close(handle)
 

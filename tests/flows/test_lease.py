@@ -16,6 +16,7 @@ import pytest
 from configs.settings import StorageSettings
 from flows import lease as lease_module
 from flows.lease import GLANCE_S, LEASE_KEY, LENGTH_S, Lease, check_held
+from tasks import folder as folder_module
 from tasks.errors import ConfigError, LeaseLost, StoreUnavailable
 from tasks.store import Store
 from tests.promises import ONE_RUN
@@ -294,3 +295,37 @@ def test_who_finds_an_old_lease_late_does_not_delete_the_one_that_took_its_place
         assert lease.unfenced == ("quick",)
     assert "in use by run quick" in said[0]  # and was waited for
     assert clock.now > START + LENGTH_S
+
+
+def test_a_run_that_is_paused_while_it_renews_its_lease_keeps_nobody_out_and_renews_it_no_more(
+    dest: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "_LOCK_WAIT_S", 0.2)
+    held_by(dest)
+    renewal = json.dumps(held_by(dest) | {"renewals": 1})
+    code = (
+        "import os, sys\n"
+        "from configs.settings import StorageSettings\n"
+        "from tasks import folder\n"
+        "from tasks.store import Store\n"
+        "put = folder.LocalFolder._put\n"
+        "def pause(*arguments):\n"
+        "    print('within', flush=True)\n"
+        "    sys.stdin.readline()\n"
+        "    put(*arguments)\n"
+        "folder.LocalFolder._put = staticmethod(pause)\n"
+        "dest = Store(sys.argv[1], StorageSettings())\n"
+        f"print(dest.replace_bytes({LEASE_KEY!r}, dest.read_versioned({LEASE_KEY!r})[1], sys.argv[2].encode()))"
+    )
+    paused = subprocess.Popen(
+        [sys.executable, "-c", code, dest.url, renewal], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert paused.stdin is not None and paused.stdout is not None
+    assert paused.stdout.readline() == "within\n"
+    clock = Clock()
+    with Lease(dest, "mine", lambda line: None, clock, clock.sleep):
+        paused.stdin.write("go on\n")
+        paused.stdin.flush()
+        assert paused.stdout.readline() == "False\n"
+        assert json.loads(dest.read_bytes(LEASE_KEY))["run_id"] == "mine"
+    paused.wait(30)
