@@ -27,7 +27,7 @@ _Count = Annotated[int, Field(ge=0, le=100_000)]
 _Amounts = dict[
     Annotated[str, Field(pattern=r"^[a-z][a-z0-9./-]*$")], Annotated[str, Field(pattern=r"^[0-9.]+[a-zA-Z]*$")]
 ]
-"""Of Kubernetes, e.g. `{cpu: "1", memory: 4Gi}`."""
+"""Amounts as Kubernetes writes them, e.g. `{cpu: "1", memory: 4Gi}`."""
 
 
 class _Options(BaseModel):
@@ -55,7 +55,7 @@ class _Kubernetes(_Options):
 
 
 class _Gateway(BaseModel):
-    """What most gateways offer; who runs one decides what is allowed, and which image."""
+    """Options that most gateways offer; the operator of a gateway decides which are allowed, and which image runs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 

@@ -47,7 +47,7 @@ class ScanSettings(Closed):
     """A run for which SOURCE holds no document ends well, as schedules may want; without it that is an error, since a
     SOURCE that is mistyped or not mounted looks the same."""
     version: Literal["auto", "etag", "size_mtime", "content"] = "auto"
-    """What tells that a document has changed since it was worked on. `auto` is the store's ETag, size and time of the
+    """Marks by which a changed document is known. `auto` takes the store's ETag, size and time of the
     last change, each if the store has it: copying the archive, which gives new times, has all of it done again. `etag`
     and `size_mtime` are one of the two, `content` a SHA-256 of the bytes, for which every rerun reads them all. A DEST
     that was begun with another is done again."""
@@ -296,7 +296,7 @@ class ClusterSettings(Closed):
     """Class of the Dask cluster to start for the run, and to end with it, e.g. `dask_kubernetes.operator.KubeCluster`,
     `dask_gateway.GatewayCluster` or `dask_jobqueue.SLURMCluster`; its package must be installed."""
     options: dict[str, str | int | float | bool | dict[str, dict[str, str]] | None] = Field({}, repr=False)
-    """What that class is given, e.g. `{namespace: archive}`: sizes, queues, zones, from a closed list for each class.
+    """Options of that class, e.g. `{namespace: archive}`: sizes, queues, zones, from a closed list for each class.
     What runs there (image, commands, environment) is for Dask's own configuration, e.g. `DASK_KUBERNETES__IMAGE`.
     Workers need one thread each."""
     most_workers: int | None = Field(None, ge=1)

@@ -12,7 +12,7 @@ import ssl
 from tasks.errors import ConfigError
 
 _FIRST_WORD_S = 3.0
-"""How long a scheduler without TLS may take to say its first word; with TLS it waits for ours."""
+"""Seconds that a scheduler without TLS may take to send its first bytes; with TLS it waits for ours."""
 _FILES = (
     "name the files of the certificates with DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__TLS__CLIENT__CERT and "
     "…__TLS__CLIENT__KEY, or in ~/.config/dask"

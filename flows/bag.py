@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -140,18 +140,14 @@ def void_bag(dest: Store, say: Callable[[str], None] = log.info) -> None:
         raise ConfigError(f"{without_password(place.url)} {_NOT_OURS}")
 
 
-def bag_problems(dest: Store, keys: Collection[str]) -> list[tuple[Literal["missing", "changed"], str, str]]:
-    """Return what is wrong with the bag that a DEST is the payload of, if we made one: kind, key and message.
-
-    Args:
-        dest: The payload.
-        keys: Of all its objects.
-    """
+def bag_problems(dest: Store) -> list[tuple[Literal["missing", "changed"], str, str]]:
+    """Return the faults of the bag that a DEST is the payload of, if we made one: kind, key and message."""
     place = _place_of(dest)
     try:
         if place is None or not bag.is_made_by_us(place):
             return []
-        found = list(bag.tag_problems(place, set(keys) - _NOT_OF_THE_BAG))
+        keys = {found.key for found in dest.list_objects()} - _NOT_OF_THE_BAG
+        found = list(bag.tag_problems(place, keys))
     except (PermissionError, ConfigError):  # a user who may use DEST alone
         return []
     payload = f"{bag.PAYLOAD}/"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _WAIT_S = 120.0
-"""How long workers are waited for that have other work; who answers later is looked at with its first page."""
+"""Seconds to wait for workers that have other work; a worker that answers later is checked with its first page."""
 _TICK_S, _LOOK_EVERY_S = 0.01, 2.0
 
 log = logging.getLogger(__name__)

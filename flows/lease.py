@@ -86,7 +86,7 @@ class Lease:
         self._ended.set()
         self._thread.join(timeout=RENEW_S)
         with suppress(StoreUnavailable, ConfigError, OSError):  # an abandoned lease is taken over
-            if self._is_ours(self._read()[0]) and self._clock() < self._safe_until:
+            if self._is_ours(_read_holder(self._dest)[0]) and self._clock() < self._safe_until:
                 self._dest.delete(LEASE_KEY)
 
     @property
@@ -120,7 +120,7 @@ class Lease:
             begun = self._clock()
             if write(self._content()):
                 self._sleep(_SETTLE_S)
-            holder, version = self._read()
+            holder, version = _read_holder(self._dest)
             if self._is_ours(holder):
                 self._safe_until = begun + _SAFE_SHARE * LENGTH_S
                 break
@@ -164,19 +164,18 @@ class Lease:
     def _renew(self) -> None:
         with self._renewing:
             begun = self._clock()
-            holder, version = self._read()
+            holder, version = _read_holder(self._dest)
             self._renewals += 1
             renewed = self._is_ours(holder) and self._dest.replace_bytes(LEASE_KEY, version, self._content())
             if not renewed:  # a try that seemed to have failed may have come through
-                holder, _ = self._read()
+                holder, _ = _read_holder(self._dest)
                 renewed = self._is_ours(holder) and (holder or {}).get("renewals") == self._renewals
             if renewed:
                 self._safe_until = begun + _SAFE_SHARE * LENGTH_S
                 return
             if self._is_ours(holder):
                 raise StoreUnavailable(f"the lease on {self._dest.url} could not be renewed")
-            taker = "nobody" if holder is None else f"run {holder.get('run_id')}"
-            self._lost = f"the lease on {self._dest.url} was lost to {taker}"
+            self._lost = _lost_to(holder, self._dest.url)
 
     def _content(self) -> bytes:
         """Return what the lease object says from now on; no two of a run's are the same."""
@@ -190,9 +189,6 @@ class Lease:
             "unfenced": self._unfenced,
         }
         return json.dumps(holder, indent=1).encode()
-
-    def _read(self) -> tuple[dict[str, object] | None, str]:
-        return _read_holder(self._dest)
 
     def _is_ours(self, holder: dict[str, object] | None) -> bool:
         return holder is not None and holder.get("run_id") == self._run_id
@@ -214,9 +210,13 @@ def check_held(url: str, storage: StorageSettings, run_id: str) -> None:
         return
     holder, _ = _read_holder(Store(url, storage))
     if holder is None or holder.get("run_id") != run_id:
-        taker = "nobody" if holder is None else f"run {holder.get('run_id')}"
-        raise LeaseLost(f"the lease on {url} was lost to {taker}")
+        raise LeaseLost(_lost_to(holder, url))
     _seen_held[url, run_id] = now
+
+
+def _lost_to(holder: dict[str, object] | None, url: str) -> str:
+    taker = "nobody" if holder is None else f"run {holder.get('run_id')}"
+    return f"the lease on {url} was lost to {taker}"
 
 
 def _read_holder(dest: Store) -> tuple[dict[str, object] | None, str]:

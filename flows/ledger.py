@@ -145,11 +145,6 @@ class Ledger:
         if holdings is not None and (lack := holdings.lack_of(shard.shard_id)) is not None:
             log.warning("shard %s is done again: %s", shard.shard_id, lack)
             return False
-        if entry.n_failed is None or entry.n_again is None:  # written before these were counted
-            n_failed, n_again = _counts(
-                read_table(self._dest, "pages", self._file_of[shard.shard_id], ["status", "reason"])
-            )
-            entry = replace(entry, n_failed=n_failed, n_again=n_again)
         return not (entry.n_again or (retry_failed and entry.n_failed))
 
     def page_rows(self, document_key: str) -> list[dict[str, object]] | None:

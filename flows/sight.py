@@ -138,7 +138,7 @@ class Lookout:
 
         Raises:
             ConfigError: If one is not there, or that worker would make another output than its neighbours.
-        StoreUnavailable: If DEST gives no answer.
+            StoreUnavailable: If DEST gives no answer.
         """
         with self._lock, suppress(Empty):
             while True:

@@ -68,14 +68,9 @@ def give_own(
     try:
         return _copies(dest, twin, first, ours, theirs, naming)
     except NameRefused as error:
-        lost: dict[str, object] = {
-            "status": "failed",
-            "reason": "name_refused",
-            "message": str(error),
-            "codec": None,
-            "quality": None,
-        }
-        lost |= {"output_key": None, "output_bytes": 0, "output_sha256": None, "duplicate_of": None, "text_files": None}
+        no_output = ("codec", "quality", "output_key", "output_sha256", "duplicate_of", "text_files")
+        lost = dict.fromkeys(no_output) | {"output_bytes": 0}
+        lost |= {"status": "failed", "reason": "name_refused", "message": str(error)}
         return [{**row, **lost} for row in ours]
 
 

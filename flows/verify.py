@@ -136,7 +136,7 @@ def verify_archive(
         for damages in check(check_outputs, _outputs(target, damaged, found, named, documents)):
             found.damages += damages
         written = _written(target, footers, damaged, found)
-        for damages in check(check_files, _naming(written, named, found)):
+        for damages in check(check_files, _noted(written, named, found)):
             found.damages += damages
         if look and scans is not None:
             found.looked_at_pages = 0
@@ -146,7 +146,7 @@ def verify_archive(
     found.damages += _damaged_records(target, footers, named)
     found.damages += _lacking(footers)
     found.damages += _extra(target, named, damaged)
-    found.damages += (Damage(*one) for one in bag_problems(target, {one.key for one in target.list_objects()}))
+    found.damages += (Damage(*one) for one in bag_problems(target))
     if scans is not None:
         found.damages += _holes(scans.apart_from(dest), settings, documents)
     found.damages = sorted({(one.kind, one.key): one for one in reversed(found.damages)}.values())
@@ -219,7 +219,7 @@ def _events(target: Store, footers: Mapping[str, Footer], found: Verification) -
             found.damages.append(Damage("missing", key, "there are events of it; the next run does its pages again"))
 
 
-def _naming(written: Iterable[Written], named: set[str], found: Verification) -> Iterator[Written]:
+def _noted(written: Iterable[Written], named: set[str], found: Verification) -> Iterator[Written]:
     """Yield files, counting them and noting their keys."""
     for file, is_of in written:
         found.other_files += 1

@@ -187,9 +187,9 @@ class ShardEntry:
     n_documents: int
     partial: bool = False
     """True if rows of it were taken out because their documents lie in another shard now."""
-    n_failed: int | None = None
-    """Pages that failed; None in files that were written before this was counted."""
-    n_again: int | None = None
+    n_failed: int = 0
+    """Pages that failed."""
+    n_again: int = 0
     """Pages that every rerun tries again, e.g. since OCR gave no answer in time."""
     committed_at: str | None = None
     """When its rows were written, ISO 8601; None in files that were written before this was noted."""
@@ -448,14 +448,14 @@ def read_table(
 
 def row_groups(dest: Store, table: str, name: str) -> Iterator[pa.Table]:
     """Yield the rows of a file of statistics by its groups of them; raises as `read_file` does, perhaps half-way."""
-    n_groups = read_file(dest, table, name, lambda file: pq.ParquetFile(file).num_row_groups)
+
+    def opened(file: BinaryIO) -> pq.ParquetFile:
+        return pq.ParquetFile(io.BytesIO(file.read()), page_checksum_verification=True)
+
+    source = read_file(dest, table, name, opened)
     try:
-        source = pq.ParquetFile(io.BytesIO(dest.read_bytes(file_key(table, name))), page_checksum_verification=True)
-        for group in range(n_groups):
-            rows = source.read_row_group(group)
-            yield rows
-    except FileNotFoundError as error:
-        raise FileMissing(f"{file_key(table, name)} is not there; {_ADVICE}") from error
+        for group in range(source.num_row_groups):
+            yield source.read_row_group(group)
     except (pa.ArrowException, OSError) as error:
         raise FileDamaged(f"{file_key(table, name)} is damaged ({_first_line(error)}); {_ADVICE}") from error
 

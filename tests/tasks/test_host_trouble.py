@@ -8,8 +8,6 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -209,19 +207,6 @@ def test_a_decoder_that_is_not_installed_is_the_machine_s_and_a_codec_that_was_n
     else:
         look = image_eye.look_at(AVIF, 0, 72)
         assert look is not None and look.eye == "opencv"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder for temporary files with 64 kB of room."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
-    monkeypatch.setattr(tempfile, "tempdir", str(disk))
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 @pytest.mark.parametrize("size_bytes", [70_000, 3_000_000])

@@ -295,19 +295,6 @@ def test_a_missing_tesseract_is_said_with_what_to_do(monkeypatch: pytest.MonkeyP
         check_tesseract(PROGRAM)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder for temporary files with 64 kB of room."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
-    monkeypatch.setattr(tempfile, "tempdir", str(disk))
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
 @BOTH
 def test_a_full_folder_for_temporary_files_is_the_machine_s_trouble(settings: OcrSettings, small_disk: Path) -> None:
     with pytest.raises(HostTrouble, match=rf"host .*{small_disk}.*No space left on device.*; make room there"):
