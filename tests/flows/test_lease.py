@@ -329,3 +329,14 @@ def test_a_run_that_is_paused_while_it_renews_its_lease_keeps_nobody_out_and_ren
         assert paused.stdout.readline() == "False\n"
         assert json.loads(dest.read_bytes(LEASE_KEY))["run_id"] == "mine"
     paused.wait(30)
+
+
+def test_a_renewal_that_did_not_come_through_does_not_make_the_lease_hold(
+    dest: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    with Lease(dest, "mine", clock=clock, sleep=clock.sleep) as lease:
+        monkeypatch.setattr(dest, "replace_bytes", lambda *_: False)
+        clock.now += LENGTH_S
+        with pytest.raises(StoreUnavailable, match="could not be renewed"):
+            lease.check()

@@ -336,3 +336,12 @@ def test_however_an_archive_changes_each_document_ever_seen_has_its_rows_in_one_
         held = rows_by_document(dest)
         assert {key: len(shards) for key, shards in held.items()} == dict.fromkeys(ever, 1)
         assert sorted(str(row["document_key"]) for row in live_rows(dest)) == sorted(ever)
+
+
+def test_a_run_that_was_fenced_off_commits_nothing_though_it_believes_that_it_holds_the_lease(dest: Store) -> None:
+    paused = Ledger(dest, "paused")
+    Ledger(dest, "taker").fence_off(["paused"])
+    before = stored(dest)
+    with pytest.raises(LeaseLost):
+        paused.commit(shard("f", ()), ShardRows())
+    assert stored(dest) == before
