@@ -18,7 +18,7 @@ export OMP_THREAD_LIMIT := 1
 export TF_CPP_MIN_LOG_LEVEL := 2
 
 BIN := .venv/bin
-CODE := configs tasks model flows deployments app scripts benchmarks tests
+CODE := foliopress/__init__.py foliopress/__main__.py configs tasks model flows deployments app scripts benchmarks tests
 
 .PHONY: help compress sample server worker app test proofs torture lint format setup clean distclean
 

@@ -11,10 +11,10 @@ from typing import Any
 import streamlit as st
 import yaml
 
-from configs.loading import load_settings, profile_names, public_settings
-from configs.settings import Settings
-from tasks.errors import ConfigError
-from tasks.tesseract import languages
+from foliopress.configs.loading import load_settings, profile_names, public_settings
+from foliopress.configs.settings import Settings
+from foliopress.tasks.errors import ConfigError
+from foliopress.tasks.ocr.tesseract import languages
 
 PROFILES = {
     "access": "For reading on a screen and printing: small, and every stroke legible.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from pathlib import Path
 
@@ -10,9 +9,6 @@ import streamlit as st
 from PIL import Image
 
 _HERE = Path(__file__).resolve().parent
-_ROOT = str(_HERE.parent)
-if _ROOT not in sys.path:  # run by its file, a script knows only its own folder
-    sys.path.insert(0, _ROOT)
 
 
 _STYLE = """<style>
@@ -28,11 +24,11 @@ def _warm() -> threading.Thread:
     def load() -> None:
         import numpy as np
 
-        from configs.settings import OcrSettings
-        from flows import steps  # noqa: F401 - and with it OpenCV, Pillow and the codecs
-        from model.scoring import load_scorer
-        from tasks.errors import ConfigError, PageError
-        from tasks.ocr import read_words
+        from foliopress.configs.settings import OcrSettings
+        from foliopress.flows.steps import steps  # noqa: F401 - and with it OpenCV, Pillow and the codecs
+        from foliopress.model.scoring import load_scorer
+        from foliopress.tasks.errors import ConfigError, PageError
+        from foliopress.tasks.ocr.recognition import read_words
 
         try:
             load_scorer()
@@ -46,19 +42,19 @@ def _warm() -> threading.Thread:
 
 
 def _is_gated() -> bool:
-    from app.gate import Gate
+    from foliopress.app.request_gate import Gate
 
     return Gate.stands
 
 
 def _try() -> None:
-    from app import try_page
+    from foliopress.app import try_page
 
     try_page.draw()
 
 
 def _look() -> None:
-    from app import run_page
+    from foliopress.app import run_page
 
     run_page.draw()
 

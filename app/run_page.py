@@ -10,23 +10,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
-from app import said, viewer
-from app.archive import Opened, look_up, open_archive, store, thumbnail_of
-from app.figures import Figure, draw_figures
-from app.pictures import Picture, picture_of
-from app.words import byte_size, percent, words_for
-from configs.secrets import hide
-from configs.settings import LimitSettings
-from flows.charts import DISTRIBUTIONS, distribution, pages_by_reason, saved_by_folder
-from tasks.documents import read_page
-from tasks.encode import EXTENSIONS
-from tasks.errors import ConfigError, PageError, StoreUnavailable
-from tasks.keys import page_in_output
-from tasks.overview import RATIO, PageFound, Wanted, by_folder, find_page, totals_of
-from tasks.pages import Page
-from tasks.places import names_a_host
-from tasks.reading import SURE_CONFIDENCE
-from tasks.statistics import PageRow
+from foliopress.app import untrusted_text, viewer
+from foliopress.app.finished_run import Opened, look_up, open_archive, store, thumbnail_of
+from foliopress.app.labels import byte_size, percent, words_for
+from foliopress.app.metrics_row import Figure, draw_figures
+from foliopress.app.page_images import Picture, picture_of
+from foliopress.configs.secrets import hide
+from foliopress.configs.settings import LimitSettings
+from foliopress.flows.views.charts import DISTRIBUTIONS, distribution, pages_by_reason, saved_by_folder
+from foliopress.tasks.checks.rereading import SURE_CONFIDENCE
+from foliopress.tasks.codecs.encode import EXTENSIONS
+from foliopress.tasks.documents import read_page
+from foliopress.tasks.errors import ConfigError, PageError, StoreUnavailable
+from foliopress.tasks.images.image_reader import Page
+from foliopress.tasks.records.overview import RATIO, PageFound, Wanted, by_folder, find_page, totals_of
+from foliopress.tasks.records.statistics import PageRow
+from foliopress.tasks.storage.locations import names_a_host
+from foliopress.tasks.storage.output_keys import page_in_output
 
 _GALLERY = 12
 _IN_TABLE = 200
@@ -66,13 +66,13 @@ def draw() -> None:
         with st.spinner("Reading the statistics"):
             opened = open_archive(url)
     except (ConfigError, StoreUnavailable, OSError) as error:
-        said.problem(st.error, "This cannot be opened:", str(error))
+        untrusted_text.problem(st.error, "This cannot be opened:", str(error))
         return
     st.query_params["dest"] = st.session_state[_OPENED] = url
     if opened.pages.num_rows == 0:
-        said.problem(st.info, "There are no finished pages yet in:", url)
+        untrusted_text.problem(st.info, "There are no finished pages yet in:", url)
         return
-    said.heading(url)
+    untrusted_text.heading(url)
     place = st.session_state.get("looked at")
     if place and place[0] == url:
         _draw_page(opened, place[1], place[2])
@@ -160,7 +160,7 @@ def _picked_folder(opened: Opened) -> str:
         if not names:
             return prefix
         if prefix:
-            said.note(f"Folders of {prefix}")
+            untrusted_text.note(f"Folders of {prefix}")
         picked = st.selectbox("Folders", names, index=None, placeholder="all", key=f"folder {prefix}")
         if picked is None:
             return prefix
@@ -192,7 +192,7 @@ def _draw_card(opened: Opened, row: dict[str, Any], order: str, by: str) -> None
         st.caption("no picture")
     name = _name(row)
     value = row[by]
-    said.note(name)
+    untrusted_text.note(name)
     st.caption(f"{order}: {'–' if value is None else f'{value:.3f}'}")
     if st.button("Compare", key=f"compare {name}", width="stretch"):
         _look_at(opened, row)
@@ -265,19 +265,19 @@ def _draw_page(opened: Opened, document_key: str, page_index: int) -> None:
         st.error("This page has no row any more; a newer run took it away.")
         return
     row = found.row
-    said.heading(_name(vars(row)))
+    untrusted_text.heading(_name(vars(row)))
     if row.reason:
-        said.problem(st.info, *words_for(PageError(row.reason, row.message or row.reason)))
+        untrusted_text.problem(st.info, *words_for(PageError(row.reason, row.message or row.reason)))
     if row.duplicate_of:
-        said.problem(
+        untrusted_text.problem(
             st.info, "It has the bytes of another, whose output it shares; there these are counted:", row.duplicate_of
         )
     _draw_row(row)
     source, output = _source_page(opened, found), _output_page(opened, found)
     if isinstance(source, str):
-        said.note(source)
+        untrusted_text.note(source)
     if isinstance(output, str):
-        said.note(output)
+        untrusted_text.note(output)
     before = source if isinstance(source, Page) else output
     if not isinstance(before, Page):
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import webbrowser
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,12 +12,9 @@ from starlette.middleware import Middleware
 from streamlit import config
 from streamlit.starlette import App
 
-_HERE = Path(__file__).resolve().parent
-_ROOT = str(_HERE.parent)
-if _ROOT not in sys.path:  # run by its file, a script knows only its own folder
-    sys.path.insert(0, _ROOT)
+from foliopress.app.request_gate import Gate
 
-from app.gate import Gate  # noqa: E402 - it can be found only now
+_HERE = Path(__file__).resolve().parent
 
 _OPENS_AFTER_S = 0.5
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from app.bench import Bench, key_of
-from app.tried import Draft, Tried
-from app.uniform import Uniform
-from configs.settings import Settings
-from tasks.errors import PageError
-from tasks.reading import WordCheck
+from foliopress.app.trial_result import Draft, Tried
+from foliopress.app.uniform_baseline import Uniform
+from foliopress.app.workbench import Bench, key_of
+from foliopress.configs.settings import Settings
+from foliopress.tasks.checks.rereading import WordCheck
+from foliopress.tasks.errors import PageError
 
 
 class Stage(IntEnum):

@@ -9,21 +9,21 @@ from io import BytesIO
 
 import streamlit as st
 
-from app import said, viewer
-from app.bench import READING, SCORING, Bench, key_of
-from app.controls import Chosen, as_profile, choose_settings
-from app.figures import Figure, draw_figures
-from app.pictures import Picture, picture_of
-from app.trial import Closer, Stage, Trial
-from app.tried import Draft, Tried
-from app.uniform import Uniform
-from app.words import byte_size, percent, words_for
-from configs.settings import Settings
-from tasks import ocr
-from tasks.errors import ConfigError, PageError
-from tasks.reading import WordCheck
-from tasks.samples import sample_document, sample_keys
-from tasks.scan import DOCUMENT_SUFFIXES
+from foliopress.app import untrusted_text, viewer
+from foliopress.app.controls import Chosen, as_profile, choose_settings
+from foliopress.app.labels import byte_size, percent, words_for
+from foliopress.app.metrics_row import Figure, draw_figures
+from foliopress.app.page_images import Picture, picture_of
+from foliopress.app.trial import Closer, Stage, Trial
+from foliopress.app.trial_result import Draft, Tried
+from foliopress.app.uniform_baseline import Uniform
+from foliopress.app.workbench import READING, SCORING, Bench, key_of
+from foliopress.configs.settings import Settings
+from foliopress.tasks.checks.rereading import WordCheck
+from foliopress.tasks.errors import ConfigError, PageError
+from foliopress.tasks.ocr import recognition
+from foliopress.tasks.samples.sample_archive import sample_document, sample_keys
+from foliopress.tasks.storage.source_listing import DOCUMENT_SUFFIXES
 
 _TYPES = sorted(suffix.removeprefix(".") for suffix in DOCUMENT_SUFFIXES)
 _MANY_NAMES = ("jpeg", "tiff", "jpe", "tif", "pdf")
@@ -48,7 +48,7 @@ def draw() -> None:
         try:
             chosen = choose_settings()
         except ConfigError as error:
-            said.problem(st.error, "These settings do not go together:", str(error))
+            untrusted_text.problem(st.error, "These settings do not go together:", str(error))
             return
     if bench is None:
         _welcome()
@@ -64,7 +64,7 @@ def draw() -> None:
         _await_first_sight(trial)
         _draw_trial(bench, trial, chosen)
     except ConfigError as error:
-        said.problem(st.error, "These settings ask for what is not there:", str(error))
+        untrusted_text.problem(st.error, "These settings ask for what is not there:", str(error))
 
 
 def _document() -> Bench | None:
@@ -113,8 +113,8 @@ def _welcome() -> None:
 
 
 def _say_what_is_wrong(bench: Bench, problem: PageError | None) -> None:
-    said.heading(bench.name)
-    said.problem(st.error, *words_for(problem))
+    untrusted_text.heading(bench.name)
+    untrusted_text.problem(st.error, *words_for(problem))
     st.caption("In a run it would be kept as it is, with this reason in its row; nothing is lost.")
 
 
@@ -151,9 +151,9 @@ def _draw_trial(bench: Bench, trial: Trial, chosen: Chosen) -> None:
     seen = tried or draft
     assert seen is not None
     checks = closer.checks if closer and not isinstance(closer.checks, str) else ()
-    said.heading(bench.name)
+    untrusted_text.heading(bench.name)
     if tried is not None and tried.problem:
-        said.problem(st.warning, *words_for(tried.problem))
+        untrusted_text.problem(st.warning, *words_for(tried.problem))
     if tried is not None:
         _draw_figures(tried, closer)
     elif draft is not None:
@@ -266,7 +266,7 @@ def _picture_of_output(tried: Tried, *, is_preview: bool) -> Picture | None:
     return None if page is None else picture_of(page, is_preview=is_preview)
 
 
-def _marks(words: Sequence[ocr.Word], checks: Sequence[WordCheck]) -> list[viewer.Mark]:
+def _marks(words: Sequence[recognition.Word], checks: Sequence[WordCheck]) -> list[viewer.Mark]:
     verdicts = {check.word: check.verdict for check in checks}
     return [
         viewer.Mark(word.row_px, word.col_px, word.height_px, word.width_px, verdicts.get(word, "unsure"))
@@ -321,7 +321,7 @@ def _draw_text_check(closer: Closer | None) -> None:
     if checks is None:
         st.caption("The output is read once more …")
     elif isinstance(checks, str):
-        said.problem(st.warning, "The output could not be read once more:", checks)
+        untrusted_text.problem(st.warning, "The output could not be read once more:", checks)
     elif not checks:
         st.caption("OCR was sure of no word on this page; its strokes are held against the source all the same.")
     else:

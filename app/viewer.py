@@ -13,7 +13,7 @@ import numpy as np
 import streamlit as st
 from streamlit import runtime
 
-from app.pictures import TILE_PX, Picture
+from foliopress.app.page_images import TILE_PX, Picture
 
 _HERE = Path(__file__).resolve().parent
 _VERDICTS = {"kept": 0, "changed": 1, "lost": 2, "unsure": 3}

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from benchmarks.marked import MarkedPage
-from configs.settings import LimitSettings
-from tasks import pages
-from tasks.errors import PageError
+from foliopress.configs.settings import LimitSettings
+from foliopress.tasks.errors import PageError
+from foliopress.tasks.images import image_reader
 
 SOURCE = "source"
 """The arm that leaves every page as it is."""
@@ -83,7 +83,7 @@ def decode(data: bytes, page: MarkedPage) -> np.ndarray:
         ArmFailed: If the file cannot be decoded.
     """
     try:
-        pixels = pages.read_page(data, 0, LimitSettings()).pixels
+        pixels = image_reader.read_page(data, 0, LimitSettings()).pixels
     except PageError as error:
         raise ArmFailed(f"the result cannot be decoded: {error}") from error
     return fitted(pixels, page)

@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from configs.loading import load_settings, settings_digest
-from flows import steps
-from flows.ledger import ShardRows
-from flows.shards import Shard
-from model.scoring import load_scorer
-from tasks.scan import ScanCounts, list_documents
-from tasks.statistics import SCHEMAS, Footer, ShardEntry, file_key, table_bytes
-from tasks.store import Store
+from foliopress.configs.loading import load_settings, settings_digest
+from foliopress.flows.dest.ledger import ShardRows
+from foliopress.flows.run.shards import Shard
+from foliopress.flows.steps import steps
+from foliopress.model.scoring import load_scorer
+from foliopress.tasks.records.statistics import SCHEMAS, Footer, ShardEntry, file_key, table_bytes
+from foliopress.tasks.storage.source_listing import ScanCounts, list_documents
+from foliopress.tasks.storage.store import Store
 
 
 def main(

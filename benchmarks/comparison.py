@@ -21,7 +21,7 @@ from benchmarks.engines import ENGINES, REFERENCES, SHIPPED_ENGINE, Engine
 from benchmarks.exports import VARIANTS
 from benchmarks.planes import Plane, save_planes
 from benchmarks.worker import FIGURES_FILE, SCORES_FILE
-from tasks.tiles import cut_patches
+from foliopress.tasks.analysis.tiles import cut_patches
 
 logger = logging.getLogger(__name__)
 

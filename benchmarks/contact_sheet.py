@@ -20,13 +20,14 @@ import numpy as np
 import typer
 
 from benchmarks.drawing import as_rgb, one_below_another, panel, side_by_side, window_round, write_webp
-from configs.settings import LimitSettings, StorageSettings
-from tasks import ocr, pages
-from tasks.errors import ConfigError, PageError
-from tasks.ink import find_ink, luma_of
-from tasks.legibility import block_means, block_size, ssim_map
-from tasks.statistics import live_rows
-from tasks.store import Store
+from foliopress.configs.settings import LimitSettings, StorageSettings
+from foliopress.tasks.analysis.strokes import find_ink, luma_of
+from foliopress.tasks.checks.legibility import block_means, block_size, ssim_map
+from foliopress.tasks.errors import ConfigError, PageError
+from foliopress.tasks.images import image_reader
+from foliopress.tasks.ocr import recognition
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Sheet:
     name: str
     row: Mapping[str, Any]
     tiles: Mapping[str, Any] | None
-    words: tuple[ocr.Word, ...] = field(repr=False)
+    words: tuple[recognition.Word, ...] = field(repr=False)
     source: Path
     output: Path
 
@@ -93,7 +94,7 @@ def find_sheets(source: Path, dest: Path) -> Iterator[Sheet]:
     """Yield what is shown of each page of a run, in the order of keys and pages; pages without output are left out."""
     store = Store(str(dest), StorageSettings())
     tiles = {(row["document_key"], row["page_index"]): row for row in live_rows(store, "tiles")}
-    words: dict[tuple[object, object], list[ocr.Word]] = {}
+    words: dict[tuple[object, object], list[recognition.Word]] = {}
     for row in live_rows(store, "words"):
         words.setdefault((row["document_key"], row["page_index"]), []).append(_word(row))
     rows = sorted(live_rows(store), key=lambda row: (str(row["document_key"]), int(str(row["page_index"]))))
@@ -118,7 +119,7 @@ def draw_sheet(sheet: Sheet) -> np.ndarray:
     """
     page, made = _decoded(sheet)
     shape = page.shape[0], page.shape[1]
-    dpi = ocr.guess_dpi(*shape, sheet.row["dpi"])
+    dpi = recognition.guess_dpi(*shape, sheet.row["dpi"])
     places = {
         "largest change outside strokes": most_changed(page, made, dpi),
         "text that fared worst": worst_ink(page, made, sheet.words, dpi),
@@ -168,13 +169,15 @@ def most_changed(page: np.ndarray, made: np.ndarray, dpi: float) -> tuple[float,
     return _highest(mean) if mean.any() else None
 
 
-def worst_ink(page: np.ndarray, made: np.ndarray, words: Sequence[ocr.Word], dpi: float) -> tuple[float, float] | None:
+def worst_ink(
+    page: np.ndarray, made: np.ndarray, words: Sequence[recognition.Word], dpi: float
+) -> tuple[float, float] | None:
     """Return the middle of the block whose strokes fared worst, of words if there are any; None without strokes."""
     luma = luma_of(page)
     strokes = find_ink(luma, dpi).plain
     similarity = ssim_map(luma, luma_of(made))
     height_px, width_px = block_size(dpi)
-    for ink in (strokes & ocr.text_mask(words, *luma.shape), strokes):
+    for ink in (strokes & recognition.text_mask(words, *luma.shape), strokes):
         blocks = block_means(similarity, ink, dpi)
         if np.isfinite(blocks).any():
             row, col = _highest(-blocks)
@@ -229,7 +232,7 @@ def _decoded(sheet: Sheet) -> tuple[np.ndarray, np.ndarray]:
 
 def _pixels(path: Path, page_index: int) -> np.ndarray:
     """Return a page as a screen shows it: its colours converted by its profile."""
-    return pages.to_srgb(pages.read_page(path.read_bytes(), page_index, LimitSettings())).pixels
+    return image_reader.to_srgb(image_reader.read_page(path.read_bytes(), page_index, LimitSettings())).pixels
 
 
 def _overview(pixels: np.ndarray) -> np.ndarray:
@@ -247,10 +250,10 @@ def _highest(plane: np.ndarray) -> tuple[float, float]:
     return float(row), float(col)
 
 
-def _word(row: Mapping[str, Any]) -> ocr.Word:
+def _word(row: Mapping[str, Any]) -> recognition.Word:
     names = ("line_index", "row_px", "col_px", "height_px", "width_px")
     text = row["text"] or "word"  # a run may have left out what was read, its place counts all the same
-    return ocr.Word(**{name: int(row[name]) for name in names}, text=text, confidence=row["confidence"])
+    return recognition.Word(**{name: int(row[name]) for name in names}, text=text, confidence=row["confidence"])
 
 
 def _shown(value: object) -> str:

@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.arms import ArmFailed
-from configs.settings import LimitSettings
-from flows.cluster import ONE_THREAD
-from tasks.pages import read_page
+from foliopress.configs.settings import LimitSettings
+from foliopress.flows.cluster.cluster import ONE_THREAD
+from foliopress.tasks.images.image_reader import read_page
 
 _ROOT = Path(__file__).resolve().parents[1]
 _TESSERACT_ALONE = {"OMP_THREAD_LIMIT": "1"}  # as all recommend that start several at once
@@ -112,7 +112,7 @@ def timed(
 def _foliopress(archive: Archive, folder: Path, workers: int, *more: str) -> Took:
     """The command, working each copy of a scan, and once more when all is done: what that takes is start-up."""
     dest = folder / "out"
-    command = [*REAPER, sys.executable, "-m", "flows.cli", "compress", str(archive.source), str(dest), *more]
+    command = [*REAPER, sys.executable, "-m", "foliopress.flows.cli", "compress", str(archive.source), str(dest), *more]
     command += ["--workers", str(workers), "--set", "scan.duplicates=each"]
     wall_s, core_s = timed(command, folder, _FINE)
     output_bytes, stages = size_of(dest / "pages"), stages_of(dest)

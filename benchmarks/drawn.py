@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 
 from benchmarks.planes import Plane
-from configs.settings import LimitSettings
-from tasks.ink import ink_mask, luma_of
-from tasks.pages import read_page
-from tasks.samples import sample_document
-from tasks.tiles import tile_grid, work_plane
+from foliopress.configs.settings import LimitSettings
+from foliopress.tasks.analysis.strokes import ink_mask, luma_of
+from foliopress.tasks.analysis.tiles import tile_grid, work_plane
+from foliopress.tasks.images.image_reader import read_page
+from foliopress.tasks.samples.sample_archive import sample_document
 
 A4_PX = (3508, 2480)
 """Height and width of an A4 page at `DPI`."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from benchmarks.exports import VARIANTS
-from model.scoring import (
+from foliopress.model.scoring import (
     GPU_BATCH,
     KERAS_FILE,
     LITERT_FILE,
@@ -89,7 +89,7 @@ def _load_litert(folder: Path) -> Scorer:
 
 
 def _load_predict(folder: Path) -> Scorer:
-    from model.network import load_network
+    from foliopress.model.network import load_network
 
     network = load_network(folder / KERAS_FILE)
     return _CallScorer(TF_CPU_BATCH, lambda batch: np.asarray(network.predict(batch, TF_CPU_BATCH, verbose=0)))
@@ -108,7 +108,7 @@ def _load_torch(folder: Path) -> Scorer:
     import keras
     import torch
 
-    from model.network import load_network
+    from foliopress.model.network import load_network
 
     network = load_network(folder / KERAS_FILE)
 
@@ -122,7 +122,7 @@ def _load_torch(folder: Path) -> Scorer:
 def _load_jax(folder: Path) -> Scorer:
     import jax
 
-    from model.network import load_network
+    from foliopress.model.network import load_network
 
     network = load_network(folder / KERAS_FILE)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.scoring import KERAS_FILE, LITERT_FILE
+from foliopress.model.scoring import KERAS_FILE, LITERT_FILE
 
 VARIANTS = ("float16", "dynamic-int8", "full-int8")
 """Weights of 16 bits; weights of 8 bits; weights and activations of 8 bits."""
@@ -22,8 +22,8 @@ def write_variants(model: Path, patches: np.ndarray, out: Path) -> None:
         patches: (n, 736, 736, 4) uint8, from which `full-int8` takes the ranges of the activations.
         out: Folder, created if absent.
     """
-    from model.export import as_litert
-    from model.network import load_network
+    from foliopress.model.export import as_litert
+    from foliopress.model.network import load_network
 
     network = load_network(model / KERAS_FILE)
     for name, options in converter_options(patches).items():

@@ -19,15 +19,15 @@ from typing import Annotated, Any
 import keras
 import typer
 
-from model.dataset import RENDERED
-from model.evaluation import METRICS_FILE
-from model.evidence import SHIPPED_DECIDER, ScoredPage, summary
-from model.network import weights_file
-from model.operating import NetworkScorer, calibrate, default_threshold, operating_points
-from model.recipe import RENDERED_PAGES, Material, find_material_scans, gather, score_scans
-from model.scoring import load_scorer
-from model.training import BATCHES_PER_EPOCH, EPOCHS, Course, fit_network
-from model.truth import Scan, data_folder, find_scans, read_truth
+from foliopress.model.dataset import RENDERED
+from foliopress.model.evaluation import METRICS_FILE
+from foliopress.model.metrics import SHIPPED_DECIDER, ScoredPage, summary
+from foliopress.model.network import weights_file
+from foliopress.model.operating import NetworkScorer, calibrate, default_threshold, operating_points
+from foliopress.model.recipe import RENDERED_PAGES, Material, find_material_scans, gather, score_scans
+from foliopress.model.scoring import load_scorer
+from foliopress.model.training import BATCHES_PER_EPOCH, EPOCHS, Course, fit_network
+from foliopress.model.truth import Scan, data_folder, find_scans, read_truth
 
 app = typer.Typer(add_completion=False, help=__doc__)
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from benchmarks.arms import Arm, ArmFailed, Made
 from benchmarks.marked import MarkedPage, count_words, half_size, read_marked
-from configs.settings import OcrSettings
-from model.truth import Scan
-from tasks import ocr
-from tasks.errors import PageError
-from tasks.ink import luma_of
-from tasks.legibility import chroma_error, ssim_map
+from foliopress.configs.settings import OcrSettings
+from foliopress.model.truth import Scan
+from foliopress.tasks.analysis.strokes import luma_of
+from foliopress.tasks.checks.legibility import chroma_error, ssim_map
+from foliopress.tasks.errors import PageError
+from foliopress.tasks.ocr import recognition
 
 _READING_PX, _READING_DPI = 3300, 300.0  # the long side of a letter page; longer ones are brought down to it
 
@@ -57,7 +57,7 @@ def judge_page(page: MarkedPage, decoded: np.ndarray) -> Row:
 
     Returns:
         `text_ssim`: mean SSIM of luma on the strokes of the marked lines. `other_ssim`: mean SSIM of half-size luma on
-        the other ink. Both None where there is none. `chroma_error`: as `tasks.legibility.chroma_error`.
+        the other ink. Both None where there is none. `chroma_error`: as `tasks.checks.legibility.chroma_error`.
     """
     luma = luma_of(decoded)
     text = ssim_map(page.luma, luma)[page.strokes] if page.strokes.any() else None
@@ -79,7 +79,7 @@ def words_found(decoded: np.ndarray, expected: Counter[str]) -> int:
     scale = _READING_PX / max(luma.shape)
     if scale < 1:
         luma = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    words = ocr.read_words(luma, _READING_DPI, OcrSettings(max_dpi=_READING_DPI))
+    words = recognition.read_words(luma, _READING_DPI, OcrSettings(max_dpi=_READING_DPI))
     return (expected & count_words(" ".join(word.text for word in words))).total()
 
 

@@ -18,12 +18,12 @@ from PIL import Image
 
 from benchmarks.drawing import as_rgb
 from benchmarks.marked import find_marked, line_area
-from configs.settings import LimitSettings, StorageSettings
-from model.truth import Scan, read_truth
-from tasks import pages
-from tasks.errors import ConfigError
-from tasks.statistics import live_rows
-from tasks.store import Store
+from foliopress.configs.settings import LimitSettings, StorageSettings
+from foliopress.model.truth import Scan, read_truth
+from foliopress.tasks.errors import ConfigError
+from foliopress.tasks.images import image_reader
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.storage.store import Store
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -73,7 +73,7 @@ def page_scores(scan: Scan, output: Path) -> tuple[float, float]:
     from ssimulacra2 import compute_ssimulacra2  # it brings scipy along
 
     source, decoded = (
-        as_rgb(pages.read_page(path.read_bytes(), 0, LimitSettings()).pixels) for path in (scan.path, output)
+        as_rgb(image_reader.read_page(path.read_bytes(), 0, LimitSettings()).pixels) for path in (scan.path, output)
     )
     assert scan.truth is not None
     lines = line_area(read_truth(scan.truth), *source.shape[:2])

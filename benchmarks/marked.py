@@ -12,12 +12,14 @@ import cv2
 import numpy as np
 import typer
 
-from configs.settings import LimitSettings
-from model.truth import PageTruth, Scan, find_scans, read_truth
-from tasks import kinds, ocr, pages
-from tasks.errors import ConfigError
-from tasks.ink import WINDOW_INCH, ink_mask, luma_of
-from tasks.scan import DOCUMENT_SUFFIXES
+from foliopress.configs.settings import LimitSettings
+from foliopress.model.truth import PageTruth, Scan, find_scans, read_truth
+from foliopress.tasks.analysis import page_kinds
+from foliopress.tasks.analysis.strokes import WINDOW_INCH, ink_mask, luma_of
+from foliopress.tasks.errors import ConfigError
+from foliopress.tasks.images import image_reader
+from foliopress.tasks.ocr import recognition
+from foliopress.tasks.storage.source_listing import DOCUMENT_SUFFIXES
 
 ENGLISH_COLLECTIONS = frozenset({"ehri-typed", "stanford-letters", "sroie-receipts"})
 """Collections of the data folder in a language that Tesseract's English model reads; only there words are counted."""
@@ -44,7 +46,7 @@ class MarkedPage:
     pixels: np.ndarray
     luma: np.ndarray
     dpi: float
-    kind: kinds.PageKind
+    kind: page_kinds.PageKind
     strokes: np.ndarray
     other: np.ndarray | None
     words: Counter[str]
@@ -81,7 +83,7 @@ def read_marked(scan: Scan) -> MarkedPage:
     Raises:
         PageError: If it cannot be decoded.
     """
-    page = pages.read_page(scan.path.read_bytes(), 0, LimitSettings())
+    page = image_reader.read_page(scan.path.read_bytes(), 0, LimitSettings())
     luma = luma_of(page.pixels)
     assert scan.truth is not None
     truth = read_truth(scan.truth)
@@ -91,8 +93,8 @@ def read_marked(scan: Scan) -> MarkedPage:
         scan=scan,
         pixels=page.pixels,
         luma=luma,
-        dpi=ocr.guess_dpi(luma.shape[0], luma.shape[1], page.dpi),
-        kind=kinds.page_kind(page),
+        dpi=recognition.guess_dpi(luma.shape[0], luma.shape[1], page.dpi),
+        kind=page_kinds.page_kind(page),
         strokes=strokes,
         other=other if other.mean() > _LEAST_OTHER_FRACTION else None,
         words=words if is_english(scan) and words.total() >= LEAST_WORDS else Counter(),

@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks.arms import ArmFailed, Made, fitted
 from benchmarks.drawing import as_rgb
 from benchmarks.marked import MarkedPage
-from configs.settings import LimitSettings
-from tasks.pages import read_header
+from foliopress.configs.settings import LimitSettings
+from foliopress.tasks.images.image_reader import read_header
 
 _TIMEOUT_S = 900.0
 

@@ -76,7 +76,7 @@ def watched_run(archive: Archive, folder: Path, n_workers: int) -> list[Sample]:
         ArmFailed: If it ends otherwise than well.
     """
     folder.mkdir()
-    command = [sys.executable, "-m", "flows.cli", "compress", str(archive.source), str(folder / "out")]
+    command = [sys.executable, "-m", "foliopress.flows.cli", "compress", str(archive.source), str(folder / "out")]
     command += ["--workers", str(n_workers), "--set", "scan.duplicates=each"]
     samples: list[Sample] = []
     ended = threading.Event()

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tasks.tiles import TileGrid
+from foliopress.tasks.analysis.tiles import TileGrid
 
 Plane = tuple[np.ndarray, TileGrid]
-"""A page at the judging resolution, from `tasks.tiles.work_plane`, with its grid."""
+"""A page at the judging resolution, from `tasks.analysis.tiles.work_plane`, with its grid."""
 
 
 def save_planes(path: Path, planes: Sequence[Plane]) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 from benchmarks.arms import ArmFailed, Made, decode
 from benchmarks.marked import MarkedPage
-from configs.settings import StorageSettings
-from model.truth import Scan
-from tasks.statistics import live_rows
-from tasks.store import Store
+from foliopress.configs.settings import StorageSettings
+from foliopress.model.truth import Scan
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.storage.store import Store
 
 PRODUCT = "Foliopress"
 
@@ -115,7 +115,7 @@ def run_product(folder: Path, scans: Sequence[Scan], setting: Setting, runs: Pat
     keys = runs / f"{name}.keys"
     keys.write_text("".join(f"{scan.key}\n" for scan in scans), encoding="utf-8")
     changes = [*setting.overrides, *([setting.swept] if setting.swept else [])]
-    command = [sys.executable, "-m", "flows.cli", "compress", str(folder.resolve()), str(dest)]
+    command = [sys.executable, "-m", "foliopress.flows.cli", "compress", str(folder.resolve()), str(dest)]
     command += ["--profile", setting.profile, "--overwrite", "--keys", str(keys.resolve()), "--workers", str(jobs)]
     command += [part for change in changes for part in ("--set", change)]
     command += ["--log-file", str((runs / f"{name}.log").resolve())]

@@ -30,10 +30,10 @@ from benchmarks.rows import RowFile
 from benchmarks.scoring import machine
 from benchmarks.strips import write_strips
 from benchmarks.uniform import CODECS, uniform_arms
-from configs.settings import OcrSettings
-from model.truth import Scan
-from tasks import ocr
-from tasks.errors import ConfigError
+from foliopress.configs.settings import OcrSettings
+from foliopress.model.truth import Scan
+from foliopress.tasks.errors import ConfigError
+from foliopress.tasks.ocr import recognition
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def main(
         if unknown := sorted({*(codec or ())} - {*CODECS}):
             raise ValueError(f"no codec {', '.join(unknown)} here; there are {', '.join(CODECS)}")
         if words:
-            ocr.check_tesseract(OcrSettings())  # now, not after minutes
+            recognition.check_tesseract(OcrSettings())  # now, not after minutes
         scans = some_of(find_marked(folder, split), limit)
         comparison = Comparison(scans, everywhere=[SourceArm(words), *uniform_arms(codec or CODECS, words)])
         table = RowFile(out / ROWS_FILE)
@@ -194,7 +194,7 @@ def versions() -> dict[str, str]:
     """Return the versions that the figures depend on; those of other tools where they are installed."""
     found = {name: metadata.version(name) for name in _PACKAGES}
     if shutil.which("tesseract"):
-        found["tesseract"] = ocr.check_tesseract(OcrSettings())
+        found["tesseract"] = recognition.check_tesseract(OcrSettings())
     return found | {tool.name: tool.version() for tool in TOOLS.values() if not tool.missing()}
 
 

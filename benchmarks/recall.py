@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from configs.settings import OcrSettings
-from model.dataset import read_marked_page, read_words_cached
-from model.evaluation import score_page
-from model.evidence import SHIPPED_DECIDER, ScoredPage, summary
-from model.scoring import load_scorer
-from model.truth import data_folder, find_scans, read_truth
-from tasks.errors import PageError
+from foliopress.configs.settings import OcrSettings
+from foliopress.model.dataset import read_marked_page, read_words_cached
+from foliopress.model.evaluation import score_page
+from foliopress.model.metrics import SHIPPED_DECIDER, ScoredPage, summary
+from foliopress.model.scoring import load_scorer
+from foliopress.model.truth import data_folder, find_scans, read_truth
+from foliopress.tasks.errors import PageError
 
 
 def recall_figures(
@@ -27,7 +27,7 @@ def recall_figures(
         data: Folder of scans; by `FOLIOPRESS_DATA` without it.
 
     Returns:
-        For each name `model` (the network alone) and `model_or_mask` (as shipped), each a `model.evidence.summary`.
+        For each name `model` (the network alone) and `model_or_mask` (as shipped), each a `model.metrics.summary`.
 
     Raises:
         ConfigError: If there are no scans.

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import flows.cli
-from flows.heap import share_one_heap
+import foliopress.flows.cli
+from foliopress.flows.cluster.driver_memory import share_one_heap
 
 if TYPE_CHECKING:
-    from flows.steps import DocumentResult, PageJob
-    from tasks.scan import Document
+    from foliopress.flows.steps.steps import DocumentResult, PageJob
+    from foliopress.tasks.storage.source_listing import Document
 
 ON_WORKERS = "--on-workers"
 
@@ -29,7 +29,7 @@ _Call = Callable[[], None]
 
 
 class RecordedSpread:
-    """Stands in for `flows.spread.Spread`: gives documents their rows at once, and asks no worker.
+    """Stands in for `flows.cluster.dispatcher.Spread`: gives documents their rows at once, and asks no worker.
 
     Args:
         record: Whole documents.
@@ -58,7 +58,7 @@ def main() -> None:
     share_one_heap()  # as the command does, before there are threads and before Arrow is imported
     from benchmarks import replay_steps
     from benchmarks.replay import read_record
-    from flows.spread import Spread
+    from foliopress.flows.cluster.dispatcher import Spread
 
     folder = sys.argv.pop(1)
     if ON_WORKERS in sys.argv[:2]:
@@ -74,12 +74,12 @@ def main() -> None:
             return RecordedSpread(record, check, page_done)
 
         put_in_place(spread)
-    flows.cli.main()
+    foliopress.flows.cli.main()
 
 
 def put_in_place(spread: Callable[..., object]) -> None:
     """Have a run make its `Spread` by another function."""
-    from flows import run
+    from foliopress.flows.run import run
 
     setattr(run, "Spread", spread)  # noqa: B010 - a stand-in, on purpose past the type checker
 

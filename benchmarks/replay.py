@@ -8,11 +8,11 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from configs.settings import StorageSettings
-from flows.steps import DocumentResult, PageJob
-from tasks.scan import Document
-from tasks.statistics import SCHEMAS, TILES_SCHEMA, WORDS_SCHEMA, as_table, live_rows
-from tasks.store import Store
+from foliopress.configs.settings import StorageSettings
+from foliopress.flows.steps.steps import DocumentResult, PageJob
+from foliopress.tasks.records.statistics import SCHEMAS, TILES_SCHEMA, WORDS_SCHEMA, as_table, live_rows
+from foliopress.tasks.storage.source_listing import Document
+from foliopress.tasks.storage.store import Store
 
 
 def read_record(dest: str) -> list[DocumentResult]:

@@ -1,4 +1,4 @@
-"""Page steps for workers that take no time: `flows.spread.Spread` runs them in place of `flows.steps`.
+"""Page steps that take workers no time: `flows.cluster.dispatcher` runs them in place of `flows.steps.steps`.
 
 What the driver does for a page is what it does in earnest: the same tasks, the same rows that come back.
 """
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from benchmarks.replay import read_record, replayed, stand_in
-from flows.steps import DocumentResult, DocumentShape, PageJob, SourceDocument, fail_document, point_to
-from tasks.scan import Document
+from foliopress.flows.steps.steps import DocumentResult, DocumentShape, PageJob, SourceDocument, fail_document, point_to
+from foliopress.tasks.storage.source_listing import Document
 
 __all__ = [
     "RECORD_VARIABLE",

@@ -15,9 +15,9 @@ from benchmarks.drawing import one_below_another, panel, text_line, window_round
 from benchmarks.marked import MarkedPage, read_marked
 from benchmarks.product import PageArm
 from benchmarks.uniform import encode_to_bytes, family_of
-from model.truth import Scan
-from tasks.ink import luma_of
-from tasks.legibility import block_means, block_size, ssim_map
+from foliopress.model.truth import Scan
+from foliopress.tasks.analysis.strokes import luma_of
+from foliopress.tasks.checks.legibility import block_means, block_size, ssim_map
 
 STRIP_FOLDER = "strips"
 

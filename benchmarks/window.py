@@ -30,9 +30,9 @@ import typer
 from benchmarks.arms import ArmFailed
 from benchmarks.published import publish
 from benchmarks.scoring import machine
-from configs.settings import StorageSettings
-from tasks.statistics import PAGES_SCHEMA, Footer, ShardEntry, file_key, live_table, table_bytes
-from tasks.store import Store
+from foliopress.configs.settings import StorageSettings
+from foliopress.tasks.records.statistics import PAGES_SCHEMA, Footer, ShardEntry, file_key, live_table, table_bytes
+from foliopress.tasks.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ def _servers(folder: Path) -> Iterator[str]:
     os.environ |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}", "AWS_DEFAULT_REGION": "us-east-1"}
     environment = {**os.environ, "PYTHONPATH": str(_ROOT), "OMP_THREAD_LIMIT": "1"}
     commands = {
-        window: ["flows.cli", "app", "--port", str(window), "--no-browser"],
+        window: ["foliopress.flows.cli", "app", "--port", str(window), "--no-browser"],
         s3: ["moto.server", "-H", "127.0.0.1", "-p", str(s3)],
     }
     started = []

@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks.engines import ENGINES, Engine, Lacking, gpu_name
 from benchmarks.planes import Plane, load_planes
-from model.scoring import Scorer, score_planes
-from tasks.tiles import PATCH_PX
+from foliopress.model.scoring import Scorer, score_planes
+from foliopress.tasks.analysis.tiles import PATCH_PX
 
 FIGURES_FILE = "figures.json"
 SCORES_FILE = "scores.npy"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from configs.secrets import hide
+from foliopress.configs.secrets import hide
 
 
 class ConfigError(Exception):

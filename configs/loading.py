@@ -15,9 +15,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from configs.errors import ConfigError
-from configs.secrets import HIDDEN, carries_password, hide, keep_secret, without_password
-from configs.settings import Settings
+from foliopress.configs.errors import ConfigError
+from foliopress.configs.secrets import HIDDEN, carries_password, hide, keep_secret, without_password
+from foliopress.configs.settings import Settings
 
 __all__ = [
     "all_keys",

@@ -16,8 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from configs.clusters import ClusterKind, checked_options
-from configs.secrets import carries_password, without_secret_values
+from foliopress.configs.clusters import ClusterKind, checked_options
+from foliopress.configs.secrets import carries_password, without_secret_values
 
 _WORKED_OUT = ("payload-oxum", "bagging-date", "bag-size", "bag-software-agent")
 
@@ -145,7 +145,7 @@ class EncodeSettings(Closed):
     """Format of grey and colour pages (`jp2` is JPEG 2000, `jxl` JPEG XL); bitonal and
     two-tone pages become CCITT G4 TIFF."""
     quality: int | None = Field(None, ge=1, le=100)
-    """Quality of the first try: Pillow's for AVIF, WebP and JPEG, `tasks.encode` tells what it means for the others.
+    """Quality of the first try: Pillow's for AVIF, WebP and JPEG; for the others see `tasks.codecs.encode`.
     Without it each page gets the least that reaches `legibility.target_ssim` and `legibility.target_full_ssim`."""
     least_quality: int = Field(32, ge=1, le=100)
     """No page gets less, however sharp its strokes would be: below, tints fade and smooth paper shows blocks."""

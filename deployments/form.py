@@ -13,8 +13,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model
 from pydantic.fields import FieldInfo
 
-from configs.loading import load_settings
-from configs.settings import Closed, Settings
+from foliopress.configs.loading import load_settings
+from foliopress.configs.settings import Closed, Settings
 
 Profile = Literal["access", "compatible", "preservation", "smallest"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from deployments.alert import alert
-from deployments.form import Changes, Profile, settings_of
-from deployments.naming import named
-from deployments.watching import show_log
-from flows.compress import SHARD_RUNNER, compress_documents
-from flows.estimate import estimate_archive
-from flows.verify import verify_archive
-from tasks.places import check_place
+from foliopress.deployments.alert import alert
+from foliopress.deployments.form import Changes, Profile, settings_of
+from foliopress.deployments.run_names import named
+from foliopress.deployments.run_progress import show_log
+from foliopress.flows.compress import SHARD_RUNNER, compress_documents
+from foliopress.flows.estimate import estimate_archive
+from foliopress.flows.verify import verify_archive
+from foliopress.tasks.storage.locations import check_place
 
 
 class Damaged(Exception):

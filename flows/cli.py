@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from configs.errors import ConfigError
-from configs.loading import load_settings
-from configs.secrets import hide
-from configs.settings import Settings
-from flows.interrupts import end_on_signals
-from flows.streams import can_be_said, open_streams
-from tasks.errors import LeaseLost, PayloadDamaged, StoreUnavailable
+from foliopress.configs.errors import ConfigError
+from foliopress.configs.loading import load_settings
+from foliopress.configs.secrets import hide
+from foliopress.configs.settings import Settings
+from foliopress.flows.host.interrupts import end_on_signals
+from foliopress.flows.host.streams import can_be_said, open_streams
+from foliopress.tasks.errors import LeaseLost, PayloadDamaged, StoreUnavailable
 
 if TYPE_CHECKING:
-    from flows.summary import RunSummary
+    from foliopress.flows.run.run_summary import RunSummary
 
 BROKEN, WRONG_SETTINGS, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
 _LEAVES_WITHIN_S = 20.0
@@ -170,14 +170,14 @@ def verify(
     with _no_traceback(log_file) as (run_id, log_path):
         settings = load_settings("access", overrides or (), options)
         _check_places(DEST=dest, SOURCE=source)
-        from flows.temporary_api import PrefectApi
+        from foliopress.flows.prefect_api import PrefectApi
 
         _say(f"verification {run_id} starts; log: {log_path}")
         with PrefectApi(log_path) as api, api.connected():
             from prefect.utilities.annotations import quote
 
-            from flows.logs import log_to_file
-            from flows.verify import verify_archive
+            from foliopress.flows.host.logs import log_to_file
+            from foliopress.flows.verify import verify_archive
 
             log_to_file(log_path)  # once more: Prefect brings its own
             found = verify_archive(
@@ -227,14 +227,14 @@ def estimate(
     with _no_traceback(log_file) as (run_id, log_path):
         settings = load_settings(profile, overrides or (), options)
         _check_places(SOURCE=source)
-        from flows.temporary_api import PrefectApi
+        from foliopress.flows.prefect_api import PrefectApi
 
         _say(f"estimate {run_id} starts; log: {log_path}")
         with PrefectApi(log_path) as api, api.connected():
             from prefect.utilities.annotations import quote
 
-            from flows.estimate import estimate_archive
-            from flows.logs import log_to_file
+            from foliopress.flows.estimate import estimate_archive
+            from foliopress.flows.host.logs import log_to_file
 
             log_to_file(log_path)  # once more: Prefect brings its own
             found = estimate_archive(
@@ -261,7 +261,7 @@ def report(
     """Write what a DEST comes to as one HTML file: totals, plots, what was kept and why, its worst pages."""
     with _no_traceback(None):
         settings = load_settings("access", overrides or ())
-        from flows.report import report_on
+        from foliopress.flows.views.report import report_on
 
         out.write_text(report_on(dest, settings), encoding="utf-8")
         print(f"written to {out}")
@@ -287,7 +287,7 @@ def bag(
     options: dict[str, object] = {"evidence.bag_algorithm": algorithm, "evidence.bag_info": info or None}
     with _no_traceback(log_file) as (run_id, _):
         settings = load_settings("access", overrides or (), options)
-        from flows.bag import bag_archive
+        from foliopress.flows.dest.bag import bag_archive
 
         made = bag_archive(dest, settings, run_id, _say)
         if as_json:
@@ -313,7 +313,7 @@ def window(
         import click
         import streamlit.web.cli
 
-        from flows.window import streamlit_options
+        from foliopress.flows.streamlit_options import streamlit_options
 
         script = Path(__file__).resolve().parents[1] / "app" / "server.py"
         options = streamlit_options(address, port, host_name or (), browser)
@@ -328,7 +328,7 @@ def sample(
 ) -> None:
     """Write a small archive of made-up scans to try things on."""
     with _no_traceback(None):
-        from tasks.samples import write_sample_archive
+        from foliopress.tasks.samples.sample_archive import write_sample_archive
 
         write_sample_archive(dest, seed)
 
@@ -352,12 +352,12 @@ def train(
     Progress is in the log, in the Prefect UI if there is a server, and for TensorBoard in OUT/checkpoints.
     """
     with _no_traceback(log_file) as (run_id, log_path):
-        from flows.temporary_api import PrefectApi
+        from foliopress.flows.prefect_api import PrefectApi
 
         _say(f"training {run_id} starts; log: {log_path}")
         with PrefectApi(log_path) as api, api.connected():
-            from flows.logs import log_to_file
-            from flows.train import train_importance
+            from foliopress.flows.host.logs import log_to_file
+            from foliopress.flows.train import train_importance
 
             log_to_file(log_path)  # once more: Prefect brings its own
             metrics = train_importance(
@@ -382,14 +382,14 @@ def evaluate(
 ) -> None:
     """Measure the importance network against the ground truth, beside the OCR mask alone."""
     with _no_traceback(None):
-        from model.evaluation import evaluate_model
+        from foliopress.model.evaluation import evaluate_model
 
         _print_json(evaluate_model(data, model, cache, split, out, plots=plots, rotated=rotated))
 
 
 def _check_places(**urls: str | None) -> None:
     """Refuse what must not be opened or written down before Prefect is told of it."""
-    from tasks.places import check_place
+    from foliopress.tasks.storage.locations import check_place
 
     for name, url in urls.items():
         if url is not None:
@@ -406,20 +406,20 @@ def _compress(
     run_id: str,
     log_path: Path,
 ) -> RunSummary:
-    from flows.heap import share_one_heap
-    from flows.temporary_api import PrefectApi
+    from foliopress.flows.cluster.driver_memory import share_one_heap
+    from foliopress.flows.prefect_api import PrefectApi
 
     share_one_heap()  # before there are threads
     _say(f"run {run_id} starts; log: {log_path}")
     with PrefectApi(log_path) as api:
-        from flows.run import check_places
+        from foliopress.flows.run.run import check_places
 
         check_places(source, dest, settings)
         with api.chosen():
             from prefect.utilities.annotations import quote
 
-            from flows.compress import ShardsFailed, compress_archive
-            from flows.logs import log_to_file
+            from foliopress.flows.compress import ShardsFailed, compress_archive
+            from foliopress.flows.host.logs import log_to_file
 
             log_to_file(log_path)  # once more: Prefect brings its own
             api.wait()
@@ -443,7 +443,7 @@ def _report(summary: RunSummary, as_json: bool, log_path: Path) -> NoReturn:
     if as_json:
         _print_json(summary.as_dict())
     else:
-        from flows.summary import as_text
+        from foliopress.flows.run.run_summary import as_text
 
         print(as_text(summary))
     if summary.exit_code == BROKEN:
@@ -454,14 +454,14 @@ def _report(summary: RunSummary, as_json: bool, log_path: Path) -> NoReturn:
 @contextmanager
 def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
     """Turn whatever goes wrong in the block into one line and an exit code."""
-    from flows.footing import find_footing
+    from foliopress.flows.host.host_checks import find_footing
 
     try:
         find_footing()
     except ConfigError as error:
         _end(str(error), WRONG_SETTINGS)
-    from flows.logs import open_log
-    from flows.run import new_run_id
+    from foliopress.flows.host.logs import open_log
+    from foliopress.flows.run.run import new_run_id
 
     run_id, log_path = new_run_id(), Path(os.devnull)
     end_on_signals(_leave_interrupted)
@@ -509,7 +509,7 @@ def _api_name() -> str:
     """Return how the Prefect API is called in an error: one that was configured by its URL."""
     from prefect.settings import PREFECT_API_URL
 
-    from configs.loading import without_password
+    from foliopress.configs.loading import without_password
 
     url = PREFECT_API_URL.value()
     return f"the Prefect API at {without_password(url)} (PREFECT_API_URL)" if url else "the Prefect API"

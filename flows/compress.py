@@ -12,12 +12,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from configs.settings import Settings
-from flows.board import Board
-from flows.run import Run, new_run_id, open_run
-from flows.shards import Shard
-from flows.summary import RunSummary
-from tasks.errors import StoreUnavailable
+from foliopress.configs.settings import Settings
+from foliopress.flows.run.run import Run, new_run_id, open_run
+from foliopress.flows.run.run_summary import RunSummary
+from foliopress.flows.run.shards import Shard
+from foliopress.flows.views.prefect_artifacts import Board
+from foliopress.tasks.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun

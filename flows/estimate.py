@@ -13,16 +13,16 @@ from typing import Any
 
 from prefect import flow
 
-from configs.settings import Settings
-from flows.compress import SHARD_RUNNER, compress_documents
-from flows.progress import megabytes
-from tasks.errors import ConfigError
-from tasks.places import check_place
-from tasks.sampling import Share, Total, draw, total
-from tasks.scan import ScanCounts, check_not_empty, list_documents
-from tasks.source import open_source
-from tasks.statistics import live_rows
-from tasks.store import Store
+from foliopress.configs.settings import Settings
+from foliopress.flows.compress import SHARD_RUNNER, compress_documents
+from foliopress.flows.views.progress import megabytes
+from foliopress.tasks.errors import ConfigError
+from foliopress.tasks.records.archive_estimate import Share, Total, draw, total
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.storage.locations import check_place
+from foliopress.tasks.storage.source import open_source
+from foliopress.tasks.storage.source_listing import ScanCounts, check_not_empty, list_documents
+from foliopress.tasks.storage.store import Store
 
 _COLUMNS = (
     *("document_key", "status", "reason", "output_bytes"),

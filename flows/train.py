@@ -9,11 +9,11 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from model.evaluation import evaluate_model
-from model.network import weights_file
-from model.operating import default_threshold
-from model.recipe import RENDERED_PAGES, find_material_scans, gather, settle, write_metrics
-from model.training import BATCHES_PER_EPOCH, EPOCHS, Course, fit_network
+from foliopress.model.evaluation import evaluate_model
+from foliopress.model.network import weights_file
+from foliopress.model.operating import default_threshold
+from foliopress.model.recipe import RENDERED_PAGES, find_material_scans, gather, settle, write_metrics
+from foliopress.model.training import BATCHES_PER_EPOCH, EPOCHS, Course, fit_network
 
 
 def _step(name: str) -> Any:

@@ -14,24 +14,32 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from prefect import flow
 
-from configs.settings import Settings, StorageSettings
-from flows.bag import bag_problems
-from flows.checks import Output, Written, check_files, check_outputs, check_tables, in_sight, look_at_documents
-from flows.cluster import ClusterShape, open_cluster
-from flows.evidence import INDEX_KEY, written_events
-from flows.naming import NAMES_KEY
-from flows.records import problems_of, record_keys, runs_of, runs_there
-from flows.sight import Lookout, Sight, located
-from tasks.errors import ConfigError
-from tasks.fences import PREFIX as FENCES
-from tasks.looking import LOOK_COLUMNS
-from tasks.places import check_place
-from tasks.scan import ScanCounts, check_not_empty, list_documents
-from tasks.seals import read_json
-from tasks.source import open_source
-from tasks.statistics import Footer, WrittenFile, file_key, live_rows, read_footers
-from tasks.store import Store
-from tasks.verifying import ROW_COLUMNS, Damage, check_rows
+from foliopress.configs.settings import Settings, StorageSettings
+from foliopress.flows.cluster.cluster import ClusterShape, open_cluster
+from foliopress.flows.cluster.shared_places import Lookout, Sight, located
+from foliopress.flows.dest.bag import bag_problems
+from foliopress.flows.dest.name_rules import NAMES_KEY
+from foliopress.flows.dest.premis_events import INDEX_KEY, written_events
+from foliopress.flows.dest.run_records import problems_of, record_keys, runs_of, runs_there
+from foliopress.flows.steps.verify_steps import (
+    Output,
+    Written,
+    check_files,
+    check_outputs,
+    check_tables,
+    in_sight,
+    look_at_documents,
+)
+from foliopress.tasks.checks.audit import ROW_COLUMNS, Damage, check_rows
+from foliopress.tasks.checks.visual_audit import LOOK_COLUMNS
+from foliopress.tasks.errors import ConfigError
+from foliopress.tasks.records.fences import PREFIX as FENCES
+from foliopress.tasks.records.self_checksum import read_json
+from foliopress.tasks.records.statistics import Footer, WrittenFile, file_key, live_rows, read_footers
+from foliopress.tasks.storage.locations import check_place
+from foliopress.tasks.storage.source import open_source
+from foliopress.tasks.storage.source_listing import ScanCounts, check_not_empty, list_documents
+from foliopress.tasks.storage.store import Store
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from tasks.tiles import CORE_PX
+from foliopress.tasks.analysis.tiles import CORE_PX
 
 MASK_DROPOUT = 0.5
 """Share of patches that lose their OCR mask, so that the network does not lean on it."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from model.evidence import DECIDERS, KINDS, SHIPPED_DECIDER
-from model.scoring import KERAS_FILE, LITERT_FILE
+from foliopress.model.metrics import DECIDERS, KINDS, SHIPPED_DECIDER
+from foliopress.model.scoring import KERAS_FILE, LITERT_FILE
 
 CARD_FILE = "CARD.md"
 TABLES = ("ablations", "leave_one_out", "experiments")

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.settings import LimitSettings, OcrSettings
-from model.truth import PageTruth, Scan, read_truth
-from tasks import kinds, ocr, pages
-from tasks.errors import PageError
-from tasks.tiles import CORE_PX
+from foliopress.configs.settings import LimitSettings, OcrSettings
+from foliopress.model.truth import PageTruth, Scan, read_truth
+from foliopress.tasks.analysis import page_kinds
+from foliopress.tasks.analysis.tiles import CORE_PX
+from foliopress.tasks.errors import PageError
+from foliopress.tasks.images import image_reader
+from foliopress.tasks.ocr import recognition
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +32,13 @@ LARGEST_TRAINING_PIXELS = 40_000_000
 
 @dataclass(frozen=True, eq=False)
 class MarkedPage:
-    """One decoded page with its words and truth; `pixels` as in `tasks.pages.Page`."""
+    """One decoded page with its words and truth; `pixels` as in `tasks.images.image_reader.Page`."""
 
     scan: Scan
     pixels: np.ndarray
-    kind: kinds.PageKind
+    kind: page_kinds.PageKind
     dpi: float
-    words: tuple[ocr.Word, ...]
+    words: tuple[recognition.Word, ...]
     truth: PageTruth | None
 
 
@@ -44,7 +46,7 @@ class MarkedPage:
 class LabelledTiles:
     """A page's plane with the label and weight of each tile, row by row.
 
-    plane: (n_rows * 32, n_cols * 32, 4) uint8 as `tasks.tiles.work_plane` gives it.
+    plane: (n_rows * 32, n_cols * 32, 4) uint8 as `tasks.analysis.tiles.work_plane` gives it.
     label: (n_tiles,) float32, 1 important, 0 not. weight: (n_tiles,) float32, 0 where nobody knows.
     handwritten: (n_tiles,) bool. masked: (n_tiles,) float32, the share that the OCR mask covers.
     """
@@ -81,20 +83,20 @@ def read_marked_page(scan: Scan, cache: Path, settings: OcrSettings) -> MarkedPa
     Raises:
         PageError: If the page cannot be decoded or is one that the pipeline keeps whole.
     """
-    page = pages.read_page(scan.path.read_bytes(), 0, LimitSettings())
+    page = image_reader.read_page(scan.path.read_bytes(), 0, LimitSettings())
     path = _words_path(scan, cache, settings)
     if not path.exists():
         _cache_words(scan, cache, settings)
     stored = json.loads(path.read_text(encoding="utf-8"))
     if stored["problem"]:
         raise PageError(stored["problem"], f"{scan.key}: OCR ended with {stored['problem']}")
-    words = tuple(ocr.Word(**word) for word in stored["words"])
+    words = tuple(recognition.Word(**word) for word in stored["words"])
     height_px, width_px = page.pixels.shape[:2]
-    dpi = ocr.estimate_dpi(height_px, width_px, words, page.dpi)
+    dpi = recognition.estimate_dpi(height_px, width_px, words, page.dpi)
     truth = read_truth(scan.truth) if scan.truth else None
     if truth is not None and not (truth.lines or truth.regions):
         truth = None
-    return MarkedPage(scan, page.pixels, kinds.page_kind(page), dpi, words, truth)
+    return MarkedPage(scan, page.pixels, page_kinds.page_kind(page), dpi, words, truth)
 
 
 def training_scans(scans: Sequence[Scan]) -> tuple[Scan, ...]:
@@ -102,7 +104,7 @@ def training_scans(scans: Sequence[Scan]) -> tuple[Scan, ...]:
     kept = []
     for scan in scans:
         try:
-            header = pages.read_header(scan.path.read_bytes(), LimitSettings()).pages[0]
+            header = image_reader.read_header(scan.path.read_bytes(), LimitSettings()).pages[0]
         except PageError as error:
             logger.info("%s is left out: %s", scan.key, error)
             continue
@@ -165,12 +167,12 @@ def _words_path(scan: Scan, cache: Path, settings: OcrSettings) -> Path:
 def _cache_words(scan: Scan, cache: Path, settings: OcrSettings) -> None:
     """Write a scan's words, or the reason why there are none, to the cache."""
     cache.mkdir(parents=True, exist_ok=True)
-    words: tuple[ocr.Word, ...] = ()
+    words: tuple[recognition.Word, ...] = ()
     problem = ""
     try:
-        page = pages.read_page(scan.path.read_bytes(), 0, LimitSettings())
+        page = image_reader.read_page(scan.path.read_bytes(), 0, LimitSettings())
         height_px, width_px = page.pixels.shape[:2]
-        words = ocr.read_words(page.pixels, ocr.guess_dpi(height_px, width_px, page.dpi), settings)
+        words = recognition.read_words(page.pixels, recognition.guess_dpi(height_px, width_px, page.dpi), settings)
     except PageError as error:
         problem = error.reason
     path = _words_path(scan, cache, settings)

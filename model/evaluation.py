@@ -11,10 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from configs.settings import ImportanceSettings, OcrSettings
-from model.card import read_tables, write_card
-from model.dataset import MarkedPage, read_marked_page, read_words_cached
-from model.evidence import (
+from foliopress.configs.settings import ImportanceSettings, OcrSettings
+from foliopress.model.card import read_tables, write_card
+from foliopress.model.dataset import MarkedPage, read_marked_page, read_words_cached
+from foliopress.model.metrics import (
     DECIDERS,
     PICTURE_TILE_PX,
     SHIPPED_DECIDER,
@@ -28,13 +28,14 @@ from model.evidence import (
     summary,
     worst_pages,
 )
-from model.scoring import SHIPPED, Scorer, load_scorer, score_planes
-from model.tile_truth import TEXT_FRACTION, tile_truth
-from model.truth import Scan, data_folder, find_scans, read_truth
-from model.turned import TURNS, read_turned_cached, turned_page, turned_words
-from tasks import ocr, tiles
-from tasks.errors import ConfigError, PageError
-from tasks.ink import luma_of
+from foliopress.model.scoring import SHIPPED, Scorer, load_scorer, score_planes
+from foliopress.model.tile_truth import TEXT_FRACTION, tile_truth
+from foliopress.model.truth import Scan, data_folder, find_scans, read_truth
+from foliopress.model.turned import TURNS, read_turned_cached, turned_page, turned_words
+from foliopress.tasks.analysis import tiles
+from foliopress.tasks.analysis.strokes import luma_of
+from foliopress.tasks.errors import ConfigError, PageError
+from foliopress.tasks.ocr import recognition
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,9 @@ def evaluate_model(
         ConfigError: If scans or model are missing, or no page of the split is marked.
     """
     if plots is not None:
-        from model.plots import write_plots  # now, not after minutes: matplotlib comes with the extra `train`
+        from foliopress.model.plots import (
+            write_plots,  # now, not after minutes: matplotlib comes with the extra `train`
+        )
     settings = OcrSettings()
     at = ImportanceSettings().threshold if threshold is None else threshold
     scans = [scan for scan in find_scans(data_folder(data), split) if scan.truth and read_truth(scan.truth).lines]
@@ -124,7 +127,7 @@ def score_page(scorer: Scorer, page: MarkedPage) -> ScoredPage:
     """Cut, mask and score a page as the pipeline does, and hold its truth beside it."""
     height_px, width_px = page.pixels.shape[:2]
     grid = tiles.tile_grid(height_px, width_px, page.dpi)
-    mask = ocr.text_mask(page.words, height_px, width_px)
+    mask = recognition.text_mask(page.words, height_px, width_px)
     plane = tiles.work_plane(page.pixels, mask, grid)
     luma = luma_of(page.pixels)
     lines, regions = (page.truth.lines, page.truth.regions) if page.truth else ((), ())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from model.scoring import KERAS_FILE, LITERT_FILE
+from foliopress.model.scoring import KERAS_FILE, LITERT_FILE
 
 
 def export_network(network: keras.Model, out: Path) -> None:

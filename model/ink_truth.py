@@ -8,14 +8,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.dataset import LabelledTiles
-from model.drawn.ink import TRACE_CONTRAST, VISIBLE_CONTRAST, Layer
-from model.drawn.scanning import DrawnPage
-from model.tile_truth import TEXT_FRACTION, tile_sums
-from model.truth import Scan
-from tasks import ocr, tiles
-from tasks.ink import grain, luma_of
-from tasks.lettering import Mask
+from foliopress.model.dataset import LabelledTiles
+from foliopress.model.drawn.ink import TRACE_CONTRAST, VISIBLE_CONTRAST, Layer
+from foliopress.model.drawn.scanning import DrawnPage
+from foliopress.model.tile_truth import TEXT_FRACTION, tile_sums
+from foliopress.model.truth import Scan
+from foliopress.tasks.analysis import tiles
+from foliopress.tasks.analysis.strokes import grain, luma_of
+from foliopress.tasks.ocr import recognition
+from foliopress.tasks.samples.lettering import Mask
 
 GRAIN_FACTOR = 1.5
 """By how many standard deviations of the page's grain ink must stand out to be read."""
@@ -25,14 +26,14 @@ LEAST_STROKE_PX = 6
 """Pixels of readable ink that make a tile one of writing, at `WORK_DPI`; a full stop has about as many."""
 
 
-def label_page(page: DrawnPage, words: Sequence[ocr.Word], scan: Scan) -> LabelledTiles:
+def label_page(page: DrawnPage, words: Sequence[recognition.Word], scan: Scan) -> LabelledTiles:
     """Cut a page into tiles as the pipeline does, and label them by where ink was laid.
 
-    Its dpi is believed: `tasks.ocr.estimate_dpi` would take the words of a page that lies on its side for large print.
+    Its dpi is believed: `tasks.ocr.recognition.estimate_dpi` would take words that lie on their side for large print.
     """
     height_px, width_px = page.pixels.shape[:2]
     grid = tiles.tile_grid(height_px, width_px, page.dpi)
-    mask = ocr.text_mask(words, height_px, width_px)
+    mask = recognition.text_mask(words, height_px, width_px)
     plane = tiles.work_plane(page.pixels, mask, grid)
     least = max(VISIBLE_CONTRAST, GRAIN_FACTOR * grain(luma_of(plane[..., :3]), tiles.WORK_DPI))
     label, weight, handwritten = judge_ink(work_ink(page.ink, grid), least)

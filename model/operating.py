@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from model.evidence import SHIPPED_DECIDER, ScoredPage, summary
-from model.scoring import ScorerName, in_batches, logit
+from foliopress.model.metrics import SHIPPED_DECIDER, ScoredPage, summary
+from foliopress.model.scoring import ScorerName, in_batches, logit
 
 _MOST_STEPS = 50
 _FINEST = 1e-4

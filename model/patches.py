@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from model.augmentation import vary_scan, write_on
-from model.dataset import RENDERED, LabelledTiles
-from tasks.tiles import CORE_PX, PATCH_MARGIN_PX
+from foliopress.model.augmentation import vary_scan, write_on
+from foliopress.model.dataset import RENDERED, LabelledTiles
+from foliopress.tasks.analysis.tiles import CORE_PX, PATCH_MARGIN_PX
 
 TILES = 7
 """Tiles each way in a patch that is trained on."""

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from model.evidence import PICTURE_TILE_PX, SHIPPED_DECIDER, ScoredPage
+from foliopress.model.metrics import PICTURE_TILE_PX, SHIPPED_DECIDER, ScoredPage
 
 MISSED_COLOUR = (220, 0, 0)
 """RGB outline of a tile of text that loses resolution."""

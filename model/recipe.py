@@ -12,8 +12,8 @@ from typing import Any
 
 import keras
 
-from configs.settings import OcrSettings
-from model.dataset import (
+from foliopress.configs.settings import OcrSettings
+from foliopress.model.dataset import (
     RENDERED,
     LabelledTiles,
     handwritten_documents,
@@ -22,17 +22,17 @@ from model.dataset import (
     split_documents,
     training_scans,
 )
-from model.evaluation import METRICS_FILE, score_page
-from model.evidence import ScoredPage
-from model.export import export_network
-from model.network import BACKBONE
-from model.operating import NetworkScorer, calibrate, operating_points
-from model.rendered import rendered_pages
-from model.scoring import Scorer
-from model.training import Course
-from model.truth import Scan, data_folder, find_scans
-from model.views import labelled_views
-from tasks.errors import PageError
+from foliopress.model.evaluation import METRICS_FILE, score_page
+from foliopress.model.export import export_network
+from foliopress.model.metrics import ScoredPage
+from foliopress.model.network import BACKBONE
+from foliopress.model.operating import NetworkScorer, calibrate, operating_points
+from foliopress.model.rendered import rendered_pages
+from foliopress.model.scoring import Scorer
+from foliopress.model.training import Course
+from foliopress.model.truth import Scan, data_folder, find_scans
+from foliopress.model.views import labelled_views
+from foliopress.tasks.errors import PageError
 
 logger = logging.getLogger(__name__)
 

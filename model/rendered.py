@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.settings import OcrSettings
-from model.dataset import RENDERED, LabelledTiles
-from model.drawn.pages import draw_page
-from model.ink_truth import label_page
-from model.truth import Scan
-from tasks import ocr
-from tasks.errors import PageError
+from foliopress.configs.settings import OcrSettings
+from foliopress.model.dataset import RENDERED, LabelledTiles
+from foliopress.model.drawn.pages import draw_page
+from foliopress.model.ink_truth import label_page
+from foliopress.model.truth import Scan
+from foliopress.tasks.errors import PageError
+from foliopress.tasks.ocr import recognition
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +71,9 @@ def _page_path(number: int, seed: int, cache: Path, settings: OcrSettings) -> Pa
 def _cache_page(number: int, seed: int, cache: Path, settings: OcrSettings) -> None:
     """Draw, read and label one page and write it to the cache."""
     page = draw_page(number, seed)
-    words: tuple[ocr.Word, ...] = ()
+    words: tuple[recognition.Word, ...] = ()
     try:
-        words = ocr.read_words(page.pixels, page.dpi, settings)
+        words = recognition.read_words(page.pixels, page.dpi, settings)
     except PageError as error:
         logger.warning("rendered page %d has no mask: %s", number, error)
     labelled = label_page(page, words, _scan_of(number))

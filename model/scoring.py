@@ -12,8 +12,16 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from tasks.errors import ConfigError
-from tasks.tiles import CORE_PX, PATCH_PX, PATCH_TILES, TileGrid, count_patches, cut_patches, join_patches
+from foliopress.tasks.analysis.tiles import (
+    CORE_PX,
+    PATCH_PX,
+    PATCH_TILES,
+    TileGrid,
+    count_patches,
+    cut_patches,
+    join_patches,
+)
+from foliopress.tasks.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parent / "weights"
 """Folder of the trained model that comes with the program."""
@@ -69,7 +77,7 @@ def score_planes(scorer: Scorer, planes: Sequence[tuple[np.ndarray, TileGrid]]) 
 
     Args:
         scorer: From `load_scorer`.
-        planes: Each page's plane from `tasks.tiles.work_plane`, with its grid.
+        planes: Each page's plane from `tasks.analysis.tiles.work_plane`, with its grid.
 
     Returns:
         For each page (n_tiles,) float32, row by row.
@@ -185,7 +193,7 @@ def compiled_network(path: Path, batch: int) -> Any:
     """Return a trained network as a `tf.function` of (batch, 736, 736, 4) uint8; the oracle of the LiteRT file."""
     import tensorflow as tf
 
-    from model.network import load_network
+    from foliopress.model.network import load_network
 
     network = load_network(path)
     return tf.function(

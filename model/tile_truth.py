@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from model.truth import TruthLine, TruthRegion
-from tasks import tiles
+from foliopress.model.truth import TruthLine, TruthRegion
+from foliopress.tasks.analysis import tiles
 
 INK_STD = 8.0
 """Luma standard deviation of a patch above which it holds ink."""

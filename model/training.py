@@ -13,9 +13,9 @@ from time import perf_counter
 import keras
 import numpy as np
 
-from model.dataset import LabelledTiles
-from model.network import BACKBONE, build_network, hold_batch_norm, load_network
-from model.patches import Batch, DrawnPatches, fixed_patches
+from foliopress.model.dataset import LabelledTiles
+from foliopress.model.network import BACKBONE, build_network, hold_batch_norm, load_network
+from foliopress.model.patches import Batch, DrawnPatches, fixed_patches
 
 logger = logging.getLogger(__name__)
 

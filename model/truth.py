@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from tasks.errors import ConfigError
+from foliopress.tasks.errors import ConfigError
 
 LineKind = Literal["printed", "handwritten"]
 RegionKind = Literal["text", "graphic"]

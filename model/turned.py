@@ -15,12 +15,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from configs.settings import LimitSettings, OcrSettings
-from model.dataset import MarkedPage
-from model.truth import PageTruth, Scan
-from tasks import ocr, pages
-from tasks.errors import PageError
-from tasks.tiles import tile_grid
+from foliopress.configs.settings import LimitSettings, OcrSettings
+from foliopress.model.dataset import MarkedPage
+from foliopress.model.truth import PageTruth, Scan
+from foliopress.tasks.analysis.tiles import tile_grid
+from foliopress.tasks.errors import PageError
+from foliopress.tasks.images import image_reader
+from foliopress.tasks.ocr import recognition
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def read_turned_cached(
 
 def turned_words(
     scan: Scan, tile_px: int, degrees: int, cache: Path, settings: OcrSettings
-) -> tuple[ocr.Word, ...] | None:
+) -> tuple[recognition.Word, ...] | None:
     """Return the words of a turned scan, in its own coordinates; None where OCR ended with a problem.
 
     They are read if they are not in the cache.
@@ -64,10 +65,10 @@ def turned_words(
     if stored["problem"]:
         logger.info("%s turned by %d degrees: %s", scan.key, degrees, stored["problem"])
         return None
-    return tuple(ocr.Word(**word) for word in stored["words"])
+    return tuple(recognition.Word(**word) for word in stored["words"])
 
 
-def turned_page(page: MarkedPage, degrees: int, words: tuple[ocr.Word, ...]) -> MarkedPage:
+def turned_page(page: MarkedPage, degrees: int, words: tuple[recognition.Word, ...]) -> MarkedPage:
     """Return a page drawn out to whole tiles and turned, with its truth; dpi and kind stay as they are.
 
     Args:
@@ -138,13 +139,13 @@ def _words_path(scan: Scan, tile_px: int, degrees: int, cache: Path, settings: O
 def _cache_words(scan: Scan, tile_px: int, degrees: int, cache: Path, settings: OcrSettings) -> None:
     """Write a turned scan's words, or the reason why there are none, to the cache."""
     cache.mkdir(parents=True, exist_ok=True)
-    words: tuple[ocr.Word, ...] = ()
+    words: tuple[recognition.Word, ...] = ()
     problem = ""
     try:
-        page = pages.read_page(scan.path.read_bytes(), 0, LimitSettings())
+        page = image_reader.read_page(scan.path.read_bytes(), 0, LimitSettings())
         pixels = turned_pixels(whole_tiles(page.pixels, tile_px), degrees)
         height_px, width_px = pixels.shape[:2]
-        words = ocr.read_words(pixels, ocr.guess_dpi(height_px, width_px, page.dpi), settings)
+        words = recognition.read_words(pixels, recognition.guess_dpi(height_px, width_px, page.dpi), settings)
     except PageError as error:
         problem = error.reason
     path = _words_path(scan, tile_px, degrees, cache, settings)

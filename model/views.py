@@ -13,13 +13,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from configs.settings import OcrSettings
-from model.dataset import LabelledTiles, MarkedPage, read_marked_page
-from model.tile_truth import LITTLE_INK_STD, TEXT_FRACTION, fill_polygons, tile_std, tile_sums, tile_truth
-from model.truth import PageTruth, Scan, TruthLine, TruthRegion
-from tasks import ocr, tiles
-from tasks.errors import PageError
-from tasks.ink import luma_of
+from foliopress.configs.settings import OcrSettings
+from foliopress.model.dataset import LabelledTiles, MarkedPage, read_marked_page
+from foliopress.model.tile_truth import LITTLE_INK_STD, TEXT_FRACTION, fill_polygons, tile_std, tile_sums, tile_truth
+from foliopress.model.truth import PageTruth, Scan, TruthLine, TruthRegion
+from foliopress.tasks.analysis import tiles
+from foliopress.tasks.analysis.strokes import luma_of
+from foliopress.tasks.errors import PageError
+from foliopress.tasks.ocr import recognition
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def label_tiles(page: MarkedPage, view: View = UPRIGHT) -> LabelledTiles:
     sure_words = [word for word in page.words if word.confidence >= SURE_CONFIDENCE and len(word.text) >= 3]
     seen = _Seen(view, height_px, width_px)
     pixels = seen.image(page.pixels)
-    mask, sure = (seen.mask(ocr.text_mask(words, height_px, width_px)) for words in (page.words, sure_words))
+    mask, sure = (seen.mask(recognition.text_mask(words, height_px, width_px)) for words in (page.words, sure_words))
     truth = seen.truth(page.truth)
     grid = tiles.tile_grid(pixels.shape[0], pixels.shape[1], page.dpi * view.scale)
     luma = luma_of(pixels)

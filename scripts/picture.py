@@ -7,11 +7,11 @@ import sys
 import cv2
 import numpy as np
 
-from configs.loading import load_settings
-from tasks.encode import Carried, encode
-from tasks.pages import read_page
-from tasks.statistics import live_rows
-from tasks.store import Store
+from foliopress.configs.loading import load_settings
+from foliopress.tasks.codecs.encode import Carried, encode
+from foliopress.tasks.images.image_reader import read_page
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.storage.store import Store
 
 WIDTH_PX, GAP_PX = 520, 12
 

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from configs.errors import ConfigError
-from configs.loading import load_settings
-from tasks.statistics import live_rows
-from tasks.store import Store
+from foliopress.configs.errors import ConfigError
+from foliopress.configs.loading import load_settings
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.storage.store import Store
 
 MOST = 25
 COLUMNS = ["document_key", "page_index", "status", "reason", "page_kind", "source_bytes", "output_bytes"]

@@ -1,1 +1,1 @@
-"""The work: one step of a page's way per file, plain functions on arrays and values."""
+"""Plain functions on pages, tiles and masks, one topic a package; no scheduler is imported here."""

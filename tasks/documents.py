@@ -8,14 +8,15 @@ from typing import BinaryIO
 
 import pikepdf
 
-from configs.settings import LimitSettings
-from tasks import layered_pdf, pages, pdf, pdf_samples
-from tasks.composed import LEAST_BYTES
-from tasks.errors import PageError
-from tasks.pages import DocumentHeader, Page, PageHeader
-from tasks.pdf import PageLook, PdfPage, Placed
-from tasks.pdf_reading import reading
-from tasks.work_budget import WorkBudget
+from foliopress.configs.settings import LimitSettings
+from foliopress.tasks.errors import PageError
+from foliopress.tasks.images import image_reader
+from foliopress.tasks.images.image_reader import DocumentHeader, Page, PageHeader
+from foliopress.tasks.pdf import image_samples, mrc_page, pdf_reader
+from foliopress.tasks.pdf.bounded_reading import reading
+from foliopress.tasks.pdf.multi_image import LEAST_BYTES
+from foliopress.tasks.pdf.pdf_reader import PageLook, PdfPage, Placed
+from foliopress.tasks.work_budget import WorkBudget
 
 _DIGITAL_DPI = 150.0  # at which a page without a scan is drawn, to be looked at
 _FINEST_DPI = 600.0  # at which a page of several images is drawn
@@ -38,13 +39,13 @@ def read_header(data: bytes | BinaryIO, limits: LimitSettings, *, as_drawn: bool
     Raises:
         PageError: If the document cannot be opened (`failed`), or is of a kind or size that is kept whole.
     """
-    if not pdf.is_pdf(data):
-        return pages.read_header(_bytes(data), limits)
+    if not pdf_reader.is_pdf(data):
+        return image_reader.read_header(_bytes(data), limits)
     budget = WorkBudget(limits)
-    with pdf.open_pdf(data) as document, reading("the PDF cannot be read"):
-        if pdf.is_signed(document, budget):
+    with pdf_reader.open_pdf(data) as document, reading("the PDF cannot be read"):
+        if pdf_reader.is_signed(document, budget):
             raise PageError("signed", "the PDF is signed, which any change would break; it is kept whole")
-        n_pages = pdf.count_pages(document)
+        n_pages = pdf_reader.count_pages(document)
         if n_pages > limits.max_document_pages:
             message = f"more than the {limits.max_document_pages} pages of limits.max_document_pages"
             raise PageError("too_many_pages", message)
@@ -52,7 +53,7 @@ def read_header(data: bytes | BinaryIO, limits: LimitSettings, *, as_drawn: bool
         found = [_described(document, number, budget, as_seen=as_drawn) for number in range(n_pages)]
         described = [page for page in found if isinstance(page, PdfPage)]
         scans = [page.scan for page in described if page.scan is not None]
-        g4 = frozenset(scan.object_id for scan in scans if pdf.is_g4(document, scan))
+        g4 = frozenset(scan.object_id for scan in scans if pdf_reader.is_g4(document, scan))
         shown = Counter(
             one for page in described for one in (*(image.object_id for image in page.images), *page.unseen)
         )
@@ -79,21 +80,21 @@ def read_page(
     Raises:
         PageError: If the page cannot be decoded (`failed`), or holds what cannot be carried over (kept whole).
     """
-    if not pdf.is_pdf(data):
-        return pages.read_page(_bytes(data), page_index, limits, keep_deep=keep_deep)
+    if not pdf_reader.is_pdf(data):
+        return image_reader.read_page(_bytes(data), page_index, limits, keep_deep=keep_deep)
     budget = WorkBudget(limits)
-    with pdf.open_pdf(data) as document, reading("the page cannot be read"):
-        page = pdf.describe_page(document, page_index, as_seen=as_drawn, budget=budget)
+    with pdf_reader.open_pdf(data) as document, reading("the page cannot be read"):
+        page = pdf_reader.describe_page(document, page_index, as_seen=as_drawn, budget=budget)
         height_px, width_px, dpi = _shape(page, as_drawn)
-        pages.check_size(height_px, width_px, limits)
+        image_reader.check_size(height_px, width_px, limits)
         if page.scan is None or (as_drawn and not page.is_bare):
             seconds = limits.max_document_seconds
-            drawn = pdf.rendered(data, page_index, max(dpi), with_annotations=as_drawn, seconds=seconds)
-            return Page(pages.grey_if_grey(drawn), False, max(dpi), None, None)
+            drawn = pdf_reader.rendered(data, page_index, max(dpi), with_annotations=as_drawn, seconds=seconds)
+            return Page(image_reader.grey_if_grey(drawn), False, max(dpi), None, None)
         stored = _stored(document, page.scan, limits, keep_deep)
     if not as_drawn and stored.pixels.ndim == 2:
         stored = replace(stored, icc=None)  # the image goes back into its own colours, whatever grey is there
-    tag, ratio = pages.likely_dpi([dpi], height_px, width_px)
+    tag, ratio = image_reader.likely_dpi([dpi], height_px, width_px)
     found = Page(stored.pixels, stored.is_bitonal, tag, stored.icc, None, None, ratio, page.quarter_turns)
     return replace(found, pixels=found.upright(stored.pixels))
 
@@ -107,7 +108,7 @@ def _described(document: pikepdf.Pdf, page_index: int, budget: WorkBudget, *, as
     budget.look_at_clock()
     try:
         budget.spend()
-        return pdf.describe_page(document, page_index, as_seen=as_seen, budget=budget)
+        return pdf_reader.describe_page(document, page_index, as_seen=as_seen, budget=budget)
     except PageError as error:
         if budget.is_spent:
             raise
@@ -138,7 +139,7 @@ def _header(
         problem = PageError("shared_image", "other pages show the same image; it stays as it is")
     else:
         try:
-            pages.check_size(height_px, width_px, limits)
+            image_reader.check_size(height_px, width_px, limits)
         except PageError as error:
             problem = error
     stored_bytes = sum(image.stored_bytes for image in page.images)
@@ -160,13 +161,13 @@ def _shape(page: PdfPage, as_drawn: bool) -> tuple[int, int, tuple[float, float]
         return (width_px, height_px, dpi[::-1]) if page.quarter_turns % 2 else (height_px, width_px, dpi)
     finest = max((min(image.dpi) for image in page.images if page.covered(image) > _MATTERS), default=_DIGITAL_DPI)
     finest = min(finest, _FINEST_DPI)
-    height_px, width_px = (max(1, round(side * finest / pdf.POINTS_PER_INCH)) for side in page.shown_pt)
+    height_px, width_px = (max(1, round(side * finest / pdf_reader.POINTS_PER_INCH)) for side in page.shown_pt)
     return height_px, width_px, (finest, finest)
 
 
 def _stored(document: pikepdf.Pdf, scan: Placed, limits: LimitSettings, keep_deep: bool) -> Page:
     """Return a scan as it is stored, in its own colours, with the profile that its document gives them."""
-    if pdf.is_in_layers(document, scan):
-        form = pdf.stream_of(document, scan)
-        return Page(layered_pdf.layered_image(form, (scan.height_px, scan.width_px)), False, None, None, None)
-    return pdf_samples.read_image(document, scan, limits, keep_deep=keep_deep)
+    if pdf_reader.is_in_layers(document, scan):
+        form = pdf_reader.stream_of(document, scan)
+        return Page(mrc_page.layered_image(form, (scan.height_px, scan.width_px)), False, None, None, None)
+    return image_samples.read_image(document, scan, limits, keep_deep=keep_deep)

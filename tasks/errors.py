@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from configs.errors import ConfigError
-from configs.secrets import hide
+from foliopress.configs.errors import ConfigError
+from foliopress.configs.secrets import hide
 
 __all__ = [
     "TRIED_AGAIN",

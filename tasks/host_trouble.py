@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tasks.errors import ConfigError, HostTrouble, StoreUnavailable
+from foliopress.tasks.errors import ConfigError, HostTrouble, StoreUnavailable
 
 _SHORT_BYTES = 2**29
 """A machine that cannot give so much is short of memory; on any other what asked for too much is to blame."""

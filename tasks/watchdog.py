@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.errors import PageError
+from foliopress.tasks.errors import PageError
 
 _ROOM_S = 10.0
 """Beyond twice the time that a document may take by its own clock."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import thread_time
 
-from configs.settings import LimitSettings
-from tasks import watchdog
-from tasks.errors import PageError
-from tasks.watchdog import out_of_time
+from foliopress.configs.settings import LimitSettings
+from foliopress.tasks import watchdog
+from foliopress.tasks.errors import PageError
+from foliopress.tasks.watchdog import out_of_time
 
 _SECONDS_A_PAGE = 1.0
 _OPERATIONS_A_PAGE = 20_000

@@ -286,11 +286,11 @@ class Cost:
 
 
 def _read(data: bytes) -> tuple[str, str]:
-    from configs.settings import LimitSettings, Settings
-    from flows.sources import open_document
-    from tasks import documents
-    from tasks.errors import PageError
-    from tasks.scan import Document
+    from foliopress.configs.settings import LimitSettings, Settings
+    from foliopress.flows.steps.document_plan import open_document
+    from foliopress.tasks import documents
+    from foliopress.tasks.errors import PageError
+    from foliopress.tasks.storage.source_listing import Document
 
     settings = Settings(limits=LimitSettings(max_document_operations=1_000_000, max_document_pages=2000))
     source = open_document(Document("a.pdf", len(data), "1"), data, settings)
@@ -331,7 +331,7 @@ def cost_of(data: bytes) -> Cost:
 
 
 def main() -> None:
-    import tasks.documents  # noqa: F401 - once, for all forks
+    import foliopress.tasks.documents  # noqa: F401 - once, for all forks
 
     folder = Path(sys.argv[1])
     for name in sys.argv[2:] or BOMBS:

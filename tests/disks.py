@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.folder import LocalFolder
-from tasks.naming import WINDOWS_LETTERS
+from foliopress.tasks.storage.key_spelling import WINDOWS_LETTERS
+from foliopress.tasks.storage.local_backend import LocalFolder
 
 REAL_DISKS = ("exfat", "ntfs")
 

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-from configs.settings import StorageSettings
+from foliopress.configs.settings import StorageSettings
 
 BUCKET = "scans"
 

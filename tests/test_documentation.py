@@ -12,12 +12,12 @@ from typing import get_args
 
 import pytest
 
-from configs.clusters import ClusterKind, option_names
-from configs.settings import Closed, ClusterSettings, LimitSettings, ScanSettings, StorageSettings
-from flows import cli
-from tasks.errors import TRIED_AGAIN
-from tasks.places import PROTOCOLS
-from tasks.verifying import DamageKind
+from foliopress.configs.clusters import ClusterKind, option_names
+from foliopress.configs.settings import Closed, ClusterSettings, LimitSettings, ScanSettings, StorageSettings
+from foliopress.flows import cli
+from foliopress.tasks.checks.audit import DamageKind
+from foliopress.tasks.errors import TRIED_AGAIN
+from foliopress.tasks.storage.locations import PROTOCOLS
 
 ROOT = Path(__file__).resolve().parents[1]
 OPERATIONS = ROOT / "docs" / "operations.md"
@@ -28,7 +28,12 @@ SECTIONS: dict[str, type[Closed]] = {
     "cluster": ClusterSettings,
     "storage": StorageSettings,
 }
-PASSED_ON = {"tasks/errors.py", "tasks/pdf_reading.py", "flows/storing.py", "flows/parking.py"}
+PASSED_ON = {
+    "tasks/errors.py",
+    "tasks/pdf/bounded_reading.py",
+    "flows/steps/store_document.py",
+    "flows/steps/checkpoints.py",
+}
 """Where a problem is made with a reason that came from elsewhere."""
 
 
@@ -56,7 +61,7 @@ def reasons() -> Mapping[str, set[str]]:
         failed: ast.expr = ast.Constant(value=False)
         if name == "PageError":
             reason, failed = next(iter(call.args), None), given.get("failed", failed)
-        elif name == "reading" and len(call.args) == 1:  # tasks.pdf_reading.reading, by its own defaults
+        elif name == "reading" and len(call.args) == 1:  # tasks.pdf.bounded_reading.reading, by its own defaults
             reason = given.get("reason", ast.Constant(value="damaged"))
             failed = given.get("failed", ast.Constant(value=True))
         elif name in ("_fail", "fail_document") and len(call.args) > 1:

@@ -7,16 +7,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from model.drawn.chance import Rng, pick
-from model.drawn.handwriting import some_pen, write
-from model.drawn.ink import Layer
-from model.drawn.lines import draw_lines
-from model.drawn.marks import annotate
-from model.drawn.printing import print_text, some_type
-from model.drawn.sheet import TracedSheet
-from model.drawn.stationery import BIG, MIDDLE, empty_sheet
-from model.drawn.wording import phrase
-from tasks.paper import BLACK, CREAM_PAPER, RED, WHITE_PAPER
+from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.handwriting import some_pen, write
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.lines import draw_lines
+from foliopress.model.drawn.marks import annotate
+from foliopress.model.drawn.printing import print_text, some_type
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.model.drawn.stationery import BIG, MIDDLE, empty_sheet
+from foliopress.model.drawn.wording import phrase
+from foliopress.tasks.samples.paper import BLACK, CREAM_PAPER, RED, WHITE_PAPER
 
 
 def ledger(rng: Rng) -> TracedSheet:

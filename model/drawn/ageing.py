@@ -8,13 +8,13 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from model.drawn.chance import Rng, pick
-from model.drawn.ink import weakened
-from model.drawn.leaf import Leaf
-from model.drawn.lines import eighths
-from model.drawn.show_through import any_text, shining_through
-from tasks.lettering import Mask
-from tasks.paper import BLACK, BLUE_BLACK, cloud
+from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.ink import weakened
+from foliopress.model.drawn.leaf import Leaf
+from foliopress.model.drawn.lines import eighths
+from foliopress.model.drawn.show_through import any_text, shining_through
+from foliopress.tasks.samples.lettering import Mask
+from foliopress.tasks.samples.paper import BLACK, BLUE_BLACK, cloud
 
 
 def aged(leaf: Leaf, rng: Rng) -> Leaf:

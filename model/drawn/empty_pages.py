@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.drawn.chance import Rng, pick
-from model.drawn.marks import MARKS
-from model.drawn.printing import print_text, some_type
-from model.drawn.sheet import TracedSheet
-from model.drawn.show_through import any_text, shining_through
-from model.drawn.stationery import CLOTHS, MIDDLE, SMALL, empty_sheet, rule_paper, woven
-from model.drawn.wording import phrase
-from tasks.paper import BLACK, CREAM_PAPER
+from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.marks import MARKS
+from foliopress.model.drawn.printing import print_text, some_type
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.model.drawn.show_through import any_text, shining_through
+from foliopress.model.drawn.stationery import CLOTHS, MIDDLE, SMALL, empty_sheet, rule_paper, woven
+from foliopress.model.drawn.wording import phrase
+from foliopress.tasks.samples.paper import BLACK, CREAM_PAPER
 
 
 def nearly_blank(rng: Rng) -> TracedSheet:

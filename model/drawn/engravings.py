@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from model.drawn.chance import Rng
-from model.drawn.lines import moved
-from tasks.lettering import Points
+from foliopress.model.drawn.chance import Rng
+from foliopress.model.drawn.lines import moved
+from foliopress.tasks.samples.lettering import Points
 
 
 def plant(rng: Rng, height_mm: float) -> list[Points]:

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.drawn.chance import Rng, pick
-from model.drawn.ink import Layer
-from model.drawn.lines import cut_corners, eighths
-from model.drawn.sheet import Box, TracedSheet
-from model.drawn.wording import prose
-from tasks.lettering import Mask, Points, write_line
-from tasks.paper import BLACK, BLUE_BLACK, PENCIL, RED, VIOLET, Colour, cloud, turned, worn
+from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.lines import cut_corners, eighths
+from foliopress.model.drawn.sheet import Box, TracedSheet
+from foliopress.model.drawn.wording import prose
+from foliopress.tasks.samples.lettering import Mask, Points, write_line
+from foliopress.tasks.samples.paper import BLACK, BLUE_BLACK, PENCIL, RED, VIOLET, Colour, cloud, turned, worn
 
 Script = Literal["joined", "single", "strokes"]
 
@@ -26,7 +26,8 @@ _ZOOM = 2  # letters are drawn larger and then brought to their size
 class Pen:
     """A hand and its pen: joined letters, single ones, or strokes in no alphabet at all.
 
-    slant: Shift to the right per height. carelessness: As in `tasks.lettering.write_line`. strength, dryness: 0 to 1.
+    slant: Shift to the right per height. carelessness: As in
+            `tasks.samples.lettering.write_line`. strength, dryness: 0 to 1.
     """
 
     script: Script
@@ -106,7 +107,7 @@ def write_lines(sheet: TracedSheet, box_mm: Box, step_mm: float, pen: Pen, rng: 
 
 
 def _single_letters(text: str, x_height_px: float, pen_px: float, slant: float, rng: Rng) -> Mask:
-    """Return letters written one by one, none like the other; measures as in `tasks.lettering.write_line`."""
+    """Return letters written one by one, none like the other; measures as in `tasks.samples.lettering.write_line`."""
     unit = x_height_px * _ZOOM
     font = pick(rng, (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_SCRIPT_SIMPLEX))
     size, pen = unit / 14, max(round(pen_px * _ZOOM), 1)  # Hershey's small letters are 14 units high
@@ -126,7 +127,10 @@ def _single_letters(text: str, x_height_px: float, pen_px: float, slant: float, 
 
 
 def _strokes_in_no_alphabet(n_letters: int, x_height_px: float, pen_px: float, slant: float, rng: Rng) -> Mask:
-    """Return words of up and down strokes, some tall, some deep; measures as in `tasks.lettering.write_line`."""
+    """Return words of up and down strokes, some tall, some deep.
+
+    Measures are as in `tasks.samples.lettering.write_line`.
+    """
     unit = x_height_px * _ZOOM
     breadth = float(rng.uniform(0.25, 0.5))
     words: list[Points] = []

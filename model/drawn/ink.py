@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from tasks.lettering import Mask
+from foliopress.tasks.samples.lettering import Mask
 
 
 class Layer(IntEnum):
@@ -23,7 +23,7 @@ class Layer(IntEnum):
 
 
 VISIBLE_CONTRAST = 12.0
-"""Grey levels from the paper from which ink can be read; half as much again as `tasks.ink` takes for ink at all."""
+"""Contrast to the paper, in grey levels, from which ink can be read: 1.5 × the least of `tasks.analysis.strokes`."""
 TRACE_CONTRAST = 3.0
 """Grey levels below which ink has left no trace."""
 FADED_CONTRAST = 8.0

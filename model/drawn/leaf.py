@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tasks.lettering import Mask
-from tasks.paper import Colour, Light
+from foliopress.tasks.samples.lettering import Mask
+from foliopress.tasks.samples.paper import Colour, Light
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.drawn.ink import Layer
-from model.drawn.sheet import Box, TracedSheet
-from tasks.lettering import Points
-from tasks.paper import BLACK, Colour
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.sheet import Box, TracedSheet
+from foliopress.tasks.samples.lettering import Points
+from foliopress.tasks.samples.paper import BLACK, Colour
 
 
 def cut_corners(points: Points, rounds: int = 3) -> Points:

@@ -7,15 +7,15 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from model.drawn.chance import Rng, pick
-from model.drawn.handwriting import PEN_COLOURS, some_pen, write
-from model.drawn.ink import Layer
-from model.drawn.lines import cut_corners
-from model.drawn.printing import print_text, some_type
-from model.drawn.sheet import TracedSheet
-from model.drawn.wording import phrase
-from tasks.paper import BLACK, RED, VIOLET, turned
-from tasks.samples import draw_box_stamp, draw_round_stamp, draw_signature
+from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.handwriting import PEN_COLOURS, some_pen, write
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.lines import cut_corners
+from foliopress.model.drawn.printing import print_text, some_type
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.model.drawn.wording import phrase
+from foliopress.tasks.samples.paper import BLACK, RED, VIOLET, turned
+from foliopress.tasks.samples.sample_archive import draw_box_stamp, draw_round_stamp, draw_signature
 
 
 def annotate(sheet: TracedSheet, rng: Rng, most: int = 3) -> TracedSheet:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from model.drawn.chance import Rng
-from model.drawn.leaf import Leaf
-from tasks.paper import Colour, cloud
+from foliopress.model.drawn.chance import Rng
+from foliopress.model.drawn.leaf import Leaf
+from foliopress.tasks.samples.paper import Colour, cloud
 
 BACKINGS: tuple[Colour, ...] = (
     (0.03, 0.03, 0.03),

@@ -8,18 +8,18 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from model.drawn.chance import Rng, pick
-from model.drawn.engravings import rosette
-from model.drawn.handwriting import PEN_COLOURS, some_pen, write, write_lines
-from model.drawn.ink import Layer
-from model.drawn.lines import draw_frame, draw_lines, moved
-from model.drawn.marks import annotate
-from model.drawn.printing import Type, print_column, print_text, some_type
-from model.drawn.sheet import TracedSheet
-from model.drawn.stationery import BIG, MIDDLE, PAPERS, SMALL, empty_sheet, rule_paper
-from model.drawn.wording import phrase
-from tasks.paper import BLUE_BLACK, CREAM_PAPER, OLD_PAPER, VIOLET
-from tasks.samples import draw_signature, sample_text
+from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.engravings import rosette
+from foliopress.model.drawn.handwriting import PEN_COLOURS, some_pen, write, write_lines
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.lines import draw_frame, draw_lines, moved
+from foliopress.model.drawn.marks import annotate
+from foliopress.model.drawn.printing import Type, print_column, print_text, some_type
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.model.drawn.stationery import BIG, MIDDLE, PAPERS, SMALL, empty_sheet, rule_paper
+from foliopress.model.drawn.wording import phrase
+from foliopress.tasks.samples.paper import BLUE_BLACK, CREAM_PAPER, OLD_PAPER, VIOLET
+from foliopress.tasks.samples.sample_archive import draw_signature, sample_text
 
 
 def letter(rng: Rng) -> TracedSheet:

@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from model.drawn.account_pages import ledger, receipt, table
-from model.drawn.ageing import aged
-from model.drawn.chance import Rng, pick
-from model.drawn.empty_pages import blank_back, cover, empty_page, nearly_blank
-from model.drawn.leaf import Leaf
-from model.drawn.mounting import BACKINGS, mounted
-from model.drawn.office_pages import carbon_copy, form, index_card, letter, typescript
-from model.drawn.picture_pages import drawing, map_page, photo_page
-from model.drawn.printed_pages import book_page, newspaper, title_page
-from model.drawn.scanning import DrawnPage, scanned, turned_page
-from model.drawn.sheet import TracedSheet
-from model.drawn.written_pages import handwritten_letter, notes
+from foliopress.model.drawn.account_pages import ledger, receipt, table
+from foliopress.model.drawn.ageing import aged
+from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.empty_pages import blank_back, cover, empty_page, nearly_blank
+from foliopress.model.drawn.leaf import Leaf
+from foliopress.model.drawn.mounting import BACKINGS, mounted
+from foliopress.model.drawn.office_pages import carbon_copy, form, index_card, letter, typescript
+from foliopress.model.drawn.picture_pages import drawing, map_page, photo_page
+from foliopress.model.drawn.printed_pages import book_page, newspaper, title_page
+from foliopress.model.drawn.scanning import DrawnPage, scanned, turned_page
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.model.drawn.written_pages import handwritten_letter, notes
 
 PAGES: tuple[Callable[[Rng], TracedSheet], ...] = (
     letter,

@@ -7,20 +7,20 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from model.drawn.chance import Rng, pick
-from model.drawn.engravings import machine, plant
-from model.drawn.handwriting import some_pen, write
-from model.drawn.ink import Layer
-from model.drawn.lines import cut_corners, draw_frame, draw_lines, moved
-from model.drawn.marks import annotate
-from model.drawn.pictures import place_photo
-from model.drawn.printing import print_column, print_text, some_type
-from model.drawn.sheet import TracedSheet
-from model.drawn.stationery import MIDDLE, empty_sheet
-from model.drawn.wording import phrase
-from tasks.lettering import print_line
-from tasks.paper import RED, cloud, turned
-from tasks.samples import sample_text
+from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.engravings import machine, plant
+from foliopress.model.drawn.handwriting import some_pen, write
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.lines import cut_corners, draw_frame, draw_lines, moved
+from foliopress.model.drawn.marks import annotate
+from foliopress.model.drawn.pictures import place_photo
+from foliopress.model.drawn.printing import print_column, print_text, some_type
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.model.drawn.stationery import MIDDLE, empty_sheet
+from foliopress.model.drawn.wording import phrase
+from foliopress.tasks.samples.lettering import print_line
+from foliopress.tasks.samples.paper import RED, cloud, turned
+from foliopress.tasks.samples.sample_archive import sample_text
 
 
 def map_page(rng: Rng) -> TracedSheet:

@@ -7,12 +7,12 @@ import math
 import cv2
 import numpy as np
 
-from model.drawn.chance import Rng, pick
-from model.drawn.ink import Layer
-from model.drawn.sheet import Box, TracedSheet
-from tasks.lettering import Mask
-from tasks.paper import WHITE_PAPER, Light, cloud
-from tasks.samples import draw_landscape
+from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.sheet import Box, TracedSheet
+from foliopress.tasks.samples.lettering import Mask
+from foliopress.tasks.samples.paper import WHITE_PAPER, Light, cloud
+from foliopress.tasks.samples.sample_archive import draw_landscape
 
 
 def place_photo(sheet: TracedSheet, box_mm: Box, rng: Rng) -> None:

@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.drawn.chance import Rng, pick
-from model.drawn.engravings import rosette
-from model.drawn.ink import Layer
-from model.drawn.lines import draw_frame, draw_lines, moved
-from model.drawn.marks import annotate
-from model.drawn.pictures import place_photo
-from model.drawn.printing import Type, print_column, print_text, some_type
-from model.drawn.sheet import Box, TracedSheet
-from model.drawn.stationery import MIDDLE, empty_sheet
-from model.drawn.wording import phrase
-from tasks.lettering import wrap
-from tasks.paper import CREAM_PAPER, OLD_PAPER
-from tasks.samples import sample_text
+from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.engravings import rosette
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.lines import draw_frame, draw_lines, moved
+from foliopress.model.drawn.marks import annotate
+from foliopress.model.drawn.pictures import place_photo
+from foliopress.model.drawn.printing import Type, print_column, print_text, some_type
+from foliopress.model.drawn.sheet import Box, TracedSheet
+from foliopress.model.drawn.stationery import MIDDLE, empty_sheet
+from foliopress.model.drawn.wording import phrase
+from foliopress.tasks.samples.lettering import wrap
+from foliopress.tasks.samples.paper import CREAM_PAPER, OLD_PAPER
+from foliopress.tasks.samples.sample_archive import sample_text
 
 
 def book_page(rng: Rng) -> TracedSheet:

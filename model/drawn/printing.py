@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model.drawn.chance import Rng, pick
-from model.drawn.sheet import Box, TracedSheet
-from model.drawn.wording import prose
-from tasks.lettering import LINE_HEIGHT, Face, Mask, print_block, print_line
-from tasks.paper import BLACK, BLUE_BLACK, VIOLET, Colour, worn
+from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.sheet import Box, TracedSheet
+from foliopress.model.drawn.wording import prose
+from foliopress.tasks.samples.lettering import LINE_HEIGHT, Face, Mask, print_block, print_line
+from foliopress.tasks.samples.paper import BLACK, BLUE_BLACK, VIOLET, Colour, worn
 
 
 @dataclass(frozen=True)
 class Type:
     """Letters of print or typescript.
 
-    points: Letter size in printer's points. strength, wear: 0 to 1. unevenness, leading: As in `tasks.lettering`.
+    points: Letter size in printer's points. strength, wear: 0 to 1. unevenness, leading: As in
+            `tasks.samples.lettering`.
     """
 
     face: Face

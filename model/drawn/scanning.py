@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.drawn.chance import Rng
-from model.drawn.ink import TRACE_CONTRAST, VISIBLE_CONTRAST, Layer, weakened
-from model.drawn.leaf import Leaf
-from tasks.ink import luma_of
-from tasks.lettering import Mask
-from tasks.paper import ScanLook, scan, skew
+from foliopress.model.drawn.chance import Rng
+from foliopress.model.drawn.ink import TRACE_CONTRAST, VISIBLE_CONTRAST, Layer, weakened
+from foliopress.model.drawn.leaf import Leaf
+from foliopress.tasks.analysis.strokes import luma_of
+from foliopress.tasks.samples.lettering import Mask
+from foliopress.tasks.samples.paper import ScanLook, scan, skew
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -48,7 +48,7 @@ def scanned(leaf: Leaf, rng: Rng) -> DrawnPage:
     # Blur without skew or skew without blur: the ink goes the way that `scan` sends the light.
     ink = skew(leaf.ink, look.skew_degrees, (0.0, 0.0, 0.0)) if look.skew_degrees else leaf.ink
     ink = np.asarray(cv2.GaussianBlur(ink, (0, 0), look.blur_px), np.float32)
-    # A wrong tag is believed within a factor of two: see `tasks.ocr.estimate_dpi`.
+    # A wrong tag is believed within a factor of two: see `tasks.ocr.recognition.estimate_dpi`.
     page = DrawnPage(pixels, ink, leaf.dpi * (1.0 if rng.random() < 0.75 else float(rng.uniform(0.65, 1.5))))
     page = _developed(page, rng)
     return _as_jpeg(page, int(rng.integers(25, 91))) if rng.random() < 0.85 else page

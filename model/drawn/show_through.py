@@ -5,13 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from model.drawn.account_pages import table
-from model.drawn.chance import Rng, pick
-from model.drawn.office_pages import typescript
-from model.drawn.printed_pages import book_page
-from model.drawn.sheet import TracedSheet
-from model.drawn.written_pages import handwritten_letter
-from tasks.paper import Light
+from foliopress.model.drawn.account_pages import table
+from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.office_pages import typescript
+from foliopress.model.drawn.printed_pages import book_page
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.model.drawn.written_pages import handwritten_letter
+from foliopress.tasks.samples.paper import Light
 
 
 def any_text(rng: Rng) -> TracedSheet:

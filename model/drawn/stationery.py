@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from model.drawn.chance import Rng, pick
-from model.drawn.ink import Layer
-from model.drawn.lines import draw_lines
-from model.drawn.sheet import TracedSheet
-from tasks.paper import CREAM_PAPER, OLD_PAPER, RED, WHITE_PAPER, Colour, cloud
+from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.lines import draw_lines
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.tasks.samples.paper import CREAM_PAPER, OLD_PAPER, RED, WHITE_PAPER, Colour, cloud
 
 MOST_PIXELS = 4_500_000
 """A sheet's resolution is chosen so that it has no more pixels: larger ones take long and teach no more."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from model.drawn.chance import Rng
-from tasks.samples import sample_text
+from foliopress.model.drawn.chance import Rng
+from foliopress.tasks.samples.sample_archive import sample_text
 
 
 def prose(rng: Rng, n_letters: float) -> str:

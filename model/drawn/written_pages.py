@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from model.drawn.chance import Rng, pick
-from model.drawn.engravings import machine
-from model.drawn.handwriting import some_pen, write, write_lines
-from model.drawn.ink import Layer
-from model.drawn.lines import draw_lines, moved
-from model.drawn.marks import annotate
-from model.drawn.sheet import TracedSheet
-from model.drawn.stationery import BIG, MIDDLE, empty_sheet, rule_paper
-from model.drawn.wording import phrase
-from tasks.paper import CREAM_PAPER, WHITE_PAPER
+from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.engravings import machine
+from foliopress.model.drawn.handwriting import some_pen, write, write_lines
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.lines import draw_lines, moved
+from foliopress.model.drawn.marks import annotate
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.model.drawn.stationery import BIG, MIDDLE, empty_sheet, rule_paper
+from foliopress.model.drawn.wording import phrase
+from foliopress.tasks.samples.paper import CREAM_PAPER, WHITE_PAPER
 
 
 def handwritten_letter(rng: Rng) -> TracedSheet:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.gate import Gate
+from foliopress.app.request_gate import Gate
 
 _MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
-_RUN_PAGE = "from app import run_page\nrun_page.draw()"
+_RUN_PAGE = "from foliopress.app import run_page\nrun_page.draw()"
 
 
 @pytest.fixture(autouse=True)

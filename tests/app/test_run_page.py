@@ -9,15 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import run_page
-from app.bench import Bench
-from app.tried import job_of
-from configs.loading import load_settings
-from configs.settings import StorageSettings
-from flows import steps
-from tasks.scan import Document
-from tasks.statistics import SCHEMAS, Footer, ShardEntry, file_key, table_bytes
-from tasks.store import Store
+from foliopress.app import run_page
+from foliopress.app.trial_result import job_of
+from foliopress.app.workbench import Bench
+from foliopress.configs.loading import load_settings
+from foliopress.configs.settings import StorageSettings
+from foliopress.flows.steps import steps
+from foliopress.tasks.records.statistics import SCHEMAS, Footer, ShardEntry, file_key, table_bytes
+from foliopress.tasks.storage.source_listing import Document
+from foliopress.tasks.storage.store import Store
 from tests.app.shown import markdown, said
 
 NAMES = ("letters/a.jpg", "letters/b.jpg", "notes/broken.jpg", "photos/c.jpg")
@@ -177,7 +177,7 @@ def test_nothing_that_stands_in_a_dest_is_taken_for_markdown(look_through, hosti
 def test_a_link_opens_nothing_before_a_click(look_through, dest, monkeypatch):
     opened = []
     monkeypatch.setattr(run_page, "open_archive", lambda url: opened.append(url))
-    page = AppTest.from_string("from app import run_page\nrun_page.draw()", default_timeout=120)
+    page = AppTest.from_string("from foliopress.app import run_page\nrun_page.draw()", default_timeout=120)
     page.query_params["dest"] = f"{dest}?{EVIL}"
     page.run()
     assert not page.exception and not opened

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from app.bench import Bench
-from app.pictures import picture_of
-from app.trial import Stage, Trial
-from configs.loading import load_settings
-from configs.settings import LimitSettings
-from flows import steps
-from tasks import fitting
-from tasks.errors import ConfigError, PageError
-from tasks.writer import read_back
+from foliopress.app.page_images import picture_of
+from foliopress.app.trial import Stage, Trial
+from foliopress.app.workbench import Bench
+from foliopress.configs.loading import load_settings
+from foliopress.configs.settings import LimitSettings
+from foliopress.flows.steps import steps
+from foliopress.tasks.errors import ConfigError, PageError
+from foliopress.tasks.fit import fit_page
+from foliopress.tasks.fit.page_writer import read_back
 
 ACCESS = load_settings()
 LONG_S = 120.0
@@ -32,13 +32,13 @@ def bench(draw_page):
 def held_check(monkeypatch):
     """The check waits for this event before it judges."""
     may_judge = threading.Event()
-    judge = fitting.Check.judge
+    judge = fit_page.Check.judge
 
     def waits(check, decoded):
         assert may_judge.wait(LONG_S)
         return judge(check, decoded)
 
-    monkeypatch.setattr(fitting.Check, "judge", waits)
+    monkeypatch.setattr(fit_page.Check, "judge", waits)
     yield may_judge
     may_judge.set()
 

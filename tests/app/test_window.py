@@ -41,7 +41,7 @@ def url(temporary: Path) -> Iterator[str]:
     """Where the window is, as `foliopress app` opens it."""
     port = free_port()
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(_ROOT)}
-    command = [sys.executable, "-m", "flows.cli", "app", "--port", str(port), "--no-browser"]
+    command = [sys.executable, "-m", "foliopress.flows.cli", "app", "--port", str(port), "--no-browser"]
     with (temporary.parent / "window.txt").open("wb") as told:
         server = subprocess.Popen(command, env=environment, stdout=told, stderr=told, cwd=temporary)
     address = f"http://127.0.0.1:{port}"
@@ -146,7 +146,16 @@ def test_a_scan_is_tried_and_a_run_with_the_exported_profile_gives_the_same_byte
     source = tmp_path / "scans"
     source.mkdir()
     (source / typescript.name).write_bytes(typescript.read_bytes())
-    command = [sys.executable, "-m", "flows.cli", "compress", str(source), str(tmp_path / "out"), "--profile", profile]
+    command = [
+        sys.executable,
+        "-m",
+        "foliopress.flows.cli",
+        "compress",
+        str(source),
+        str(tmp_path / "out"),
+        "--profile",
+        profile,
+    ]
     subprocess.run([*command, "--workers", "1"], check=True, cwd=_ROOT)
     assert output.name == f"{typescript.name}.avif"
     assert (tmp_path / "out" / "pages" / output.name).read_bytes() == output.read_bytes()
@@ -220,7 +229,16 @@ def test_a_run_is_looked_through_to_one_of_its_pages(
     for folder, name in (("sroie-receipts", "009.jpg"), ("ehri-typed", "EHRI-DR-19390519-US_01.jpg")):
         (source / folder).mkdir(parents=True)
         (source / folder / name).write_bytes((scans / folder / "images" / name).read_bytes())
-    command = [sys.executable, "-m", "flows.cli", "compress", str(source), str(tmp_path / "out"), "--workers", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "foliopress.flows.cli",
+        "compress",
+        str(source),
+        str(tmp_path / "out"),
+        "--workers",
+        "2",
+    ]
     subprocess.run(command, check=True, cwd=_ROOT)
     page.goto(f"{url}/run?dest={tmp_path / 'out'}")
     page.get_by_role("button", name="Open it").click()

@@ -9,7 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tasks.statistics import PAGES_SCHEMA, TILES_SCHEMA, WORDS_SCHEMA, Footer, PageRow, ShardEntry, table_bytes
+from foliopress.tasks.records.statistics import (
+    PAGES_SCHEMA,
+    TILES_SCHEMA,
+    WORDS_SCHEMA,
+    Footer,
+    PageRow,
+    ShardEntry,
+    table_bytes,
+)
 
 HEIGHT_PX, WIDTH_PX = 240, 360
 LINE = (60, 100)

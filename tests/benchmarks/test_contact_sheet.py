@@ -20,7 +20,7 @@ from benchmarks.contact_sheet import (
     worst_ink,
 )
 from benchmarks.drawing import panel, side_by_side, text_line, window_round
-from tasks.ocr import Word
+from foliopress.tasks.ocr.recognition import Word
 from tests.benchmarks.made_up_scans import HEIGHT_PX, LINE, STAMP, TILE_PX, WIDTH_PX, drawn_page, write_run, write_scans
 
 DPI = 100.0

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from benchmarks import importance
 from benchmarks.importance import ABLATIONS_FILE, app
-from model.dataset import RENDERED
-from model.evaluation import METRICS_FILE
-from model.recipe import Material
-from model.training import Course
+from foliopress.model.dataset import RENDERED
+from foliopress.model.evaluation import METRICS_FILE
+from foliopress.model.recipe import Material
+from foliopress.model.training import Course
 from tests.model.made_up import labelled, scored
 
 ROWS = [

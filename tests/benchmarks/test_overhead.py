@@ -31,9 +31,9 @@ class FakeProcess:
 
 def test_each_process_is_counted_as_what_it_does() -> None:
     worker = FakeProcess(["python", "-c", "from multiprocessing.spawn import spawn_main"], [1.0, 50.0, 2.0])
-    tesseract = FakeProcess(["python", "-m", "tasks.tesseract_process"], [30.0])
-    api = FakeProcess(["python", "-m", "flows.temporary_api"], [3.0, 4.0])
-    driver = FakeProcess(["python", "-m", "flows.cli"], [6.0, 1.0], (api, worker, tesseract))
+    tesseract = FakeProcess(["python", "-m", "foliopress.tasks.ocr.tesseract_worker"], [30.0])
+    api = FakeProcess(["python", "-m", "foliopress.flows.prefect_api"], [3.0, 4.0])
+    driver = FakeProcess(["python", "-m", "foliopress.flows.cli"], [6.0, 1.0], (api, worker, tesseract))
     assert taken_by(driver) == {STEPS: 51.0 + 31.0, LOOPS: 2.0 + 3.0, DRIVER: 7.0 + 2.0, API: 7.0 + 2.0}
 
 

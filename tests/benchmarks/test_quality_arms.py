@@ -86,7 +86,7 @@ def test_foliopress_is_run_on_the_marked_scans_alone_with_its_settings(
     command = Command(monkeypatch, 3)  # some pages failed: all have their rows
     setting = Setting("access", ("ocr.timeout_s=9",), "encode.quality=30")
     dest = run_product(tmp_path / "scans", [page.scan], setting, tmp_path / "runs", 2, again=False)
-    assert command.called[1:4] == ["-m", "flows.cli", "compress"]
+    assert command.called[1:4] == ["-m", "foliopress.flows.cli", "compress"]
     assert command.called[4:6] == [str(tmp_path / "scans"), str(dest)]
     assert command.after("--set") == ["ocr.timeout_s=9", "encode.quality=30"]
     assert (command.after("--profile"), command.after("--workers")) == (["access"], ["2"])

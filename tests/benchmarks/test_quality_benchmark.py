@@ -21,7 +21,7 @@ from benchmarks.quality_plots import ssim_figure, words_figure
 from benchmarks.quality_report import as_markdown, bytes_against, figures_of
 from benchmarks.strips import draw_strip, worst_text, write_strips
 from benchmarks.uniform import SWEEP
-from tasks.ocr import Word
+from foliopress.tasks.ocr.recognition import Word
 from tests.benchmarks.made_up_scans import LINE, TEXT, drawn_page, write_run, write_scans
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-import flows.run
+import foliopress.flows.run.run
 from benchmarks import replay_steps
 from benchmarks.bare import main as bare
 from benchmarks.listing import key_of, listing_server, size_of
@@ -20,12 +20,12 @@ from benchmarks.recorded import main as recorded
 from benchmarks.replay import read_record
 from benchmarks.scale import Phase, call, run_phases
 from benchmarks.scale_report import as_markdown, write_plot
-from configs.settings import Settings, StorageSettings
-from flows.sources import PageJob
-from flows.spread import Spread
-from tasks.scan import Document, ScanCounts, list_documents
-from tasks.statistics import PAGES_SCHEMA, as_table
-from tasks.store import Store
+from foliopress.configs.settings import Settings, StorageSettings
+from foliopress.flows.cluster.dispatcher import Spread
+from foliopress.flows.steps.document_plan import PageJob
+from foliopress.tasks.records.statistics import PAGES_SCHEMA, as_table
+from foliopress.tasks.storage.source_listing import Document, ScanCounts, list_documents
+from foliopress.tasks.storage.store import Store
 
 
 def test_a_listing_of_any_length_comes_in_order_and_grows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,8 +90,8 @@ def test_a_run_that_is_killed_goes_on_and_new_documents_are_all_that_is_done(rec
 def test_on_workers_the_real_spread_runs_with_steps_that_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     monkeypatch.setattr("sys.argv", ["recorded", "record", ON_WORKERS, "compress"])
-    monkeypatch.setattr("flows.run.Spread", Spread)
-    monkeypatch.setattr("flows.cli.main", lambda: made.append(flows.run.Spread))
+    monkeypatch.setattr("foliopress.flows.run.run.Spread", Spread)
+    monkeypatch.setattr("foliopress.flows.cli.main", lambda: made.append(foliopress.flows.run.run.Spread))
     monkeypatch.setenv(replay_steps.RECORD_VARIABLE, "")
     recorded()
     assert made[0].func is Spread and made[0].keywords == {"steps": replay_steps}

@@ -18,19 +18,19 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-import model.evidence
-import model.scoring
+import foliopress.model.metrics
+import foliopress.model.scoring
 from benchmarks import comparison, recall, worker
 from benchmarks.comparison import Measured, measure_engines, rows_of
 from benchmarks.drawn import A4_PX, drawn_planes
 from benchmarks.engines import ENGINES, Lacking
 from benchmarks.planes import Plane, load_planes, save_planes
 from benchmarks.scoring import absences, app, measure, show
-from configs.settings import ImportanceSettings
-from model.export import export_network
-from model.scoring import GPU_BATCH
-from tasks import ocr
-from tasks.tiles import PATCH_TILES, tile_grid, work_plane
+from foliopress.configs.settings import ImportanceSettings
+from foliopress.model.export import export_network
+from foliopress.model.scoring import GPU_BATCH
+from foliopress.tasks.analysis.tiles import PATCH_TILES, tile_grid, work_plane
+from foliopress.tasks.ocr import recognition
 
 ON_CPU = ["litert", "tf-function", "predict", "litert-float16", "litert-dynamic-int8", "litert-full-int8"]
 ON_GPU = ["tf-function-gpu", "keras-torch-gpu", "keras-jax-gpu"]
@@ -116,15 +116,15 @@ def test_the_report_is_plain_json_and_prints_every_engine(report: dict[str, Any]
 def call_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of the batches that engines ask for, while the test runs on a machine that seems to have a GPU."""
     sizes: list[int] = []
-    in_batches = model.scoring.in_batches
+    in_batches = foliopress.model.scoring.in_batches
 
     def watched(patches: np.ndarray, size: int, call: Any) -> np.ndarray:
         sizes.append(size)
         return in_batches(patches, size, call)
 
     monkeypatch.setattr(worker, "gpu_name", lambda backend: "a GPU")
-    monkeypatch.setattr(model.scoring, "_has_gpu", lambda: True)
-    monkeypatch.setattr(model.scoring, "in_batches", watched)
+    monkeypatch.setattr(foliopress.model.scoring, "_has_gpu", lambda: True)
+    monkeypatch.setattr(foliopress.model.scoring, "in_batches", watched)
     monkeypatch.setattr("benchmarks.engines.in_batches", watched)
     return sizes
 
@@ -202,9 +202,9 @@ def test_every_litert_file_is_held_against_the_marked_scans(
     (tmp_path / "c" / "truth" / "a.csv").write_text("32,32,159,32,159,63,32,63,Total 1234")
     (tmp_path / "manifest.csv").write_text("path,split,role\nc/images/a.png,test,image\nc/truth/a.csv,test,truth\n")
     monkeypatch.setattr(recall, "read_words_cached", lambda *_: None)  # it starts processes
-    monkeypatch.setattr(ocr, "read_words", lambda *_: ())
-    monkeypatch.setattr(ocr, "estimate_dpi", lambda *_: 150.0)
-    monkeypatch.setattr(model.evidence, "ImportanceSettings", partial(ImportanceSettings, sure=0.0))
+    monkeypatch.setattr(recognition, "read_words", lambda *_: ())
+    monkeypatch.setattr(recognition, "estimate_dpi", lambda *_: 150.0)
+    monkeypatch.setattr(foliopress.model.metrics, "ImportanceSettings", partial(ImportanceSettings, sure=0.0))
     for threshold, share in ((0.0, 1.0), (1.0, 0.0)):
         found = recall.recall_figures({"one": tiny, "other": tiny}, tmp_path / "cache", threshold, tmp_path)
         assert found["one"] == found["other"]

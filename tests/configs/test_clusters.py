@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.clusters import ClusterKind, checked_options, option_names
-from configs.errors import ConfigError
-from configs.loading import load_settings
-from configs.settings import ClusterSettings
-from deployments.form import Changes, settings_of
+from foliopress.configs.clusters import ClusterKind, checked_options, option_names
+from foliopress.configs.errors import ConfigError
+from foliopress.configs.loading import load_settings
+from foliopress.configs.settings import ClusterSettings
+from foliopress.deployments.form import Changes, settings_of
 
 KINDS = get_args(ClusterKind)
 SLURM, KUBERNETES = "dask_jobqueue.SLURMCluster", "dask_kubernetes.operator.KubeCluster"

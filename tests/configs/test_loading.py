@@ -12,9 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.errors import ConfigError
-from configs.loading import all_keys, load_settings, profile_names, public_settings, settings_digest
-from configs.settings import ClusterSettings, Settings
+from foliopress.configs.errors import ConfigError
+from foliopress.configs.loading import all_keys, load_settings, profile_names, public_settings, settings_digest
+from foliopress.configs.settings import ClusterSettings, Settings
 from tests.promises import NO_SECRET
 
 

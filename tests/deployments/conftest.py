@@ -15,8 +15,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from configs.settings import StorageSettings
-from tasks.store import Store
+from foliopress.configs.settings import StorageSettings
+from foliopress.tasks.storage.store import Store
 from tests.servers import PrefectServer, S3Server, prefect_server_process
 
 ROOT = Path(__file__).resolve().parents[2]

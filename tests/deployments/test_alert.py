@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from deployments.alert import WEBHOOK, alert
+from foliopress.deployments.alert import WEBHOOK, alert
 
 RUN = SimpleNamespace(id="0123", name="scans with access")
 STATE = SimpleNamespace(name="Failed", message="2 of 9 shards failed")

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from prefect.utilities.callables import parameter_schema
 from pydantic import BaseModel, ValidationError
 
-from configs.loading import all_keys, load_settings, profile_names
-from configs.settings import Settings
-from deployments import scheduled
-from deployments.form import Changes, Profile, settings_of
-from deployments.scheduled import compress
-from flows.compress import compress_documents
-from tasks.errors import ConfigError
+from foliopress.configs.loading import all_keys, load_settings, profile_names
+from foliopress.configs.settings import Settings
+from foliopress.deployments import scheduled
+from foliopress.deployments.form import Changes, Profile, settings_of
+from foliopress.deployments.scheduled import compress
+from foliopress.flows.compress import compress_documents
+from foliopress.tasks.errors import ConfigError
 
 SECRETS = ("access_key_id", "secret_access_key", "session_token")
 

@@ -22,7 +22,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.templating import apply_values
 
-from deployments.form import Changes, settings_of
+from foliopress.deployments.form import Changes, settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = ROOT / "deployments"

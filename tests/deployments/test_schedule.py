@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from tasks.statistics import live_rows
-from tasks.store import Store
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.storage.store import Store
 from tests.deployments.conftest import ROOT, ScheduledRun
 from tests.servers import PrefectServer
 

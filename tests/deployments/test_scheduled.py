@@ -12,9 +12,9 @@ from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.logging.handlers import APILogHandler
 
-from deployments.form import Changes
-from deployments.scheduled import Damaged, PagesFailed, compress, estimate, verify
-from deployments.watching import show_log
+from foliopress.deployments.form import Changes
+from foliopress.deployments.run_progress import show_log
+from foliopress.deployments.scheduled import Damaged, PagesFailed, compress, estimate, verify
 from tests.flows.conftest import archive, prefect_api
 from tests.promises import NO_SECRET
 
@@ -71,7 +71,9 @@ def test_a_url_with_a_secret_is_refused_and_stands_in_no_name_state_or_alert_of_
 ) -> None:
     told: list[object] = []
     monkeypatch.setenv("FOLIOPRESS_ALERT_URL", "http://127.0.0.1:9/alert")
-    monkeypatch.setattr("deployments.alert.httpx.post", lambda _, **options: told.append(options["json"]) or answer)
+    monkeypatch.setattr(
+        "foliopress.deployments.alert.httpx.post", lambda _, **options: told.append(options["json"]) or answer
+    )
     url, answer = "s3://key:canary@bucket/in?sig=canary", httpx.Response(200, request=httpx.Request("POST", "http://x"))
     given = {"dest": url} if name == "verify" else {"source": url}
     if name == "compress":

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.settings import OcrSettings
-from tasks import ocr
-from tasks.errors import PageError
+from foliopress.configs.settings import OcrSettings
+from foliopress.tasks.errors import PageError
+from foliopress.tasks.ocr import recognition
 
 os.environ |= {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}  # before Prefect is imported
 
@@ -44,11 +44,11 @@ def archive(tmp_path: Path, draw_page: Callable[[str], Image.Image]) -> Callable
 @pytest.fixture
 def no_answer_for_low_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """OCR gives no answer for pages of 350 rows."""
-    real = ocr.read_words
+    real = recognition.read_words
 
-    def read_words(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[ocr.Word, ...]:
+    def read_words(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[recognition.Word, ...]:
         if pixels.shape[0] == 350:
             raise PageError("ocr_timeout", "OCR gave no answer in 1 s; page kept whole")
         return real(pixels, dpi, settings)
 
-    monkeypatch.setattr(ocr, "read_words", read_words)
+    monkeypatch.setattr(recognition, "read_words", read_words)

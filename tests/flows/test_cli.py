@@ -27,7 +27,7 @@ def foliopress(*arguments: object, folder: Path, start: bool = False, **environm
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "AWS"))}
     # settings of this machine's user must not play along
     clean |= {"PREFECT_HOME": str(folder / "no-prefect"), "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)} | environment
-    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "foliopress.flows.cli", *map(str, arguments)]
     if start:
         return subprocess.Popen(
             command,
@@ -47,14 +47,14 @@ def shards(dest: Path) -> set[Path]:
 
 def test_help_imports_nothing_heavy() -> None:
     heavy = "{'prefect', 'distributed', 'dask', 'tensorflow', 'keras', 'pyarrow', 'numpy', 'cv2', 'fsspec'}"
-    check = f"import flows.cli, sys; print({heavy} & set(sys.modules))"
+    check = f"import foliopress.flows.cli, sys; print({heavy} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"
 
 
 def test_prefect_sends_no_analytics_home(tmp_path: Path) -> None:
     check = (
-        "import flows.compress; from prefect._internal.analytics.enabled import is_telemetry_enabled as on; print(on())"
+        "import foliopress.flows.compress, prefect._internal.analytics.enabled as it; print(it.is_telemetry_enabled())"
     )
     clean = {name: value for name, value in os.environ.items() if name not in ("CI", "DO_NOT_TRACK")}
     found = subprocess.run(
@@ -106,7 +106,10 @@ def test_a_bug_ends_with_1_and_one_line_that_names_the_log_with_the_traceback(ar
     breaking = tmp_path / "breaking"
     breaking.mkdir()
     (breaking / "sitecustomize.py").write_text(
-        "import flows.run\ndef broken(*_):\n    raise ZeroDivisionError('by design')\nflows.run.check_places = broken\n"
+        "from foliopress.flows.run import run\n"
+        "def broken(*_):\n"
+        "    raise ZeroDivisionError('by design')\n"
+        "run.check_places = broken\n"
     )
     ended = foliopress(
         "compress",

@@ -18,16 +18,16 @@ from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.utilities.annotations import quote
 
-from configs.loading import load_settings
-from configs.settings import ClusterSettings
-from flows import run as run_module
-from flows.compress import ShardsFailed, compress_archive
-from flows.run import check_places
-from flows.shards import Shard
-from flows.summary import RunSummary
-from tasks.errors import ConfigError, StoreUnavailable
-from tasks.statistics import live_rows
-from tasks.store import Store
+from foliopress.configs.loading import load_settings
+from foliopress.configs.settings import ClusterSettings
+from foliopress.flows.compress import ShardsFailed, compress_archive
+from foliopress.flows.run import run as run_module
+from foliopress.flows.run.run import check_places
+from foliopress.flows.run.run_summary import RunSummary
+from foliopress.flows.run.shards import Shard
+from foliopress.tasks.errors import ConfigError, StoreUnavailable
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.storage.store import Store
 from tests.papers import Sheet, paper, shown
 from tests.promises import NO_SECRET, RERUN
 from tests.servers import S3Server
@@ -267,7 +267,7 @@ def test_a_store_that_gives_no_answer_fails_the_shard_and_the_run_and_a_rerun_me
 
     settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=1"])
     monkeypatch.setattr(run_module.Ledger, "commit", down)
-    monkeypatch.setattr("flows.compress.compress_shard.retries", 0)
+    monkeypatch.setattr("foliopress.flows.compress.compress_shard.retries", 0)
     with pytest.raises(ShardsFailed, match="2 of 2 shards") as caught:
         compress_archive(str(source), str(tmp_path / "out"), quote(settings))
     assert caught.value.summary.exit_code == 1
@@ -289,7 +289,7 @@ def test_a_store_that_stays_down_ends_the_run_before_all_its_shards_are_tried(
 
     settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=1"])
     monkeypatch.setattr(run_module.Ledger, "commit", down)
-    monkeypatch.setattr("flows.compress.compress_shard.retries", 0)
+    monkeypatch.setattr("foliopress.flows.compress.compress_shard.retries", 0)
     with pytest.raises(ShardsFailed) as caught:
         compress_archive(str(source), str(tmp_path / "out"), quote(settings))
     assert caught.value.summary.exit_code == 1

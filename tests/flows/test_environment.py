@@ -60,7 +60,7 @@ def foliopress(*arguments: object, folder: Path, **environment: str) -> subproce
     kept = {name: value for name, value in os.environ.items() if not re.match("PREFECT|AWS|DASK|FOLIO|LC_|LANG", name)}
     given = {"HOME": str(folder), "PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "XDG_CACHE_HOME": ""} | environment
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *map(str, arguments)],
+        [sys.executable, "-m", "foliopress.flows.cli", *map(str, arguments)],
         cwd=folder,
         env=kept | given,
         capture_output=True,

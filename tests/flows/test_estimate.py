@@ -12,15 +12,15 @@ import pytest
 from distributed import LocalCluster
 from prefect.utilities.annotations import quote
 
-from configs.loading import load_settings
-from flows.compress import compress_archive
-from flows.estimate import Estimate, estimate_archive
-from model.truth import find_scans
-from tasks.errors import ConfigError
-from tasks.sampling import Total, draw, total
-from tasks.scan import ScanCounts, list_documents
-from tasks.statistics import live_rows
-from tasks.store import Store
+from foliopress.configs.loading import load_settings
+from foliopress.flows.compress import compress_archive
+from foliopress.flows.estimate import Estimate, estimate_archive
+from foliopress.model.truth import find_scans
+from foliopress.tasks.errors import ConfigError
+from foliopress.tasks.records.archive_estimate import Total, draw, total
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.storage.source_listing import ScanCounts, list_documents
+from foliopress.tasks.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 

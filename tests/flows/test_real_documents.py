@@ -13,10 +13,10 @@ import pypdfium2
 import pytest
 from PIL import Image
 
-from configs.settings import DocumentSettings, Settings
-from tasks import pdf
-from tasks.documents import read_page
-from tests.flows.test_page_steps import Archive
+from foliopress.configs.settings import DocumentSettings, Settings
+from foliopress.tasks.documents import read_page
+from foliopress.tasks.pdf import pdf_reader
+from tests.flows.steps.test_page_steps import Archive
 
 _QUICK = (
     "ocrmypdf/images/c02-22.pdf",
@@ -52,14 +52,14 @@ def assert_is_the_same_document(before: bytes, after: bytes, changed: set[int]) 
             texts = [document[number].get_textpage().get_text_range() for document in (one, two)]
             assert texts[0] == texts[1], f"text of page {number + 1}"
             assert one[number].get_size() == two[number].get_size()
-    with pdf.open_pdf(before) as one, pdf.open_pdf(after) as two:
+    with pdf_reader.open_pdf(before) as one, pdf_reader.open_pdf(after) as two:
         assert set(two.check_pdf_syntax()) <= set(one.check_pdf_syntax())
         assert [page.label for page in two.pages] == [page.label for page in one.pages]
         assert dict(two.docinfo.items()) == dict(one.docinfo.items()) if "/Info" in one.trailer else True
         assert set(one.Root.keys()) <= set(two.Root.keys())
     for number in range(len(_sizes(before))):
         if number not in changed:
-            shown = [pdf.rendered(data, number, 60) for data in (before, after)]
+            shown = [pdf_reader.rendered(data, number, 60) for data in (before, after)]
             assert np.array_equal(*shown), f"page {number + 1} shows otherwise in pdfium"
             if shutil.which("pdftoppm"):
                 assert np.array_equal(*(_by_poppler(data, number) for data in (before, after)))

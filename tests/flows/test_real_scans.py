@@ -2,12 +2,12 @@
 
 import pytest
 
-from configs.settings import Settings
-from flows import steps
-from model.scoring import load_scorer
-from tasks.pages import read_page
-from tasks.scan import Document
-from tasks.store import Store
+from foliopress.configs.settings import Settings
+from foliopress.flows.steps import steps
+from foliopress.model.scoring import load_scorer
+from foliopress.tasks.images.image_reader import read_page
+from foliopress.tasks.storage.source_listing import Document
+from foliopress.tasks.storage.store import Store
 
 SETTINGS = Settings()
 

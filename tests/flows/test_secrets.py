@@ -20,11 +20,11 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from configs.secrets import hide, keep_secret
-from configs.settings import StorageSettings
-from flows.logs import log_to_file
-from tasks.errors import ConfigError, StoreUnavailable
-from tasks.store import Store
+from foliopress.configs.secrets import hide, keep_secret
+from foliopress.configs.settings import StorageSettings
+from foliopress.flows.host.logs import log_to_file
+from foliopress.tasks.errors import ConfigError, StoreUnavailable
+from foliopress.tasks.storage.store import Store
 from tests.promises import NO_SECRET
 from tests.servers import S3Server, free_port
 
@@ -82,7 +82,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
     (folder / "SOURCE" / "a.jpg").write_bytes(b"no page is read")
     (folder / "all.json").write_text(json.dumps(REFUSED))
     trying = (
-        "import json, tempfile; from typer.testing import CliRunner; from flows.cli import app; told = {}\n"
+        "import json, tempfile; from typer.testing import CliRunner; from foliopress.flows.cli import app; told = {}\n"
         "for name, arguments in json.load(open('all.json')).items():\n"
         "    ended = CliRunner().invoke(app, arguments)\n"
         "    told[name] = {'code': ended.exit_code, 'said': ended.output}\n"
@@ -126,7 +126,16 @@ def test_a_run_says_and_writes_no_secret_and_starts_nothing_with_one(
     settings = ("storage.access_key_id=AKIACANARY0SET", "storage.secret_access_key=canary/set+0", "storage.retries=1")
     profile = tmp_path / "profile.yaml"
     profile.write_text("storage: {session_token: canary-profile}\n")
-    command = [sys.executable, "-m", "flows.cli", "compress", archive("a.jpg"), f"{bucket}/out", "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "foliopress.flows.cli",
+        "compress",
+        archive("a.jpg"),
+        f"{bucket}/out",
+        "--workers",
+        "1",
+    ]
     command += ["--profile", profile, *(part for one in settings for part in ("--set", one))]
     with (tmp_path / "said.txt").open("wb") as said:
         running = subprocess.Popen(

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import model.training
-from model.network import ALPHA, WEIGHTS_FILE
-from model.scoring import KERAS_FILE, LITERT_FILE, load_scorer, score_planes
-from tasks.tiles import TileGrid
+import foliopress.model.training
+from foliopress.model.network import ALPHA, WEIGHTS_FILE
+from foliopress.model.scoring import KERAS_FILE, LITERT_FILE, load_scorer, score_planes
+from foliopress.tasks.analysis.tiles import TileGrid
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -53,9 +53,9 @@ def train(
     marked_scans: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], dict[str, Any]]:
     """Train for a few batches into `model` in the test's folder."""
-    from flows.train import train_importance
+    from foliopress.flows.train import train_importance
 
-    monkeypatch.setattr(model.training, "_HEAD_BATCHES", 2)
+    monkeypatch.setattr(foliopress.model.training, "_HEAD_BATCHES", 2)
     return lambda: train_importance(
         tmp_path / "model", marked_scans, start, tmp_path / "cache", epochs=1, batches_per_epoch=1, rendered=1
     )

@@ -17,12 +17,12 @@ from distributed import LocalCluster
 from PIL import Image
 from prefect.utilities.annotations import quote
 
-from configs.loading import load_settings
-from flows.compress import compress_archive
-from flows.verify import Verification, verify_archive
-from tasks.errors import ConfigError
-from tasks.statistics import PAGES_SCHEMA, live_rows, table_bytes
-from tasks.store import Store
+from foliopress.configs.loading import load_settings
+from foliopress.flows.compress import compress_archive
+from foliopress.flows.verify import Verification, verify_archive
+from foliopress.tasks.errors import ConfigError
+from foliopress.tasks.records.statistics import PAGES_SCHEMA, live_rows, table_bytes
+from foliopress.tasks.storage.store import Store
 from tests.papers import Sheet, paper, shown
 from tests.promises import VERIFY
 
@@ -315,7 +315,17 @@ def test_a_folder_without_statistics_is_an_error_and_not_sound(
 
 
 def test_the_command_reports_and_its_exit_code_tells(dest: Path, finished: tuple[Path, Path]) -> None:
-    command = [sys.executable, "-m", "flows.cli", "verify", str(dest), "--source", str(finished[0]), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "foliopress.flows.cli",
+        "verify",
+        str(dest),
+        "--source",
+        str(finished[0]),
+        "--workers",
+        "1",
+    ]
     sound = subprocess.run(command, capture_output=True, text=True, check=False)
     assert sound.returncode == 0, sound.stderr
     assert "10 outputs of 8 documents" in sound.stdout

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from model.dataset import LabelledTiles
-from model.evidence import ScoredPage
-from model.tile_truth import TileTruth
-from model.truth import Scan
-from tasks.kinds import PageKind
-from tasks.tiles import TileGrid
+from foliopress.model.dataset import LabelledTiles
+from foliopress.model.metrics import ScoredPage
+from foliopress.model.tile_truth import TileTruth
+from foliopress.model.truth import Scan
+from foliopress.tasks.analysis.page_kinds import PageKind
+from foliopress.tasks.analysis.tiles import TileGrid
 
 PLANE_TILES = 8
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from model.card import card, read_tables, write_card
+from foliopress.model.card import card, read_tables, write_card
 
 FIGURES = {
     "recall_printed": 0.99,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model.dataset import handwritten_documents, split_documents
-from model.truth import Scan
+from foliopress.model.dataset import handwritten_documents, split_documents
+from foliopress.model.truth import Scan
 
 
 def scan(collection: str = "c", document: str = "c/d", truth: Path | None = Path("a.xml")) -> Scan:

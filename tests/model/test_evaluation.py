@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from configs.settings import ImportanceSettings, OcrSettings
-from model import evaluation
-from model.evaluation import evaluate_model
-from model.evidence import CURVE_THRESHOLDS
-from tasks import ocr
-from tasks.errors import ConfigError, PageError
-from tasks.ocr import Word
-from tasks.tiles import CORE_PX, TileGrid
+from foliopress.configs.settings import ImportanceSettings, OcrSettings
+from foliopress.model import evaluation
+from foliopress.model.evaluation import evaluate_model
+from foliopress.model.metrics import CURVE_THRESHOLDS
+from foliopress.tasks.analysis.tiles import CORE_PX, TileGrid
+from foliopress.tasks.errors import ConfigError, PageError
+from foliopress.tasks.ocr import recognition
+from foliopress.tasks.ocr.recognition import Word
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -62,8 +62,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(evaluation, "SHIPPED", tmp_path / "shipped")
     for name in ("read_words_cached", "read_turned_cached"):  # they start processes; words are also read one by one
         monkeypatch.setattr(evaluation, name, lambda *_: None)
-    monkeypatch.setattr(ocr, "read_words", read_nothing)
-    monkeypatch.setattr(ocr, "estimate_dpi", lambda *_: 150.0)
+    monkeypatch.setattr(recognition, "read_words", read_nothing)
+    monkeypatch.setattr(recognition, "estimate_dpi", lambda *_: 150.0)
     return folder
 
 
@@ -136,7 +136,7 @@ def test_a_page_that_ocr_cannot_read_when_turned_is_left_out_of_that_turn(
             raise PageError("ocr_timeout", "too slow")
         return ()
 
-    monkeypatch.setattr(ocr, "read_words", read_wide_pages)
+    monkeypatch.setattr(recognition, "read_words", read_wide_pages)
     rows = evaluate_model(data, None, tmp_path / "cache")["evaluation"]["rotated"]
     assert [row["pages"] for row in rows] == [0, 1, 0]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.dataset import LabelledTiles
-from model.drawn.ink import Layer
-from model.drawn.pages import PAGES
-from model.drawn.scanning import DrawnPage, turned_page
-from model.drawn.sheet import TracedSheet
-from model.ink_truth import judge_ink, label_page, work_ink
-from tasks.tiles import tile_grid
+from foliopress.model.dataset import LabelledTiles
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.pages import PAGES
+from foliopress.model.drawn.scanning import DrawnPage, turned_page
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.model.ink_truth import judge_ink, label_page, work_ink
+from foliopress.tasks.analysis.tiles import tile_grid
 from tests.model.drawn.by_hand import MM, SCAN, bar, lay, page_of, sheet
 
 

@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from model.evidence import ScoredPage
-from model.network import build_network
-from model.operating import NetworkScorer, Target, calibrate, fit_logistic, logit, operating_points
-from model.scoring import score_planes
-from model.tile_truth import TileTruth
-from tasks.kinds import PageKind
-from tasks.tiles import TileGrid
+from foliopress.model.metrics import ScoredPage
+from foliopress.model.network import build_network
+from foliopress.model.operating import NetworkScorer, Target, calibrate, fit_logistic, logit, operating_points
+from foliopress.model.scoring import score_planes
+from foliopress.model.tile_truth import TileTruth
+from foliopress.tasks.analysis.page_kinds import PageKind
+from foliopress.tasks.analysis.tiles import TileGrid
 
 
 def page(scores: list[float], text: list[bool], hand: list[bool] | None = None) -> ScoredPage:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.augmentation import vary_scan, write_on
-from model.patches import BATCH, SIDE_PX, TILES, DrawnPatches, cut_labelled, fixed_patches
+from foliopress.model.augmentation import vary_scan, write_on
+from foliopress.model.patches import BATCH, SIDE_PX, TILES, DrawnPatches, cut_labelled, fixed_patches
 from tests.model.made_up import PLANE_TILES, labelled
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from model.evidence import ScoredPage, calibration, curve, worst_pages
-from model.plots import KEPT_BARE_COLOUR, KEPT_BLANK_COLOUR, MISSED_COLOUR, heatmap, write_plots
-from model.tile_truth import TileTruth
-from tasks.kinds import PageKind
-from tasks.tiles import TileGrid
+from foliopress.model.metrics import ScoredPage, calibration, curve, worst_pages
+from foliopress.model.plots import KEPT_BARE_COLOUR, KEPT_BLANK_COLOUR, MISSED_COLOUR, heatmap, write_plots
+from foliopress.model.tile_truth import TileTruth
+from foliopress.tasks.analysis.page_kinds import PageKind
+from foliopress.tasks.analysis.tiles import TileGrid
 
 
 def six_tiles(page_kind: PageKind = PageKind.GREY) -> ScoredPage:

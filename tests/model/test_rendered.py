@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.settings import OcrSettings
-from model import rendered
-from model.dataset import LabelledTiles
-from model.drawn.pages import draw_page
-from model.ink_truth import label_page
-from model.rendered import rendered_pages
-from tasks.ocr import Word
+from foliopress.configs.settings import OcrSettings
+from foliopress.model import rendered
+from foliopress.model.dataset import LabelledTiles
+from foliopress.model.drawn.pages import draw_page
+from foliopress.model.ink_truth import label_page
+from foliopress.model.rendered import rendered_pages
+from foliopress.tasks.ocr.recognition import Word
 
 
 def arrays(page: LabelledTiles) -> Sequence[np.ndarray]:

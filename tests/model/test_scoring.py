@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.scoring import (
+from foliopress.model.scoring import (
     KERAS_FILE,
     LITERT_FILE,
     PATCHES_AT_ONCE,
@@ -20,8 +20,8 @@ from model.scoring import (
     load_scorer,
     score_planes,
 )
-from tasks.errors import ConfigError
-from tasks.tiles import PATCH_PX, PATCH_TILES, TileGrid, cut_patches, tile_grid, work_plane
+from foliopress.tasks.analysis.tiles import PATCH_PX, PATCH_TILES, TileGrid, cut_patches, tile_grid, work_plane
+from foliopress.tasks.errors import ConfigError
 
 
 def page_like(height_px: int, width_px: int, seed: int) -> np.ndarray:
@@ -179,7 +179,7 @@ def test_a_missing_or_damaged_model_is_a_settings_error(tmp_path: Path) -> None:
 
 def test_scoring_on_the_cpu_does_not_import_tensorflow() -> None:
     code = (
-        "import sys, numpy as np; from model.scoring import load_scorer; "
+        "import sys, numpy as np; from foliopress.model.scoring import load_scorer; "
         "load_scorer(kind='litert-cpu').score(np.zeros((1, 736, 736, 4), np.uint8)); "
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )

@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from configs.loading import load_settings
-from model.card import card, read_tables
-from model.operating import TARGETS
-from model.scoring import LITERT_FILE, SHIPPED
+from foliopress.configs.loading import load_settings
+from foliopress.model.card import card, read_tables
+from foliopress.model.operating import TARGETS
+from foliopress.model.scoring import LITERT_FILE, SHIPPED
 
 METRICS = json.loads((SHIPPED / "metrics.json").read_text(encoding="utf-8"))
 

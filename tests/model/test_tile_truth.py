@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.tile_truth import tile_std, tile_sums, tile_truth
-from model.truth import LineKind, TruthLine, TruthRegion
-from tasks.tiles import tile_grid
+from foliopress.model.tile_truth import tile_std, tile_sums, tile_truth
+from foliopress.model.truth import LineKind, TruthLine, TruthRegion
+from foliopress.tasks.analysis.tiles import tile_grid
 
 
 def box(top: int, left: int, bottom: int, right: int) -> np.ndarray:

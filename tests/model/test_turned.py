@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from configs.settings import OcrSettings
-from model import turned
-from model.dataset import MarkedPage
-from model.tile_truth import fill_polygons, tile_truth
-from model.truth import PageTruth, Scan, TruthLine, TruthRegion
-from model.turned import TURNS, turned_page, turned_pixels, turned_polygon, turned_words, whole_tiles
-from tasks.errors import PageError
-from tasks.kinds import PageKind
-from tasks.ocr import Word
-from tasks.tiles import tile_grid
+from foliopress.configs.settings import OcrSettings
+from foliopress.model import turned
+from foliopress.model.dataset import MarkedPage
+from foliopress.model.tile_truth import fill_polygons, tile_truth
+from foliopress.model.truth import PageTruth, Scan, TruthLine, TruthRegion
+from foliopress.model.turned import TURNS, turned_page, turned_pixels, turned_polygon, turned_words, whole_tiles
+from foliopress.tasks.analysis.page_kinds import PageKind
+from foliopress.tasks.analysis.tiles import tile_grid
+from foliopress.tasks.errors import PageError
+from foliopress.tasks.ocr.recognition import Word
 
 
 def page_of_one_line() -> MarkedPage:

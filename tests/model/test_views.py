@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.settings import OcrSettings
-from model.dataset import MarkedPage
-from model.truth import LineKind, PageTruth, Scan, TruthLine, TruthRegion
-from model.views import View, label_tiles, labelled_views, random_view
-from tasks.kinds import PageKind
-from tasks.ocr import Word
+from foliopress.configs.settings import OcrSettings
+from foliopress.model.dataset import MarkedPage
+from foliopress.model.truth import LineKind, PageTruth, Scan, TruthLine, TruthRegion
+from foliopress.model.views import View, label_tiles, labelled_views, random_view
+from foliopress.tasks.analysis.page_kinds import PageKind
+from foliopress.tasks.ocr.recognition import Word
 
 
 def box(top: int, left: int, bottom: int, right: int) -> np.ndarray:
@@ -120,7 +120,7 @@ def test_views_by_chance_stay_within_their_bounds_and_are_not_all_skewed() -> No
 
 
 def test_the_views_of_a_real_page_do_not_depend_on_the_pages_beside_it(scans: Path, tmp_path: Path) -> None:
-    from model.truth import find_scans
+    from foliopress.model.truth import find_scans
 
     receipts = [scan for scan in find_scans(scans, "train") if scan.collection == "sroie-receipts"]
     small = sorted(receipts, key=lambda scan: scan.path.stat().st_size)[:2]

@@ -18,12 +18,14 @@ import pypdfium2
 import pytest
 from PIL import Image, ImageCms
 
-from configs.settings import StorageSettings
-from tasks import host_trouble, large_objects, pdf
-from tasks.errors import HostTrouble, PageError, StoreUnavailable
-from tasks.host_trouble import on_this_host, raise_if_of_host, trouble_of
-from tasks.store import Store
-from tasks.witness import image_eye
+from foliopress.configs.settings import StorageSettings
+from foliopress.tasks import host_trouble
+from foliopress.tasks.errors import HostTrouble, PageError, StoreUnavailable
+from foliopress.tasks.host_trouble import on_this_host, raise_if_of_host, trouble_of
+from foliopress.tasks.pdf import pdf_reader
+from foliopress.tasks.storage import partial_reads
+from foliopress.tasks.storage.store import Store
+from foliopress.tasks.witness import image_view
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,8 +94,8 @@ def test_too_much_memory_for_any_machine_is_not_the_machine_s() -> None:
 def test_memory_that_has_run_out_is_the_machine_s() -> None:
     script = (
         "import resource\n"
-        "from tasks.errors import HostTrouble\n"
-        "from tasks.host_trouble import raise_if_of_host\n"
+        "from foliopress.tasks.errors import HostTrouble\n"
+        "from foliopress.tasks.host_trouble import raise_if_of_host\n"
         "import psutil\n"
         "most = psutil.Process().memory_info().vms + 2**28\n"
         "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"
@@ -149,15 +151,23 @@ PNG, AVIF, PDF = as_image("PNG"), as_image("AVIF"), as_image("PDF")
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LOOK = np.zeros((4, 4, 3), np.uint8)
 DOINGS = {
-    "drawing a page": ((pypdfium2, "PdfDocument"), NO_FILES, lambda: pdf.rendered(PDF, 0, 72)),
-    "drawing a page, memory": ((pypdfium2.PdfBitmap, "new_native"), MemoryError(), lambda: pdf.rendered(PDF, 0, 72)),
-    "finding letters": ((pypdfium2, "PdfDocument"), NO_FILES, lambda: pdf.LetterFinder(PDF).letters(0)),
-    "opening a PDF": ((pikepdf, "open"), MemoryError(), lambda: pdf.open_pdf(PDF)),
-    "looking, OpenCV": ((cv2, "imdecodeWithMetadata"), IN_THEIR_WORDS["OpenCV"], lambda: image_eye.look_at(PNG, 0, 72)),
-    "looking, AVIF": ((imagecodecs, "avif_decode"), MemoryError(), lambda: image_eye.look_at(AVIF, 0, 72)),
-    "reading a profile": ((Image, "open"), NO_FILES, lambda: image_eye.profile_of(PNG)),
-    "reading a resolution": ((Image, "open"), NO_FILES, lambda: image_eye.pixel_aspect(PNG)),
-    "using a profile": ((ImageCms, "profileToProfile"), NO_FILES, lambda: image_eye.as_srgb(LOOK, PROFILE)),
+    "drawing a page": ((pypdfium2, "PdfDocument"), NO_FILES, lambda: pdf_reader.rendered(PDF, 0, 72)),
+    "drawing a page, memory": (
+        (pypdfium2.PdfBitmap, "new_native"),
+        MemoryError(),
+        lambda: pdf_reader.rendered(PDF, 0, 72),
+    ),
+    "finding letters": ((pypdfium2, "PdfDocument"), NO_FILES, lambda: pdf_reader.LetterFinder(PDF).letters(0)),
+    "opening a PDF": ((pikepdf, "open"), MemoryError(), lambda: pdf_reader.open_pdf(PDF)),
+    "looking, OpenCV": (
+        (cv2, "imdecodeWithMetadata"),
+        IN_THEIR_WORDS["OpenCV"],
+        lambda: image_view.look_at(PNG, 0, 72),
+    ),
+    "looking, AVIF": ((imagecodecs, "avif_decode"), MemoryError(), lambda: image_view.look_at(AVIF, 0, 72)),
+    "reading a profile": ((Image, "open"), NO_FILES, lambda: image_view.profile_of(PNG)),
+    "reading a resolution": ((Image, "open"), NO_FILES, lambda: image_view.pixel_aspect(PNG)),
+    "using a profile": ((ImageCms, "profileToProfile"), NO_FILES, lambda: image_view.as_srgb(LOOK, PROFILE)),
 }
 
 
@@ -182,7 +192,7 @@ def test_a_page_that_is_too_large_for_any_machine_is_kept(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(pypdfium2.PdfBitmap, "new_native", refuse)
     with pytest.raises(PageError) as caught:
-        pdf.rendered(PDF, 0, 72)
+        pdf_reader.rendered(PDF, 0, 72)
     assert (caught.value.reason, caught.value.failed) == ("too_large", False)
 
 
@@ -203,9 +213,9 @@ def test_a_decoder_that_is_not_installed_is_the_machine_s_and_a_codec_that_was_n
     monkeypatch.setattr(imagecodecs, "avif_decode", decode)
     if is_of_host:
         with pytest.raises(HostTrouble, match="lacks a package"):
-            image_eye.look_at(AVIF, 0, 72)
+            image_view.look_at(AVIF, 0, 72)
     else:
-        look = image_eye.look_at(AVIF, 0, 72)
+        look = image_view.look_at(AVIF, 0, 72)
         assert look is not None and look.eye == "opencv"
 
 
@@ -214,8 +224,8 @@ def test_a_large_document_that_has_no_room_here_is_not_said_to_be_unreadable(sma
     store = Store(f"memory://large-{size_bytes}", StorageSettings())
     store.write_bytes("book.pdf", b"%PDF" + bytes(size_bytes))
     with pytest.raises(HostTrouble, match=rf"{small_disk}.*copying 'book.pdf': No space left on device; make room"):
-        with large_objects.opened(store, "book.pdf"):
+        with partial_reads.opened(store, "book.pdf"):
             pass
     store.write_bytes("leaf.pdf", b"%PDF")
-    with large_objects.opened(store, "leaf.pdf") as file:
+    with partial_reads.opened(store, "leaf.pdf") as file:
         assert file.read() == b"%PDF"

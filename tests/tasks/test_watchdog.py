@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks import watchdog
-from tasks.errors import PageError
+from foliopress.tasks import watchdog
+from foliopress.tasks.errors import PageError
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from configs.settings import LimitSettings
-from tasks.errors import PageError
-from tasks.work_budget import WorkBudget
+from foliopress.configs.settings import LimitSettings
+from foliopress.tasks.errors import PageError
+from foliopress.tasks.work_budget import WorkBudget
 
 LIMITS = LimitSettings(max_document_operations=1000, max_unpacked_bytes=500, max_document_seconds=10)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.scan import DOCUMENT_SUFFIXES
+from foliopress.tasks.storage.source_listing import DOCUMENT_SUFFIXES
 from tests.papers import Sheet, everything_else, flate, jpeg, paper, shown
 from tests.torture.archives import pieces
 

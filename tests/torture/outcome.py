@@ -8,9 +8,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from configs.settings import StorageSettings
-from tasks.statistics import live_rows
-from tasks.store import Store
+from foliopress.configs.settings import StorageSettings
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.storage.store import Store
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Run:
         *arguments: object,
         folder: Path,
         command: str = "compress",
-        module: str = "flows.cli",
+        module: str = "foliopress.flows.cli",
         **environment: str,
     ) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "AWS"))}
@@ -85,7 +85,11 @@ class Run:
         Args:
             kind: `worker`, `tesseract` or `api` (the run's own Prefect API).
         """
-        mark = {"worker": "spawn_main", "tesseract": "tasks.tesseract_process", "api": "flows.temporary_api"}[kind]
+        mark = {
+            "worker": "spawn_main",
+            "tesseract": "foliopress.tasks.ocr.tesseract_worker",
+            "api": "foliopress.flows.prefect_api",
+        }[kind]
         found = []
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in self.process.children(recursive=True):

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flows import lease
-from tasks.folder import LocalFolder
-from tasks.store import Store
+from foliopress.flows.run import lease
+from foliopress.tasks.storage.local_backend import LocalFolder
+from foliopress.tasks.storage.store import Store
 
 
 def countdown(name: str) -> Callable[[], None]:
@@ -57,7 +57,7 @@ def shorten_lease_and_pause(before: Callable[[], None], within: Callable[[], Non
 if __name__ == "__main__":
     os.environ["DRIVER"] = str(os.getpid())
     shorten_lease_and_pause(countdown("PAUSE_DRIVER_BEFORE"), countdown("PAUSE_DRIVER_WITHIN"))
-    from flows.cli import main
+    from foliopress.flows.cli import main
 
     main()
 elif __name__ == "__mp_main__":  # a worker, which was started as the driver was

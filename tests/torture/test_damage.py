@@ -12,12 +12,12 @@ import pytest
 from distributed import LocalCluster
 from prefect.utilities.annotations import quote
 
-from configs.loading import load_settings
-from configs.settings import StorageSettings
-from flows.compress import compress_archive
-from flows.verify import Verification, verify_archive
-from tasks.statistics import file_key, live_rows, read_footers
-from tasks.store import Store
+from foliopress.configs.loading import load_settings
+from foliopress.configs.settings import StorageSettings
+from foliopress.flows.compress import compress_archive
+from foliopress.flows.verify import Verification, verify_archive
+from foliopress.tasks.records.statistics import file_key, live_rows, read_footers
+from foliopress.tasks.storage.store import Store
 from tests.flows.conftest import prefect_api  # noqa: F401 - a fixture
 from tests.promises import VERIFY
 from tests.reliability import Tally

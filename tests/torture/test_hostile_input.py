@@ -16,10 +16,10 @@ import pikepdf
 import pytest
 from PIL import Image
 
-from configs.settings import LimitSettings, StorageSettings
-from tasks.pages import read_page
-from tasks.statistics import live_rows
-from tasks.store import Store
+from foliopress.configs.settings import LimitSettings, StorageSettings
+from foliopress.tasks.images.image_reader import read_page
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.storage.store import Store
 from tests.bombs import nested_patterns
 from tests.papers import Sheet, flate, paper
 from tests.promises import EVERY_FILE_HAS_ROWS, MANY_AT_ONCE, NO_COLLISION

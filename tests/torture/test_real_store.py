@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from configs.settings import StorageSettings
-from tasks.errors import ConfigError
-from tasks.store import Store
+from foliopress.configs.settings import StorageSettings
+from foliopress.tasks.errors import ConfigError
+from foliopress.tasks.storage.store import Store
 from tests.promises import NO_COLLISION, NOTHING_LOST, ONE_RUN, RERUN_COMPLETES
 from tests.reliability import Tally
 from tests.servers import CREDENTIALS, S3Server

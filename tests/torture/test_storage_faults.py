@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from configs.settings import StorageSettings
-from tasks import store as store_module
-from tasks.errors import ConfigError, StoreUnavailable
-from tasks.store import Store
+from foliopress.configs.settings import StorageSettings
+from foliopress.tasks.errors import ConfigError, StoreUnavailable
+from foliopress.tasks.storage import store as store_module
+from foliopress.tasks.storage.store import Store
 from tests.promises import RERUN_COMPLETES, WHOLE_OR_NOT
 from tests.reliability import Tally
 from tests.servers import CREDENTIALS, S3Server

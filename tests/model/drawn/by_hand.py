@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from model.drawn.scanning import DrawnPage
-from model.drawn.sheet import TracedSheet
-from model.truth import Scan
-from tasks.paper import BLACK, WHITE_PAPER
+from foliopress.model.drawn.scanning import DrawnPage
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.model.truth import Scan
+from foliopress.tasks.samples.paper import BLACK, WHITE_PAPER
 
 SCAN = Scan("rendered/0000", Path("rendered/0000"), "train", "rendered", "rendered/0000", None)
 MM = 25.4 / 150

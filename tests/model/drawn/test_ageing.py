@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.drawn.ageing import DEFECTS
-from model.drawn.ink import FADED_CONTRAST, Layer
-from model.drawn.leaf import Leaf
-from model.drawn.scanning import scanned
-from model.drawn.sheet import TracedSheet
-from model.ink_truth import label_page
-from tasks.paper import WHITE_PAPER
+from foliopress.model.drawn.ageing import DEFECTS
+from foliopress.model.drawn.ink import FADED_CONTRAST, Layer
+from foliopress.model.drawn.leaf import Leaf
+from foliopress.model.drawn.scanning import scanned
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.model.ink_truth import label_page
+from foliopress.tasks.samples.paper import WHITE_PAPER
 from tests.model.drawn.by_hand import SCAN, bar, lay, sheet
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.drawn.handwriting import Script, some_pen, write, write_lines
-from model.drawn.ink import Layer
-from model.drawn.sheet import TracedSheet
-from tasks.paper import WHITE_PAPER
+from foliopress.model.drawn.handwriting import Script, some_pen, write, write_lines
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.tasks.samples.paper import WHITE_PAPER
 
 SCRIPTS: tuple[Script, ...] = ("joined", "single", "strokes")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.drawn.ink import Layer
-from model.drawn.pages import PAGES, draw_page
-from model.ink_truth import label_page
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.pages import PAGES, draw_page
+from foliopress.model.ink_truth import label_page
 from tests.model.drawn.by_hand import SCAN
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.drawn.ink import Layer
-from model.drawn.printing import print_column, print_text, some_type
-from model.drawn.sheet import TracedSheet
-from tasks.paper import WHITE_PAPER
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.printing import print_column, print_text, some_type
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.tasks.samples.paper import WHITE_PAPER
 
 
 def ink_box(drawn: TracedSheet) -> tuple[float, float, float, float]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.drawn.ink import Layer
-from model.drawn.leaf import Leaf
-from model.drawn.mounting import mounted
-from model.drawn.scanning import retoned, scanned
-from model.drawn.sheet import TracedSheet
-from model.ink_truth import label_page
-from tasks.lettering import print_line
-from tasks.paper import WHITE_PAPER
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.leaf import Leaf
+from foliopress.model.drawn.mounting import mounted
+from foliopress.model.drawn.scanning import retoned, scanned
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.model.ink_truth import label_page
+from foliopress.tasks.samples.lettering import print_line
+from foliopress.tasks.samples.paper import WHITE_PAPER
 from tests.model.drawn.by_hand import SCAN, bar, lay, page_of, sheet
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.drawn.ink import Layer
-from model.drawn.sheet import TracedSheet
-from tasks.lettering import print_line
-from tasks.paper import WHITE_PAPER, Sheet
+from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.sheet import TracedSheet
+from foliopress.tasks.samples.lettering import print_line
+from foliopress.tasks.samples.paper import WHITE_PAPER, Sheet
 from tests.model.drawn.by_hand import bar, lay, sheet
 
 

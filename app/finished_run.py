@@ -1,0 +1,93 @@
+"""Archive: a finished DEST as the window reads it; what was read once is shared by all who look at it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import pyarrow as pa
+import streamlit as st
+
+from foliopress.configs.loading import load_settings
+from foliopress.configs.settings import LimitSettings
+from foliopress.tasks.errors import PageError, StoreUnavailable
+from foliopress.tasks.images.thumbnails import thumbnail
+from foliopress.tasks.records.overview import Wanted, ranked, read_overview, select
+from foliopress.tasks.storage.locations import check_place
+from foliopress.tasks.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A DEST and its pages, one row each.
+
+    `files` tells its statistics from others; `source` is where its newest finished run read from, if it says so.
+    """
+
+    url: str
+    files: Hashable
+    pages: pa.Table
+    source: str | None
+
+
+def open_archive(url: str) -> Opened:
+    """Return a DEST; its statistics are read again only if a run has changed them.
+
+    Raises:
+        ConfigError: If nothing can be read there, or a file of statistics is damaged.
+        StoreUnavailable: If the store gives no answer.
+    """
+    check_place("DEST", url)
+    dest = store(url)
+    dest.check_readable()
+    listed = dest.list_objects("stats/pages/")
+    files = tuple((found.key, found.size_bytes, found.modified, found.etag) for found in listed)
+    return _opened(url, files)
+
+
+def store(url: str) -> Store:
+    """Return the store of a path or URL, reached as the environment says."""
+    return Store(url, load_settings().storage)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _opened(url: str, files: Hashable) -> Opened:
+    dest = store(url)
+    return Opened(url, files, read_overview(dest), _source_of(dest))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def look_up(
+    _opened: Opened,
+    files: Hashable,  # noqa: ARG001
+    wanted: Wanted,
+    by: str,
+    descending: bool,
+    first: int,
+    count: int,
+) -> tuple[int, pa.Table]:
+    """Return how many pages are wanted, and some of them in the order of a column; `files` are those of the archive."""
+    found = select(_opened.pages, wanted)
+    return found.num_rows, ranked(found, by, first, count, descending=descending)
+
+
+@st.cache_data(max_entries=400, show_spinner=False)
+def thumbnail_of(url: str, output_key: str, page_index: int, size_bytes: int) -> bytes | None:  # noqa: ARG001
+    """Return a small picture of a compressed page, None where it cannot be shown; another size is another page."""
+    try:
+        return thumbnail(store(url).read_bytes(output_key), page_index, LimitSettings())
+    except (PageError, OSError, ValueError, StoreUnavailable):  # ValueError: a key that is none
+        return None
+
+
+def _source_of(dest: Store) -> str | None:
+    runs = sorted((found.key for found in dest.list_objects("runs/") if found.key.endswith("/run.json")), reverse=True)
+    for key in runs[:5]:
+        try:
+            source = json.loads(dest.read_bytes(key)).get("source")
+        except (ValueError, FileNotFoundError):
+            continue
+        if source:
+            return str(source)
+    return None

@@ -1,0 +1,123 @@
+"""Tried: what a page came to under certain settings, and what is to be seen of it before it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from foliopress.app.page_images import Picture
+from foliopress.configs.loading import settings_digest
+from foliopress.configs.settings import Settings
+from foliopress.flows.steps import steps
+from foliopress.model.scoring import load_scorer
+from foliopress.tasks.analysis.page_analysis import Findings
+from foliopress.tasks.codecs.encode import EXTENSIONS
+from foliopress.tasks.errors import PageError
+from foliopress.tasks.fit.page_writer import read_back
+from foliopress.tasks.images.image_reader import Page
+
+_RUN = "trial"
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """A page's first encoding, which was not held against its source yet: a stronger one may take its place.
+
+    preview: As a reader sees it. levels: (n_rows, n_cols) int8.
+    """
+
+    source: steps.SourceDocument
+    found: Findings = field(repr=False)
+    page_index: int
+    data: bytes = field(repr=False)
+    preview: Picture = field(repr=False)
+    levels: np.ndarray = field(repr=False)
+
+    @property
+    def page(self) -> Page:
+        """The source's page."""
+        return self.found.page
+
+    @property
+    def source_bytes(self) -> int:
+        """The page's part of its document."""
+        return steps.source_share(self.source, self.page_index)
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """What a page came to; `key` tells it from the same page under other settings.
+
+    found: None where the page was not scored. levels: (n_rows, n_cols) int8, None with it. row: As `stats/pages` would
+    hold it.
+    """
+
+    key: Hashable
+    source: steps.SourceDocument
+    prepared: steps.PreparedPage
+    found: Findings | None = field(repr=False)
+    finished: steps.FinishedPage
+    levels: np.ndarray | None
+    row: dict[str, object] = field(repr=False)
+    settings: Settings = field(repr=False)
+
+    @property
+    def page_index(self) -> int:
+        """0-based."""
+        return self.prepared.page_index
+
+    @property
+    def page(self) -> Page | None:
+        """The source's page; None where it could not be decoded."""
+        return self.prepared.page
+
+    @property
+    def data(self) -> bytes | None:
+        """The encoded page, if there is one."""
+        return self.finished.data
+
+    @property
+    def problem(self) -> PageError | None:
+        """What keeps the page whole, if anything does."""
+        return self.finished.problem
+
+    def output(self) -> Page | None:
+        """Decode the output, as a reader sees it; None without one."""
+        pixels, page = self.output_pixels(), self.prepared.page
+        return None if pixels is None or page is None else replace(page, pixels=pixels)
+
+    def output_pixels(self) -> np.ndarray | None:
+        """Decode the output's pixels, upright, of the size that they are stored in; None without one."""
+        page, data = self.prepared.page, self.finished.data
+        if page is None or data is None:
+            return None
+        return page.upright(read_back(data, self.settings.limits, self.finished.codec))
+
+    @property
+    def output_name(self) -> str:
+        """Name for the file that is downloaded."""
+        name = steps.output_key_of(self.source, self.finished).removeprefix("pages/").replace("/", "-")
+        if self.is_one_of_many:
+            extension = EXTENSIONS.get(str(self.finished.codec), "pdf")
+            return f"{name}-{self.finished.page_index + 1:04d}.{extension}"
+        return name
+
+    @property
+    def is_one_of_many(self) -> bool:
+        """Whether a run would put the page into one document with others."""
+        header = self.source.header
+        return self.source.written_back is not None and header is not None and len(header.pages) > 1
+
+    def output_file(self) -> bytes | None:
+        """Return what is downloaded: the file that a run would write; of a document of many pages, this one's image."""
+        if self.problem is not None or self.source.written_back is None or self.is_one_of_many:
+            return self.finished.data
+        return steps.put_together(self.source, [self.finished], job_of(self.settings))
+
+
+def job_of(settings: Settings) -> steps.PageJob:
+    """Return the job of a trial: a run's, without places."""
+    scorer = load_scorer(settings.importance.model)
+    return steps.PageJob("", "", settings, _RUN, _RUN, settings_digest(settings), scorer.digest, scorer.name)

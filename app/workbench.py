@@ -1,0 +1,178 @@
+"""Bench: one document in hand, and what its pages come to under settings that change.
+
+Only what a change touches is done again: OCR, scores and results are remembered by what they were made from. Everything
+is held in memory, by the session whose document it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from functools import partial
+from threading import Lock
+from typing import Generic, TypeVar
+
+import cv2
+import numpy as np
+from pydantic import BaseModel
+
+from foliopress.app.page_images import picture_of
+from foliopress.app.trial_result import Draft, Tried, job_of
+from foliopress.app.uniform_baseline import Uniform, equal_uniform
+from foliopress.configs.loading import settings_digest
+from foliopress.configs.settings import OcrSettings, Settings
+from foliopress.flows.steps import steps
+from foliopress.tasks.analysis.page_analysis import Findings
+from foliopress.tasks.checks.rereading import WordCheck, check_words
+from foliopress.tasks.ocr import recognition
+from foliopress.tasks.ocr.orientation import read_turned, turns_of
+from foliopress.tasks.storage.source_listing import Document
+
+Say = Callable[[str], object]
+"""Told what is being done, in words for a person."""
+READING, SCORING = "Reading the page and finding its text", "Judging what matters on it"
+See = Callable[[Callable[[], Draft]], object]
+"""Told of each of a page's encodings before it is judged; makes a draft of it by calling what it is given."""
+
+_VERSION = "in hand"
+_Value = TypeVar("_Value")
+
+
+class Remembered(Generic[_Value]):
+    """The latest answers, by what they were asked for; the one that was not asked for longest goes first.
+
+    Several threads may ask; two that ask for the same at once both make it.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, Lock()
+        self._held: OrderedDict[Hashable, _Value] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
+        """Return the answer for a key, made if it is not there; an error is not remembered."""
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key]
+        value = make()
+        with self._lock:
+            self._held[key] = value
+            self._held.move_to_end(key)
+            if len(self._held) > self._most:
+                self._held.popitem(last=False)
+        return value
+
+
+class Bench:
+    """A document, tried page by page.
+
+    Args:
+        name: Of its file; the key that it has in a folder of its own.
+        data: Its bytes.
+    """
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self.name, self.data = name, data
+        self._opened: Remembered[steps.SourceDocument] = Remembered(2)
+        self._prepared: Remembered[steps.PreparedPage] = Remembered(2)
+        self._words: Remembered[tuple[recognition.Word, ...]] = Remembered(24)
+        self._scores: Remembered[tuple[np.ndarray, float] | None] = Remembered(8)
+        self._found: Remembered[Findings | None] = Remembered(2)
+        self._tried: Remembered[Tried] = Remembered(4)
+        self._checks: Remembered[tuple[WordCheck, ...]] = Remembered(6)
+        self._uniform: Remembered[Uniform | None] = Remembered(6)
+
+    def open(self, settings: Settings) -> steps.SourceDocument:
+        """Return the document with its header, or with the problem that keeps it from having one."""
+        document = Document(self.name, len(self.data), _VERSION)
+        return self._opened.get(_json(settings.limits), lambda: steps.open_document(document, self.data, settings))
+
+    def try_page(
+        self, page_index: int, settings: Settings, say: Say = lambda _: None, see: See = lambda _: None
+    ) -> Tried:
+        """Take one page through all steps, as a run with these settings would.
+
+        Args:
+            page_index: 0-based.
+            settings: As for a run.
+            say: Told which step begins. What it or `see` raises ends the trial; what was done until then is kept.
+            see: Told of what comes out before it is judged.
+        """
+        key = key_of(page_index, settings)
+        return self._tried.get(key, lambda: self._try(key, page_index, settings, say, see))
+
+    def check_text(self, tried: Tried) -> tuple[WordCheck, ...]:
+        """Read the output as its source was read, and return for every word that OCR was sure of what stands there.
+
+        Raises:
+            PageError: If Tesseract gives no answer.
+        """
+        return self._checks.get(tried.key, lambda: self._check(tried))
+
+    def uniform(self, tried: Tried) -> Uniform | None:
+        """Return the page in the uniform quality that is as sharp; None where there is none."""
+        return self._uniform.get(tried.key, lambda: equal_uniform(tried))
+
+    def _try(self, key: Hashable, page_index: int, settings: Settings, say: Say, see: See) -> Tried:
+        source, job = self.open(settings), job_of(settings)
+        encode = settings.encode
+        profile = encode.codec, encode.deep_to_eight_bits, encode.largest_profile_bytes
+        # what decides whether a bitonal page is read
+        wanted = settings.text, settings.documents.text_layer, settings.stats.words_of_kept, encode.least_gain
+        reading = page_index, _json(settings.limits), _json(settings.ocr), profile, wanted
+        say(READING)
+        prepared = self._prepared.get(reading, lambda: steps.prepare_page(source, page_index, job, self._read_words))
+        say(SCORING)
+        scored = self._scores.get(
+            (reading, settings.importance.model), lambda: steps.score_pages([steps.scoring_input(prepared)], job)[0]
+        )
+        say("Compressing it")
+        found = self._found.get((reading, settings.importance.model), lambda: steps.findings_of(prepared, scored))
+
+        def watch(data: bytes, pixels: np.ndarray, levels: np.ndarray) -> None:
+            def draft() -> Draft:
+                assert found is not None  # of a page with a problem nothing is tried
+                preview = picture_of(replace(found.page, pixels=pixels), is_preview=True)
+                return Draft(source, found, page_index, data, preview, levels)
+
+            see(draft)
+
+        finished = steps.finish_page(prepared, scored, source, job, self._read_words, found, watch)
+        levels = np.array(finished.tiles["level"], np.int8) if finished.tiles else None
+        return Tried(
+            key=key,
+            source=source,
+            prepared=prepared,
+            found=found,
+            finished=finished,
+            levels=levels.reshape(found.importance.shape) if levels is not None and found else None,
+            row=steps.page_row(source, finished, job),
+            settings=settings,
+        )
+
+    def _check(self, tried: Tried) -> tuple[WordCheck, ...]:
+        page, pixels = tried.prepared.page, tried.output_pixels()
+        if page is None or pixels is None or not tried.prepared.words:
+            return ()
+        height_px, width_px = page.pixels.shape[:2]
+        if pixels.shape[:2] != (height_px, width_px):  # as the check saw it
+            pixels = cv2.resize(pixels, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
+        dpi, words = recognition.guess_dpi(height_px, width_px, page.dpi), tried.prepared.words
+        read = partial(self._read_words, dpi=dpi, settings=tried.settings.ocr)
+        return check_words(words, read_turned(pixels, turns_of(words), read))
+
+    def _read_words(self, pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[recognition.Word, ...]:
+        digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest()
+        key = digest, pixels.shape, dpi, _json(settings)
+        return self._words.get(key, lambda: recognition.read_words(pixels, dpi, settings))
+
+
+def key_of(page_index: int, settings: Settings) -> Hashable:
+    """Return what tells one try from another."""
+    return page_index, settings_digest(settings), settings.importance.model
+
+
+def _json(part: BaseModel) -> str:
+    return part.model_dump_json()

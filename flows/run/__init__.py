@@ -1,0 +1,1 @@
+"""One run: its lease on DEST, its shards and its summary."""

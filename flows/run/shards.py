@@ -1,0 +1,96 @@
+"""Shards: the archive cut into pieces by content, so that a new document disturbs one piece and not all after it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from foliopress.configs.settings import ShardSettings
+from foliopress.tasks.storage.source_listing import Document
+
+_SHARE_OF_ITS_OWN = 8
+"""A document of this part of a shard's bytes has a shard of its own."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Documents that are worked on and committed together, in key order."""
+
+    shard_id: str
+    documents: tuple[Document, ...] = field(repr=False)
+
+    @property
+    def first_key(self) -> str:
+        """Return the key of its first document."""
+        return self.documents[0].key
+
+    @property
+    def last_key(self) -> str:
+        """Return the key of its last document."""
+        return self.documents[-1].key
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the bytes of its sources."""
+        return sum(document.size_bytes for document in self.documents)
+
+
+def cut_shards(documents: Iterable[Document], settings: ShardSettings, recipe: str) -> Iterator[Shard]:
+    """Cut a listing into shards as it streams by; never more than one shard's documents are held.
+
+    Args:
+        documents: In key order.
+        settings: The caps of a shard.
+        recipe: What the shard ids digest beside the documents: settings, model and scorer.
+    """
+    for piece in cut(documents, settings.max_documents, settings.max_bytes):
+        yield Shard(shard_id(piece, recipe), piece)
+
+
+def cut(documents: Iterable[Document], max_documents: int, max_bytes: int) -> Iterator[tuple[Document, ...]]:
+    """Yield pieces that end where a digest of a document's key says so.
+
+    About one key in `max_documents / 2` ends a piece. A piece that reaches a cap first ends after that one of its
+    documents whose digest is lowest: a document more or less in front seldom moves that place, as it would move a
+    plain cut at the cap. A large document is a piece of its own, so that its neighbours need not wait for it.
+    """
+    one_in = max(2, max_documents // 2)
+    piece: list[Document] = []
+    size_bytes = 0
+    for document in documents:
+        if document.size_bytes >= max_bytes // _SHARE_OF_ITS_OWN:
+            if piece:
+                yield tuple(piece)
+                piece, size_bytes = [], 0
+            yield (document,)
+            continue
+        piece.append(document)
+        size_bytes += document.size_bytes
+        if _digest(document.key) % one_in == 0:
+            yield tuple(piece)
+            piece, size_bytes = [], 0
+        while piece and (len(piece) >= max_documents or size_bytes >= max_bytes):
+            lowest = min(range(len(piece)), key=lambda place: _digest(piece[place].key))
+            yield tuple(piece[: lowest + 1])
+            piece = piece[lowest + 1 :]
+            size_bytes = sum(held.size_bytes for held in piece)
+    if piece:
+        yield tuple(piece)
+
+
+def shard_id(documents: Iterable[Document], recipe: str) -> str:
+    """Return 24 hexadecimal digits that name these documents in these versions, worked on by this recipe."""
+    digest = hashlib.sha256(recipe.encode())
+    for document in documents:
+        for part in (document.key, document.version):
+            data = part.encode("utf-8", "surrogatepass")
+            digest.update(b"%d:" % len(data) + data)
+        if document.same_as is not None:  # its rows point there
+            data = document.same_as.encode("utf-8", "surrogatepass")
+            digest.update(b"=%d:" % len(data) + data)
+    return digest.hexdigest()[:24]
+
+
+def _digest(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:8], "big")

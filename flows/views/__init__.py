@@ -1,0 +1,1 @@
+"""Show a run: progress, Prefect artifacts, charts, the report."""

@@ -1,0 +1,95 @@
+"""Look again: compare stored outputs with their sources through the eyes of the witness, as `verify --look` does."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from foliopress.tasks.checks.audit import Damage
+from foliopress.tasks.errors import ConfigError, StoreUnavailable
+from foliopress.tasks.host_trouble import raise_if_of_host
+from foliopress.tasks.storage.output_keys import page_in_output
+from foliopress.tasks.storage.store import Store
+from foliopress.tasks.witness.document_check import (
+    UNHEARD,
+    DocumentSighting,
+    OutputImage,
+    compare_images,
+    compare_pdf_with_images,
+    compare_pdfs,
+)
+
+LOOK_COLUMNS = ("dpi", "height_px", "output_height_px")
+"""Columns of a page's row that a look needs beside `tasks.checks.audit.ROW_COLUMNS`."""
+
+Row = Mapping[str, Any]
+
+
+def look_again(source: Store, dest: Store, rows: Sequence[Row]) -> tuple[int, list[Damage]]:
+    """Compare the outputs of one document with their source, if that still is what was compressed.
+
+    Args:
+        source: Where the document lies.
+        dest: Where its outputs lie.
+        rows: All its rows; those of pages that were kept are passed over.
+
+    Returns:
+        How many pages a witness saw, and what it saw otherwise.
+
+    Raises:
+        StoreUnavailable: If a store gives no answer, or this machine lacks what a look takes.
+    """
+    compressed = sorted((row for row in rows if row["status"] == "compressed"), key=lambda row: int(row["page_index"]))
+    if not compressed:
+        return 0, []
+    key = str(compressed[0]["document_key"])
+    try:
+        data = source.read_bytes(key)
+    except (FileNotFoundError, PermissionError):
+        return 0, [Damage("source_missing", key, "its source is not there, so that nobody can compare the two")]
+    written_of = {row["source_sha256"] for row in compressed} - {None}
+    if written_of - {hashlib.sha256(data).hexdigest()}:
+        why = "the source is not the one that was compressed; compress it again, or bring that one back"
+        return 0, [Damage("source_changed", key, why)]
+    try:
+        seen = _compare(data, dest, compressed)
+    except FileNotFoundError:
+        return 0, []  # a missing output is told of by itself
+    except (ConfigError, StoreUnavailable):
+        raise
+    except Exception as error:  # decoders raise nearly anything
+        raise_if_of_host(error, "comparing a document with its output")
+        why = f"it could not be compared ({type(error).__name__}: {error})"
+        return 0, [Damage("seen_otherwise", key, why)]
+    n_seen = sum(page.eye != UNHEARD for page in seen.pages.values())
+    if seen.problem is not None:
+        return n_seen, [Damage("seen_otherwise", key, seen.problem)]
+    told = [
+        Damage("seen_otherwise", key, f"page {number + 1} {page.problem}, as {page.eye} shows it")
+        for number, page in sorted(seen.pages.items())
+        if page.problem is not None
+    ]
+    return n_seen, told
+
+
+def _compare(data: bytes, dest: Store, rows: Sequence[Row]) -> DocumentSighting:
+    first = dest.read_bytes(str(rows[0]["output_key"]))
+    if b"%PDF-" not in data[:1024]:
+        return compare_images(data, _outputs(dest, rows))
+    if b"%PDF-" in first[:1024]:
+        return compare_pdfs(data, first, [int(row["page_index"]) for row in rows])
+    return compare_pdf_with_images(data, _outputs(dest, rows))
+
+
+def _outputs(dest: Store, rows: Sequence[Row]) -> Iterator[OutputImage]:
+    held: tuple[str, bytes] = ("", b"")
+    for row in rows:
+        key = str(row["output_key"])
+        if held[0] != key:
+            held = key, dest.read_bytes(key)
+        owner = str(row["duplicate_of"] or row["document_key"])
+        frame = page_in_output(owner, int(row["page_index"]), key)
+        dpi = row["dpi"]
+        scale = int(row["output_height_px"]) / int(row["height_px"])
+        yield OutputImage(held[1], frame, dpi, None if dpi is None else dpi * scale)

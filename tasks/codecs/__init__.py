@@ -1,0 +1,1 @@
+"""Encode pixels as AVIF, WebP, JPEG, JPEG 2000, JPEG XL, PNG or TIFF."""

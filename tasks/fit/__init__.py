@@ -1,0 +1,1 @@
+"""Fit a page: search for the smallest encoding that passes the checks."""

@@ -1,0 +1,116 @@
+"""Probe: the quality at which a page's strokes come out as sharp as wanted, found on a sample of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from foliopress.tasks.analysis.block_sums import block_sums
+from foliopress.tasks.analysis.sample_patches import beside_one_another, evenly
+from foliopress.tasks.analysis.strokes import luma_of
+from foliopress.tasks.checks.legibility import at_reading_size, ssim_map
+
+Coder = Callable[[np.ndarray, int], np.ndarray]
+"""Encodes pixels at a quality and decodes them again."""
+
+PATCH_PX = 256
+MOST_PATCHES = 12
+PROBED_QUALITIES = (22, 34, 46, 60, 76, 92)
+"""Qualities that are tried on the sample; between two of them it is interpolated."""
+
+_FIRST = 2  # most pages need about this one
+_LEAST_INK_FRACTION = 0.01  # of a patch: less tells little where others bear more
+_SPECK_FRACTION = 0.0005  # of a patch: less is a speck, even on a page that has nothing else
+_INKED = 0.4  # share of ink from which a pixel at reading size is a stroke's
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Patches of a page put together: `source` and `mixed` uint8 of one shape, `ink` (height, width) bool."""
+
+    source: np.ndarray
+    mixed: np.ndarray
+    ink: np.ndarray
+
+
+def take_sample(source: np.ndarray, mixed: np.ndarray, ink: np.ndarray) -> Sample | None:
+    """Return up to 12 patches of 256 pixels side by side, spread evenly over those that bear ink; None without ink.
+
+    A page of few words has no patch that bears much; there those count that bear half of what the fullest one does.
+
+    Args:
+        source: uint8, (height, width) or (height, width, 3).
+        mixed: The page as it is to be encoded, of the same shape.
+        ink: (height, width) bool, the strokes that count.
+    """
+    side = PATCH_PX
+    share = block_sums(ink, side, side) / side**2
+    least = max(_SPECK_FRACTION, min(_LEAST_INK_FRACTION, float(share.max()) / 2))
+    places = np.argwhere(share >= least)
+    if not len(places):
+        return None
+    corners = evenly([(int(row) * side, int(col) * side) for row, col in places], min(MOST_PATCHES, len(places)))
+    return Sample(*beside_one_another((source, mixed, ink), corners, side))
+
+
+def find_quality(sample: Sample, code: Coder, dpi: float, target_ssim: float, target_full_ssim: float) -> int:
+    """Return the least quality, 22 to 92, at which the sample's strokes reach both targets.
+
+    The two probed qualities on either side of it decide, whatever the way to them, so a higher target never gives a
+    lower quality where the codec's SSIM rises with its quality.
+
+    Args:
+        sample: From `take_sample`.
+        code: The codec, there and back.
+        dpi: Resolution of the page.
+        target_ssim: Mean luma SSIM at reading size.
+        target_full_ssim: The same at the page's own resolution.
+    """
+    targets = np.array([target_ssim, target_full_ssim])
+    return least_quality(lambda quality: sharpness(sample, code, quality, dpi), targets)
+
+
+def least_quality(measure: Callable[[int], np.ndarray], targets: np.ndarray, first: int = _FIRST) -> int:
+    """Return the least quality, 22 to 92, at which all of (n,) figures reach their targets; 92 where none does.
+
+    Args:
+        measure: Returns the figures at a quality.
+        targets: What they should reach.
+        first: Number of the probed quality to begin with; it decides how many are tried, not which one is found.
+    """
+    at = first
+    here = measure(PROBED_QUALITIES[at])
+    if (here >= targets).all():
+        while at > 0:
+            below = measure(PROBED_QUALITIES[at - 1])
+            if (below < targets).any():
+                return _between(at - 1, below, here, targets)
+            at, here = at - 1, below
+        return PROBED_QUALITIES[0]
+    while at + 1 < len(PROBED_QUALITIES):
+        above = measure(PROBED_QUALITIES[at + 1])
+        if (above >= targets).all():
+            return _between(at, here, above, targets)
+        at, here = at + 1, above
+    return PROBED_QUALITIES[-1]
+
+
+def sharpness(sample: Sample, code: Coder, quality: int, dpi: float) -> np.ndarray:
+    """Return (2,) float: the strokes' mean SSIM at reading size and at the page's own."""
+    luma, decoded = luma_of(sample.source), luma_of(code(sample.mixed, quality))
+    at_full_size = float(ssim_map(luma, decoded)[sample.ink].mean())
+    small_ink = at_reading_size(sample.ink.astype(np.float32), dpi) > _INKED
+    if not small_ink.any():
+        return np.array([at_full_size, at_full_size])
+    small = ssim_map(at_reading_size(luma, dpi), at_reading_size(decoded, dpi))
+    return np.array([float(small[small_ink].mean()), at_full_size])
+
+
+def _between(at: int, below: np.ndarray, above: np.ndarray, targets: np.ndarray) -> int:
+    """Return the least quality between two probed ones at which both figures, taken as straight lines, are reached."""
+    low, high = PROBED_QUALITIES[at], PROBED_QUALITIES[at + 1]
+    share = np.clip((targets - below) / np.maximum(above - below, 1e-9), 0.0, 1.0)
+    return math.ceil(low + (high - low) * float(share.max()))

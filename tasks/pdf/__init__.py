@@ -1,0 +1,1 @@
+"""Read and write PDFs: pages, images, layers and text."""

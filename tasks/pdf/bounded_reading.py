@@ -1,0 +1,209 @@
+"""Reading a PDF by pikepdf: its errors become a document's or a page's, and its streams unpack to a bounded size."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import RLock
+from typing import Any
+
+import pikepdf
+
+from foliopress.tasks.errors import ConfigError, PageError, StoreUnavailable
+from foliopress.tasks.host_trouble import raise_if_of_host
+from foliopress.tasks.work_budget import WorkBudget, unpacks_too_far
+
+WHOLE_NAMES = {
+    "/AHx": "/ASCIIHexDecode",
+    "/A85": "/ASCII85Decode",
+    "/LZW": "/LZWDecode",
+    "/Fl": "/FlateDecode",
+    "/RL": "/RunLengthDecode",
+    "/CCF": "/CCITTFaxDecode",
+    "/DCT": "/DCTDecode",
+}
+"""Short names of filters, which are for inline images but stand elsewhere too (ISO 32000-1, table 94)."""
+
+LARGEST_PART_BYTES = 2**26
+"""To which a profile, a palette, an object stream or the like may unpack."""
+_LZW_GROWTH = 2_800  # a code of 12 bits stands for 4,096 bytes at most
+_LZW_CLEAR, _LZW_END = 256, 257
+_RUN_GROWTH, _RUN_END = 64, 128  # two bytes stand for 128 at most
+_TOO_FAR = "memory limit exceeded"  # so qpdf says it
+
+_limits = RLock()  # they are of the process, and the window reads in several threads
+
+
+def _bound(most: int) -> None:
+    pikepdf.settings.set_qpdf_limits(
+        flate_max_memory=most, run_length_max_memory=most, png_max_memory=most, tiff_max_memory=most
+    )
+
+
+pikepdf.settings.set_qpdf_limits(
+    parser_max_container_size=2_000_000,
+    doc_max_warnings=10_000,
+    dct_max_memory=2**30,
+    dct_max_progressive_scans=100,
+)
+_bound(LARGEST_PART_BYTES)
+
+
+@contextmanager
+def reading(what_fails: str, *, reason: str = "damaged", failed: bool = True) -> Iterator[None]:
+    """Turn whatever pikepdf raises into the problem of a document or page.
+
+    It raises nearly anything over a value of another type than the standard has: its own kinds, TypeError, ValueError,
+    AttributeError, KeyError, RuntimeError, RecursionError, OverflowError, NotImplementedError.
+
+    Args:
+        what_fails: What the error says first.
+        reason: Of the problem.
+        failed: Whether the page is `failed` rather than kept.
+    """
+    try:
+        yield
+    except (PageError, ConfigError, StoreUnavailable, OSError):
+        raise
+    except MemoryError as error:
+        raise_if_of_host(error, "reading a PDF")
+        raise PageError("too_large", f"{what_fails}: it does not fit into this machine's memory") from error
+    except Exception as error:
+        if _TOO_FAR in str(error):
+            raise unpacks_too_far(LARGEST_PART_BYTES) from error
+        raise_if_of_host(error, "reading a PDF")
+        raise PageError(reason, f"{what_fails}: {told(error)}", failed=failed) from error
+
+
+def told(error: BaseException) -> str:
+    """Return what an error of pikepdf says, without the name of the object in memory that was read."""
+    return re.sub(r"stream <[^>]*>[: ]*", "", str(error)) or type(error).__name__
+
+
+@contextmanager
+def unpacking_at_most(most_bytes: int) -> Iterator[None]:
+    """Have qpdf stop unpacking a stream in this block once it has so many bytes.
+
+    Raises:
+        PageError: Once it has (`too_large`).
+    """
+    most = max(1, min(most_bytes, 2**32 - 1))
+    with _limits:
+        before = int(pikepdf.settings.get_qpdf_limits()["flate_max_memory"])
+        _bound(most)
+        try:
+            yield
+        except Exception as error:
+            if _TOO_FAR in str(error):
+                raise unpacks_too_far(most_bytes) from error
+            raise
+        finally:
+            _bound(before)
+
+
+def filters_of(image: Any) -> list[str]:
+    """Return the filters of a stream by their whole names, the one that is undone first being first."""
+    found = image.get("/Filter", ())
+    names = [found] if isinstance(found, pikepdf.Name) else list(found)
+    return [WHOLE_NAMES.get(str(name), str(name)) for name in names]
+
+
+def unpacked(stream: Any, budget: WorkBudget | None = None, most_bytes: int = LARGEST_PART_BYTES) -> bytes:
+    """Return what a stream holds, its filters undone.
+
+    Raises:
+        PageError: If it is more than it may be (`too_large`).
+    """
+    most_bytes = most_bytes if budget is None else min(most_bytes, budget.bytes_left)
+    names = filters_of(stream)
+    if _MEASURED.keys() & set(names):  # of these qpdf does not stop
+        return undone(bytes(stream.read_raw_bytes()), names, parameters_of(stream, len(names)), most_bytes, budget)
+    with unpacking_at_most(most_bytes):
+        data = bytes(stream.read_bytes())
+    return _counted(data, most_bytes, budget)
+
+
+def parameters_of(stream: Any, n_filters: int) -> list[Any]:
+    """Return the parameters of each filter of a stream, None for one without."""
+    told_ = stream.get("/DecodeParms", stream.get("/DP"))
+    found = list(told_) if isinstance(told_, pikepdf.Array) else [told_]
+    return (found + [None] * n_filters)[:n_filters]
+
+
+def undone(
+    data: bytes, names: Sequence[str], parameters: Sequence[Any], most_bytes: int, budget: WorkBudget | None = None
+) -> bytes:
+    """Return packed data with some filters undone, one after another, none of them to more bytes than it may have.
+
+    Raises:
+        PageError: If they are more (`too_large`).
+    """
+    for name, told_ in zip(names, parameters, strict=True):
+        growth, size_of = _MEASURED.get(name, (0, lzw_size))
+        if len(data) * growth > most_bytes and size_of(data, most_bytes) > most_bytes:
+            raise unpacks_too_far(most_bytes)
+        with pikepdf.new() as other, unpacking_at_most(most_bytes):
+            made = other.make_stream(data, Filter=pikepdf.Name(name))
+            if isinstance(told_, pikepdf.Dictionary) and told_:
+                made.DecodeParms = pikepdf.Dictionary(dict(told_.items()))
+            data = _counted(bytes(made.read_bytes(pikepdf.StreamDecodeLevel.specialized)), most_bytes, budget)
+    return data
+
+
+def lzw_size(data: bytes, most_bytes: int) -> int:
+    """Return to how many bytes LZW data unpack, or some number beyond `most_bytes`; their lengths alone are followed.
+
+    >>> lzw_size(bytes.fromhex("800b6050220c0c8501"), 100)  # the example of ISO 32000-1, 7.4.4.2
+    10
+    """
+    lengths = [1] * 256 + [0, 0]
+    found = held = n_held = before = 0
+    width = 9
+    for byte in data:
+        held, n_held = (held << 8 | byte) & 0xFFFFFF, n_held + 8
+        if n_held < width:
+            continue
+        n_held -= width
+        code = held >> n_held & (1 << width) - 1
+        if code == _LZW_END or found > most_bytes:
+            break
+        if code == _LZW_CLEAR:
+            del lengths[258:]
+            width, before = 9, 0
+            continue
+        length = lengths[code] if code < len(lengths) else before + 1
+        if before and len(lengths) < 4096:
+            lengths.append(before + 1)
+        found, before = found + length, length
+        width = 9 if len(lengths) < 511 else 10 if len(lengths) < 1023 else 11 if len(lengths) < 2047 else 12
+    return found
+
+
+def run_length_size(data: bytes, most_bytes: int) -> int:
+    """Return to how many bytes run lengths unpack, or some number beyond `most_bytes` (ISO 32000-1, 7.4.5).
+
+    >>> run_length_size(bytes([2, 7, 7, 7, 254, 9, 128]), 100)
+    6
+    """
+    found = at = 0
+    while at < len(data) and data[at] != _RUN_END and found <= most_bytes:
+        length = data[at] + 1 if data[at] < _RUN_END else 257 - data[at]
+        at += 1 + length if data[at] < _RUN_END else 2
+        found += length
+    return found
+
+
+_MEASURED: dict[str, tuple[int, Callable[[bytes, int], int]]] = {
+    "/LZWDecode": (_LZW_GROWTH, lzw_size),
+    "/RunLengthDecode": (_RUN_GROWTH, run_length_size),
+}
+"""How much a byte may become, and what tells what it does become."""
+
+
+def _counted(data: bytes, most_bytes: int, budget: WorkBudget | None) -> bytes:
+    if len(data) > most_bytes:
+        raise unpacks_too_far(most_bytes)
+    if budget is not None:
+        budget.unpack(len(data))
+    return data

@@ -1,0 +1,567 @@
+"""PDF: what a document's pages hold, and the image of a page that is one scan. The only door to pdfium.
+
+A page is a *scan* where one image covers it, whatever else lies under or above it; *composed* where several images do,
+or one that is not opaque or in other colours than grey and RGB; *digital* where none does: text and drawings of a
+program.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from time import thread_time
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+import pikepdf
+import pypdfium2
+from pypdfium2 import raw
+
+from foliopress.configs.settings import LimitSettings
+from foliopress.tasks.errors import PageError
+from foliopress.tasks.host_trouble import raise_if_of_host
+from foliopress.tasks.images import metadata
+from foliopress.tasks.pdf import content_stream
+from foliopress.tasks.pdf.bounded_reading import filters_of, reading, unpacked
+from foliopress.tasks.pdf.content_stream import MOST_NESTED, Box, Mark
+from foliopress.tasks.pdf.optional_content import Layers
+from foliopress.tasks.watchdog import out_of_time
+from foliopress.tasks.work_budget import WorkBudget
+
+# the size limit is ours (LimitSettings), checked before an image is decoded
+pikepdf.PdfImage.MAX_IMAGE_PIXELS = None
+
+POINTS_PER_INCH = 72.0
+_COVERS = 0.9  # of the page: scanners leave a margin, and MRC programs cut one off
+_MARK, _SIZE = "/Foliopress", "/FoliopressSize"  # in the dictionary of an image or form that we wrote
+
+_LOSSY = frozenset(("/DCTDecode", "/JPXDecode"))
+_SAME_PT = 1.0  # by which an image may lie off the edge of its page, or askew, and still be the page
+_UNSEEN_ANNOTATIONS = frozenset(("/Link", "/Popup"))  # where they have no appearance of their own
+_HIDDEN_FLAGS = 2 | 32  # Hidden, NoView (ISO 32000-1, table 165)
+_NUMBERS = {"/DeviceGray": 1, "/CalGray": 1, "/DeviceRGB": 3, "/CalRGB": 3}
+
+
+class PageLook(StrEnum):
+    """What a page of a PDF is made of."""
+
+    SCAN = "scan"
+    COMPOSED = "composed"
+    DIGITAL = "digital"
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An image as a page shows it.
+
+    object_id: Of its stream, (number, generation). matrix: (a, b, c, d, e, f), which brings the unit square to where
+    the image lies, in points. is_colour_known: Its colours are grey or RGB, of 8 bits at most. is_plain: That, and it
+    is opaque. is_lossy: Its coding has lost something already. is_ours: Foliopress wrote it.
+    """
+
+    object_id: tuple[int, int]
+    height_px: int
+    width_px: int
+    matrix: tuple[float, float, float, float, float, float]
+    stored_bytes: int
+    is_plain: bool
+    is_lossy: bool
+    is_ours: bool
+    is_colour_known: bool = True
+
+    @property
+    def dpi(self) -> tuple[float, float]:
+        """Dots per inch down and across, of the image's own rows and columns."""
+        a, b, c, d, _, _ = self.matrix
+        down, across = np.hypot(c, d), np.hypot(a, b)
+        return _dpi(self.height_px, float(down)), _dpi(self.width_px, float(across))
+
+    @property
+    def quarter_turns(self) -> int | None:
+        """By how many quarter turns clockwise the page shows it, to the nearest; None where it is mirrored."""
+        a, b, c, d, _, _ = self.matrix
+        if a * d - b * c <= 0:
+            return None
+        return (-round(float(np.degrees(np.arctan2(b, a))) / 90)) % 4
+
+
+@dataclass(frozen=True)
+class PdfPage:
+    """What is known of a page before any image is decoded.
+
+    box: Its visible part, (left, bottom, right, top) in points, before it is turned clockwise by `rotate` degrees.
+    images: Those that are shown when the document is opened, in the order of painting. scan: Of these the one that is
+    the page, if it is a scan. is_bare: A reader sees the whole scan and nothing else: no annotation, no other mark, no
+    clip or crop that cuts it, no transparency; False where that was not asked. has_text: Text that can be seen, or
+    hidden text to search for. unseen: The images in layers that are hidden. has_unclear_layers: Whether some of its
+    layers are shown is not known.
+    """
+
+    look: PageLook
+    box: Box
+    rotate: int
+    images: tuple[Placed, ...]
+    scan: Placed | None
+    is_bare: bool
+    has_text: bool
+    unseen: tuple[tuple[int, int], ...] = ()
+    has_unclear_layers: bool = False
+
+    @property
+    def shown_pt(self) -> tuple[float, float]:
+        """Height and width of the page as it is shown."""
+        sides = self.box[3] - self.box[1], self.box[2] - self.box[0]
+        return sides[::-1] if self.rotate % 180 else sides
+
+    def covered(self, image: Placed) -> float:
+        """Return the share of the page that the box round an image covers."""
+        return _covered(image, self.box)
+
+    @property
+    def quarter_turns(self) -> int:
+        """By how many quarter turns clockwise a scan is shown; 0 for other pages."""
+        return ((self.scan.quarter_turns or 0) + self.rotate // 90) % 4 if self.scan else 0
+
+
+def is_pdf(source: bytes | BinaryIO) -> bool:
+    """Return whether a file begins as a PDF does; readers look for its mark in the first 1,024 bytes.
+
+    Source: ISO 32000-1, annex H.3.4.1.
+    """
+    if isinstance(source, bytes):
+        return b"%PDF-" in source[:1024]
+    source.seek(0)
+    start = source.read(1024)
+    source.seek(0)
+    return b"%PDF-" in start
+
+
+def open_pdf(source: bytes | BinaryIO) -> pikepdf.Pdf:
+    """Return a document; of a stream no more is read than is asked for.
+
+    Raises:
+        PageError: If it is encrypted, or cannot be opened (`failed`).
+    """
+    with reading("the PDF cannot be opened"):
+        try:
+            pdf = pikepdf.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        except pikepdf.PasswordError as error:
+            raise PageError("encrypted", "the PDF is locked by a password; it is kept whole") from error
+        is_encrypted = pdf.is_encrypted
+    if is_encrypted:
+        raise PageError("encrypted", "the PDF is encrypted; it is kept whole")
+    return pdf
+
+
+def is_signed(pdf: pikepdf.Pdf, budget: WorkBudget | None = None) -> bool:
+    """Return whether a change would break a signature: one that is there, or rights that one gives.
+
+    Args:
+        pdf: The document.
+        budget: Of the document.
+
+    Raises:
+        PageError: If its forms cannot be read (`failed`), or hold more fields than are looked at.
+    """
+    with reading("the forms of the PDF cannot be read"):
+        form = pdf.Root.get("/AcroForm")
+        if "/Perms" in pdf.Root or form is None:
+            return "/Perms" in pdf.Root
+        is_said = bool(int(form.get("/SigFlags", 0)) & 1)
+        return is_said or any(map(_is_signature, _fields(form, budget or WorkBudget(LimitSettings()))))
+
+
+def _fields(form: Any, budget: WorkBudget) -> Iterator[Any]:
+    """Yield the fields of a form and those inside them, each once, however they refer to one another."""
+    waiting, seen = [form.get("/Fields", ())], set[tuple[int, int]]()
+    while waiting:
+        for field in waiting.pop():
+            budget.spend()
+            if field.objgen in seen:
+                continue
+            if field.objgen != (0, 0):
+                seen.add(field.objgen)
+            yield field
+            if (kids := field.get("/Kids")) is not None:
+                waiting.append(kids)
+
+
+def _is_signature(field: Any) -> bool:
+    return str(field.get("/FT", "")) == "/Sig" and "/V" in field
+
+
+def count_pages(pdf: pikepdf.Pdf) -> int:
+    """Return how many pages a document has.
+
+    Raises:
+        PageError: If it has none, or its page tree cannot be followed (`failed`).
+    """
+    with reading("the pages cannot be found"):
+        n_pages = len(pdf.pages)
+    if not n_pages:
+        raise PageError("damaged", "the document holds no page", failed=True)
+    return n_pages
+
+
+def describe_page(
+    pdf: pikepdf.Pdf, page_index: int, *, as_seen: bool = True, budget: WorkBudget | None = None
+) -> PdfPage:
+    """Return what a page holds.
+
+    Args:
+        pdf: Its document.
+        page_index: 0-based.
+        as_seen: Find out whether a scan is bare too, which takes a second look at the content.
+        budget: Of the document; without it the page has one of its own.
+
+    Raises:
+        PageError: If it is not there or its content cannot be read (`failed`), or it is too long to be read (kept).
+    """
+    budget = budget or WorkBudget(LimitSettings())
+    with reading("the page cannot be read"):
+        page = pdf.pages[page_index]
+        unit = float(page.obj.get("/UserUnit", 1))
+        box = _visible_box(page, unit)
+        rotate = int(_inherited(page.obj, "/Rotate", 0)) % 360
+        marks = list(_marks(pdf, page, unit, budget, with_state=False))
+        images = tuple(_placed_mark(one) for one in marks if one.kind == "image" and one.is_shown is not False)
+        covering = [image for image in images if _covered(image, box) >= _COVERS]
+        look, scan, is_bare = PageLook.COMPOSED, None, False
+        is_unclear = any(one.is_shown is None for one in marks)
+        if sum(_covered(one, box) for one in images) < _COVERS:  # strips cover a page together
+            look = PageLook.DIGITAL
+        elif len(covering) == 1 and covering[0].is_plain and covering[0].quarter_turns is not None and not is_unclear:
+            look, scan = PageLook.SCAN, covering[0]
+            if as_seen and not _has_visible_annotation(page.obj, budget):
+                is_bare = _is_bare(list(_marks(pdf, page, unit, budget, with_state=True)), scan, box)
+        unseen = tuple(one.xobject.objgen for one in marks if one.kind == "image" and one.is_shown is False)
+    has_text = any(one.kind in ("text", "hidden") and one.is_shown is not False for one in marks)
+    return PdfPage(look, box, rotate, images, scan, is_bare, has_text, unseen, is_unclear)
+
+
+def _visible_box(page: pikepdf.Page, unit: float) -> Box:
+    """Return the part of a page that viewers show: its CropBox as far as that lies in its MediaBox."""
+    boxes = []
+    for x0, y0, x1, y1 in ([float(side) for side in box] for box in (page.mediabox, page.cropbox)):
+        boxes.append((unit * min(x0, x1), unit * min(y0, y1), unit * max(x0, x1), unit * max(y0, y1)))
+    media, crop = boxes
+    both = max(media[0], crop[0]), max(media[1], crop[1]), min(media[2], crop[2]), min(media[3], crop[3])
+    return both if both[0] < both[2] and both[1] < both[3] else media
+
+
+def _marks(
+    pdf: pikepdf.Pdf, page: pikepdf.Page, unit: float, budget: WorkBudget, *, with_state: bool
+) -> Iterator[Mark]:
+    start = pikepdf.Matrix().scaled(unit, unit)
+    layers = Layers(pdf.Root, budget)
+    return content_stream.marks(
+        page.obj, page.resources, start, layers, _is_page_in_layers, budget, with_state=with_state
+    )
+
+
+def _is_page_in_layers(form: Any) -> bool:
+    return _MARK in form and _SIZE in form
+
+
+def _placed_mark(mark: Mark) -> Placed:
+    is_form = str(mark.xobject.Subtype) == "/Form"
+    return _page_in_layers(mark.xobject, mark.matrix) if is_form else _placed(mark.xobject, mark.matrix)
+
+
+def _has_visible_annotation(page: Any, budget: WorkBudget) -> bool:
+    """Return whether a page has notes, stamps or form fields that a reader may see."""
+    held = page.get("/Annots", ())
+    for annotation in held if isinstance(held, pikepdf.Array) else ():
+        budget.spend()
+        if not isinstance(annotation, pikepdf.Dictionary):
+            continue
+        is_link = str(annotation.get("/Subtype", "")) in _UNSEEN_ANNOTATIONS and "/AP" not in annotation
+        if not is_link and not int(annotation.get("/F", 0)) & _HIDDEN_FLAGS:
+            return True
+    return False
+
+
+def _is_bare(marks: Sequence[Mark], scan: Placed, box: Box) -> bool:
+    """Return whether a reader sees the whole of a scan and nothing else; marks come with their clips and states."""
+    shown = [one for one in marks if one.is_shown]
+    (at,) = (n for n, one in enumerate(shown) if one.kind == "image" and _placed_mark(one) == scan)
+    mark, (left, bottom, right, top) = shown[at], _box_round(scan)
+    if mark.is_altered or mark.clip is None or not _is_upright(scan):
+        return False
+    clip = mark.clip
+    if max(clip[0] - left, clip[1] - bottom, right - clip[2], top - clip[3]) > _SAME_PT:
+        return False
+    if max(box[0] - left, box[1] - bottom, right - box[2], top - box[3]) > _SAME_PT:
+        return False  # the page shows a part of it
+    # what an opaque image covers cannot be seen
+    is_covering = max(left - box[0], bottom - box[1], box[2] - right, box[3] - top) <= _SAME_PT
+    others = shown[at + 1 :] if is_covering else shown[:at] + shown[at + 1 :]
+    return all(one.kind == "hidden" for one in others)
+
+
+def _is_upright(image: Placed) -> bool:
+    """Return whether an image's sides are those of the page, and not askew."""
+    a, b, c, d, _, _ = image.matrix
+    return max(abs(b), abs(c)) <= _SAME_PT or max(abs(a), abs(d)) <= _SAME_PT
+
+
+def _inherited(node: Any, key: str, usual: object) -> Any:
+    """Return a page's attribute, or that of the nearest node above it which has one."""
+    for _ in range(MOST_NESTED):
+        if key in node:
+            return node[key]
+        if "/Parent" not in node:
+            break
+        node = node["/Parent"]
+    return usual
+
+
+def _box_round(image: Placed) -> Box:
+    """Return the box round an image, (left, bottom, right, top) in points."""
+    a, b, c, d, e, f = image.matrix
+    xs, ys = [e, e + a, e + c, e + a + c], [f, f + b, f + d, f + b + d]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _covered(image: Placed, box: Box) -> float:
+    """Return the share of a box, (left, bottom, right, top), that the box round an image covers."""
+    inner, (left, bottom, right, top) = _box_round(image), box
+    width = max(0.0, min(right, inner[2]) - max(left, inner[0]))
+    height = max(0.0, min(top, inner[3]) - max(bottom, inner[1]))
+    return width * height / max(1e-9, (right - left) * (top - bottom))
+
+
+def _placed(image: Any, matrix: pikepdf.Matrix) -> Placed:
+    filters = set(filters_of(image))
+    is_in_data = int(image.get("/SMaskInData", 0)) != 0
+    is_opaque = not is_in_data and not any(key in image for key in ("/SMask", "/Mask"))
+    is_colour_known = _is_grey_or_rgb(image) and image.objgen != (0, 0) and not is_in_data
+    if is_colour_known and "/SMask" in image and "/Matte" in image.SMask:
+        is_colour_known = False  # its colours are multiplied by its mask
+    return Placed(
+        object_id=image.objgen,
+        height_px=int(image.Height),
+        width_px=int(image.Width),
+        matrix=(matrix.a, matrix.b, matrix.c, matrix.d, matrix.e, matrix.f),
+        stored_bytes=int(image.get("/Length", 0)),
+        is_plain=is_opaque and is_colour_known,
+        is_lossy=bool(filters & _LOSSY),
+        is_ours=_MARK in image,
+        is_colour_known=is_colour_known and not isinstance(image.get("/Mask"), pikepdf.Array),
+    )
+
+
+def _page_in_layers(form: Any, matrix: pikepdf.Matrix) -> Placed:
+    height_px, width_px = (int(side) for side in form[_SIZE])
+    place = matrix.a, matrix.b, matrix.c, matrix.d, matrix.e, matrix.f
+    return Placed(form.objgen, height_px, width_px, place, 0, is_plain=True, is_lossy=True, is_ours=True)
+
+
+def is_in_layers(pdf: pikepdf.Pdf, image: Placed) -> bool:
+    """Return whether what shows a page is no image but a form that was put in its place."""
+    with reading("the page cannot be read"):
+        return _SIZE in pdf.get_object(image.object_id)
+
+
+def _is_grey_or_rgb(image: Any) -> bool:
+    if bool(image.get("/ImageMask", False)):
+        return False
+    space = image.get("/ColorSpace")
+    if space is None:
+        return "/JPXDecode" in filters_of(image)  # which tells its colours itself
+    return channels_of(space) in (1, 3)
+
+
+def channels_of(space: Any) -> int:
+    """Return how many values a colour has, that of a palette after its look-up; 0 for spaces not dealt with here."""
+    if space is None:
+        return 0
+    family = family_of(space)
+    if family == "/ICCBased":
+        return int(space[1].get("/N", 0))
+    if family == "/Indexed":
+        return channels_of(space[1])
+    return _NUMBERS.get(family, 0)
+
+
+def family_of(space: Any) -> str:
+    """Return which kind of colour space one is: `/DeviceRGB`, `/ICCBased`, `/Indexed`, …"""
+    return str(space[0] if isinstance(space, pikepdf.Array) else space)
+
+
+def _dpi(pixels: int, points: float) -> float:
+    return pixels * POINTS_PER_INCH / points if points > 0 else 0.0
+
+
+def stream_of(pdf: pikepdf.Pdf, image: Placed) -> pikepdf.Stream:
+    """Return the object that an image is stored as.
+
+    Raises:
+        PageError: If it is no stream (`failed`).
+    """
+    found = pdf.get_object(image.object_id)
+    if not isinstance(found, pikepdf.Stream):
+        raise PageError("damaged", "an image of the PDF is no stream", failed=True)
+    return found
+
+
+def mark(image: Any, size_px: tuple[int, int] | None = None) -> None:
+    """Say in the dictionary of an image that Foliopress wrote it; of a form also its height and width as a page."""
+    image[_MARK] = pikepdf.String(metadata.mark())
+    if size_px is not None:
+        image[_SIZE] = pikepdf.Array(size_px)
+
+
+def is_g4(pdf: pikepdf.Pdf, image: Placed) -> bool:
+    """Return whether an image is coded as CCITT G4: K is negative (ISO 32000-1, table 11)."""
+    try:
+        with reading("an image of the PDF cannot be read"):
+            found: Any = pdf.get_object(image.object_id)
+            if filters_of(found) != ["/CCITTFaxDecode"]:
+                return False
+            parameters = found.get("/DecodeParms", {})
+            parameters = parameters[0] if isinstance(parameters, pikepdf.Array) else parameters
+            return int(parameters.get("/K", 0)) < 0
+    except PageError:
+        return False  # reading the image tells
+
+
+def icc_of(pdf: pikepdf.Pdf, image: Placed) -> bytes | None:
+    """Return the profile that a document gives an image's colours, of a palette its base's; None without one."""
+    space: Any = pdf.get_object(image.object_id).get("/ColorSpace")
+    if family_of(space) == "/Indexed":
+        space = space[1]
+    if family_of(space) == "/ICCBased":
+        return unpacked(space[1])
+    return None
+
+
+def decoded_by_pdfium(source: bytes) -> np.ndarray:
+    """Return the pixels of the first image on the first page of a document, (height, width) uint8 grey.
+
+    Raises:
+        PageError: If pdfium cannot open or decode it.
+    """
+    with _drawing("an image of the PDF cannot be decoded", failed=False), pypdfium2.PdfDocument(source) as document:
+        for found in document[0].get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE]):
+            assert isinstance(found, pypdfium2.PdfImage)
+            return np.ascontiguousarray(_grey_of(found.get_bitmap(render=False).to_numpy()))
+    raise PageError("unsupported_mode", "an image of the PDF cannot be taken out")
+
+
+def rendered(
+    source: bytes | BinaryIO,
+    page_index: int,
+    dpi: float,
+    *,
+    with_annotations: bool = False,
+    seconds: float = LimitSettings().max_document_seconds,
+) -> np.ndarray:
+    """Return a page as it is shown, (height, width, 3) uint8 RGB, by pdfium.
+
+    Args:
+        source: The document.
+        page_index: 0-based.
+        dpi: Dots per inch.
+        with_annotations: Draw its notes, stamps and form fields too.
+        seconds: Of processor time that it may take.
+
+    Raises:
+        PageError: If pdfium cannot open or draw it, or not in time (`out_of_time`).
+    """
+    latest = thread_time() + seconds
+    with _drawing("the page cannot be drawn", failed=True), pypdfium2.PdfDocument(source) as document:
+        if with_annotations:
+            document.init_forms()  # before any page is loaded, as pdfium asks for
+        page = document[page_index]
+        scale = dpi / POINTS_PER_INCH
+        width_px, height_px = (math.ceil(side * scale) for side in page.get_size())
+        bitmap = pypdfium2.PdfBitmap.new_native(width_px, height_px, raw.FPDFBitmap_BGR, rev_byteorder=True)
+        bitmap.fill_rect((255, 255, 255, 255), 0, 0, width_px, height_px)
+        flags = raw.FPDF_REVERSE_BYTE_ORDER | (raw.FPDF_ANNOT if with_annotations else 0)
+        place = (0, 0, width_px, height_px, 0, flags)
+        is_late = raw.IFSDK_PAUSE(version=1)
+        asked: Any = type(is_late.NeedToPauseNow)
+        is_late.NeedToPauseNow = asked(lambda _: int(thread_time() > latest))
+        status = raw.FPDF_RenderPageBitmap_Start(bitmap, page, *place, ctypes.byref(is_late))
+        raw.FPDF_RenderPage_Close(page)
+        if status == raw.FPDF_RENDER_TOBECONTINUED:
+            raise out_of_time(seconds)
+        if status != raw.FPDF_RENDER_DONE:
+            raise ValueError("pdfium gives up")
+        if with_annotations and document.formenv is not None:
+            raw.FPDF_FFLDraw(document.formenv, bitmap, page, *place)
+        return np.ascontiguousarray(bitmap.to_numpy()[..., :3])
+
+
+def _grey_of(bitmap: np.ndarray) -> np.ndarray:
+    return bitmap if bitmap.ndim == 2 else bitmap[..., 0]
+
+
+@contextmanager
+def _drawing(what_fails: str, *, failed: bool) -> Iterator[None]:
+    """Turn what pdfium and its binding raise into the problem of one page, or of this machine."""
+    try:
+        yield
+    except MemoryError as error:
+        raise_if_of_host(error, "drawing a page of a PDF")
+        raise PageError("too_large", f"{what_fails}: it does not fit into this machine's memory") from error
+    except (pypdfium2.PdfiumError, ValueError, IndexError, OSError, RuntimeError, AssertionError) as error:
+        raise_if_of_host(error, "drawing a page of a PDF")
+        raise PageError("damaged", f"{what_fails}: {error}", failed=failed) from error
+
+
+@dataclass(frozen=True)
+class Letters:
+    """The letters and digits in a page's text, visible or hidden, as pdfium finds them.
+
+    text: In the order of the text; as many characters as boxes. boxes: (n, 4) float64, each (left, bottom, right, top),
+    in the units of the page's own space: the height of the font by the advance of the glyph, so that a glyph without
+    ink has one too.
+    """
+
+    text: str
+    boxes: np.ndarray
+
+
+class LetterFinder:
+    """Finds the letters on a document's pages; pdfium opens the document when the first page is asked for."""
+
+    def __init__(self, source: bytes | BinaryIO) -> None:
+        self._source = source
+        self._document: pypdfium2.PdfDocument | None = None
+
+    def __enter__(self) -> LetterFinder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._document is not None:
+            self._document.close()
+
+    def letters(self, page_index: int) -> Letters:
+        """Return the letters of a page (0-based).
+
+        Raises:
+            PageError: If pdfium cannot open the page (`failed`).
+            HostTrouble: If this machine lacks what it takes.
+        """
+        with _drawing("the text of a page cannot be read", failed=True):
+            if self._document is None:
+                self._document = pypdfium2.PdfDocument(self._source)
+            page = self._document[page_index]
+            found = page.get_textpage()
+            characters = [chr(raw.FPDFText_GetUnicode(found, one)) for one in range(found.count_chars())]
+            numbers = [number for number, character in enumerate(characters) if character.isalnum()]
+            boxes = [found.get_charbox(number, loose=True) for number in numbers]
+            found.close()
+            page.close()
+        text = "".join(characters[number] for number in numbers)
+        return Letters(text, np.array(boxes, np.float64).reshape(-1, 4))

@@ -1,0 +1,245 @@
+"""A text layer: the words that OCR read, under a PDF's scan, to be searched and copied and never seen."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import Any
+
+import numpy as np
+import pikepdf
+from pikepdf import Array, Dictionary, Name
+
+from foliopress.tasks.ocr.bidi import as_it_stands, runs_right_to_left
+from foliopress.tasks.ocr.recognition import Word
+from foliopress.tasks.pdf.existing_text import words_to_write
+from foliopress.tasks.pdf.pdf_reader import Letters, PdfPage
+
+_FONT = "/FoliopressText"
+_MORE = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # for pages that have such fonts already
+_WIDTH = 500  # of every glyph, in thousandths of the font's size
+_MOST_CODES = 256  # of a font whose codes are bytes
+
+_UPSIDE_DOWN = 2  # quarter turns
+
+Point = tuple[float, float]
+Codes = Mapping[str, tuple[int, int]]
+"""For each character the number of its font, and its code there."""
+
+
+def add_text(
+    document: pikepdf.Pdf,
+    page_index: int,
+    described: PdfPage,
+    words: Sequence[Word],
+    size_px: tuple[int, int],
+    letters: Letters | None = None,
+) -> None:
+    """Write words into a page, each where it stands; words that the page's own text holds already are left out.
+
+    Every glyph of the layer's font is empty, so that it shows in no reader, whatever it makes of hidden text; what a
+    code stands for is in the font's table (ISO 32000-1, 9.6.5 and 9.10.3). Lines of scripts that run from right to left
+    are written from left to right, as typeset pages hold them: readers turn round what they find so.
+
+    Args:
+        document: The PDF.
+        page_index: 0-based.
+        described: What the page holds.
+        words: Boxes in pixels of the upright page.
+        size_px: Height and width of the upright page.
+        letters: Of the text that the page has already.
+    """
+    page = document.pages[page_index]
+    unit = float(page.obj.get("/UserUnit", 1))
+    legible = _in_sight([word for word in words if word.text.strip()], described, size_px)
+    if letters is not None:
+        boxes = [_box_on_page(word, described, size_px, unit) for word in legible]
+        legible = words_to_write(legible, np.array(boxes, np.float64).reshape(-1, 4), letters)
+    legible = _as_they_stand(legible)
+    if not legible:
+        return
+    alphabet = sorted({character for word in legible for character in word.text} | {" "})
+    fonts = [alphabet[start : start + _MOST_CODES] for start in range(0, len(alphabet), _MOST_CODES)]
+    codes = {character: divmod(place, _MOST_CODES) for place, character in enumerate(alphabet)}
+    there = dict(page.resources.items())  # a copy: pages may share theirs
+    others = dict(there["/Font"].items()) if "/Font" in there else {}
+    name = _free_name(others)
+    content = ["q BT 3 Tr"]
+    for (_, turns), line in groupby(legible, key=lambda word: (word.line_index, word.quarter_turns % 4)):
+        if turns == _UPSIDE_DOWN:
+            content += _shown_in_one(list(line), described, size_px, unit, codes, name)
+        else:
+            content += [one for word in line for one in _shown(word, described, size_px, unit, codes, name)]
+    content.append("ET Q")
+    own = {f"{name}{number}": _font(document, characters) for number, characters in enumerate(fonts)}
+    there["/Font"] = Dictionary(others | own)
+    page.obj.Resources = Dictionary(there)
+    page.contents_add(_packed(document, "\n".join(content).encode("ascii")), prepend=True)
+
+
+def _in_sight(words: Sequence[Word], described: PdfPage, size_px: tuple[int, int]) -> list[Word]:
+    """Return the words whose middle lies in the visible part of the page: a scan may be larger."""
+    left, bottom, right, top = described.box
+    seen = []
+    for word in words:
+        middle = word.row_px + word.height_px / 2, word.col_px + word.width_px / 2
+        x, y = _on_page(middle, described, size_px, 1.0)
+        if left <= x <= right and bottom <= y <= top:
+            seen.append(word)
+    return seen
+
+
+def _free_name(fonts: Mapping[str, object]) -> str:
+    """Return the beginning of names that no font of the page has; an earlier layer may have taken the first."""
+    return next(name for name in (_FONT, *(f"{_FONT}{letter}" for letter in _MORE)) if f"{name}0" not in fonts)
+
+
+def _as_they_stand(words: Sequence[Word]) -> list[Word]:
+    """Return the words; of lines from right to left, those and their characters in the order in which they stand."""
+    ordered: list[Word] = []
+    for _, line in groupby(words, key=attrgetter("line_index")):
+        there = list(line)
+        if any(runs_right_to_left(word.text) for word in there):
+            there = [replace(word, text=as_it_stands(word.text)) for word in sorted(there, key=_along)]
+        ordered += there
+    return ordered
+
+
+def _along(word: Word) -> int:
+    """Return where a word begins on its line, from left to right once the line stands upright."""
+    return {
+        0: word.col_px,
+        1: -(word.row_px + word.height_px),
+        2: -(word.col_px + word.width_px),
+        3: word.row_px,
+    }[word.quarter_turns % 4]
+
+
+def _shown(word: Word, described: PdfPage, size_px: tuple[int, int], unit: float, codes: Codes, name: str) -> list[str]:
+    """Return the operators that show a word, its glyphs drawn out to the length of its box."""
+    start, end, top = (_on_page(place, described, size_px, unit) for place in _corners(word))
+    glyph = (end[0] - start[0]) / len(word.text), (end[1] - start[1]) / len(word.text)
+    operators = [_text_matrix(start, glyph, top)]
+    for number, piece in groupby((codes[one] for one in word.text + " "), key=itemgetter(0)):
+        operators.append(f"{name}{number} 1 Tf <{''.join(f'{code:02x}' for _, code in piece)}> Tj")
+    return operators
+
+
+def _shown_in_one(
+    line: Sequence[Word], described: PdfPage, size_px: tuple[int, int], unit: float, codes: Codes, name: str
+) -> list[str]:
+    """Return the operators that show the words of a line together.
+
+    pdfium sorts what is shown word by word from left to right as the page is seen, and of a line that is upside down
+    the last word comes first. Glyphs have the width of the widest word's, and move together in the others.
+    """
+    places = [[_on_page(place, described, size_px, unit) for place in _corners(word)] for word in line]
+    first, _, top = places[0]
+    lengths = [math.dist(start, end) for start, end, _ in places]
+    advances = [length / len(word.text) for length, word in zip(lengths, line, strict=True)]
+    widest = max(advances)
+    ahead = [(places[0][1][axis] - first[axis]) / lengths[0] for axis in (0, 1)]
+    operators = [_text_matrix(first, (ahead[0] * widest, ahead[1] * widest), top)]
+    pen = 0.0  # how far the line is written, in the units of the page
+    written: list[tuple[int, str]] = []
+    for word, (start, _, _), advance in zip(line, places, advances, strict=True):
+        begins = sum((start[axis] - first[axis]) * ahead[axis] for axis in (0, 1))
+        for place, character in enumerate(word.text + " "):
+            at = begins + place * advance
+            moved, pen = (at - pen) / widest * _WIDTH, at + widest  # the first in thousandths of the font's size
+            font, code = codes[character]
+            written.append((font, (f"{-moved:.0f} " if round(moved) else "") + f"<{code:02x}>"))
+    for number, pieces in groupby(written, key=itemgetter(0)):
+        operators.append(f"{name}{number} 1 Tf [{''.join(piece for _, piece in pieces)}] TJ")
+    return operators
+
+
+def _text_matrix(start: Point, glyph: Point, top: Point) -> str:
+    """Return the operator that has glyphs begin at `start`, advance by `glyph` and reach up to `top`."""
+    along = glyph[0] * 1000 / _WIDTH, glyph[1] * 1000 / _WIDTH
+    return " ".join(f"{value:.4f}" for value in (*along, top[0] - start[0], top[1] - start[1], *start)) + " Tm"
+
+
+def _corners(word: Word) -> tuple[Point, Point, Point]:
+    """Return (row, column) of the start and the end of a word's baseline, and of the corner above the start."""
+    top, left = word.row_px, word.col_px
+    bottom, right = top + word.height_px, left + word.width_px
+    # clockwise round the box, from where the baseline starts to the top of the letters at the start
+    corners = [(bottom, left), (top, left), (top, right), (bottom, right)]
+    turns = word.quarter_turns % 4
+    return corners[-turns], corners[-turns - 1], corners[(1 - turns) % 4]
+
+
+def _box_on_page(
+    word: Word, described: PdfPage, size_px: tuple[int, int], unit: float
+) -> tuple[float, float, float, float]:
+    """Return the box (left, bottom, right, top) round a word, in the units of its page."""
+    bottom, right = word.row_px + word.height_px, word.col_px + word.width_px
+    corners = ((word.row_px, word.col_px), (word.row_px, right), (bottom, word.col_px), (bottom, right))
+    xs, ys = zip(*(_on_page(corner, described, size_px, unit) for corner in corners), strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _on_page(place: Point, described: PdfPage, size_px: tuple[int, int], unit: float) -> Point:
+    """Return where a (row, column) of the upright page lies, in the units of its page.
+
+    The upright page is the scan, or what is visible of a page that is drawn.
+    """
+    (row, col), (height, width) = place, size_px
+    if described.scan is not None:
+        turns, (a, b, c, d, e, f) = described.quarter_turns, described.scan.matrix
+    else:
+        left, bottom, right, top = described.box
+        turns, (a, b, c, d, e, f) = described.rotate // 90, (right - left, 0.0, 0.0, top - bottom, left, bottom)
+    stored = [
+        (row / height, col / width),
+        (1 - col / width, row / height),
+        (1 - row / height, 1 - col / width),
+        (col / width, 1 - row / height),
+    ]
+    down, across = stored[turns]
+    up = 1 - down
+    return (a * across + c * up + e) / unit, (b * across + d * up + f) / unit
+
+
+def _font(document: pikepdf.Pdf, characters: Sequence[str]) -> Any:
+    last = len(characters) - 1
+    glyph = document.make_stream(b"%d 0 0 0 %d 1000 d1" % (_WIDTH, _WIDTH))  # its box, and nothing in it
+    return document.make_indirect(
+        Dictionary(
+            Type=Name.Font,
+            Subtype=Name.Type3,
+            FontBBox=Array([0, 0, _WIDTH, 1000]),
+            FontMatrix=Array([0.001, 0, 0, 0.001, 0, 0]),
+            CharProcs=Dictionary(g=glyph),
+            Encoding=Dictionary(Type=Name.Encoding, Differences=Array([0, *[Name.g] * len(characters)])),
+            FirstChar=0,
+            LastChar=last,
+            Widths=Array([_WIDTH] * len(characters)),
+            Resources=Dictionary(),
+            ToUnicode=_packed(document, _meanings(characters)),
+        )
+    )
+
+
+def _packed(document: pikepdf.Pdf, data: bytes) -> pikepdf.Stream:
+    """Return a new stream, packed here since the document is saved with all streams as they are."""
+    return document.make_stream(zlib.compress(data, 9), Filter=Name.FlateDecode)
+
+
+def _meanings(characters: Sequence[str]) -> bytes:
+    """Return the table that says which text each code of a font stands for (Adobe Technical Note 5411)."""
+    entries = [f"<{code:02x}> <{one.encode('utf-16-be').hex()}>" for code, one in enumerate(characters)]
+    blocks = [entries[start : start + 100] for start in range(0, len(entries), 100)]
+    lines = [
+        "/CIDInit /ProcSet findresource begin 12 dict begin begincmap",
+        "/CMapName /FoliopressText def /CMapType 2 def",
+        "1 begincodespacerange <00> <ff> endcodespacerange",
+        *(f"{len(block)} beginbfchar\n" + "\n".join(block) + "\nendbfchar" for block in blocks),
+        "endcmap CMapName currentdict /CMap defineresource pop end end",
+    ]
+    return "\n".join(lines).encode("ascii")

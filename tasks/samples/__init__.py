@@ -1,0 +1,1 @@
+"""Generate a sample archive of pages that look scanned."""

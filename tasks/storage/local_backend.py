@@ -1,0 +1,399 @@
+"""Folder: objects on a disk. What is being written is no object until it is whole."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import re
+import stat
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from foliopress.tasks.errors import ConfigError, NameRefused, StoreUnavailable
+from foliopress.tasks.storage.backend import Guard, ObjectChanged, PassOver, StoredObject, Tried, unguarded
+from foliopress.tasks.storage.mounts import is_inside
+
+log = logging.getLogger(__name__)
+
+TEMPORARY = ".foliopress-"
+"""How a local file's name begins while it is being written; such a file is no object."""
+
+_NAME_AT_FAULT = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
+
+_LOCK_WAIT_S = 5.0
+_SCRATCH = "work"
+"""Folder of what a run keeps only while it lasts; unlike others it goes when it is empty."""
+_PAGE_NAME = re.compile(r"[0-9]{4,}\.[a-z0-9]+")
+"""How the pages of a many-page document are named."""
+
+# POSIX names need not be UTF-8. Their odd bytes become private code points, which Parquet and S3 can hold; where a name
+# has these code points itself, its bytes are written so. Thus no two names become the same key.
+_ODD_BYTES: dict[int, str] = {0xDC00 + byte: chr(0xF700 + byte) for byte in range(0x80, 0x100)} | {
+    point: "".join(chr(0xF700 + byte) for byte in chr(point).encode()) for point in range(0xF780, 0xF800)
+}
+_ODD_BYTES_BACK = {0xF700 + byte: 0xDC00 + byte for byte in range(0x80, 0x100)}
+
+
+def key_of_name(name: str) -> str:
+    """Return what a file's name, as the system gives it, is in a key."""
+    return name.translate(_ODD_BYTES)
+
+
+class LocalFolder:
+    """A folder on a disk. Nothing is written or deleted through a link that leads out of it.
+
+    Args:
+        root: The folder.
+        apart_from: Another one. What of it is reached through links is passed over in listings.
+    """
+
+    def __init__(self, root: Path, apart_from: Path | None = None) -> None:
+        self.root = Path(os.path.abspath(root.expanduser()))
+        self._apart_from = apart_from.expanduser() if apart_from else None
+
+    def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:
+        if not self.root.is_dir():
+            raise ConfigError(f"there is no folder {self.root}")
+        opened = tried(partial(self._keys_in, ""))
+        if opened is None:
+            raise ConfigError(f"the folder {self.root} must not be read: permission denied")
+        above = [_identity(self.root)]
+        pending = [iter(opened)]
+        while pending:
+            key = next(pending[-1], None)
+            if key is None:
+                pending.pop()
+                above.pop()
+            elif not key.endswith("/"):
+                if key.startswith(prefix) and (found := self._object(key)) is not None:
+                    yield found
+            elif key.startswith(prefix) or prefix.startswith(key):
+                identity = _identity(self._path(key[:-1]))
+                if identity in above:
+                    continue  # a link back to a folder that this one lies in
+                opened = None if self._is_apart(key[:-1], identity) else tried(partial(self._keys_in, key))
+                if opened is None:
+                    pass_over(key)
+                else:
+                    pending.append(iter(opened))
+                    above.append(identity)
+
+    def _keys_in(self, base: str) -> list[str] | None:
+        """Return the keys in a folder in their order, those of folders ending in `/`; None if it must not be read."""
+        try:
+            with os.scandir(self._path(base[:-1]) if base else self.root) as entries:
+                names = [
+                    key_of_name(entry.name) + ("/" if self._is_passed_by(entry) or _is_folder(entry) else "")
+                    for entry in entries
+                    if not entry.name.startswith(TEMPORARY)
+                ]
+        except (FileNotFoundError, NotADirectoryError):
+            return []  # deleted since the folder above was read
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP):
+                return None
+            raise
+        return [base + name for name in sorted(names)]  # without surrogates, letters sort as their UTF-8 does
+
+    def _is_passed_by(self, entry: os.DirEntry[str]) -> bool:
+        """Return whether an entry is a link into what is passed over; it counts as a folder then."""
+        return self._apart_from is not None and entry.is_symlink() and is_inside(Path(entry.path), self._apart_from)
+
+    def _is_apart(self, key: str, identity: tuple[int, int]) -> bool:
+        if self._apart_from is None:
+            return False
+        path = self._path(key)
+        found = identity == _identity(self._apart_from) != (-1, -1)
+        if found or (path.is_symlink() and is_inside(path, self._apart_from)):
+            log.warning("%s leads into %s; what lies there is no scan", path, self._apart_from)
+            return True
+        return False
+
+    def _object(self, key: str) -> StoredObject | None:
+        path = self._path(key)
+        try:
+            status = path.stat()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not path.is_symlink():
+                return None  # deleted since the folder was read
+            return StoredObject(key, 0, "", "unreadable")  # whoever reads it learns why
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return StoredObject(key, status.st_size, str(status.st_mtime_ns))
+
+    def read(self, key: str) -> bytes:
+        with self.open_input(key) as file:
+            return file.read()
+
+    def read_listed(self, listed: StoredObject) -> bytes:
+        with self.open_input(listed.key) as file:
+            data = file.read()
+            status = os.fstat(file.fileno())  # afterwards: it may have been written while we read
+        found = StoredObject(listed.key, status.st_size, str(status.st_mtime_ns))
+        # there are file systems that tell of a name otherwise than of an open file
+        if len(data) != listed.size_bytes or not (listed.is_like(found) or self.is_as_listed(listed)):
+            raise ObjectChanged(f"{listed.key!r} is no more the file that was listed")
+        return data
+
+    def is_as_listed(self, listed: StoredObject) -> bool:
+        found = self._object(listed.key)
+        return found is not None and listed.is_like(found)
+
+    def read_versioned(self, key: str) -> tuple[bytes, str]:
+        with self.open_input(key) as file:
+            return file.read(), _file_version(file.fileno())
+
+    def open_input(self, key: str) -> BinaryIO:
+        try:
+            # without O_NONBLOCK a pipe that took the file's place would be waited for
+            handle = os.open(self._path(key), os.O_RDONLY | os.O_NONBLOCK)
+        except NotADirectoryError as error:
+            raise FileNotFoundError(error.errno, f"no such object: {key!r}") from error
+        file = os.fdopen(handle, "rb")
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            file.close()
+            raise FileNotFoundError(errno.ENOENT, f"not a file: {key!r}")
+        return file
+
+    def read_piece(self, key: str, start: int, size: int) -> bytes:
+        with self.open_input(key) as file:
+            file.seek(start)
+            return file.read(size)
+
+    def write(self, key: str, data: bytes, is_output: bool = False, guard: Guard = unguarded) -> None:  # noqa: ARG002 - a disk has no classes
+        with _refusals(key):
+            path = self._own_path(key)
+            guard()
+            if _PAGE_NAME.fullmatch(path.name) and path.parent != self.root and path.parent.is_file():
+                path.parent.unlink()  # the document was kept whole before, and has pages now
+        with _TemporaryFile(self._top_folder(path), data) as temporary, _refusals(key):
+            guard()  # it may have taken long until the bytes were on the disk
+            if path.is_dir() and not path.is_symlink():
+                self._clear_pages(path)
+            try:
+                self._put(temporary, path, os.replace)
+            except FileNotFoundError as error:  # who takes a lease over clears away what is half-written
+                guard()
+                raise StoreUnavailable(f"{path} was cleared away before it was whole") from error
+
+    @staticmethod
+    def _put(temporary: Path, path: Path, move: Callable[[Path, Path], None]) -> None:
+        """Move or link a temporary file to its place, making the folders above."""
+        for _ in range(100):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                return move(temporary, path)
+            except FileNotFoundError:
+                if not temporary.exists():
+                    raise
+                # another thread removed the folder as empty between the two calls; or it is the name, as on exFAT
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    def _top_folder(self, path: Path) -> Path:
+        """Return `pages`, `stats` or `runs`: what is left half-written lies there, not deeper."""
+        parts = path.relative_to(self.root).parts
+        return self.root / parts[0] if len(parts) > 1 else self.root
+
+    def _clear_pages(self, folder: Path) -> None:
+        """Remove the folder of a document that has pages no more; never anything else."""
+        entries = list(folder.iterdir())
+        if not all(_PAGE_NAME.fullmatch(entry.name) and entry.is_file() for entry in entries):
+            raise ConfigError(f"{folder} stands in the way: a folder with other things than a document's pages")
+        for entry in entries:
+            entry.unlink(missing_ok=True)
+        folder.rmdir()
+
+    def create(self, key: str, data: bytes) -> bool:
+        path = self._own_path(key)
+        with _TemporaryFile(self._top_folder(path), data) as temporary, _refusals(key):
+            try:
+                self._put(temporary, path, os.link)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+                    raise
+                return self._create_without_links(path, data)
+        return True
+
+    @staticmethod
+    def _create_without_links(path: Path, data: bytes) -> bool:
+        try:
+            with path.open("xb") as file:
+                file.write(data)
+        except FileExistsError:
+            return False
+        return True
+
+    def replace(self, key: str, version: str, data: bytes) -> bool:
+        if not self.root.is_dir():
+            return False
+        path = self._own_path(key)
+        folder = self._top_folder(path)
+        with _TemporaryFile(folder, data) as temporary, _locked(self.root) as is_locked:
+            if not is_locked:  # whoever holds the lock stands still; what it was about to move into place must not come
+                for other in folder.glob(f"{TEMPORARY}*"):
+                    if other != temporary:
+                        other.unlink(missing_ok=True)
+            try:
+                if self.read_versioned(key)[1] != version:
+                    return False
+                self._put(temporary, path, os.replace)
+            except FileNotFoundError:  # there is none, or another process cleared away what was written
+                return False
+        return True
+
+    def has_conditions(self, key: str) -> bool:  # noqa: ARG002
+        return True
+
+    def clear_leftovers(self, older_than_s: float) -> None:
+        if not self.root.is_dir():
+            return
+        folders = [self.root, *(entry for entry in self.root.iterdir() if entry.is_dir() and not entry.is_symlink())]
+        for folder in folders:
+            for path in folder.glob(f"{TEMPORARY}*"):
+                with suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > older_than_s:
+                        log.info("%s was left half-written; deleted", path)
+                        path.unlink()
+
+    def delete(self, key: str) -> None:
+        try:
+            path = self._own_path(key)
+            path.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            if error.errno in _NAME_AT_FAULT:
+                return  # nothing of such a name can be there
+            if not path.is_dir():
+                raise
+            return
+        for folder in path.parents:
+            if folder == self.root or (folder.parent == self.root and folder.name != _SCRATCH):
+                return
+            try:
+                folder.rmdir()  # an object store has no empty folders either
+            except OSError:
+                return
+
+    def exists(self, key: str) -> bool:
+        try:
+            return self._path(key).is_file()
+        except OSError as error:
+            if error.errno in _NAME_AT_FAULT:
+                return False
+            raise
+
+    def _path(self, key: str) -> Path:
+        if {"", ".", ".."} & set(key.split("/")):
+            raise ValueError(f"{key!r} is no place in a folder")
+        return self.root / key.translate(_ODD_BYTES_BACK)
+
+    def _own_path(self, key: str) -> Path:
+        """Return where an object lies that is to be written or deleted.
+
+        Raises:
+            ConfigError: If a link on the way leads out of the folder.
+        """
+        path = self._path(key)
+        if not is_inside(path.parent, self.root):
+            raise ConfigError(
+                f"{path.parent} is reached through a link that leads out of {self.root}; nothing is written or deleted "
+                "there: put a folder in the link's place, or mount one there"
+            )
+        return path
+
+
+class _TemporaryFile:
+    """A file in a folder of its disk, gone when the block ends unless it was moved."""
+
+    def __init__(self, folder: Path, data: bytes) -> None:
+        self._path = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
+        self._data = data
+
+    def __enter__(self) -> Path:
+        try:
+            with self._opened() as file:
+                file.write(self._data)
+                file.flush()
+                os.fsync(file.fileno())  # a commit mark must not outlive a power cut that its bytes do not
+        except BaseException:
+            self._path.unlink(missing_ok=True)
+            raise
+        return self._path
+
+    def _opened(self) -> BinaryIO:
+        for _ in range(100):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # somebody removed the folder as empty between the two calls
+                return self._path.open("xb")
+        raise StoreUnavailable(f"the folder {self._path.parent} disappears as often as it is made")
+
+    def __exit__(self, *_: object) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _refusals(key: str) -> Iterator[None]:
+    """Say of a name that the disk cannot hold that it is the name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NAME_AT_FAULT:
+            raise
+        raise NameRefused(f"cannot write {key!r}: the store holds no such name ({os.strerror(error.errno)})") from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Keep other processes of this machine out of a block, and give whether they are.
+
+    They are not where the lock is not given back in time, as by a process that is paused; nor on a file system without
+    locks, which keeps nobody out and is taken for one that does.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + _LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    yield False
+                    return
+                time.sleep(0.02)
+                continue
+            except OSError:
+                pass
+            yield True
+            return
+    finally:
+        os.close(handle)
+
+
+def _file_version(handle: int) -> str:
+    status = os.fstat(handle)
+    return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        status = folder.stat()
+    except OSError:
+        return (-1, -1)
+    return (status.st_dev, status.st_ino)

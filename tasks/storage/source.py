@@ -1,0 +1,82 @@
+"""Source: where the documents lie, a folder or prefix; or one file, which then is all there is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from foliopress.configs.settings import StorageSettings
+from foliopress.tasks.errors import ConfigError, StoreUnavailable
+from foliopress.tasks.storage.backend import StoredObject
+from foliopress.tasks.storage.local_backend import key_of_name
+from foliopress.tasks.storage.store import Store
+
+
+class OneObject(Store):
+    """One object of a store, as if there were no other.
+
+    Args:
+        url: The folder or prefix that it lies in.
+        storage: How the store is reached.
+        name: Its key there.
+    """
+
+    def __init__(self, url: str, storage: StorageSettings, name: str) -> None:
+        super().__init__(url, storage)
+        self._name = name
+
+    def list_objects(
+        self,
+        prefix: str = "",
+        on_unreadable: Callable[[str], None] | None = None,  # noqa: ARG002 - no folder beside it is looked into
+    ) -> Iterator[StoredObject]:
+        """Yield the object, if it is there and its key begins with `prefix`."""
+        if not self._name.startswith(prefix):
+            return
+        for found in super().list_objects(self._name):
+            if found.key == self._name:
+                yield found
+            return  # the key itself comes first of all that begin with it
+
+
+def open_source(url: str, storage: StorageSettings) -> Store:
+    """Return the store of a SOURCE: the folder or prefix that it names, or the one file; it is seen to be readable.
+
+    A slash at the end changes nothing. Where S3 holds both `box` and `box/…`, `box` names what lies below.
+
+    Raises:
+        ConfigError: If it does not exist, must not be read or gives no answer.
+    """
+    try:
+        source = _one_file(url, storage) or Store(url, storage)
+        first = next(source.list_objects(), None)
+        if first is None or not first.key:  # some stores list a file as a folder of one file without a name
+            return _one_object(url, storage) or source
+        source.exists(first.key)  # an S3 user may be allowed to list objects and not to read them
+    except StoreUnavailable as error:
+        raise ConfigError(str(error)) from error
+    return source
+
+
+def _one_file(url: str, storage: StorageSettings) -> Store | None:
+    """Return the store of a file on a disk; None for a folder, and for other stores."""
+    protocol, separator, path = url.partition("://")
+    if separator and protocol not in ("file", "local"):
+        return None
+    file = Path(os.path.abspath(Path(path if separator else url).expanduser()))
+    return OneObject(str(file.parent), storage, key_of_name(file.name)) if file.is_file() else None
+
+
+def _one_object(url: str, storage: StorageSettings) -> Store | None:
+    """Return the store of a single object; None if there is none of that key, or nobody may look."""
+    protocol, _, path = url.partition("://")
+    above, slash, name = path.rstrip("/").rpartition("/")
+    if not path or not slash or not name:
+        return None
+    one = OneObject(f"{protocol}://{above}", storage, name)
+    with suppress(ConfigError):  # whoever may read a prefix need not be allowed to look above it
+        if next(one.list_objects(), None) is not None:
+            return one
+    return None

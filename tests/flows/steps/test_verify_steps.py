@@ -1,0 +1,21 @@
+"""What runs on workers: it needs no Prefect, whose settings may be anything in the folder where a worker starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize(
+    "module", ["checks", "cluster", "facts", "lease", "logs", "sight", "spread", "steps", "watching"]
+)
+def test_a_worker_that_takes_up_its_work_does_not_import_prefect(module: str) -> None:
+    """These modules hold all functions and plugins that are sent to workers, and what travels with them."""
+    seen = f"import sys, flows.{module}; print('prefect' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", seen], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "False\n"

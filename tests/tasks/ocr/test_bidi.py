@@ -1,0 +1,47 @@
+"""A word's characters from left to right, as they stand in the picture."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foliopress.tasks.ocr.bidi import as_it_stands, runs_right_to_left
+
+LATIN = st.text(st.characters(categories=("Lu", "Ll", "Nd", "P"), max_codepoint=0x24F))
+HEBREW = st.text(st.characters(min_codepoint=0x5D0, max_codepoint=0x5EA))
+
+
+@pytest.mark.parametrize(
+    ("read", "stands"),
+    [
+        ("שלום", "םולש"),
+        ("(שלום)", "(םולש)"),
+        ("שלום,", ",םולש"),
+        ("ב-1914", "1914-ב"),
+        ("1914", "1914"),
+        ("PDFים", "PDFםי"),
+        ("הPDF", "PDFה"),
+        ("א12.5ב", "ב12.5א"),
+        ("שָׁ", "\u05c1\u05b8ש"),
+    ],
+)
+def test_letters_are_turned_and_numbers_are_not(read, stands):
+    assert as_it_stands(read) == stands
+
+
+@given(LATIN)
+def test_words_from_left_to_right_stand_as_they_are_read(text):
+    assert not runs_right_to_left(text)
+    assert as_it_stands(text) == text
+
+
+@given(HEBREW)
+def test_words_of_one_direction_are_turned_as_a_whole(text):
+    assert as_it_stands(text) == text[::-1]
+
+
+@given(st.text())
+def test_no_letter_is_lost_whatever_stands_together(text):
+    kept = [character for character in as_it_stands(text) if not unicodedata.mirrored(character)]
+    assert sorted(kept) == sorted(character for character in text if not unicodedata.mirrored(character))
