@@ -29,6 +29,7 @@ from typing import Any, Self
 
 from foliopress.configs.loading import without_password
 from foliopress.flows.prefect_server import check_answers, check_settings
+from foliopress.tasks import child_processes
 
 _START_TIMEOUT_S = 120.0
 _MOST_DEATHS = 50
@@ -135,7 +136,7 @@ class PrefectApi:
     def _started(self, listener: socket.socket) -> subprocess.Popen[bytes]:
         with self._log_file.open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "foliopress.flows.prefect_api", str(listener.fileno()), self._home],
+                child_processes.command("flows.prefect_api", str(listener.fileno()), self._home),
                 stdin=subprocess.PIPE,  # its end tells the process that this one is gone
                 stdout=output,
                 stderr=output,
@@ -242,15 +243,9 @@ def _server_environment(home: str) -> dict[str, str]:
         "PREFECT_UI_ENABLED": "false",
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",
-        "PYTHONPATH": _import_path(),
+        "PYTHONPATH": child_processes.search_path(),
         "TMPDIR": tempfile.gettempdir(),
     }
-
-
-def _import_path() -> str:
-    here = str(Path(__file__).resolve().parents[1])
-    further = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    return os.pathsep.join([here, *map(os.path.abspath, further)])
 
 
 def _wait_until_healthy(url: str, deaths: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from foliopress.tasks.child_processes import keep_to_installed_packages
 from foliopress.tasks.errors import ConfigError
 
 _LEAST_BYTES = 48 * 2**20
@@ -29,6 +30,7 @@ def find_footing() -> None:
     Raises:
         ConfigError: If no folder for temporary files can be written, or it has too little room.
     """
+    keep_to_installed_packages()
     check_scratch()
     with suppress(RuntimeError):
         if str(Path("~").expanduser()) != "~":

@@ -1,4 +1,4 @@
-"""Tesseract, by its library in a process that stays, or by the installed program. `tasks.ocr.recognition` says what is read."""
+"""Run Tesseract by its library in a process that stays, or by the installed program."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ import psutil
 import pytesseract
 
 from foliopress.configs.settings import OcrSettings
+from foliopress.tasks import child_processes
 from foliopress.tasks.errors import ConfigError, HostTrouble, PageError
 from foliopress.tasks.host_trouble import on_this_host, place
 
@@ -327,13 +327,11 @@ class _Library:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
-            root = str(Path(__file__).resolve().parents[1])
-            search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "foliopress.tasks.ocr.tesseract_worker", _tessdata()],
+                child_processes.command("tasks.ocr.tesseract_worker", _tessdata()),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": search},
+                env={**os.environ, "PYTHONPATH": child_processes.search_path()},
             )
         return self._process
 

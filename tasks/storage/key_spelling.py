@@ -35,7 +35,7 @@ _STABLE = unicodedata.ucd_3_2_0
 class Naming(BaseModel):
     """What a store tells apart and holds; as it stands here, everything that a key can be."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     folds_case: bool = False
     """Names that differ in capitals alone are one name, or come back in other letters."""
