@@ -39,7 +39,7 @@ _LONGEST_KEY = 60
 
 def profile_names() -> tuple[str, ...]:
     """Return the names of the profiles that are shipped, in alphabetical order."""
-    files = resources.files("configs").iterdir()
+    files = resources.files("foliopress.configs").iterdir()
     return tuple(sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml")))
 
 
@@ -147,7 +147,7 @@ def _read_profile(profile: str) -> dict[str, Any]:
 
 def _profile_text(profile: str) -> tuple[str, str]:
     if profile in profile_names():
-        return resources.files("configs").joinpath(f"{profile}.yaml").read_text("utf-8"), profile
+        return resources.files("foliopress.configs").joinpath(f"{profile}.yaml").read_text("utf-8"), profile
     path = Path(profile)
     if path.is_file() or path.suffix in (".yaml", ".yml"):
         try:

@@ -5,7 +5,7 @@ lines of JSON on its standard input, `{"language": …, "psm": …, "dpi": …, 
 a line that holds the number of bytes, and so many bytes of JSON: Tesseract's table of each picture, `{"error": …}` if
 one cannot be read, or `{"trouble": …}` if the library cannot work on this machine.
 
-python -m tasks.ocr.tesseract_worker TESSDATA
+python -m foliopress.tasks.ocr.tesseract_worker TESSDATA
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A sample archive of pages that look scanned, generated: nothing is downloaded, and a seed gives the same pages.
 
-python -m tasks.samples.sample_archive FOLDER [SEED]
+python -m foliopress.tasks.samples.sample_archive FOLDER [SEED]
 """
 
 from __future__ import annotations

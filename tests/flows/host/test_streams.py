@@ -25,7 +25,7 @@ from foliopress.tasks.errors import ConfigError
 from tests.flows.test_cli import shards, wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
-FOLIOPRESS = f"{sys.executable} -m flows.cli"
+FOLIOPRESS = f"{sys.executable} -m foliopress.flows.cli"
 Archive = Callable[..., Path]
 
 
