@@ -5,6 +5,7 @@
 # make app [PORT=8501]                         the window: try a scan, look through a finished run
 # make proofs                                 tests that take longer: trainings, kills, bad networks, odd files
 # make torture                                break things for an hour or two; writes docs/reliability.md
+# make pythons                                install under Python 3.12 and 3.13, where they are, and compress a sample
 # make lint                                   formatting, types, import directions
 # make format                                 mend what formatting can be mended
 # make setup                                  only install, for running, testing and checking
@@ -20,7 +21,7 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 BIN := .venv/bin
 CODE := foliopress/__init__.py foliopress/__main__.py configs tasks model flows deployments app scripts benchmarks tests
 
-.PHONY: help compress sample server worker app test proofs torture lint format setup clean distclean
+.PHONY: help compress sample server worker app test proofs torture pythons lint format setup clean distclean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -59,6 +60,9 @@ torture:
 	FOLIOPRESS_TORTURE=1 FOLIOPRESS_RELIABILITY=docs/reliability.json \
 	$(BIN)/python -m pytest -q -m promise -n 2 --dist worksteal tests; \
 	code=$$?; $(BIN)/python scripts/reliability.py docs/reliability.json docs/reliability.md && exit $$code
+
+pythons:
+	@scripts/other_pythons.sh
 
 lint:
 	@scripts/setup.sh lint
