@@ -406,10 +406,10 @@ def _compress(
     run_id: str,
     log_path: Path,
 ) -> RunSummary:
-    from foliopress.flows.cluster.driver_memory import share_one_heap
+    from foliopress.flows.cluster.driver_memory import use_one_heap
     from foliopress.flows.prefect_api import PrefectApi
 
-    share_one_heap()  # before there are threads
+    use_one_heap()  # before there are threads
     _say(f"run {run_id} starts; log: {log_path}")
     with PrefectApi(log_path) as api:
         from foliopress.flows.run.run import check_places

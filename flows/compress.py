@@ -89,7 +89,7 @@ def compress_documents(
         ended: SimpleQueue[PrefectFuture[None]] = SimpleQueue()
 
         def end(shard: Shard, future: PrefectFuture[None]) -> None:
-            run.free_slot(shard)
+            run.release_slot(shard)
             ended.put(future)
 
         def take_ended() -> PrefectFuture[None]:
@@ -97,7 +97,7 @@ def compress_documents(
             _let_go(future)
             return future
 
-        for shard in run.shards_to_do():
+        for shard in run.pending_shards():
             compress_shard.submit(shard, run).add_done_callback(partial(end, shard))
             n_shards += 1
             while not ended.empty():

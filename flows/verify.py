@@ -16,18 +16,18 @@ from prefect import flow
 
 from foliopress.configs.settings import Settings, StorageSettings
 from foliopress.flows.cluster.cluster import ClusterShape, open_cluster
-from foliopress.flows.cluster.shared_places import Lookout, Sight, located
+from foliopress.flows.cluster.shared_places import SharedPlaces, SharedPlacesCheck, absolute_url
 from foliopress.flows.dest.bag import bag_problems
 from foliopress.flows.dest.name_rules import NAMES_KEY
 from foliopress.flows.dest.premis_events import INDEX_KEY, written_events
-from foliopress.flows.dest.run_records import problems_of, record_keys, runs_of, runs_there
+from foliopress.flows.dest.run_records import find_record_problems, record_keys, referenced_runs, stored_runs
 from foliopress.flows.steps.verify_steps import (
     Output,
     Written,
+    check_batch,
     check_files,
     check_outputs,
     check_tables,
-    in_sight,
     look_at_documents,
 )
 from foliopress.tasks.checks.audit import ROW_COLUMNS, Damage, check_rows
@@ -135,8 +135,8 @@ def verify_archive(
     documents: set[str] = set()
     with ExitStack() as stack:
         client = stack.enter_context(open_cluster(settings.cluster, log_file))
-        lookout = stack.enter_context(Lookout(client, target, scans if look else None, writes=False))
-        check = partial(_spread, client, lookout.sight, settings.storage)
+        places_check = stack.enter_context(SharedPlacesCheck(client, target, scans if look else None, writes=False))
+        check = partial(_spread, client, places_check.shared_places, settings.storage)
         for damages in check(check_tables, _page_tables(target)):
             found.damages += damages
         damaged = frozenset(damage.key for damage in found.damages)
@@ -148,7 +148,9 @@ def verify_archive(
             found.damages += damages
         if look and scans is not None:
             found.looked_at_pages = 0
-            for n_pages, damages in check(partial(look_at_documents, located(scans.url)), _documents(target, damaged)):
+            for n_pages, damages in check(
+                partial(look_at_documents, absolute_url(scans.url)), _documents(target, damaged)
+            ):
                 found.looked_at_pages += n_pages
                 found.damages += damages
     found.damages += _damaged_records(target, footers, named)
@@ -237,8 +239,8 @@ def _noted(written: Iterable[Written], named: set[str], found: Verification) -> 
 
 def _damaged_records(target: Store, footers: Mapping[str, Footer], named: set[str]) -> Iterator[Damage]:
     """Yield what is wrong with the records of runs: those that rows are of must be there, others be as written."""
-    with_rows = runs_of(footers.values())
-    there = runs_there(target)
+    with_rows = referenced_runs(footers.values())
+    there = stored_runs(target)
     for key in [NAMES_KEY, *(found.key for found in target.list_objects(FENCES))]:
         try:
             read_json(target.read_bytes(key))
@@ -248,7 +250,7 @@ def _damaged_records(target: Store, footers: Mapping[str, Footer], named: set[st
             yield Damage("changed", key, "the next run writes it again")
     for run_id in with_rows | there.keys():
         named.update(record_keys(run_id))
-    for problem in problems_of(target, sorted(with_rows | there.keys())):
+    for problem in find_record_problems(target, sorted(with_rows | there.keys())):
         has_other = "run.json" in there.get(problem.run_id, ())
         if problem.kind == "changed" or problem.run_id in with_rows or has_other:
             yield Damage(problem.kind, problem.key, f"it is the record of run {problem.run_id}")
@@ -273,7 +275,7 @@ def _documents(target: Store, damaged: frozenset[str]) -> Iterator[list[dict[str
 
 def _spread(
     client: Client,
-    sight: Sight,
+    shared_places: SharedPlaces,
     storage: StorageSettings,
     check: Callable[[str, StorageSettings, list[Any]], _Found],
     items: Iterator[Any],
@@ -285,7 +287,7 @@ def _spread(
     running = as_completed(loop=client.loop)
     n_running = 0
     while batch := list(islice(items, _BATCH)):
-        running.add(client.submit(in_sight, sight, check, storage, batch, pure=False))
+        running.add(client.submit(check_batch, shared_places, check, storage, batch, pure=False))
         n_running += 1
         if n_running >= most:
             yield next(running).result()

@@ -11,8 +11,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from foliopress.configs.settings import ClusterSettings
-from foliopress.flows.cluster.scheduler_address import look_for
-from foliopress.flows.cluster.worker_watchdog import watch_workers
+from foliopress.flows.cluster.scheduler_address import check_scheduler_address
+from foliopress.flows.cluster.worker_watchdog import arm_watchdogs
 from foliopress.flows.host.host_checks import check_shared_memory
 from foliopress.flows.host.machine import BYTES_PER_PIXEL, ROOM_FOR_WORKER, WORKER_BYTES, share_out, this_machine
 from foliopress.tasks.errors import ConfigError
@@ -66,7 +66,7 @@ class ClusterLost(Exception):
 
 
 @contextmanager
-def lost_if_closed(client: Client) -> Iterator[None]:
+def raise_if_closed(client: Client) -> Iterator[None]:
     """Raise ClusterLost for whatever goes wrong in this block because the connection to the scheduler is lost."""
     try:
         yield
@@ -104,7 +104,7 @@ def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Cl
 
     if settings.scheduler is not None:
         try:
-            look_for(settings.scheduler, _CONNECT_WAIT_S)
+            check_scheduler_address(settings.scheduler, _CONNECT_WAIT_S)
             client = Client(settings.scheduler, timeout=_CONNECT_WAIT_S, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise ConfigError(
@@ -112,21 +112,21 @@ def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Cl
             ) from error
         with client:
             _free_what_is_stranded(client)
-            watch_workers(client)
+            arm_watchdogs(client)
             _wait_for_workers(client, settings.scheduler)
             yield client
         return
     if settings.kind is not None:
         with _named_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
             _free_what_is_stranded(client)
-            watch_workers(client)
+            arm_watchdogs(client)
             _wait_for_workers(client, settings.kind)
             yield client
         return
     _forget_settings_for_other_clusters()
     with _local_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
         _free_what_is_stranded(client)
-        watch_workers(client)
+        arm_watchdogs(client)
         if log_file is not None:
             client.register_plugin(_worker_log(log_file), name="foliopress-log")
         yield client

@@ -1,4 +1,4 @@
-"""Spread: the documents of one shard over the Dask cluster, a window of pages at a time.
+"""ShardDispatcher: the documents of one shard over the Dask cluster, a window of pages at a time.
 
 The driver sees shapes and rows only. Pixels stay on the worker that decoded them; what travels is a document's bytes,
 the encoded page, and, where workers with a GPU score, the page at 150 dpi for the network.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from foliopress.flows.cluster.cluster import ClusterLost, ClusterShape, is_lost, lost_if_closed
+from foliopress.flows.cluster.cluster import ClusterLost, ClusterShape, is_lost, raise_if_closed
 from foliopress.flows.steps import steps as page_steps
 from foliopress.flows.steps.steps import (
     DocumentResult,
@@ -170,7 +170,7 @@ class _Open:
     is_given_up: bool = False
 
 
-class Spread:
+class ShardDispatcher:
     """Takes documents through the page functions on a Dask cluster; one object per shard, used by one thread.
 
     Args:
@@ -228,9 +228,11 @@ class Spread:
         """
         self._job = job
         self._here = frozenset(document.key for document in documents)
-        self._rows_of_firsts = {document.same_as: None for document in documents if document.same_as in self._here}
-        self._twins = deque(document for document in documents if document.same_as is not None)
-        todo = deque(document for document in documents if document.same_as is None)
+        self._rows_of_firsts = {
+            document.duplicate_of: None for document in documents if document.duplicate_of in self._here
+        }
+        self._twins = deque(document for document in documents if document.duplicate_of is not None)
+        todo = deque(document for document in documents if document.duplicate_of is None)
         try:
             yield from self._compress(todo)
         finally:
@@ -241,7 +243,7 @@ class Spread:
                 self._client.cancel(list(self._watched), force=True)
 
     def _compress(self, todo: deque[Document]) -> Iterator[DocumentResult]:
-        with lost_if_closed(self._client):
+        with raise_if_closed(self._client):
             while todo or self._open or self._suspects or self._twins:
                 while todo and self._has_room_for(todo[0]):
                     self._start(todo.popleft())
@@ -281,9 +283,9 @@ class Spread:
             if not self._has_room_for(self._twins[0]):
                 return
             twin = self._twins.popleft()
-            assert twin.same_as is not None
-            is_here = twin.same_as in self._here
-            first = self._rows_of_firsts[twin.same_as] if is_here else self._find_first(twin.same_as)
+            assert twin.duplicate_of is not None
+            is_here = twin.duplicate_of in self._here
+            first = self._rows_of_firsts[twin.duplicate_of] if is_here else self._find_first(twin.duplicate_of)
             if first is None:
                 self._twins.append(twin)
             else:
@@ -305,7 +307,7 @@ class Spread:
 
     def _pointed(self, opened: _Open, rows: DocumentResult | None) -> None:
         if rows is None:
-            log.warning("document %r has other bytes than %r", opened.document.key, opened.document.same_as)
+            log.warning("document %r has other bytes than %r", opened.document.key, opened.document.duplicate_of)
             self._describe(opened)
             return
         for _ in rows.pages[1:]:

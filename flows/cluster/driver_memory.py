@@ -14,7 +14,7 @@ _POOL = "ARROW_DEFAULT_MEMORY_POOL"
 """Arrow reads it once, at its first import."""
 
 
-def share_one_heap() -> None:
+def use_one_heap() -> None:
     """Have threads that come from now on, and Arrow's tables, take their memory from the heap that is there.
 
     A driver has dozens of threads. With heaps for them, and one of Arrow's own, it came to 525 MB where statistics of a
@@ -26,10 +26,10 @@ def share_one_heap() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_ARENA_MAX, 1)
         libc.mallopt(_M_TRIM_THRESHOLD, _FREE_AT_THE_TOP)
-    give_arrow_the_heap()
+    use_system_heap_for_arrow()
 
 
-def give_arrow_the_heap() -> None:
+def use_system_heap_for_arrow() -> None:
     """Have Arrow take its memory from the C library's heap; all of it only if nothing has imported Arrow before.
 
     What Parquet files are read and written with it settles once, at its import: 50 MB where they are put together.

@@ -19,7 +19,7 @@ _FILES = (
 )
 
 
-def look_for(address: str, wait_s: float) -> None:
+def check_scheduler_address(address: str, wait_s: float) -> None:
     """Look who listens at a scheduler's address.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Sight: driver and workers prove to each other that they see one SOURCE and one DEST, before a worker has a page.
+"""Check that the driver and the workers see the same SOURCE and DEST, before a worker gets a page.
 
 A path may lead elsewhere on another machine, and nothing there says so: the worker would write to a disk of its own. So
 the driver writes a token below DEST, which each worker must find, and each worker writes an answer, which the driver
@@ -31,7 +31,7 @@ from foliopress.tasks.storage.store import Store, StoredObject
 if TYPE_CHECKING:
     from distributed import Client
 
-_TOKENS = "work/sight/"
+_TOKENS = "work/tokens/"
 _SAMPLES = 2
 _TRIED_FOR_SAMPLES = 20
 """A driver may be allowed to list what it may not read."""
@@ -45,7 +45,7 @@ _MAKE_THE_OUTPUT = (
 _NOT_ON_ALL = ("ai-edge-litert",)
 """Where TensorFlow scores it need not be installed."""
 
-_proven: set[tuple[Sight, int]] = set()
+_proven: set[tuple[SharedPlaces, int]] = set()
 _proving = threading.Lock()
 
 
@@ -59,7 +59,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Sight:
+class SharedPlaces:
     """What a worker must see before it touches SOURCE or DEST; it travels with each job."""
 
     topic: str
@@ -83,7 +83,7 @@ class Answer:
     versions: tuple[tuple[str, str], ...]
 
 
-class Lookout:
+class SharedPlacesCheck:
     """The driver's side: writes the token, hears from each worker that has found it, and looks for their answers.
 
     Args:
@@ -105,30 +105,30 @@ class Lookout:
         self._versions: tuple[str, dict[str, str]] | None = None
         self._lock = threading.Lock()
         name = uuid4().hex
-        self.sight = Sight(
+        self.shared_places = SharedPlaces(
             topic=f"foliopress-{name}",
-            source_url=None if source is None else located(source.url),
+            source_url=None if source is None else absolute_url(source.url),
             source_samples=() if source is None else _samples(source, ""),
-            dest_url=located(dest.url),
+            dest_url=absolute_url(dest.url),
             dest_samples=() if writes else _samples(dest, "stats/pages/"),
             token_key=f"{_TOKENS}{name}/token" if writes else None,
             token=uuid4().hex,
         )
 
     def __enter__(self) -> Self:
-        if self.sight.token_key is not None:
-            self._dest.write_bytes(self.sight.token_key, self.sight.token.encode())
-        self._client.subscribe_topic(self.sight.topic, self._hear)
+        if self.shared_places.token_key is not None:
+            self._dest.write_bytes(self.shared_places.token_key, self.shared_places.token.encode())
+        self._client.subscribe_topic(self.shared_places.topic, self._hear)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(Exception):  # of a cluster that is lost
-            self._client.unsubscribe_topic(self.sight.topic)
-        if self.sight.token_key is not None:
+            self._client.unsubscribe_topic(self.shared_places.topic)
+        if self.shared_places.token_key is not None:
             with suppress(StoreUnavailable, ConfigError, OSError):  # what is left the end of a later run deletes
-                for found in list(self._dest.list_objects(self.sight.token_key.removesuffix("token"))):
+                for found in list(self._dest.list_objects(self.shared_places.token_key.removesuffix("token"))):
                     self._dest.delete(found.key)
 
     def check(self) -> None:
@@ -184,35 +184,35 @@ class Lookout:
             )
 
 
-def prove(sight: Sight, storage: StorageSettings, ocr: OcrSettings | None = None) -> None:
+def check_shared_places(shared_places: SharedPlaces, storage: StorageSettings, ocr: OcrSettings | None = None) -> None:
     """Run on a worker, before it touches SOURCE or DEST: hold what it sees against what the driver sees, once.
 
     Raises:
         ConfigError: If that is another place, or none.
         StoreUnavailable: If a store gives no answer.
     """
-    if (sight, os.getpid()) in _proven:
+    if (shared_places, os.getpid()) in _proven:
         return
     with _proving:
-        if (sight, os.getpid()) in _proven:
+        if (shared_places, os.getpid()) in _proven:
             return
         worker = _own_name()
         for name, url, samples in (
-            ("SOURCE", sight.source_url, sight.source_samples),
-            ("DEST", sight.dest_url, sight.dest_samples),
+            ("SOURCE", shared_places.source_url, shared_places.source_samples),
+            ("DEST", shared_places.dest_url, shared_places.dest_samples),
         ):
             # of several, as SOURCE may change while the run lasts
             if url is not None and samples and not any(_is_seen(Store(url, storage), sample) for sample in samples):
                 raise ConfigError(_blind(worker, name, url, f"{samples[0].key!r} is not there as the run finds it"))
-        key, token = _answered(sight, storage, worker)
-        _tell(sight.topic, worker, key, token, own_versions(ocr) if ocr is not None else ())
-        _proven.add((sight, os.getpid()))
+        key, token = _answered(shared_places, storage, worker)
+        _tell(shared_places.topic, worker, key, token, own_versions(ocr) if ocr is not None else ())
+        _proven.add((shared_places, os.getpid()))
 
 
-def located(url: str) -> str:
+def absolute_url(url: str) -> str:
     """Return a path as it is called from any folder; a URL as it is.
 
-    >>> located("s3://bucket/a"), located("/scans")
+    >>> absolute_url("s3://bucket/a"), absolute_url("/scans")
     ('s3://bucket/a', '/scans')
     """
     return url if "://" in url else os.path.abspath(Path(url).expanduser())
@@ -236,24 +236,26 @@ def own_versions(ocr: OcrSettings) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
-def _answered(sight: Sight, storage: StorageSettings, worker: str) -> tuple[str | None, str]:
+def _answered(shared_places: SharedPlaces, storage: StorageSettings, worker: str) -> tuple[str | None, str]:
     """Find the driver's token in DEST, and write an answer beside it; return its key and what it says."""
-    if sight.token_key is None:
+    if shared_places.token_key is None:
         return None, ""
-    dest = Store(sight.dest_url, storage)
+    dest = Store(shared_places.dest_url, storage)
     try:
-        found = dest.read_bytes(sight.token_key).decode(errors="replace")
+        found = dest.read_bytes(shared_places.token_key).decode(errors="replace")
     except OSError as error:
-        why = f"the run's token {sight.token_key} is not there ({type(error).__name__})"
-        raise ConfigError(_blind(worker, "DEST", sight.dest_url, why)) from error
-    if found != sight.token:
-        raise ConfigError(_blind(worker, "DEST", sight.dest_url, f"another token lies at {sight.token_key}"))
+        why = f"the run's token {shared_places.token_key} is not there ({type(error).__name__})"
+        raise ConfigError(_blind(worker, "DEST", shared_places.dest_url, why)) from error
+    if found != shared_places.token:
+        raise ConfigError(
+            _blind(worker, "DEST", shared_places.dest_url, f"another token lies at {shared_places.token_key}")
+        )
     token = uuid4().hex
-    key = f"{sight.token_key.removesuffix('token')}{token}"
+    key = f"{shared_places.token_key.removesuffix('token')}{token}"
     try:
         dest.write_bytes(key, token.encode())
     except OSError as error:
-        raise ConfigError(_blind(worker, "DEST", sight.dest_url, f"it cannot be written: {error}")) from error
+        raise ConfigError(_blind(worker, "DEST", shared_places.dest_url, f"it cannot be written: {error}")) from error
     return key, token
 
 

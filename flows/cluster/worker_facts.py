@@ -8,8 +8,8 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from foliopress.configs.settings import Settings
-from foliopress.flows.cluster.cluster import GPU, lost_if_closed
-from foliopress.flows.cluster.shared_places import Lookout, Sight, own_versions, prove
+from foliopress.flows.cluster.cluster import GPU, raise_if_closed
+from foliopress.flows.cluster.shared_places import SharedPlaces, SharedPlacesCheck, check_shared_places, own_versions
 from foliopress.model.scoring import ScorerName
 from foliopress.tasks.errors import ConfigError
 
@@ -32,13 +32,13 @@ class WorkerFacts:
     tesseract: str
 
 
-def check_worker(settings: Settings, kind: ScorerName | None, sight: Sight) -> WorkerFacts | None:
+def check_worker(settings: Settings, kind: ScorerName | None, shared_places: SharedPlaces) -> WorkerFacts | None:
     """Run on a worker: see that it has all that it needs.
 
     Args:
         settings: Of the run.
         kind: How it is to score; None if it is not.
-        sight: What it must see.
+        shared_places: What it must see.
 
     Returns:
         What scores there, and reads; None from a worker that does not score.
@@ -53,7 +53,7 @@ def check_worker(settings: Settings, kind: ScorerName | None, sight: Sight) -> W
     from foliopress.tasks.codecs.encode import require
 
     check_scratch()
-    prove(sight, settings.storage, settings.ocr)
+    check_shared_places(shared_places, settings.storage, settings.ocr)
     require(settings.encode.codec)
     tesseract = dict(own_versions(settings.ocr))["tesseract"]
     if kind is None:
@@ -62,16 +62,16 @@ def check_worker(settings: Settings, kind: ScorerName | None, sight: Sight) -> W
     return WorkerFacts(scorer.name, scorer.digest, tesseract)
 
 
-def ask_workers(client: Client, settings: Settings, lookout: Lookout) -> WorkerFacts:
+def ask_workers(client: Client, settings: Settings, places_check: SharedPlacesCheck) -> WorkerFacts:
     """Have each worker checked, and return the facts of those that score.
 
     Raises:
         ConfigError: If a worker cannot do the work, or two would make different outputs.
         StoreUnavailable: If a store gives no answer.
     """
-    with lost_if_closed(client):
-        answers = _answers(client, settings, lookout.sight)
-        lookout.check()
+    with raise_if_closed(client):
+        answers = _answers(client, settings, places_check.shared_places)
+        places_check.check()
     facts = {told: worker for worker, told in answers.items() if told is not None}
     if not facts:
         raise ConfigError(f"cluster: no worker that scores has answered within {_WAIT_S:g} s")
@@ -81,7 +81,7 @@ def ask_workers(client: Client, settings: Settings, lookout: Lookout) -> WorkerF
     return next(iter(facts))
 
 
-def _answers(client: Client, settings: Settings, sight: Sight) -> dict[str, WorkerFacts | None]:
+def _answers(client: Client, settings: Settings, shared_places: SharedPlaces) -> dict[str, WorkerFacts | None]:
     """Return what each worker answered, but for those that went meanwhile or have not got round to it."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
     has_gpu = any(GPU in told["resources"] for told in workers.values())
@@ -92,7 +92,7 @@ def _answers(client: Client, settings: Settings, sight: Sight) -> dict[str, Work
             kind = "tf-gpu" if GPU in told["resources"] else None
         resources = {GPU: 1} if kind == "tf-gpu" else None
         asked[worker] = client.submit(
-            check_worker, settings, kind, sight, workers=[worker], resources=resources, pure=False, priority=100
+            check_worker, settings, kind, shared_places, workers=[worker], resources=resources, pure=False, priority=100
         )
     answers: dict[str, WorkerFacts | None] = {}
     begun = looked_at = monotonic()

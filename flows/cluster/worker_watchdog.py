@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-def watch_workers(client: Client) -> None:
+def arm_watchdogs(client: Client) -> None:
     """Allow the workers of a cluster, and those that join later, to be ended over a document.
 
     A worker without a nanny would be lost for good, or is a thread of the driver; it stays.

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import without_password
 from foliopress.configs.settings import EvidenceSettings, Settings
-from foliopress.flows.dest.premis_events import keep_events
+from foliopress.flows.dest.premis_events import update_events
 from foliopress.flows.run.lease import LEASE_KEY, Lease
 from foliopress.flows.run.run_summary import version_of
 from foliopress.flows.views.progress import megabytes
@@ -87,7 +87,7 @@ def bag_archive(url: str, settings: Settings, run_id: str, say: Callable[[str], 
         raise ConfigError(f"{without_password(url)} holds no statistics of a finished shard; there is nothing to bag")
     with Lease(dest, run_id, say) as lease:
         held = Store(url, settings.storage, lease.check)
-        keep_events(held, settings.evidence.events)
+        update_events(held, settings.evidence.events)
         return make_bag(held, settings.evidence, lease)
 
 
@@ -118,7 +118,7 @@ def make_bag(dest: Store, evidence: EvidenceSettings, lease: Lease) -> BagMade:
     return made
 
 
-def void_bag(dest: Store, say: Callable[[str], None] = log.info) -> None:
+def invalidate_bag(dest: Store, say: Callable[[str], None] = log.info) -> None:
     """Delete the tag files of a bag whose payload is about to be written into, and `say` so.
 
     Raises:
@@ -157,7 +157,7 @@ def bag_problems(dest: Store) -> list[tuple[Literal["missing", "changed"], str, 
     ]
 
 
-def find_bag(dest: Store) -> dict[str, str] | None:
+def read_bag_info(dest: Store) -> dict[str, str] | None:
     """Return labels and values of the bag-info.txt of the bag that a DEST is the payload of; None if it is of none."""
     place = _place_of(dest)
     try:

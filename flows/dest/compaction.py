@@ -8,8 +8,8 @@ from foliopress.flows.dest.ledger import Ledger
 from foliopress.tasks.records.statistics import SCHEMAS, Footer
 from foliopress.tasks.storage.store import Store
 
-MOST_DOCUMENTS = 100_000
-MOST_BYTES = 24 * 2**20
+MAX_DOCUMENTS = 100_000
+MAX_BYTES = 24 * 2**20
 """Of the three tables together: they go through the driver's memory."""
 
 
@@ -23,12 +23,12 @@ def compact(ledger: Ledger, dest: Store, most_small: int) -> None:
     files = ledger.footers.values()
     if sum(is_small(footer, sizes) for footer in files) > most_small:
         for group in plan(files, sizes):
-            ledger.put_together(group)
+            ledger.merge_files(group)
 
 
 def is_small(footer: Footer, sizes: Mapping[str, int]) -> bool:
     """Return whether a file is less than half of what it may be."""
-    return footer.n_documents < MOST_DOCUMENTS / 2 and sizes.get(footer.name, 0) < MOST_BYTES / 2
+    return footer.n_documents < MAX_DOCUMENTS / 2 and sizes.get(footer.name, 0) < MAX_BYTES / 2
 
 
 def plan(files: Iterable[Footer], sizes: Mapping[str, int]) -> Iterator[list[str]]:
@@ -45,7 +45,7 @@ def plan(files: Iterable[Footer], sizes: Mapping[str, int]) -> Iterator[list[str
     n_documents = size_bytes = 0
     for footer in files:
         more = sizes.get(footer.name, 0)
-        is_full = n_documents + footer.n_documents > MOST_DOCUMENTS or size_bytes + more > MOST_BYTES
+        is_full = n_documents + footer.n_documents > MAX_DOCUMENTS or size_bytes + more > MAX_BYTES
         if group and (is_full or not is_small(footer, sizes)):
             if len(group) > 1:
                 yield group

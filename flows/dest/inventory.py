@@ -1,4 +1,4 @@
-"""Holdings: what lies in a DEST, held against what its statistics say, before a run passes over a shard."""
+"""Inventory: what lies in a DEST, held against what its statistics say, before a run passes over a shard."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OUTPUTS = ("pages/", "text/")
 log = logging.getLogger(__name__)
 
 
-class Listing:
+class ObjectSet:
     """Keys and sizes of objects, of which eight bytes each are held: there may be millions."""
 
     def __init__(self, objects: Iterable[tuple[str, int]]) -> None:
@@ -55,7 +55,7 @@ class Listing:
         return np.asarray(self._marks[places] == wanted)
 
 
-class Holdings:
+class Inventory:
     """What shards lack of that which their rows name; looked up in a thread of its own from the start.
 
     A shard lacks something if an output, a text, or the words or tiles of its file are missing or have another size;
@@ -71,7 +71,7 @@ class Holdings:
         self._found: Future[_Found] = Future()
         Thread(target=self._look, args=(dest, dict(footers), is_deep), name="holdings", daemon=True).start()
 
-    def lack_of(self, shard_id: str) -> str | None:
+    def defect_of(self, shard_id: str) -> str | None:
         """Return what a shard lacks, in words, once all is looked up; None if it lacks nothing.
 
         Raises:
@@ -80,7 +80,7 @@ class Holdings:
         return self._found.result().lacks.get(shard_id)
 
     @property
-    def has_unnamed(self) -> bool:
+    def has_unreferenced(self) -> bool:
         """Return whether there were outputs or texts that no row names, once all is looked up.
 
         Raises:
@@ -123,11 +123,11 @@ class _Found:
 
 
 def _look(dest: Store, footers: Mapping[str, Footer], is_deep: bool) -> _Found:
-    outputs = Listing((one.key, one.size_bytes) for prefix in OUTPUTS for one in dest.list_objects(prefix))
+    outputs = ObjectSet((one.key, one.size_bytes) for prefix in OUTPUTS for one in dest.list_objects(prefix))
     if not footers:
         return _Found({}, len(outputs))
     beside = ("stats/words/", "stats/tiles/")
-    tables = Listing((one.key, one.size_bytes) for prefix in beside for one in dest.list_objects(prefix))
+    tables = ObjectSet((one.key, one.size_bytes) for prefix in beside for one in dest.list_objects(prefix))
     n_named = 0
     void = void_documents(dest, footers)
     pointing = {entry.shard_id: entry.firsts for footer in footers.values() for entry in footer.shards if entry.firsts}
@@ -157,7 +157,7 @@ def _look(dest: Store, footers: Mapping[str, Footer], is_deep: bool) -> _Found:
 
 
 def _lacks_of(
-    dest: Store, footer: Footer, rows: pa.Table, outputs: Listing, tables: Listing, is_deep: bool
+    dest: Store, footer: Footer, rows: pa.Table, outputs: ObjectSet, tables: ObjectSet, is_deep: bool
 ) -> tuple[int, dict[str, str]]:
     """Return how many outputs and texts of one file are there as they were written, and what its shards lack."""
     shards = [entry.shard_id for entry in footer.shards]
@@ -174,7 +174,9 @@ def _lacks_of(
     return n_there, lacks
 
 
-def _missing(dest: Store, wanted: Sequence[_Wanted], listing: Listing, is_deep: bool) -> Iterator[tuple[_Wanted, str]]:
+def _missing(
+    dest: Store, wanted: Sequence[_Wanted], listing: ObjectSet, is_deep: bool
+) -> Iterator[tuple[_Wanted, str]]:
     """Yield what is not there as it was written, and why."""
     is_there = listing.holds([(one.file.key, one.file.size_bytes) for one in wanted])
     for place in np.flatnonzero(~is_there).tolist():

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from foliopress.flows.dest.inventory import Holdings
-from foliopress.flows.run.key_ranges import Spans
+from foliopress.flows.dest.inventory import Inventory
+from foliopress.flows.run.key_ranges import KeyRanges
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.duplicates import give_own
 from foliopress.flows.steps.store_document import DocumentResult
@@ -99,7 +99,7 @@ class Ledger:
         self._file_of: dict[str, str] = {}
         self._written = Counter[str]()
         """How many files of this run there were whose names begin so."""
-        self._spans = Spans()
+        self._spans = KeyRanges()
         self._pointing = defaultdict[str, set[str]](set)
         """Files with rows that point to the output of another document, by its key."""
         self._lost: set[str] = set()
@@ -131,18 +131,18 @@ class Ledger:
         """Number of shards whose rows turned out to be damaged in the course of the run, and were not done again."""
         return len(self._lost)
 
-    def is_done(self, shard: Shard, retry_failed: bool, holdings: Holdings | None = None) -> bool:
+    def is_done(self, shard: Shard, retry_failed: bool, inventory: Inventory | None = None) -> bool:
         """Return whether a rerun may pass over the shard.
 
         Args:
             shard: As the listing and the settings of this run cut it.
             retry_failed: True if a shard with failed pages is to be done again.
-            holdings: What lies in DEST; a shard that lacks some of it is to be done again.
+            inventory: What lies in DEST; a shard that lacks some of it is to be done again.
         """
         entry = self._entries.get(shard.shard_id)
         if entry is None or entry.partial or entry.lacks_rows:
             return False
-        if holdings is not None and (lack := holdings.lack_of(shard.shard_id)) is not None:
+        if inventory is not None and (lack := inventory.defect_of(shard.shard_id)) is not None:
             log.warning("shard %s is done again: %s", shard.shard_id, lack)
             return False
         return not (entry.n_again or (retry_failed and entry.n_failed))
@@ -153,7 +153,7 @@ class Ledger:
             held = self._held(document_key, ("pages",))
         return held["pages"].to_pylist() if held else None
 
-    def settle(self, shard: Shard) -> None:
+    def detach_duplicates(self, shard: Shard) -> None:
         """Give documents that point to outputs of this shard, and do not belong to it, outputs of their own.
 
         To be called before the shard is worked on, since that writes over its outputs.
@@ -176,7 +176,7 @@ class Ledger:
             replaced = self._overlapping(shard)
             tables = {table: results.table(table, shard) for table in _TABLES}
             n_failed, n_again = _counts(tables["pages"])
-            firsts = {document.same_as for document in shard.documents if document.same_as is not None}
+            firsts = {document.duplicate_of for document in shard.documents if document.duplicate_of is not None}
             entry = ShardEntry(
                 shard_id=shard.shard_id,
                 run_id=self._run_id,
@@ -195,7 +195,7 @@ class Ledger:
             self._lost.discard(shard.shard_id)
             self._retire(name, replaced)
 
-    def finish_leftovers(self) -> None:
+    def finish_interrupted_commits(self) -> None:
         """Do what a killed run left undone: let go of superseded files, delete those that were never committed."""
         mend_fences(self._dest, self._run_id)
         for footer in list(self._files.values()):
@@ -208,7 +208,7 @@ class Ledger:
                     log.info("%s was never committed, or is part of a larger file; deleted", found.key)
                     self._dest.delete(found.key)
 
-    def put_together(self, names: Sequence[str]) -> None:
+    def merge_files(self, names: Sequence[str]) -> None:
         """Write the rows of several files into one, which takes their place as soon as its `pages` stand.
 
         Args:
@@ -235,7 +235,7 @@ class Ledger:
     def _held(self, document_key: str, tables: Sequence[str] = _TABLES) -> dict[str, pa.Table] | None:
         """Return a document's rows, None if it has none; between commits they stand in one file."""
         place = sortable(document_key)
-        for name in list(self._spans.meeting(place, place)):
+        for name in list(self._spans.overlapping(place, place)):
             if document_key in self._rows(name).document_keys:
                 try:
                     pages = read_table(self._dest, "pages", name, of_document=document_key)
@@ -289,7 +289,7 @@ class Ledger:
     def _overlapping(self, shard: Shard) -> list[str]:
         """Return the files that hold documents of this shard, as an earlier run cut or saw them."""
         keys = {document.key for document in shard.documents}
-        near = self._spans.meeting(sortable(shard.first_key), sortable(shard.last_key))
+        near = self._spans.overlapping(sortable(shard.first_key), sortable(shard.last_key))
         return sorted(name for name in list(near) if keys & self._rows(name).document_keys)
 
     def _new_name(self, base: str) -> str:

@@ -20,7 +20,7 @@ from foliopress.tasks.storage.store import Store
 NAMES_KEY = "runs/names.json"
 
 
-def settle_naming(dest: Store, say: Callable[[str], None]) -> Naming:
+def resolve_naming(dest: Store, say: Callable[[str], None]) -> Naming:
     """Return the rules of a DEST whose lease is held; of a new one they are found out and written down.
 
     A folder is asked by every run, as it may have been copied to another disk since.

@@ -9,7 +9,7 @@ from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.storage.mounts import links_out, overlap
 
 
-def check_apart(source: str, dest: str) -> None:
+def check_no_overlap(source: str, dest: str) -> None:
     """Hold two places against each other before anything is written.
 
     Links deeper in SOURCE that lead into DEST are passed over as the listing meets them; through links deeper in DEST

@@ -59,7 +59,7 @@ class _Index:
     """True if all that should have events had some."""
 
 
-def keep_events(
+def update_events(
     dest: Store, wanted: bool, footers: Mapping[str, Footer] | None = None, *, is_deep: bool = False
 ) -> None:
     """Write the events of each file of statistics that is new or has changed, and delete those of files that are gone.

@@ -48,7 +48,7 @@ def record_keys(run_id: str) -> tuple[str, ...]:
     return tuple(f"runs/{run_id}/{form}" for form in _FORMS)
 
 
-def problems_of(dest: Store, run_ids: Iterable[str]) -> list[RecordProblem]:
+def find_record_problems(dest: Store, run_ids: Iterable[str]) -> list[RecordProblem]:
     """Read the records of runs, and return what is wrong with them.
 
     Raises:
@@ -60,12 +60,12 @@ def problems_of(dest: Store, run_ids: Iterable[str]) -> list[RecordProblem]:
         return [RecordProblem(*place, kind) for place, kind in zip(places, found, strict=True) if kind is not None]
 
 
-def runs_of(footers: Iterable[Footer]) -> set[str]:
+def referenced_runs(footers: Iterable[Footer]) -> set[str]:
     """Return the runs that rows are of."""
     return {entry.run_id for footer in footers for entry in footer.shards}
 
 
-def runs_there(dest: Store) -> dict[str, set[str]]:
+def stored_runs(dest: Store) -> dict[str, set[str]]:
     """Return the files of each run's folder below DEST/runs, by the run."""
     found = defaultdict[str, set[str]](set)
     for one in dest.list_objects("runs/"):
@@ -75,7 +75,7 @@ def runs_there(dest: Store) -> dict[str, set[str]]:
     return dict(found)
 
 
-def mend_records(
+def repair_run_records(
     dest: Store, footers: Mapping[str, Footer], settings: Settings, recipe: Recipe, by_run: str, *, is_deep: bool
 ) -> None:
     """Write again what is missing or damaged of the records of runs that rows are of.
@@ -91,15 +91,15 @@ def mend_records(
         by_run: Id of the present run.
         is_deep: Read the records of runs without rows too.
     """
-    with_rows = runs_of(footers.values()) - {by_run}
+    with_rows = referenced_runs(footers.values()) - {by_run}
     others: set[str] = set()
     if is_deep:
-        others = {run_id for run_id, forms in runs_there(dest).items() if forms & {*_FORMS}} - with_rows - {by_run}
-    for problem in problems_of(dest, sorted(others)):
+        others = {run_id for run_id, forms in stored_runs(dest).items() if forms & {*_FORMS}} - with_rows - {by_run}
+    for problem in find_record_problems(dest, sorted(others)):
         log.warning("%s is damaged, and no row is of its run; deleted", problem.key)
         dest.delete(problem.key)
         dest.delete(f"runs/{problem.run_id}/run.json")
-    for problem in problems_of(dest, sorted(with_rows)):
+    for problem in find_record_problems(dest, sorted(with_rows)):
         row = _row_of(dest, footers, problem.run_id)
         if row is None or row["settings_digest"] != recipe.settings_digest:
             log.warning("%s is %s; its settings were others, so it cannot be written again", problem.key, problem.kind)

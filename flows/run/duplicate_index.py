@@ -1,4 +1,4 @@
-"""Firsts: which document of a listing was the first with the bytes that a later one has too."""
+"""DuplicateIndex: which document of a listing was the first with the bytes that a later one has too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLOCK = 100
 """Documents that are looked up together: most have no bytes that were there before, which one question tells."""
 
 
-class Firsts:
+class DuplicateIndex:
     """Remembers, within a block, what every document of a listing is known by.
 
     It lies in a temporary file, some hundred bytes a document, as there may be millions.
@@ -39,8 +39,8 @@ class Firsts:
     ) -> None:
         self._known.close()
 
-    def marked(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """Yield the documents, each that has the bytes of an earlier one with that one's key (`same_as`)."""
+    def mark_duplicates(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """Yield the documents, each that has the bytes of an earlier one with that one's key (`duplicate_of`)."""
         coming = iter(documents)
         while block := list(islice(coming, _BLOCK)):
             digests = [None if one.identity is None else _digest(one.identity) for one in block]
@@ -59,7 +59,7 @@ class Firsts:
     def _with_firsts(self, block: Sequence[Document], digests: Sequence[bytes | None]) -> Iterator[Document]:
         for one, digest in zip(block, digests, strict=True):
             first = one.key if digest is None else self._first(digest)
-            yield one if first == one.key else replace(one, same_as=first)
+            yield one if first == one.key else replace(one, duplicate_of=first)
 
     def _first(self, digest: bytes) -> str:
         (found,) = self._known.execute("SELECT key FROM firsts WHERE identity = ?", (digest,)).fetchone()

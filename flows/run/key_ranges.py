@@ -1,4 +1,4 @@
-"""Spans: pieces of the order of keys, each with a name, and which of them meet another."""
+"""KeyRanges: pieces of the order of keys, each with a name, and which of them meet another."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 
 
-class Spans:
+class KeyRanges:
     """Named spans from a first to a last key, both included. Few of them overlap, so that few are looked at.
 
-    >>> spans = Spans()
+    >>> spans = KeyRanges()
     >>> spans.add("letters", b"a", b"f")
     >>> spans.add("maps", b"g", b"k")
-    >>> list(spans.meeting(b"f", b"g")), list(spans.meeting(b"l", b"z"))
+    >>> list(spans.overlapping(b"f", b"g")), list(spans.overlapping(b"l", b"z"))
     (['maps', 'letters'], [])
     """
 
@@ -40,7 +40,7 @@ class Spans:
         del self._spans[place], self._reach[place]
         self._mend(place)
 
-    def meeting(self, first: bytes, last: bytes) -> Iterator[str]:
+    def overlapping(self, first: bytes, last: bytes) -> Iterator[str]:
         """Yield the names of the spans that have a key in common with one from `first` to `last`."""
         place = bisect_right(self._spans, last, key=lambda span: span[0]) - 1
         while place >= 0 and self._reach[place] >= first:

@@ -29,7 +29,7 @@ from foliopress.tasks.storage.store import Store
 LEASE_KEY = "runs/lease.json"
 RENEW_S = 15.0
 LENGTH_S = 60.0
-GLANCE_S = 2.0
+WORKER_CHECK_S = 2.0
 """A worker that has seen its run hold the lease does not look again for so long."""
 
 _SETTLE_S = 0.3  # two runs that both found an old lease: the later writer is the one that reads itself afterwards
@@ -94,7 +94,7 @@ class Lease:
         """Return the runs that held the lease before and did not give it back: they may still wake up and write."""
         return self._unfenced
 
-    def forget_unfenced(self) -> None:
+    def mark_fenced(self) -> None:
         """Note that nothing counts any more of what those runs may yet write."""
         self._unfenced = ()
 
@@ -144,7 +144,7 @@ class Lease:
             self._sleep(min(1.0, LENGTH_S / 10))
         if self._unfenced:
             log.info("the lease was taken over from %s", ", ".join(self._unfenced))
-            self._sleep(1.5 * GLANCE_S)  # until their workers have looked and stopped
+            self._sleep(1.5 * WORKER_CHECK_S)  # until their workers have looked and stopped
 
     def _is_dead(self, holder: dict[str, object]) -> bool:
         if holder.get("host") == _host() and not _is_alive(holder):
@@ -199,14 +199,14 @@ _seen_held: dict[tuple[str, str], float] = {}
 
 
 def check_held(url: str, storage: StorageSettings, run_id: str) -> None:
-    """Run on a worker: make sure that a run holds the lease of a DEST, as of `GLANCE_S` ago at most.
+    """Run on a worker: make sure that a run holds the lease of a DEST, as of `WORKER_CHECK_S` ago at most.
 
     Raises:
         LeaseLost: If another run, or nobody, holds it.
         StoreUnavailable: If DEST does not say.
     """
     now = seconds()
-    if now - _seen_held.get((url, run_id), float("-inf")) < GLANCE_S:
+    if now - _seen_held.get((url, run_id), float("-inf")) < WORKER_CHECK_S:
         return
     holder, _ = _read_holder(Store(url, storage))
     if holder is None or holder.get("run_id") != run_id:

@@ -15,26 +15,26 @@ from uuid import uuid4
 from foliopress.configs.loading import settings_digest, without_password
 from foliopress.configs.settings import Settings
 from foliopress.flows.cluster.cluster import ClusterLost, ClusterShape, open_cluster
-from foliopress.flows.cluster.dispatcher import PageGate, Spread
-from foliopress.flows.cluster.driver_memory import share_one_heap
-from foliopress.flows.cluster.shared_places import Lookout, located
+from foliopress.flows.cluster.dispatcher import PageGate, ShardDispatcher
+from foliopress.flows.cluster.driver_memory import use_one_heap
+from foliopress.flows.cluster.shared_places import SharedPlacesCheck, absolute_url
 from foliopress.flows.cluster.worker_facts import ask_workers
-from foliopress.flows.dest.bag import make_bag, void_bag
+from foliopress.flows.dest.bag import invalidate_bag, make_bag
 from foliopress.flows.dest.compaction import compact
-from foliopress.flows.dest.inventory import Holdings
+from foliopress.flows.dest.inventory import Inventory
 from foliopress.flows.dest.ledger import Ledger, ShardRows
-from foliopress.flows.dest.name_rules import settle_naming
-from foliopress.flows.dest.orphaned_outputs import clear_leftovers
-from foliopress.flows.dest.overlap_check import check_apart
-from foliopress.flows.dest.premis_events import keep_events
-from foliopress.flows.dest.run_records import mend_records
-from foliopress.flows.run.duplicate_index import Firsts
+from foliopress.flows.dest.name_rules import resolve_naming
+from foliopress.flows.dest.orphaned_outputs import delete_orphaned_outputs
+from foliopress.flows.dest.overlap_check import check_no_overlap
+from foliopress.flows.dest.premis_events import update_events
+from foliopress.flows.dest.run_records import repair_run_records
+from foliopress.flows.run.duplicate_index import DuplicateIndex
 from foliopress.flows.run.lease import Lease
 from foliopress.flows.run.run_summary import (
     Recipe,
     RunSummary,
-    read_figures,
-    refuse_other_recipe,
+    check_same_recipe,
+    read_metrics,
     versions,
     write_end,
     write_start,
@@ -77,7 +77,7 @@ def check_places(source: str, dest: str, settings: Settings) -> Store:
     """
     for name, url in (("SOURCE", source), ("DEST", dest)):
         check_place(name, url)
-    check_apart(source, dest)
+    check_no_overlap(source, dest)
     if settings.evidence.bag:
         bag_url(dest)
     scans, target = open_source(source, settings.storage), Store(dest, settings.storage)
@@ -89,7 +89,7 @@ def check_places(source: str, dest: str, settings: Settings) -> Store:
     return scans
 
 
-def warn_of_no_conditions(dest: Store, say: Callable[[str], None]) -> None:
+def warn_without_conditional_writes(dest: Store, say: Callable[[str], None]) -> None:
     """Say so where a store cannot keep two runs apart that begin at the same moment."""
     if dest.has_conditions():
         return
@@ -112,30 +112,30 @@ def open_run(
     deep: bool = False,
 ) -> Iterator[Run]:
     """Check the places, take the lease, start or join the cluster, and give all of it back at the end."""
-    share_one_heap()
+    use_one_heap()
     scans = check_places(source, dest, settings)
     with ExitStack() as stack:
         progress = stack.enter_context(Progress())
-        warn_of_no_conditions(Store(dest, settings.storage), progress.say)
+        warn_without_conditional_writes(Store(dest, settings.storage), progress.say)
         lease = stack.enter_context(Lease(Store(dest, settings.storage), run_id, progress.say))
         target = Store(dest, settings.storage, lease.check)
         # what a run that lost the lease was about to move into place goes as well
         target.clear_leftovers(0.0 if lease.unfenced else LEFTOVER_AGE_S)
-        naming = settle_naming(target, progress.say)
+        naming = resolve_naming(target, progress.say)
         ledger = Ledger(target, run_id, naming, is_deep=deep)
         ledger.fence_off(lease.unfenced)
-        lease.forget_unfenced()
+        lease.mark_fenced()
         for line in ledger.damaged:
             progress.say(f"{line.rpartition('; ')[0]}: it counts as not committed, and its documents are done again")
-        holdings = Holdings(target, ledger.footers, is_deep=deep)  # while the cluster starts
+        inventory = Inventory(target, ledger.footers, is_deep=deep)  # while the cluster starts
         client = stack.enter_context(open_cluster(settings.cluster, log_file))
-        lookout = stack.enter_context(Lookout(client, target, scans))
-        shared = (progress, lease, ledger, client, holdings, lookout)
+        places_check = stack.enter_context(SharedPlacesCheck(client, target, scans))
+        shared = (progress, lease, ledger, client, inventory, places_check)
         run = Run(source, scans, target, settings, retry_failed, run_id, *shared, naming=naming, deep=deep)
         if not overwrite and not ledger.is_empty:
-            refuse_other_recipe(target, settings, run.recipe)
-        void_bag(target, progress.say)
-        ledger.finish_leftovers()
+            check_same_recipe(target, settings, run.recipe)
+        invalidate_bag(target, progress.say)
+        ledger.finish_interrupted_commits()
         run.begin()
         try:
             yield run
@@ -158,20 +158,20 @@ class Run:
         lease: Lease,
         ledger: Ledger,
         client: Client,
-        holdings: Holdings,
-        lookout: Lookout,
+        inventory: Inventory,
+        places_check: SharedPlacesCheck,
         *,
         naming: Naming,
         deep: bool,
     ) -> None:
-        self._holdings, self._deep = holdings, deep
+        self._holdings, self._deep = inventory, deep
         self.source_url, self.dest_url, self.settings, self.run_id = source, dest.url, settings, run_id
         self.progress, self.passed_over, self.scan = progress, 0, ScanCounts()
         self._source, self._dest = scans.apart_from(dest.url), dest
         self._retry_failed, self._lease, self._ledger, self._client = retry_failed, lease, ledger, client
         self._naming, self._shape = naming, ClusterShape(client)
-        self._lookout = lookout
-        facts = ask_workers(client, settings, lookout)
+        self._lookout = places_check
+        facts = ask_workers(client, settings, places_check)
         self.recipe = Recipe(settings_digest(settings), facts.model_digest, facts.scorer)
         self.versions = versions(facts.tesseract)
         in_flight = settings.cluster
@@ -196,7 +196,7 @@ class Run:
         """Write down what this run is."""
         write_start(self._dest, self.run_id, self._started_at, self.settings, self.recipe, self.versions)
         footers = self._ledger.footers
-        mend_records(self._dest, footers, self.settings, self.recipe, self.run_id, is_deep=self._deep)
+        repair_run_records(self._dest, footers, self.settings, self.recipe, self.run_id, is_deep=self._deep)
         log.info("run %s begins: %s to %s", self.run_id, self.source_url, self.dest_url)
         if importlib.util.find_spec("bokeh") is not None:  # which Dask's dashboard is drawn by
             log.info("run %s: what the workers do shows at %s", self.run_id, self._client.dashboard_link)
@@ -208,13 +208,13 @@ class Run:
         while self._at_work and time.monotonic() < deadline:
             time.sleep(0.05)
 
-    def shards_to_do(self) -> Iterator[Shard]:
+    def pending_shards(self) -> Iterator[Shard]:
         """Cut the listing, pass over what is done, and hold back until there is room for another shard.
 
         Once there is something to do, a thread counts the listing ahead, for the time left.
         """
-        with Firsts() as firsts:
-            documents = firsts.marked(list_documents(self._source, self.settings.scan, self.scan))
+        with DuplicateIndex() as firsts:
+            documents = firsts.mark_duplicates(list_documents(self._source, self.settings.scan, self.scan))
             yield from self._shards_of(documents)
 
     def _shards_of(self, documents: Iterator[Document]) -> Iterator[Shard]:
@@ -232,7 +232,7 @@ class Run:
             self._begun[shard.shard_id] = frozenset(document.key for document in shard.documents)
             yield shard
 
-    def free_slot(self, shard: Shard) -> None:
+    def release_slot(self, shard: Shard) -> None:
         """Make room for another shard, as this one has ended, be it done or not."""
         self._undone |= self._begun.pop(shard.shard_id, frozenset())
         self._slots.release()
@@ -271,8 +271,8 @@ class Run:
     def _compress(self, shard: Shard) -> None:
         log.info("shard %s begins: %d documents from %r", shard.shard_id, len(shard.documents), shard.first_key)
         job = PageJob(
-            source_url=located(self._source.url),
-            dest_url=located(self.dest_url),
+            source_url=absolute_url(self._source.url),
+            dest_url=absolute_url(self.dest_url),
             settings=self.settings,
             run_id=self.run_id,
             shard_id=shard.shard_id,
@@ -281,9 +281,9 @@ class Run:
             scorer=self.recipe.scorer,
             is_leased=True,
             naming=self._naming,
-            sight=self._lookout.sight,
+            shared_places=self._lookout.shared_places,
         )
-        spread = Spread(
+        dispatcher = ShardDispatcher(
             self._client,
             self._shape,
             self._gate,
@@ -292,10 +292,10 @@ class Run:
             page_done=self.progress.page_done,
             find_first=self._rows_of_first,
         )
-        self._ledger.settle(shard)
+        self._ledger.detach_duplicates(shard)
         rows = ShardRows()
         has_parked = False
-        for result in spread.compress(shard.documents, job):
+        for result in dispatcher.compress(shard.documents, job):
             rows.add(result)
             has_parked = has_parked or len(result.pages) >= checkpoints.LONG_DOCUMENT_PAGES
             sizes = [(int(str(page["source_bytes"])), int(str(page["output_bytes"]))) for page in result.pages]
@@ -329,11 +329,11 @@ class Run:
             checkpoints.clear(self._dest)
         compact(self._ledger, self._dest, self.settings.stats.most_small_files)
         footers = self._ledger.footers
-        if not shards_failed and self._holdings.has_unnamed:
-            n_left = clear_leftovers(self._dest, footers, self._naming)
+        if not shards_failed and self._holdings.has_unreferenced:
+            n_left = delete_orphaned_outputs(self._dest, footers, self._naming)
             log.info("%d outputs were left by a run that did not come to its commit; deleted", n_left)
-        keep_events(self._dest, self.settings.evidence.events, footers, is_deep=self._deep)
-        figures = read_figures(self._dest, self.run_id, footers)
+        update_events(self._dest, self.settings.evidence.events, footers, is_deep=self._deep)
+        figures = read_metrics(self._dest, self.run_id, footers)
         summary = RunSummary(
             run_id=self.run_id,
             source=self.source_url,

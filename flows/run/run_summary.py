@@ -118,7 +118,7 @@ class RunSummary:
 
 
 @dataclass(frozen=True)
-class DestFigures:
+class DestMetrics:
     """What the statistics of a DEST add up to."""
 
     run: Totals
@@ -127,7 +127,7 @@ class DestFigures:
     worst_pages: list[dict[str, object]]
 
 
-def read_figures(dest: Store, run_id: str, footers: Mapping[str, Footer]) -> DestFigures:
+def read_metrics(dest: Store, run_id: str, footers: Mapping[str, Footer]) -> DestMetrics:
     """Add up the rows of a DEST, and those of one run in it.
 
     Args:
@@ -149,7 +149,7 @@ def read_figures(dest: Store, run_id: str, footers: Mapping[str, Footer]) -> Des
         judged = pages.filter(pc.and_(is_judged, pc.is_valid(pages["worst_block_ssim"])))
         lowest = pc.sort_indices(judged, sort_keys=[("worst_block_ssim", "ascending")])[:_WORST_PAGES]
         worst = sorted([*worst, *judged.take(lowest).to_pylist()], key=itemgetter("worst_block_ssim"))[:_WORST_PAGES]
-    return DestFigures(own, whole, failed, worst)
+    return DestMetrics(own, whole, failed, worst)
 
 
 def write_start(
@@ -181,7 +181,7 @@ def read_runs(dest: Store, most: int) -> tuple[list[dict[str, Any]], int]:
     return records, len(keys)
 
 
-def refuse_other_recipe(dest: Store, settings: Settings, recipe: Recipe) -> None:
+def check_same_recipe(dest: Store, settings: Settings, recipe: Recipe) -> None:
     """Stop a run that would mix pages of different settings, model or scorer in one DEST.
 
     Raises:

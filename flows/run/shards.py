@@ -86,8 +86,8 @@ def shard_id(documents: Iterable[Document], recipe: str) -> str:
         for part in (document.key, document.version):
             data = part.encode("utf-8", "surrogatepass")
             digest.update(b"%d:" % len(data) + data)
-        if document.same_as is not None:  # its rows point there
-            data = document.same_as.encode("utf-8", "surrogatepass")
+        if document.duplicate_of is not None:  # its rows point there
+            data = document.duplicate_of.encode("utf-8", "surrogatepass")
             digest.update(b"=%d:" % len(data) + data)
     return digest.hexdigest()[:24]
 

@@ -1,4 +1,4 @@
-"""Holdings: a shard that lacks some of what it wrote is done again, and no other; nothing of it breaks a run."""
+"""Inventory: a shard that lacks some of what it wrote is done again, and no other; nothing of it breaks a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.dest.compaction import compact
-from foliopress.flows.dest.inventory import Holdings, Listing
+from foliopress.flows.dest.inventory import Inventory, ObjectSet
 from foliopress.flows.dest.ledger import Ledger, ShardRows
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.store_document import DocumentResult
@@ -80,7 +80,7 @@ def document(dest: Store, key: str, shard_id: str, first: str | None = None) -> 
 def commit(dest: Store, ledger: Ledger, name: str, twins: dict[str, str] | None = None) -> None:
     twins = twins or {}
     rows = ShardRows()
-    documents = tuple(Document(key, 10, "1", same_as=twins.get(key)) for key in SHARDS[name])
+    documents = tuple(Document(key, 10, "1", duplicate_of=twins.get(key)) for key in SHARDS[name])
     for one in documents:
         rows.add(document(dest, one.key, name, twins.get(one.key)))
     ledger.commit(Shard(name, documents), rows)
@@ -97,18 +97,18 @@ def committed(dest: Store, together: bool = False) -> Ledger:
 
 def undone(dest: Store, is_deep: bool = False) -> set[str]:
     ledger = Ledger(dest, "later", is_deep=is_deep)
-    holdings = Holdings(dest, ledger.footers, is_deep=is_deep)
-    return {name for name in SHARDS if not ledger.is_done(shard(name), False, holdings)}
+    inventory = Inventory(dest, ledger.footers, is_deep=is_deep)
+    return {name for name in SHARDS if not ledger.is_done(shard(name), False, inventory)}
 
 
 def rerun(dest: Store, is_deep: bool = False) -> set[str]:
     """Do what a rerun does with its ledger, and return what it did again."""
     ledger = Ledger(dest, "later", is_deep=is_deep)
-    holdings = Holdings(dest, ledger.footers, is_deep=is_deep)
-    ledger.finish_leftovers()
-    again = {name for name in SHARDS if not ledger.is_done(shard(name), False, holdings)}
+    inventory = Inventory(dest, ledger.footers, is_deep=is_deep)
+    ledger.finish_interrupted_commits()
+    again = {name for name in SHARDS if not ledger.is_done(shard(name), False, inventory)}
     for name in sorted(again):
-        ledger.settle(shard(name))
+        ledger.detach_duplicates(shard(name))
         commit(dest, ledger, name)
     compact(ledger, dest, most_small=1)
     assert ledger.n_lost == 0
@@ -205,9 +205,9 @@ def test_a_shard_whose_rows_point_to_an_output_that_is_missing_is_done_again_wit
 def test_a_shard_of_which_documents_are_gone_from_the_source_is_left_and_told(dest: Store) -> None:
     ledger = committed(dest)
     dest.delete("pages/e/0001.avif")
-    holdings = Holdings(dest, ledger.footers)
-    assert list(holdings.left(ledger.footers.values(), "later")) == ["g"]
-    assert holdings.left(ledger.footers.values(), "run") == {}
+    inventory = Inventory(dest, ledger.footers)
+    assert list(inventory.left(ledger.footers.values(), "later")) == ["g"]
+    assert inventory.left(ledger.footers.values(), "run") == {}
 
 
 @given(
@@ -215,7 +215,7 @@ def test_a_shard_of_which_documents_are_gone_from_the_source_is_left_and_told(de
     st.dictionaries(st.text(min_size=1, max_size=5), st.integers(0, 5), max_size=30),
 )
 def test_a_listing_holds_what_was_listed_in_its_size_and_nothing_else(there: dict, asked: dict) -> None:
-    listing = Listing(there.items())
+    listing = ObjectSet(there.items())
     wanted = [*asked.items(), *there.items()]
     expected = [there.get(key) == size for key, size in wanted]
     assert listing.holds(wanted).tolist() == expected

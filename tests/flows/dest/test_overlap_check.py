@@ -12,7 +12,7 @@ from prefect.utilities.annotations import quote
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import Settings
 from foliopress.flows.compress import compress_archive
-from foliopress.flows.dest.overlap_check import check_apart
+from foliopress.flows.dest.overlap_check import check_no_overlap
 from foliopress.flows.run.run import check_places
 from foliopress.flows.verify import verify_archive
 from foliopress.tasks.errors import ConfigError
@@ -59,8 +59,8 @@ def test_a_dest_of_whose_folders_one_is_a_link_elsewhere_is_refused(tmp_path: Pa
 )
 def test_places_that_are_no_folders_are_compared_by_their_names(source: str, dest: str) -> None:
     with pytest.raises(ConfigError, match="one in the other"):
-        check_apart(source, dest)
-    check_apart(source, "s3://bucketeer/scans")
+        check_no_overlap(source, dest)
+    check_no_overlap(source, "s3://bucketeer/scans")
 
 
 @pytest.mark.usefixtures("prefect_api")

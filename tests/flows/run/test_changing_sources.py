@@ -157,7 +157,7 @@ def test_an_etag_of_many_scans_makes_no_twins_of_them(s3: ScriptedS3, tmp_path: 
     place = Place("bucket", tmp_path, s3, "auto")
     for key, data in (("a.jpg", b"one"), ("b.jpg", b"two"), ("c.jpg", b"one")):
         place.put(key, data)
-    documents = [replace(one, same_as="a.jpg") for one in place.listed()]
+    documents = [replace(one, duplicate_of="a.jpg") for one in place.listed()]
     rows = [{"source_sha256": fetch_document(documents[0], place.job).sha256, "seconds_read": 1.0}]
     pointed = [steps.point_to(fetch_document(one, place.job), rows, place.job) for one in documents]
     assert [isinstance(one, DocumentResult) for one in pointed] == [True, False, True]

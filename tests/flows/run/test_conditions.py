@@ -37,7 +37,7 @@ def test_a_run_says_once_that_its_store_cannot_keep_two_apart(
         raise AtTheLease
 
     monkeypatch.setattr(run, "Lease", stop)
-    monkeypatch.setattr(run, "share_one_heap", lambda: None)
+    monkeypatch.setattr(run, "use_one_heap", lambda: None)
     s3.conditions = conditions  # type: ignore[assignment]
     (tmp_path / "a.jpg").write_bytes(b"1")
     settings = Settings(storage=s3.storage())

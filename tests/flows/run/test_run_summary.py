@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.dest.ledger import Ledger
-from foliopress.flows.run.run_summary import read_figures
+from foliopress.flows.run.run_summary import read_metrics
 from foliopress.tasks.records.statistics import (
     PAGES_SCHEMA,
     Footer,
@@ -70,8 +70,8 @@ def test_figures_are_what_the_rows_say_one_by_one(files: list[tuple[str, list[tu
     dest = Store(f"memory://{uuid.uuid4().hex}", StorageSettings())
     for number, (run_id, documents) in enumerate(files):
         write(dest, f"f{number}", run_id, documents)
-    figures = read_figures(dest, "r1", read_footers(dest))
-    in_order_of_keys = read_figures(dest, "r1", Ledger(dest, "r1").footers)  # as a run gives them
+    figures = read_metrics(dest, "r1", read_footers(dest))
+    in_order_of_keys = read_metrics(dest, "r1", Ledger(dest, "r1").footers)  # as a run gives them
     assert (in_order_of_keys.whole, in_order_of_keys.run) == (figures.whole, figures.run)
     rows = list(live_rows(dest))
     assert figures.whole == totals(rows)
