@@ -58,7 +58,7 @@ def main() -> None:
     use_one_heap()  # as the command does, before there are threads and before Arrow is imported
     from benchmarks import replay_steps
     from benchmarks.replay import read_record
-    from foliopress.flows.cluster.dispatcher import ShardDispatcher
+    from foliopress.flows.cluster.dispatcher import RunHooks, ShardDispatcher
 
     folder = sys.argv.pop(1)
     if ON_WORKERS in sys.argv[:2]:
@@ -68,10 +68,8 @@ def main() -> None:
     else:
         record = read_record(folder)
 
-        def dispatcher(
-            *_: object, check: Callable[[], None], page_done: Callable[[], None], **__: object
-        ) -> RecordedDispatcher:
-            return RecordedDispatcher(record, check, page_done)
+        def dispatcher(*_: object, hooks: RunHooks) -> RecordedDispatcher:
+            return RecordedDispatcher(record, hooks.check, hooks.page_done)
 
         put_in_place(dispatcher)
     foliopress.flows.cli.main()

@@ -146,10 +146,16 @@ def _forget_settings_for_other_clusters() -> None:
 
 
 class ClusterShape:
-    """How many workers there are and whether some offer a GPU; asked anew at most every few seconds."""
+    """The workers of a cluster and their GPUs; the scheduler is asked again after some seconds.
 
-    def __init__(self, client: Client, every_s: float = 5.0) -> None:
-        self._client, self._every_s = client, every_s
+    Args:
+        client: Of the cluster.
+        every_s: How long an answer counts.
+        max_without_worker_s: How long the cluster may be without any worker.
+    """
+
+    def __init__(self, client: Client, every_s: float = 5.0, max_without_worker_s: float = 600.0) -> None:
+        self.client, self._every_s, self._max_without_worker_s = client, every_s, max_without_worker_s
         self._lock, self._asked_at, self._had_one_at = threading.Lock(), float("-inf"), monotonic()
         self._workers: tuple[str, ...] = ()
         self.n_gpus = sum(GPU in worker["resources"] for worker in self._infos().values())
@@ -173,6 +179,13 @@ class ClusterShape:
             self._ask()
             return 0.0 if self._workers else monotonic() - self._had_one_at
 
+    def check(self) -> None:
+        """Raise ClusterLost if the scheduler is gone, or the cluster has had no worker for too long."""
+        if is_lost(self.client):
+            raise ClusterLost
+        if self.without_worker_s > self._max_without_worker_s:
+            raise ClusterLost(f"the Dask cluster has had no worker for {self._max_without_worker_s:g} s")
+
     def _ask(self) -> None:
         if monotonic() - self._asked_at >= self._every_s:
             self._asked_at, self._workers = monotonic(), tuple(self._infos())
@@ -187,7 +200,7 @@ class ClusterShape:
 
     def _infos(self) -> dict[str, dict[str, Any]]:
         # nothing is told while the connection is broken
-        found: dict[str, dict[str, Any]] = self._client.scheduler_info(n_workers=-1).get("workers", {})
+        found: dict[str, dict[str, Any]] = self.client.scheduler_info(n_workers=-1).get("workers", {})
         return found
 
     @property

@@ -15,8 +15,9 @@ from uuid import uuid4
 from foliopress.configs.loading import settings_digest, without_password
 from foliopress.configs.settings import Settings
 from foliopress.flows.cluster.cluster import ClusterLost, ClusterShape, open_cluster
-from foliopress.flows.cluster.dispatcher import PageGate, ShardDispatcher
+from foliopress.flows.cluster.dispatcher import RunHooks, ShardDispatcher
 from foliopress.flows.cluster.driver_memory import use_one_heap
+from foliopress.flows.cluster.page_gate import PageGate
 from foliopress.flows.cluster.shared_places import SharedPlacesCheck, absolute_url
 from foliopress.flows.cluster.worker_facts import ask_workers
 from foliopress.flows.dest.bag import invalidate_bag, make_bag
@@ -284,13 +285,10 @@ class Run:
             shared_places=self._lookout.shared_places,
         )
         dispatcher = ShardDispatcher(
-            self._client,
             self._shape,
             self._gate,
             self.settings.cluster.scoring_batch_pages,
-            check=self.check,
-            page_done=self.progress.page_done,
-            find_first=self._rows_of_first,
+            hooks=RunHooks(self.check, self.progress.page_done, self._rows_of_first),
         )
         self._ledger.detach_duplicates(shard)
         rows = ShardRows()

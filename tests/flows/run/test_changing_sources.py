@@ -14,10 +14,10 @@ from prefect.utilities.annotations import quote
 
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import ScanSettings, Settings
-from foliopress.flows.cluster.dispatcher import DocumentResult
 from foliopress.flows.compress import compress_archive
 from foliopress.flows.steps import document_plan, steps
 from foliopress.flows.steps.document_plan import PageJob, fetch_document
+from foliopress.flows.steps.steps import DocumentResult
 from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.source_listing import Document, ScanCounts, list_documents
