@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from foliopress.flows.dest.inventory import Inventory
-from foliopress.flows.run.key_ranges import KeyRanges
+from foliopress.flows.dest.key_ranges import KeyRanges
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.duplicates import give_own
 from foliopress.flows.steps.store_document import DocumentResult
