@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from foliopress.configs.loading import load_settings, settings_digest
-from foliopress.flows.dest.ledger import ShardRows
+from foliopress.flows.dest.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps import steps
 from foliopress.model.scoring import load_scorer

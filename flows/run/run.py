@@ -23,12 +23,13 @@ from foliopress.flows.cluster.worker_facts import ask_workers
 from foliopress.flows.dest.bag import invalidate_bag, make_bag
 from foliopress.flows.dest.compaction import compact
 from foliopress.flows.dest.inventory import Inventory
-from foliopress.flows.dest.ledger import Ledger, ShardRows
+from foliopress.flows.dest.ledger import Ledger
 from foliopress.flows.dest.name_rules import resolve_naming
 from foliopress.flows.dest.orphaned_outputs import delete_orphaned_outputs
 from foliopress.flows.dest.overlap_check import check_no_overlap
 from foliopress.flows.dest.premis_events import update_events
 from foliopress.flows.dest.run_records import repair_run_records
+from foliopress.flows.dest.shard_rows import ShardRows
 from foliopress.flows.run.duplicate_index import DuplicateIndex
 from foliopress.flows.run.lease import Lease
 from foliopress.flows.run.run_summary import (

@@ -69,7 +69,7 @@ def test_many_small_files_become_one_with_the_same_rows_and_their_shards_are_don
 
 @pytest.mark.parametrize(("together", "groups"), [(1, 3), (2**21, 1)])
 def test_small_shards_share_a_group_of_rows_up_to_some_bytes(dest: Store, monkeypatch, together, groups) -> None:
-    monkeypatch.setattr("foliopress.flows.dest.ledger._TOGETHER", together)
+    monkeypatch.setattr("foliopress.flows.dest.statistics_files._ROW_GROUP_BYTES", together)
     compact(three_shards(dest), dest, most_small=1)
     (part,) = read_footers(dest)
     with dest.open_input(file_key("pages", part)) as file:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.dest.compaction import compact
 from foliopress.flows.dest.inventory import Inventory, ObjectSet
-from foliopress.flows.dest.ledger import Ledger, ShardRows
+from foliopress.flows.dest.ledger import Ledger
+from foliopress.flows.dest.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.records.statistics import (

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.dest.compaction import compact
-from foliopress.flows.dest.ledger import Ledger, ShardRows
+from foliopress.flows.dest.ledger import Ledger
 from foliopress.flows.dest.premis_events import INDEX_KEY, LINES, TABLE, has_current_events, update_events
+from foliopress.flows.dest.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.records.premis import as_premis, verdict_of
