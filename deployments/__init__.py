@@ -1,4 +1,4 @@
-"""Deployments: the flows as a Prefect server schedules them, their settings as a form."""
+"""Define the flows that a Prefect server schedules, with the settings as a form."""
 
 from foliopress.flows.cluster.driver_memory import use_system_heap_for_arrow
 

@@ -88,7 +88,7 @@ class Inventory:
         """
         return self._found.result().n_unnamed > 0
 
-    def left(self, footers: Iterable[Footer], run_id: str) -> dict[str, str]:
+    def unrepaired(self, footers: Iterable[Footer], run_id: str) -> dict[str, str]:
         """Return what is lacked by shards that a run has not done again, by their ids.
 
         Args:

@@ -130,9 +130,9 @@ def test_a_bug_ends_with_1_and_one_line_that_names_the_log_with_the_traceback(ar
 @pytest.mark.parametrize("code", [0, 1, 3])
 def test_a_command_that_is_done_ends_though_prefect_still_tries_to_reach_its_server(code: int) -> None:
     script = (
-        "import sys, threading, time, flows.cli as cli\n"
+        "import sys, threading, time, foliopress.flows.cli as cli\n"
         "threading._register_atexit(time.sleep, 100)\n"  # as Prefect's queues wait for what is in them
-        "cli._LEAVES_WITHIN_S = 0.5\n"
+        "cli._EXIT_WITHIN_S = 0.5\n"
         f"cli.app = lambda: (print('all is said', end=''), sys.exit({code}))\n"
         "cli.main()\n"
     )
@@ -197,7 +197,7 @@ def test_a_run_that_is_interrupted_ends_soon_gives_its_lease_back_and_says_so(
     running.send_signal(number)
     output, _ = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert "interrupted; the same command goes on where this one stopped" in output
+    assert "interrupted; run the same command again to continue" in output
     assert "Traceback" not in output
     assert not (dest / "runs" / "lease.json").exists()
 

@@ -26,6 +26,7 @@ from foliopress.flows.dest import bag as bag_module
 from foliopress.flows.dest.bag import BagMade, bag_archive, invalidate_bag, make_bag, read_bag_info
 from foliopress.flows.dest.premis_events import has_current_events
 from foliopress.flows.run.lease import LEASE_KEY, Lease
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.verify import verify_archive
 from foliopress.tasks.errors import ConfigError, PayloadDamaged
 from foliopress.tasks.storage.local_backend import TEMPORARY
@@ -362,10 +363,12 @@ def test_a_run_makes_a_bag_when_asked_and_voids_one_before_it_writes(
 
     def run(*overrides: str) -> object:
         given = load_settings("access", [f"cluster.scheduler={scheduler}", *overrides])
-        return compress_archive(str(source), str(folder / "data"), quote(given))
+        return compress_archive(quote(RunRequest(str(source), str(folder / "data"), given)))
 
     with pytest.raises(ConfigError, match="has to be called `data`"):
-        compress_archive(str(source), str(tmp_path / "out"), quote(load_settings("access", ["evidence.bag=true"])))
+        compress_archive(
+            quote(RunRequest(str(source), str(tmp_path / "out"), load_settings("access", ["evidence.bag=true"])))
+        )
     assert not (tmp_path / "out").exists()
 
     run("evidence.bag=true")

@@ -207,8 +207,8 @@ def test_a_shard_of_which_documents_are_gone_from_the_source_is_left_and_told(de
     ledger = committed(dest)
     dest.delete("pages/e/0001.avif")
     inventory = Inventory(dest, ledger.footers)
-    assert list(inventory.left(ledger.footers.values(), "later")) == ["g"]
-    assert inventory.left(ledger.footers.values(), "run") == {}
+    assert list(inventory.unrepaired(ledger.footers.values(), "later")) == ["g"]
+    assert inventory.unrepaired(ledger.footers.values(), "run") == {}
 
 
 @given(

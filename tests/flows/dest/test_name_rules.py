@@ -18,6 +18,7 @@ from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.compress import compress_archive
 from foliopress.flows.dest.name_rules import NAMES_KEY, resolve_naming
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.verify import verify_archive
 from foliopress.tasks.errors import ConfigError
@@ -51,7 +52,7 @@ def threads() -> Iterator[str]:
 def compress(threads: str) -> Callable[..., RunSummary]:
     def run(source: object, dest: object, *overrides: str) -> RunSummary:
         wanted = [f"cluster.scheduler={threads}", 'text=["alto"]', "shard.max_documents=3", *overrides]
-        return compress_archive(str(source), str(dest), quote(load_settings("access", wanted)))
+        return compress_archive(quote(RunRequest(str(source), str(dest), load_settings("access", wanted))))
 
     return run
 

@@ -14,6 +14,7 @@ from foliopress.configs.settings import Settings
 from foliopress.flows.compress import compress_archive
 from foliopress.flows.dest.overlap_check import check_no_overlap
 from foliopress.flows.run.run import check_places
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.verify import verify_archive
 from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records.statistics import live_rows
@@ -76,7 +77,7 @@ def test_what_a_link_in_source_shows_of_dest_never_becomes_a_document(
     ) as cluster:
         settings = load_settings("access", [f"cluster.scheduler={cluster.scheduler_address}"])
         for _ in range(2):  # the second time there is something to see
-            summary = compress_archive(str(source), str(dest), quote(settings))
+            summary = compress_archive(quote(RunRequest(str(source), str(dest), settings)))
             assert (summary.whole.documents, summary.scan.unreadable_folders, summary.exit_code) == (2, 1, 3)
         found = verify_archive(str(dest), quote(settings), source=str(source))
         assert found.is_sound, found.as_text()
@@ -84,7 +85,7 @@ def test_what_a_link_in_source_shows_of_dest_never_becomes_a_document(
         (dest / "pages" / "new").symlink_to(elsewhere)
         archive("new/c.jpg")
         with pytest.raises(ConfigError, match="leads out"):
-            compress_archive(str(source), str(dest), quote(settings))
+            compress_archive(quote(RunRequest(str(source), str(dest), settings)))
     assert contents(elsewhere) == {}
     assert {key: data for key, data in contents(source).items() if key in before} == before
     keys = {row["document_key"] for row in live_rows(Store(str(dest), settings.storage))}

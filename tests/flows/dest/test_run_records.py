@@ -14,7 +14,7 @@ from foliopress.configs.settings import StorageSettings
 from foliopress.flows.dest.ledger import Ledger
 from foliopress.flows.dest.premis_events import update_events
 from foliopress.flows.dest.run_records import find_record_problems, record_keys, repair_run_records, stored_runs
-from foliopress.flows.run.run_summary import Recipe, check_same_recipe, write_start
+from foliopress.flows.run.run_summary import Recipe, RunStart, check_same_recipe, write_start
 from foliopress.tasks.records.statistics import PAGES_SCHEMA, Footer, PageRow, ShardEntry, file_key, table_bytes
 from foliopress.tasks.storage.store import Store
 
@@ -29,7 +29,7 @@ def dest(tmp_path: Path) -> Store:
     store = Store(str(tmp_path / "dest"), StorageSettings())
     store.check_writable()
     for run_id in ("r1", "r2"):
-        write_start(store, run_id, "2026-01-31T17:59:00+00:00", SETTINGS, RECIPE, VERSIONS)
+        write_start(store, RunStart(run_id, "2026-01-31T17:59:00+00:00", SETTINGS, RECIPE, VERSIONS))
     row = {"run_id": "r1", "shard_id": "s", "document_key": "a", "page_index": 0, "status": "kept"}
     row |= {"settings_digest": RECIPE.settings_digest, "model_digest": "model", "scorer": "litert-cpu"}
     assert row.keys() <= PageRow.__dataclass_fields__.keys()

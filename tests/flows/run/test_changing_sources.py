@@ -15,6 +15,7 @@ from prefect.utilities.annotations import quote
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import ScanSettings, Settings
 from foliopress.flows.compress import compress_archive
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.steps import document_plan, steps
 from foliopress.flows.steps.document_plan import PageJob, fetch_document
 from foliopress.flows.steps.steps import DocumentResult
@@ -184,7 +185,7 @@ def test_a_bucket_whose_etag_never_changes_gives_each_scan_its_own_output_and_a_
     def rows() -> dict[str, dict[str, object]]:
         return {str(row["document_key"]): row for row in live_rows(Store(dest, settings.storage))}
 
-    compress_archive(f"{s3.url}/in", dest, quote(settings))
+    compress_archive(quote(RunRequest(f"{s3.url}/in", dest, settings)))
     first = rows()
     assert {key: row["duplicate_of"] for key, row in first.items()} == {"a.png": None, "b.png": None, "c.png": "a.png"}
     assert first["a.png"]["output_sha256"] != first["b.png"]["output_sha256"]
@@ -200,10 +201,10 @@ def test_a_bucket_whose_etag_never_changes_gives_each_scan_its_own_output_and_a_
         return None
 
     s3.script = replaced_once
-    compress_archive(f"{s3.url}/in", dest, quote(settings))
+    compress_archive(quote(RunRequest(f"{s3.url}/in", dest, settings)))
     changed = rows()["b.png"]
     assert (changed["status"], changed["reason"]) == ("failed", "source_changed")
-    compress_archive(f"{s3.url}/in", dest, quote(settings))
+    compress_archive(quote(RunRequest(f"{s3.url}/in", dest, settings)))
     last = rows()["b.png"]
     assert last["status"] == "compressed" and last["document_version"] != changed["document_version"]
-    assert compress_archive(f"{s3.url}/in", dest, quote(settings)).shards_done == 0
+    assert compress_archive(quote(RunRequest(f"{s3.url}/in", dest, settings))).shards_done == 0

@@ -80,7 +80,7 @@ def test_figures_are_what_the_rows_say_one_by_one(files: list[tuple[str, list[tu
     assert [told[: len(start)] for told, start in zip(figures.failed_pages, failed, strict=False)] == failed[:MOST_TOLD]
     judged = [row for row in rows if row["status"] == "compressed" and row["duplicate_of"] is None]
     lowest = sorted(row["worst_block_ssim"] for row in judged if row["worst_block_ssim"] is not None)
-    assert [row["worst_block_ssim"] for row in figures.worst_pages] == lowest[:MOST_TOLD]
-    told = {(row["document_key"], row["page_index"]) for row in figures.worst_pages}
+    assert [page.worst_block_ssim for page in figures.worst_pages] == lowest[:MOST_TOLD]
+    told = {(page.document_key, page.page_index) for page in figures.worst_pages}
     assert len(told) == len(figures.worst_pages) <= len(judged)
     assert sum(1 for _ in groupby(rows, lambda row: row["document_key"])) == figures.whole.documents

@@ -16,6 +16,7 @@ from prefect.utilities.annotations import quote
 from foliopress.configs.loading import load_settings
 from foliopress.flows.compress import compress_archive
 from foliopress.flows.run.duplicate_index import DuplicateIndex
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.steps import steps
 from foliopress.flows.verify import verify_archive
@@ -43,7 +44,7 @@ def scheduler(s3_process: S3Server) -> Iterator[str]:
 def compress(scheduler: str, tmp_path: Path) -> Callable[..., RunSummary]:
     def run(source: object, *overrides: str, dest: object = None, **options: object) -> RunSummary:
         settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=2", *overrides])
-        summary = compress_archive(str(source), str(dest or tmp_path / "out"), quote(settings), **options)
+        summary = compress_archive(quote(RunRequest(str(source), str(dest or tmp_path / "out"), settings, **options)))
         found = verify_archive(str(dest or tmp_path / "out"), quote(settings))
         assert found.is_sound, found.as_text()
         return summary
