@@ -1,4 +1,4 @@
-"""Compaction: which small files of statistics are put together to larger ones at the end of a run."""
+"""Merge small files of statistics into larger ones at the end of a run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from foliopress.tasks.storage.store import Store
 
 MAX_DOCUMENTS = 100_000
 MAX_BYTES = 24 * 2**20
-"""Of the three tables together: they go through the driver's memory."""
+"""Size of the three tables of a file together: they go through the driver's memory."""
 
 
 def compact(ledger: Ledger, dest: Store, most_small: int) -> None:
-    """Put small files together if there are more than so many of them."""
+    """Merge small files if there are more than `most_small` of them."""
     sizes: dict[str, int] = {}
     for table in SCHEMAS:
         for found in dest.list_objects(f"stats/{table}/"):
@@ -27,15 +27,15 @@ def compact(ledger: Ledger, dest: Store, most_small: int) -> None:
 
 
 def is_small(footer: Footer, sizes: Mapping[str, int]) -> bool:
-    """Return whether a file is less than half of what it may be."""
+    """Return whether a file is less than half as large as it may be."""
     return footer.n_documents < MAX_DOCUMENTS / 2 and sizes.get(footer.name, 0) < MAX_BYTES / 2
 
 
 def plan(files: Iterable[Footer], sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """Yield the names of files that become one, each as large as it may be; a file alone stays as it is.
+    """Yield groups of files to merge, each as large as it may be; a single file stays as it is.
 
-    A large file is left alone and parts those before it from those after it, so that what a killed compaction has done
-    stays, and the rest is cut as it would have been.
+    A large file stays too, and separates the files before it from those after it, so that a compaction that was killed
+    and starts again forms the same groups.
 
     Args:
         files: In the order of their first keys.

@@ -364,7 +364,7 @@ def test_from_s3_to_s3_the_source_stays_as_it_was(archive: Archive, s3_url: str)
 )
 def test_source_and_dest_must_not_lie_in_one_another(source: str, dest: str, tmp_path: Path) -> None:
     (tmp_path / "scans" / "a").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="lie one in the other"):
+    with pytest.raises(ConfigError, match="overlap; choose"):
         check_places(
             str(tmp_path / source), dest.format(tmp_path) if "{}" in dest else str(tmp_path / dest), load_settings()
         )

@@ -203,7 +203,7 @@ def test_pages_without_an_output_are_told_with_the_reasons_why_they_failed(
         rewritten(path, failed)
     told = verify(dest)
     assert told.as_dict()["unread_reasons"] == {"name_refused": 1, "out_of_time": 1}
-    assert "2 pages have no output, as they failed: 1 x name_refused, 1 x out_of_time\n" in told.as_text()
+    assert "2 failed pages have no output: 1 x name_refused, 1 x out_of_time\n" in told.as_text()
 
 
 def test_documents_of_the_source_without_rows_are_holes(
@@ -341,7 +341,7 @@ def test_a_sound_output_is_looked_at_again_and_nothing_is_seen_otherwise(finishe
     again = verify(dest, source=source, look=True)
     assert again.is_sound
     assert again.looked_at_pages == 8
-    assert "8 compressed pages compared with their sources" in again.as_text()
+    assert "8 compressed pages compared with their scans" in again.as_text()
 
 
 def test_an_output_that_shows_something_else_than_its_scan_is_found_by_looking(finished, dest, verify):

@@ -219,5 +219,5 @@ def test_a_listing_holds_what_was_listed_in_its_size_and_nothing_else(there: dic
     listing = ObjectSet(there.items())
     wanted = [*asked.items(), *there.items()]
     expected = [there.get(key) == size for key, size in wanted]
-    assert listing.holds(wanted).tolist() == expected
-    assert isinstance(listing.holds([]), np.ndarray)
+    assert listing.contains(wanted).tolist() == expected
+    assert isinstance(listing.contains([]), np.ndarray)

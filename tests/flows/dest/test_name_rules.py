@@ -174,7 +174,7 @@ def test_rules_that_are_stricter_than_a_disk_needs_stay_and_are_said(dest: Store
     begun_by(dest, STRICT)
     said: list[str] = []
     assert resolve_naming(dest, said.append) == STRICT
-    assert "capitals are not told from small letters, Unicode's forms" in said[0]
+    assert "upper and lower case are not distinguished, Unicode forms" in said[0]
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
@@ -184,7 +184,7 @@ def test_a_dest_that_was_copied_to_a_disk_of_fewer_names_is_refused(dest: Store,
         dest.delete(NAMES_KEY)
     monkeypatch.setattr(store_module, "LocalFolder", FOLDERS["Mac"])
     moved = Store(f"file://{dest.url}", StorageSettings())  # by another connection
-    with pytest.raises(ConfigError, match="capitals are not told.*begin a new DEST"):
+    with pytest.raises(ConfigError, match="upper and lower case are not.*use a new DEST"):
         resolve_naming(moved, lambda _: None)
 
 
@@ -201,7 +201,7 @@ def test_rules_that_are_lost_or_spoiled_are_worked_out_from_the_rows(dest: Store
 def test_rules_that_neither_stand_there_nor_follow_from_the_rows_are_a_wrong_setting(dest: Store) -> None:
     begun_by(dest, STRICT, ["Page.jpg"])
     dest.delete(NAMES_KEY)
-    with pytest.raises(ConfigError, match="the rows do not tell"):
+    with pytest.raises(ConfigError, match="cannot be inferred from the rows"):
         resolve_naming(dest, lambda _: None)
 
 

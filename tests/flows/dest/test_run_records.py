@@ -36,7 +36,7 @@ def dest(tmp_path: Path) -> Store:
     row |= {"source_bytes": 0, "output_bytes": 0}
     footer = Footer("s", (ShardEntry("s", "r1", "a", "a", 1),))
     store.write_bytes(file_key("pages", "s"), table_bytes([row], PAGES_SCHEMA, footer.as_metadata()))
-    update_events(store, wanted=True)
+    update_events(store, is_enabled=True)
     return store
 
 
