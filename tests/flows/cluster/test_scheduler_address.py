@@ -66,7 +66,7 @@ def test_a_scheduler_without_tls_is_found(plain: str) -> None:
 
 
 def test_a_scheduler_that_asks_for_tls_says_so_to_whoever_comes_without(secured: str) -> None:
-    with pytest.raises(ConfigError, match=f"asks for TLS; give tls://{secured}, and name the files .*__TLS__CA_FILE"):
+    with pytest.raises(ConfigError, match=f"requires TLS; use tls://{secured}, and set the files .*__TLS__CA_FILE"):
         check_scheduler_address(f"tcp://{secured}", 5)
 
 
@@ -78,5 +78,5 @@ def test_certificates_that_are_missing_here_are_named(secured: str) -> None:
 @pytest.mark.usefixtures("with_files")
 def test_with_certificates_tls_is_found_and_its_absence_too(secured: str, plain: str) -> None:
     check_scheduler_address(f"tls://{secured}", 5)
-    with pytest.raises(ConfigError, match=f"tls://{plain} speaks no TLS; give tcp://{plain} if"):
+    with pytest.raises(ConfigError, match=f"tls://{plain} does not use TLS; use tcp://{plain} if"):
         check_scheduler_address(f"tls://{plain}", 5)

@@ -146,7 +146,7 @@ def test_workers_that_see_both_places_say_what_they_are_and_leave_nothing(cluste
 
 
 NO_TOKEN = "does not see DEST {dest} as the run does: the run's token"
-NO_DOCUMENT = "does not see SOURCE {source} as the run does: 'a.jpg' is not there"
+NO_DOCUMENT = "does not see SOURCE {source} as the run does: 'a.jpg' is missing there"
 OVER_DEST = "mount -t tmpfs none {dest}"
 COPY_OF_DEST = "mount -t tmpfs none {upper}; mkdir {upper}/u {upper}/w; " + (
     "mount -t overlay overlay -o lowerdir={dest},upperdir={upper}/u,workdir={upper}/w {dest}"
@@ -217,7 +217,9 @@ def test_a_late_worker_that_writes_elsewhere_is_found_before_the_shard_is_commit
     with SharedPlacesCheck(cluster.client, dest, source) as places_check:
         job = job_of(source, dest, places_check)
         cluster.client.submit(prove_and_hide, job, pure=False).result(60)
-        with pytest.raises(ConfigError, match=f"worker {late} .*DEST .*what it wrote there is not here"):
+        with pytest.raises(
+            ConfigError, match=f"worker {late} .*DEST .*the run does not find what the worker wrote there"
+        ):
             places_check.check()
 
 
