@@ -443,7 +443,7 @@ def _report(summary: RunSummary, as_json: bool, log_path: Path) -> NoReturn:
 
         print(as_text(summary))
     if summary.exit_code == BROKEN:
-        _say(f"{summary.shards_failed} shards failed; the same command repeats them. Log: {log_path}")
+        _say(f"{summary.shards_failed} shards failed; run the same command again to retry them. Log: {log_path}")
     raise typer.Exit(summary.exit_code)
 
 

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class ShardsFailed(Exception):
-    """Some shards could not be finished; a rerun repeats them."""
+    """Some shards failed; a rerun retries them."""
 
     def __init__(self, message: str, summary: RunSummary) -> None:
         super().__init__(message)
@@ -112,7 +112,7 @@ def compress_documents(request: RunRequest) -> RunSummary:
             tally.count_ended()
             if tally.has_lost_the_store:
                 log.error(
-                    "the store or a machine failed %d shards in a row; no further one is begun",
+                    "the store or a machine failed %d shards in a row; no more are started",
                     _MAX_UNAVAILABLE_IN_A_ROW,
                 )
                 break
@@ -120,10 +120,10 @@ def compress_documents(request: RunRequest) -> RunSummary:
         summary = run.summarise(tally.n_begun - tally.n_failed, tally.n_failed)
         board.put_up(summary)
     if tally.n_failed:
-        message = f"{tally.n_failed} of {tally.n_begun} shards failed; the same command repeats them"
+        message = f"{tally.n_failed} of {tally.n_begun} shards failed; run the same command again to retry them"
         raise ShardsFailed(message, summary)
     if summary.shards_failed:
-        raise ShardsFailed("statistics turned out to be damaged; the same command does their shards again", summary)
+        raise ShardsFailed("statistics are damaged; run the same command again to redo their shards", summary)
     return summary
 
 

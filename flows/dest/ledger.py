@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from foliopress.flows.dest import duplicate_outputs
 from foliopress.flows.dest.inventory import Inventory
@@ -72,11 +73,14 @@ class Ledger:
             return False
         return not (entry.n_again or (retry_failed and entry.n_failed))
 
-    def page_rows(self, document_key: str) -> list[dict[str, object]] | None:
+    def page_rows(self, document_key: str) -> Sequence[Mapping[str, object]] | None:
         """Return a document's committed page rows, None if it has none."""
         with self._lock:
             rows = self._files.rows_of(document_key, ("pages",))
-        return rows["pages"].to_pylist() if rows else None
+        if rows is None:
+            return None
+        found: list[dict[str, Any]] = rows["pages"].to_pylist()
+        return found
 
     def detach_duplicates(self, shard: Shard) -> None:
         """Give documents outside this shard that point to its outputs outputs of their own.

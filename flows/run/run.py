@@ -18,6 +18,7 @@ from foliopress.flows.cluster.cluster import ClusterLost, ClusterShape, open_clu
 from foliopress.flows.cluster.dispatcher import RunHooks, ShardDispatcher
 from foliopress.flows.cluster.driver_memory import use_one_heap
 from foliopress.flows.cluster.page_gate import PageGate
+from foliopress.flows.cluster.shard_state import Rows
 from foliopress.flows.cluster.shared_places import SharedPlacesCheck, absolute_url
 from foliopress.flows.cluster.worker_facts import ask_workers
 from foliopress.flows.dest.bag import invalidate_bag, make_bag
@@ -131,7 +132,7 @@ def open_run(request: RunRequest) -> Iterator[Run]:
         ledger.fence_off(lease.unfenced)
         lease.mark_fenced()
         for line in ledger.damaged:
-            progress.say(f"{line.rpartition('; ')[0]}: it counts as not committed, and its documents are done again")
+            progress.say(f"{line.rpartition('; ')[0]}: it does not count as committed, and its documents are redone")
         inventory = Inventory(target, ledger.footers, is_deep=request.is_deep)  # works while the cluster starts
         client = stack.enter_context(open_cluster(settings.cluster, request.log_file))
         places_check = stack.enter_context(SharedPlacesCheck(client, target, scans))
@@ -232,7 +233,7 @@ class Run:
         self._failed_keys |= self._in_work.pop(shard.shard_id, frozenset())
         self._slots.release()
 
-    def _rows_of_original(self, document_key: str) -> list[dict[str, object]] | None:
+    def _rows_of_original(self, document_key: str) -> Rows | None:
         """Return the page rows of a document of another shard; None while that shard is in work.
 
         Raises:
@@ -348,10 +349,10 @@ class Run:
         defects = self._inventory.unrepaired(self._ledger.footers.values(), self._request.run_id)
         if defects:
             self.progress.say(
-                f"{len(defects)} shards in DEST are damaged and were not done again, as SOURCE does not hold their "
-                f"documents as they were (foliopress verify names all): {next(iter(defects.values()))}"
+                f"{len(defects)} shards in DEST are damaged and could not be redone, as SOURCE does not hold their "
+                f"documents unchanged (foliopress verify lists all): {next(iter(defects.values()))}"
             )
-            log.warning("damaged and not done again: %s", defects)
+            log.warning("damaged and not redone: %s", defects)
 
     def _clean_up(self, *, has_failures: bool) -> None:
         if not has_failures:  # else the next run continues from the checkpoints

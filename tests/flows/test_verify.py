@@ -301,7 +301,7 @@ def test_damage_to_a_document_that_the_source_no_longer_has_is_told_and_nothing_
     cut.write_bytes(cut.read_bytes()[:-1])
     settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=3"])
     compress_archive(quote(RunRequest(str(source), str(dest), settings)))
-    assert "1 shards in DEST are damaged and were not done again" in capsys.readouterr().err
+    assert "1 shards in DEST are damaged and could not be redone" in capsys.readouterr().err
     assert found(verify(dest)) == [("truncated", str(cut.relative_to(dest)))]
 
 
