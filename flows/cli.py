@@ -124,7 +124,7 @@ def compress(
     include: _Include = None,
     exclude: _Exclude = None,
     keys: Annotated[
-        str | None, typer.Option(help="Only the documents listed in this text file, one key a line.", metavar="FILE")
+        str | None, typer.Option(help="Only the documents listed in this text file, one key per line.", metavar="FILE")
     ] = None,
     allow_empty: _AllowEmpty = False,
     scheduler: _Scheduler = None,
@@ -261,7 +261,9 @@ def bag(
     algorithm: Annotated[str | None, typer.Option(help="Digest of the manifests: sha256 or sha512.")] = None,
     info: Annotated[
         list[str] | None,
-        typer.Option(help="Extra line of bag-info.txt, e.g. 'Source-Organization: …'; repeatable.", metavar="LINE"),
+        typer.Option(
+            help="Additional line of bag-info.txt, e.g. 'Source-Organization: …'; repeatable.", metavar="LINE"
+        ),
     ] = None,
     overrides: _Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -271,7 +273,7 @@ def bag(
 
     The next run into DEST deletes the tag files.
 
-    Exit codes: 0 if the bag was made, 3 if an output is not as it was written, 2 if a setting is wrong, 1 if the
+    Exit codes: 0 if the bag was made, 3 if an output is damaged, 2 if a setting is wrong, 1 if the
     command broke.
     """
     options: Mapping[str, object] = {"evidence.bag_algorithm": algorithm, "evidence.bag_info": info or None}
@@ -290,7 +292,9 @@ def window(
     ] = "127.0.0.1",
     host_name: Annotated[
         list[str] | None,
-        typer.Option(help="Extra host name under which browsers may ask, e.g. a proxy's; repeatable.", metavar="NAME"),
+        typer.Option(
+            help="Additional host name that browsers may use, e.g. that of a proxy; repeatable.", metavar="NAME"
+        ),
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
@@ -328,7 +332,9 @@ def train(
     ] = None,
     cache: _Cache = Path(".cache"),
     seed: Annotated[int, typer.Option(help="Random seed.")] = 1,
-    epochs: Annotated[int, typer.Option(min=1, help="Most epochs; training stops early without improvement.")] = 5,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Maximum number of epochs; training stops early without improvement.")
+    ] = 5,
     batches: Annotated[int, typer.Option(min=1, help="Batches of 16 patches in an epoch.")] = 120,
     rendered: Annotated[int, typer.Option(min=0, help="Generated pages to train on, in addition to the scans.")] = 160,
     log_file: _LogFile = None,

@@ -20,7 +20,7 @@ def streamlit_options(address: str, port: int, host_names: Sequence[str], browse
     Args:
         address: Address to listen on.
         port: Port to listen on.
-        host_names: Extra host names under which browsers may ask.
+        host_names: Additional host names that browsers may use.
         browser: Open a browser.
 
     Raises:

@@ -44,7 +44,7 @@ class TrainingRequest:
     seed: int = 1
     """Random seed; the same seed draws the same patches."""
     epochs: int = EPOCHS
-    """Most epochs; training stops early when validation no longer improves."""
+    """Maximum number of epochs; training stops early when validation no longer improves."""
     batches_per_epoch: int = BATCHES_PER_EPOCH
     """Batches of 16 patches of 49 tiles in an epoch."""
     rendered_pages: int = RENDERED_PAGES

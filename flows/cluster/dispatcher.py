@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _TICK_S = 0.5
 _OPEN_BYTES_PER_WORKER = 256 * 2**20
-"""Most bytes of sources in the workers' memory at once, per worker; one document is always admitted."""
+"""Maximum bytes of sources in the workers' memory at once, per worker; one document is always admitted."""
 _SHORT_BYTES = 2**24
 """A document of no more bytes is fetched twice rather than with a task of its own, if it has more than one page."""
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class ShardDispatcher:
     Args:
         shape: The cluster.
         gate: Admits pages; shared by all shards of the run.
-        scoring_batch_pages: Most pages that are scored together.
+        scoring_batch_pages: Maximum number of pages to score together.
         hooks: Callbacks into the run.
         steps: The page steps.
     """

@@ -15,8 +15,8 @@ class PageGate:
 
     Args:
         workers: Returns the workers' addresses; called for each page, since a cluster may grow and shrink.
-        pages_per_worker: Most pages in flight.
-        pixels_per_worker: Most pixels in flight; a larger page is admitted to a worker that has no other.
+        pages_per_worker: Maximum number of pages in flight.
+        pixels_per_worker: Maximum number of pixels in flight; a larger page is admitted to a worker that has no other.
     """
 
     def __init__(self, workers: Callable[[], Sequence[str]], pages_per_worker: int, pixels_per_worker: int) -> None:

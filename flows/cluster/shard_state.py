@@ -133,7 +133,7 @@ class ScoringBatches:
     Args:
         tasks: The tasks of the shard.
         shape: The cluster; its GPUs are kept busy with smaller batches if no full one is ready.
-        batch_pages: Most pages in a batch.
+        batch_pages: Maximum number of pages in a batch.
         submit: Submits the scoring of some pages.
         on_scored: Called with each page, the task and the page's place in the batch; the task may have failed.
     """

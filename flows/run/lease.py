@@ -56,7 +56,13 @@ class LeaseHolder:
 
     @classmethod
     def parse(cls, content: bytes) -> LeaseHolder:
-        """Read the content of a lease object; fields that are missing or invalid have their defaults."""
+        """Read the content of a lease object; fields that are missing or invalid have their defaults.
+
+        >>> LeaseHolder.parse(b'{"run_id": "r1", "pid": "x"}') == LeaseHolder(run_id="r1")
+        True
+        >>> LeaseHolder.parse(b"no JSON") == LeaseHolder.parse(b"[]") == LeaseHolder()
+        True
+        """
         try:
             values = json.loads(content)
         except ValueError:

@@ -1,4 +1,4 @@
-"""The command as a user types it."""
+"""Test the command as a user types it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job as a flow, under Prefect's test harness, with the real steps on small pages."""
+"""Test the compress flow under Prefect's test harness, with the real steps on small pages."""
 
 from __future__ import annotations
 

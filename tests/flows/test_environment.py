@@ -1,4 +1,4 @@
-"""The command in surroundings that are meant for something else: proxies, another Prefect or Dask, odd systems."""
+"""Test the command where the environment is meant for something else: proxies, another Prefect or Dask, odd systems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The estimate: a sample through the real pipeline, and what it says of the whole."""
+"""Test the estimate of an archive from a sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipeline for one document, as the package shows it."""
+"""Test the pipeline for one document, as the package shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training flow from a folder of marked scans to a model that the pipeline can use."""
+"""Test the training flow from a folder of marked scans to a model that the pipeline can use."""
 
 from __future__ import annotations
 

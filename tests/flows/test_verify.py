@@ -1,4 +1,4 @@
-"""Verify: each kind of damage is planted in a real output and found, and nothing else is."""
+"""Test that verify finds each kind of damage in a real output, and nothing else."""
 
 from __future__ import annotations
 

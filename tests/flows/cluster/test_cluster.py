@@ -1,4 +1,4 @@
-"""Reaching a Dask cluster, and saying clearly why not."""
+"""Test how a Dask cluster is reached, and the errors if it cannot be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documents of a shard on a Dask cluster, with page functions made up for the purpose."""
+"""Test the dispatcher on a Dask cluster, with page steps made for the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The driver's heap: one, whatever the number of threads, and nobody else's."""
+"""Test that the driver's threads share one heap, and that other processes are unaffected."""
 
 from __future__ import annotations
 

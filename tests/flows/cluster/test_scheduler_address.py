@@ -1,4 +1,4 @@
-"""A scheduler that asks for TLS, and one that does not, reached with and without it."""
+"""Test schedulers with and without TLS, addressed with and without it."""
 
 from __future__ import annotations
 

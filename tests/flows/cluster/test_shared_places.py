@@ -1,4 +1,4 @@
-"""Workers that do not see the driver's SOURCE or DEST, and what becomes of them: on real workers, with real mounts."""
+"""Test workers that do not see the driver's SOURCE or DEST, with real workers and real mounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bags: bagit.py, the Library of Congress's own validator, finds them valid until anything is changed."""
+"""Test bags with the Library of Congress's own validator, bagit.py: valid until anything changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compaction: many small files of statistics become few, and nothing is lost or doubled on the way."""
+"""Test compaction: many small files of statistics become few, and no row is lost or doubled."""
 
 from __future__ import annotations
 

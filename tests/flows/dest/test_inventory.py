@@ -1,4 +1,4 @@
-"""Inventory: a shard that lacks some of what it wrote is done again, and no other; nothing of it breaks a run."""
+"""Test the inventory of DEST: a shard whose files are incomplete is redone, and no other; no defect breaks a run."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def shard(name: str) -> Shard:
     return Shard(name, tuple(Document(key, 10, "1") for key in SHARDS[name]))
 
 
-def document(dest: Store, key: str, shard_id: str, first: str | None = None) -> DocumentResult:
+def document(dest: Store, key: str, shard_id: str, original: str | None = None) -> DocumentResult:
     """The rows of a document of two pages, its outputs and texts really there; or of one that points to another's."""
     rows, words, tiles = [], [], []
     for number in range(2):
-        owner = first or key
+        owner = original or key
         output = WrittenFile.of(f"pages/{owner}/{number + 1:04d}.avif", f"{owner} {number}".encode())
         text = WrittenFile.of(f"text/{key}/{number + 1:04d}.txt", b"read")
-        if first is None:
+        if original is None:
             dest.write_bytes(output.key, f"{owner} {number}".encode())
             dest.write_bytes(text.key, b"read")
             words.append({"document_key": key, "page_index": number, "word_index": 0, "text": "read"})
@@ -69,21 +69,21 @@ def document(dest: Store, key: str, shard_id: str, first: str | None = None) -> 
             page_index=number,
             status="compressed",
             output_key=output.key,
-            output_bytes=0 if first else output.size_bytes,
+            output_bytes=0 if original else output.size_bytes,
             output_sha256=output.sha256,
-            duplicate_of=first,
-            text_files=None if first else (text,),
+            duplicate_of=original,
+            text_files=None if original else (text,),
         )
         rows.append(dataclasses.asdict(row))
     return DocumentResult(rows, as_table(words, WORDS_SCHEMA), as_table(tiles, TILES_SCHEMA))
 
 
-def commit(dest: Store, ledger: Ledger, name: str, twins: dict[str, str] | None = None) -> None:
-    twins = twins or {}
+def commit(dest: Store, ledger: Ledger, name: str, duplicates: dict[str, str] | None = None) -> None:
+    duplicates = duplicates or {}
     rows = ShardRows()
-    documents = tuple(Document(key, 10, "1", duplicate_of=twins.get(key)) for key in SHARDS[name])
+    documents = tuple(Document(key, 10, "1", duplicate_of=duplicates.get(key)) for key in SHARDS[name])
     for one in documents:
-        rows.add(document(dest, one.key, name, twins.get(one.key)))
+        rows.add(document(dest, one.key, name, duplicates.get(one.key)))
     ledger.commit(Shard(name, documents), rows)
 
 
@@ -193,7 +193,7 @@ def test_a_shard_whose_rows_point_to_an_output_that_is_missing_is_done_again_wit
     dest: Store,
 ) -> None:
     ledger = committed(dest)
-    commit(dest, ledger, "h", twins={"f": "a", "h": "d"})
+    commit(dest, ledger, "h", duplicates={"f": "a", "h": "d"})
     assert undone(dest) == set()
     dest.delete("pages/d/0001.avif")
     assert undone(dest) == {"g", "h"}

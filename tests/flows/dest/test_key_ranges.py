@@ -1,4 +1,4 @@
-"""KeyRanges of keys: those that meet another are found, whatever came and went before."""
+"""Test that overlapping ranges of keys are found, whatever was added and removed before."""
 
 from __future__ import annotations
 

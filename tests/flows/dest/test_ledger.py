@@ -1,4 +1,4 @@
-"""Commit marks: which shards are done, and what becomes of those that a newer one replaces."""
+"""Test which shards count as committed, and how a newer shard replaces older ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Naming in a run: a disk that folds names holds an output of each document, and the rules of a DEST stay."""
+"""Test names in a run: a disk that folds names holds an output for each document, and the rules of a DEST stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leftovers: what a run that never came to its commit left goes, once another has done its documents."""
+"""Test that outputs of a stopped run are deleted once another run has done their documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Apart: a run reads SOURCE and writes DEST, whatever links and mounts lead from one to the other."""
+"""Test that a run reads SOURCE and writes DEST, even if links and mounts lead from one to the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events follow the statistics: one for each document, whatever was stopped, done again or put together."""
+"""Test that each document has one event, after runs that stopped, redid documents or merged files."""
 
 from __future__ import annotations
 

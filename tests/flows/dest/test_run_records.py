@@ -1,4 +1,4 @@
-"""Records of runs: damage is found, and what the rows still say is written again."""
+"""Test that damaged records of runs are found, and restored from the rows as far as possible."""
 
 from __future__ import annotations
 

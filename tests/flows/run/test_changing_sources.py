@@ -1,4 +1,4 @@
-"""Changing sources: a row's version is that of the bytes that were read, or the document is left to a rerun."""
+"""Test sources that change: a row has the version of the bytes that were read, or a rerun does the document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A DEST whose store cannot keep two runs apart: the run says so before it takes the lease, and goes on."""
+"""Test a DEST whose store has no conditional writes: the run warns before it takes the lease, and continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lease: who may write to a DEST."""
+"""Test the lease, which lets one run write to a DEST."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A DEST of other settings: the refusal names each setting that differs, and no other."""
+"""Test a run with other settings than DEST: the error names each setting that differs, and no other."""
 
 from __future__ import annotations
 

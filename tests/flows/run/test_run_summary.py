@@ -1,4 +1,4 @@
-"""A run's figures: added up by columns, file by file, they are what its rows say one by one."""
+"""Test a run's totals, added up by columns and files, against its rows one by one."""
 
 from __future__ import annotations
 
