@@ -1,4 +1,4 @@
-"""The form: what it shows of the settings, and what comes of filling it in."""
+"""Test the form of settings: its fields, and the settings that a filled form gives."""
 
 from __future__ import annotations
 

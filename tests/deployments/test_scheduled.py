@@ -1,4 +1,4 @@
-"""The flows that a server starts: what they find is put where the UI shows it, and damage makes the run fail."""
+"""Test the flows that a server starts: reports appear in the UI, and damage makes the run fail."""
 
 from __future__ import annotations
 
