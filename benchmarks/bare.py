@@ -1,4 +1,4 @@
-"""The step functions of a page's way in a bare loop of one process: what a run costs without Prefect and Dask.
+"""Run the page steps in a plain loop of one process, to measure a run without Prefect and Dask.
 
 python -m benchmarks.bare SOURCE DEST
 """
@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from foliopress.configs.loading import load_settings, settings_digest
-from foliopress.flows.dest.ledger import ShardRows
+from foliopress.flows import compress_one
+from foliopress.flows.dest.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard
-from foliopress.flows.steps import steps
+from foliopress.flows.steps.steps import PageJob
 from foliopress.model.scoring import load_scorer
 from foliopress.tasks.records.statistics import SCHEMAS, Footer, ShardEntry, file_key, table_bytes
 from foliopress.tasks.storage.source_listing import ScanCounts, list_documents
@@ -28,14 +29,10 @@ def main(
     """Compress all documents of SOURCE into DEST, one after another."""
     settings = load_settings(profile, overrides or ())
     scorer = load_scorer(settings.importance.model)
-    job = steps.PageJob(source, dest, settings, "bare", "bare", settings_digest(settings), scorer.digest, scorer.name)
+    job = PageJob(source, dest, settings, "bare", "bare", settings_digest(settings), scorer.digest, scorer.name)
     documents, rows = [], ShardRows()
     for document in list_documents(Store(source, settings.storage), settings.scan, ScanCounts()):
-        opened = steps.fetch_document(document, job)
-        prepared = [steps.prepare_page(opened, number, job) for number in range(steps.describe(opened).n_pages)]
-        scores = steps.score_pages([steps.scoring_input(page) for page in prepared], job)
-        finished = [steps.finish_page(page, score, opened, job) for page, score in zip(prepared, scores, strict=True)]
-        rows.add(steps.store_document(opened, finished, job))
+        rows.add(compress_one(document, job))
         documents.append(document)
     shard = Shard("bare", tuple(documents))
     keys = [document.key for document in documents] or [""]

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import foliopress.flows.cli
-from foliopress.flows.cluster.driver_memory import share_one_heap
+from foliopress.flows.cluster.driver_memory import use_one_heap
 
 if TYPE_CHECKING:
     from foliopress.flows.steps.steps import DocumentResult, PageJob
@@ -28,8 +28,8 @@ _CHECK_EVERY = 16  # documents
 _Call = Callable[[], None]
 
 
-class RecordedSpread:
-    """Stands in for `flows.cluster.dispatcher.Spread`: gives documents their rows at once, and asks no worker.
+class RecordedDispatcher:
+    """Stands in for `flows.cluster.dispatcher.ShardDispatcher`: gives documents their rows at once, and asks no worker.
 
     Args:
         record: Whole documents.
@@ -55,33 +55,31 @@ class RecordedSpread:
 
 def main() -> None:
     """Run the command with its steps replaced."""
-    share_one_heap()  # as the command does, before there are threads and before Arrow is imported
+    use_one_heap()  # as the command does, before there are threads and before Arrow is imported
     from benchmarks import replay_steps
     from benchmarks.replay import read_record
-    from foliopress.flows.cluster.dispatcher import Spread
+    from foliopress.flows.cluster.dispatcher import RunHooks, ShardDispatcher
 
     folder = sys.argv.pop(1)
     if ON_WORKERS in sys.argv[:2]:
         sys.argv.remove(ON_WORKERS)
         os.environ[replay_steps.RECORD_VARIABLE] = folder
-        put_in_place(partial(Spread, steps=replay_steps))
+        put_in_place(partial(ShardDispatcher, steps=replay_steps))
     else:
         record = read_record(folder)
 
-        def spread(
-            *_: object, check: Callable[[], None], page_done: Callable[[], None], **__: object
-        ) -> RecordedSpread:
-            return RecordedSpread(record, check, page_done)
+        def dispatcher(*_: object, hooks: RunHooks) -> RecordedDispatcher:
+            return RecordedDispatcher(record, hooks.check, hooks.page_done)
 
-        put_in_place(spread)
+        put_in_place(dispatcher)
     foliopress.flows.cli.main()
 
 
-def put_in_place(spread: Callable[..., object]) -> None:
-    """Have a run make its `Spread` by another function."""
+def put_in_place(dispatcher: Callable[..., object]) -> None:
+    """Have a run make its `ShardDispatcher` by another function."""
     from foliopress.flows.run import run
 
-    setattr(run, "Spread", spread)  # noqa: B010 - a stand-in, on purpose past the type checker
+    setattr(run, "ShardDispatcher", dispatcher)  # noqa: B010 - a stand-in, on purpose past the type checker
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Deployments: the flows as a Prefect server schedules them, their settings as a form."""
+"""Define the flows that a Prefect server schedules, with the settings as a form."""
 
-from foliopress.flows.cluster.driver_memory import give_arrow_the_heap
+from foliopress.flows.cluster.driver_memory import use_system_heap_for_arrow
 
-give_arrow_the_heap()  # before anything here imports Arrow
+use_system_heap_for_arrow()  # before anything here imports Arrow

@@ -1,4 +1,4 @@
-"""Alert: a run that failed, crashed or left failed pages is told to whoever waits for it, by a webhook."""
+"""Post an alert to a webhook when a flow run fails or crashes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prefect.flows import Flow
 
 WEBHOOK = "FOLIOPRESS_ALERT_URL"
-"""Environment variable of the worker: where the alert is posted as JSON with a `text`, as chat services take it."""
+"""Environment variable of the worker: URL that gets the alert as JSON with a `text`, as chat services expect."""
 
 _TIMEOUT_S = 10.0
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def alert(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's signature
-    """Post what became of a flow run; to be given to a flow as `on_failure` and `on_crashed`."""
+    """Post the state of a flow run; a hook for a flow's `on_failure` and `on_crashed`."""
     url = os.environ.get(WEBHOOK)
     if not url:
         return

@@ -1,7 +1,7 @@
-"""Form: the settings as Prefect's UI shows them, every field empty; what is filled in changes the profile.
+"""Derive the form of settings in Prefect's UI; each field is empty, and a filled field changes the profile.
 
-The models are made from `configs.settings`, so that a new setting shows up by itself. Secrets are left out, since what
-stands in a form stands in the server's database: workers take credentials from their environment.
+The models are generated from `configs.settings`, so that a new setting appears by itself. Secrets are left out, as the
+server stores forms in its database: workers take credentials from their environment.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from foliopress.configs.settings import Closed, Settings
 
 Profile = Literal["access", "compatible", "preservation", "smallest"]
 
-_LEFT_OUT = ("profile",)
+_EXCLUDED = ("profile",)
 
 
 def _empty(field: FieldInfo) -> tuple[Any, FieldInfo]:
-    """Return a field of the form: what the setting may be, or nothing; its default is told in words."""
+    """Return a form field: optional, with the setting's type, and its default in the description."""
     kinds = get_args(field.annotation) if get_origin(field.annotation) in (Union, UnionType) else (field.annotation,)
     default = "" if field.default is None else f" (access: {field.default})"
-    told = " ".join((field.description or "").split()) + default
+    description = " ".join((field.description or "").split()) + default
     annotation = Union[(*(kind for kind in kinds if kind is not type(None)), None)]  # type: ignore[valid-type]
-    empty = FieldInfo.merge_field_infos(field, annotation=annotation, default=None, description=told)
+    empty = FieldInfo.merge_field_infos(field, annotation=annotation, default=None, description=description)
     return annotation, empty
 
 
@@ -38,12 +38,12 @@ def _is_secret(field: FieldInfo) -> bool:
 def _form_of(model: type[Closed], name: str) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for key, field in model.model_fields.items():
-        if key in _LEFT_OUT or _is_secret(field):
+        if key in _EXCLUDED or _is_secret(field):
             continue
         if isinstance(field.annotation, type) and issubclass(field.annotation, Closed):
             section = _form_of(field.annotation, field.annotation.__name__.replace("Settings", "Changes"))
-            told = (field.annotation.__doc__ or "").strip()
-            fields[key] = (section, Field(default_factory=section, description=told))
+            description = (field.annotation.__doc__ or "").strip()
+            fields[key] = (section, Field(default_factory=section, description=description))
         else:
             fields[key] = _empty(field)
     config = ConfigDict(extra="forbid", frozen=True)
@@ -51,14 +51,14 @@ def _form_of(model: type[Closed], name: str) -> type[BaseModel]:
 
 
 Changes = _form_of(Settings, "Changes")
-"""The form: a section for each section of the settings, its fields None unless they are filled in."""
+"""The form: one section for each section of the settings; a field that is not filled in is None."""
 
 
 def settings_of(profile: str, changes: BaseModel) -> Settings:
-    """Return a profile's settings, changed by what is filled in.
+    """Return a profile's settings with the filled fields applied.
 
     Raises:
-        ConfigError: If a value, or two together, are not possible.
+        ConfigError: If a value, or a combination of values, is invalid.
     """
     return load_settings(profile, options=dict(_filled(changes)))
 

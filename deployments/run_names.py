@@ -1,4 +1,4 @@
-"""Naming: what a run that a server starts is called in its UI, without a secret that one of its parameters holds."""
+"""Name the flow runs that a server starts, without the secrets that a parameter may hold."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from prefect.runtime import flow_run
 from foliopress.configs.secrets import hide
 
 
-def named(words: str) -> Callable[[], str]:
-    """Return what Prefect asks for a run's name.
+def run_name(template: str) -> Callable[[], str]:
+    """Return a function that returns the name of the current flow run, as Prefect calls it.
 
     Args:
-        words: With the names of parameters in braces, e.g. `{source} with {profile}`.
+        template: Name with parameters in braces, e.g. `{source} with {profile}`.
     """
 
     def name() -> str:
-        return words.format_map({key: hide(str(value)) for key, value in flow_run.parameters.items()})
+        return template.format_map({key: hide(str(value)) for key, value in flow_run.parameters.items()})
 
     return name

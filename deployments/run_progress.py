@@ -1,4 +1,4 @@
-"""Watching: what a run says of its shards and documents is shown beside it in the Prefect UI."""
+"""Show the log of a run in the Prefect UI."""
 
 from __future__ import annotations
 

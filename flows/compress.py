@@ -1,9 +1,8 @@
-"""The main job as a Prefect flow: an archive of scans in, compressed images and statistics out."""
+"""Compress an archive of scans as a Prefect flow, one task for each shard."""
 
 from __future__ import annotations
 
 import logging
-from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +11,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from foliopress.configs.settings import Settings
-from foliopress.flows.run.run import Run, new_run_id, open_run
+from foliopress.flows.run.run import Run, open_run
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.views.prefect_artifacts import Board
@@ -24,14 +23,14 @@ if TYPE_CHECKING:
     from prefect.futures import PrefectFuture
     from prefect.tasks import Task
 
-_MOST_SHARDS_AT_ONCE = 64  # the upper bound of cluster.shards_at_once; the run itself holds them back
-_MOST_FAILED_IN_A_ROW = 4  # a store that is down, or a disk that is full, would fail thousands, each tried three times
+_MAX_SHARDS_AT_ONCE = 64  # the upper bound of cluster.shards_at_once; the run itself holds them back
+_MAX_UNAVAILABLE_IN_A_ROW = 4  # a store that is down, or a disk that is full, fails thousands, each tried three times
 
 log = logging.getLogger(__name__)
 
 
 class ShardsFailed(Exception):
-    """Some shards could not be finished; a rerun repeats them."""
+    """Some shards failed; a rerun retries them."""
 
     def __init__(self, message: str, summary: RunSummary) -> None:
         super().__init__(message)
@@ -39,10 +38,10 @@ class ShardsFailed(Exception):
 
 
 def _is_transient(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    return _is_of_the_store(state)
+    return _is_unavailable(state)
 
 
-def _is_of_the_store(state: State[Any]) -> bool:
+def _is_unavailable(state: State[Any]) -> bool:
     return isinstance(state.result(raise_on_failure=False), StoreUnavailable)
 
 
@@ -55,71 +54,81 @@ def _is_of_the_store(state: State[Any]) -> bool:
     persist_result=False,
 )
 def compress_shard(shard: Shard, run: Run) -> None:
-    """Take one shard's documents through all steps and commit it."""
+    """Compress one shard's documents and commit it."""
     run.compress(shard)
 
 
-def compress_documents(
-    source: str,
-    dest: str,
-    settings: Settings,
-    *,
-    retry_failed: bool = False,
-    overwrite: bool = False,
-    run_id: str | None = None,
-    log_file: str | None = None,
-    deep: bool = False,
-) -> RunSummary:
-    """Do the work of `compress_archive`; to be called inside a flow whose task runner has threads for the shards."""
+class _ShardTally:
+    """Counts the shards of a run as their tasks end."""
+
+    def __init__(self) -> None:
+        self.n_begun = self.n_ended = self.n_failed = 0
+        self._n_unavailable_in_a_row = 0
+        self._ended: SimpleQueue[PrefectFuture[None]] = SimpleQueue()
+        """Tasks that have ended; each is released then, as there may be thousands."""
+
+    def submit(self, shard: Shard, run: Run) -> None:
+        """Submit a shard to Prefect's task runner."""
+
+        def on_end(future: PrefectFuture[None]) -> None:
+            run.release_slot(shard)
+            self._ended.put(future)
+
+        compress_shard.submit(shard, run).add_done_callback(on_end)
+        self.n_begun += 1
+
+    def count_ended(self) -> None:
+        """Count the tasks that have ended by now."""
+        while not self._ended.empty():
+            self._count_one()
+
+    def wait(self) -> None:
+        """Wait for all tasks and count them."""
+        while self.n_ended < self.n_begun:
+            self._count_one()
+
+    @property
+    def has_lost_the_store(self) -> bool:
+        """True if so many shards failed in a row for want of a store or a machine that another would fail too."""
+        return self._n_unavailable_in_a_row >= _MAX_UNAVAILABLE_IN_A_ROW
+
+    def _count_one(self) -> None:
+        future = self._ended.get()
+        _release(future)
+        self.n_ended += 1
+        self.n_failed += _has_failed(future)
+        self._n_unavailable_in_a_row = self._n_unavailable_in_a_row + 1 if _is_unavailable(future.state) else 0
+
+
+def compress_documents(request: RunRequest) -> RunSummary:
+    """Do the work of `compress_archive`, inside a flow whose task runner has threads for the shards."""
     with (
-        open_run(
-            source,
-            dest,
-            settings,
-            retry_failed=retry_failed,
-            overwrite=overwrite,
-            run_id=run_id or new_run_id(),
-            log_file=log_file,
-            deep=deep,
-        ) as run,
+        open_run(request) as run,
         Board(lambda: run.progress.fraction, lambda: run.progress.pages) as board,
     ):
-        n_shards = n_ended = n_failed = in_a_row = 0
-        # a future is let go once it has ended: there may be thousands
-        ended: SimpleQueue[PrefectFuture[None]] = SimpleQueue()
-
-        def end(shard: Shard, future: PrefectFuture[None]) -> None:
-            run.free_slot(shard)
-            ended.put(future)
-
-        def take_ended() -> PrefectFuture[None]:
-            future = ended.get()
-            _let_go(future)
-            return future
-
-        for shard in run.shards_to_do():
-            compress_shard.submit(shard, run).add_done_callback(partial(end, shard))
-            n_shards += 1
-            while not ended.empty():
-                future = take_ended()
-                n_ended, n_failed = n_ended + 1, n_failed + _has_failed(future)
-                in_a_row = in_a_row + 1 if _is_of_the_store(future.state) else 0
-            if in_a_row >= _MOST_FAILED_IN_A_ROW:
-                log.error("the store or a machine failed %d shards in a row; no further one is begun", in_a_row)
+        tally = _ShardTally()
+        for shard in run.pending_shards():
+            tally.submit(shard, run)
+            tally.count_ended()
+            if tally.has_lost_the_store:
+                log.error(
+                    "the store or a machine failed %d shards in a row; no more are started",
+                    _MAX_UNAVAILABLE_IN_A_ROW,
+                )
                 break
-        while n_ended < n_shards:
-            n_ended, n_failed = n_ended + 1, n_failed + _has_failed(take_ended())
-        summary = run.summarise(n_shards - n_failed, n_failed)
+        tally.wait()
+        summary = run.summarise(tally.n_begun - tally.n_failed, tally.n_failed)
         board.put_up(summary)
-    if n_failed:
-        raise ShardsFailed(f"{n_failed} of {n_shards} shards failed; the same command repeats them", summary)
+    if tally.n_failed:
+        message = f"{tally.n_failed} of {tally.n_begun} shards failed; run the same command again to retry them"
+        raise ShardsFailed(message, summary)
     if summary.shards_failed:
-        raise ShardsFailed("statistics turned out to be damaged; the same command does their shards again", summary)
+        raise ShardsFailed("statistics are damaged; run the same command again to redo their shards", summary)
     return summary
 
 
 def _has_failed(future: PrefectFuture[None]) -> bool:
-    """Return whether a shard that has ended failed, and log why."""
+    """Return whether a shard's task failed, and log why."""
     future.wait()
     if future.state.is_completed():
         return False
@@ -127,10 +136,10 @@ def _has_failed(future: PrefectFuture[None]) -> bool:
     return True
 
 
-def _let_go(future: PrefectFuture[None]) -> None:
-    """Have Prefect forget a task run that has ended; it would keep 1.5 kB of each until the flow ends.
+def _release(future: PrefectFuture[None]) -> None:
+    """Make Prefect forget a task run that has ended; it would keep 1.5 kB of each until the flow ends.
 
-    To be called by the flow's own thread: at the flow's end its runner goes through what it keeps in that one.
+    To be called in the flow's own thread, where the task runner goes through what it keeps at the end of the flow.
     """
     context = FlowRunContext.get()
     if context is not None:
@@ -138,49 +147,24 @@ def _let_go(future: PrefectFuture[None]) -> None:
         context.task_run_assets.pop(future.task_run_id, None)
 
 
-SHARD_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=_MOST_SHARDS_AT_ONCE)
+SHARD_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=_MAX_SHARDS_AT_ONCE)
 """Threads for the shards of a run; each waits for the Dask cluster most of the time."""
 
 
 @flow(
-    flow_run_name="{source} with {settings.profile}",
+    flow_run_name="{request.source} with {request.settings.profile}",
     task_runner=SHARD_RUNNER,  # type: ignore[arg-type]
     persist_result=False,
     validate_parameters=False,
 )
-def compress_archive(
-    source: str,
-    dest: str,
-    settings: Settings = Settings(),  # noqa: B008 - frozen
-    retry_failed: bool = False,
-    overwrite: bool = False,
-    run_id: str | None = None,
-    log_file: str | None = None,
-    deep: bool = False,
-) -> RunSummary:
+def compress_archive(request: RunRequest) -> RunSummary:
     """Compress all documents of SOURCE into DEST, passing over the shards that earlier runs have finished.
 
     Args:
-        source: Path or URL of the scans; never written to.
-        dest: Path or URL of the output.
-        settings: What to do and where.
-        retry_failed: Do shards with failed pages again.
-        overwrite: Replace pages that other settings, another model or scorer made.
-        run_id: Name of the run; a new one without it.
-        log_file: Where the workers of a local cluster write their log.
-        deep: Read and hash all that earlier runs have written, and do again the shards of what has changed.
+        request: What to do; quoted (`prefect.utilities.annotations.quote`), so that Prefect does not take it apart.
 
     Raises:
-        ConfigError: Before the first page, if something about the settings or places is wrong.
+        ConfigError: Before the first page, if a setting, SOURCE or DEST is wrong.
         ShardsFailed: At the end, if shards could not be finished.
     """
-    return compress_documents(
-        source,
-        dest,
-        settings,
-        retry_failed=retry_failed,
-        overwrite=overwrite,
-        run_id=run_id,
-        log_file=log_file,
-        deep=deep,
-    )
+    return compress_documents(request)

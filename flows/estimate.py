@@ -1,4 +1,4 @@
-"""Estimate as a Prefect flow: a stratified sample goes through the real pipeline and speaks for the whole archive."""
+"""Estimate savings and time of an archive as a Prefect flow, from a stratified sample that is really compressed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from prefect import flow
 
 from foliopress.configs.settings import Settings
 from foliopress.flows.compress import SHARD_RUNNER, compress_documents
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.views.progress import megabytes
 from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records.archive_estimate import Share, Total, draw, total
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Estimate:
-    """What compressing an archive would give and take; a `Total` has an interval that holds it in 90 % of samples."""
+    """Estimated savings and time; the interval of a `Total` holds the truth for 90 % of all samples."""
 
     source: str
     profile: str
@@ -49,27 +50,27 @@ class Estimate:
     cores: int
     price_per_gb_month: float
     reasons: dict[str, int] = field(default_factory=dict)
-    """Why sampled pages would be kept or fail, and how many of them."""
+    """Number of sampled pages that would be kept or fail, by reason."""
 
     @property
     def saved_fraction(self) -> float:
-        """Share of the bytes that would be saved."""
+        """Fraction of the bytes that would be saved."""
         return 1.0 - self.output_bytes.value / self.source_bytes if self.source_bytes else 0.0
 
     @property
     def hours(self) -> Total:
-        """Hours on so many cores, all of them busy."""
+        """Hours on `cores` cores, all of them busy."""
         per_hour = 3600.0 * self.cores
         found = self.core_seconds
         return Total(found.value / per_hour, found.low / per_hour, found.high / per_hour)
 
     @property
     def saved_per_month(self) -> float:
-        """Price of the storage that would be saved, a month."""
+        """Price of the saved storage, per month."""
         return (self.source_bytes - self.output_bytes.value) / 1e9 * self.price_per_gb_month
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return plain values for JSON."""
         worked_out = {
             "saved_fraction": self.saved_fraction,
             "hours": dataclasses.asdict(self.hours),
@@ -78,57 +79,64 @@ class Estimate:
         return dataclasses.asdict(self) | worked_out
 
     def as_text(self) -> str:
-        """Return it for a reader."""
+        """Return the estimate as a few lines of text."""
         out, hours = self.output_bytes, self.hours
         lines = [
             f"{self.documents} documents, {megabytes(self.source_bytes)}; a sample of {self.sampled_documents} "
-            f"({megabytes(self.sampled_bytes)}) went through the pipeline with {self.profile}",
+            f"({megabytes(self.sampled_bytes)}) was compressed with {self.profile}",
             f"would become {megabytes(round(out.value))} (90 % interval {megabytes(round(out.low))} to "
             f"{megabytes(round(out.high))}): {100 * self.saved_fraction:.0f} % saved",
             f"would take {hours.value:.2g} hours ({hours.low:.2g} to {hours.high:.2g}) on {self.cores} cores like "
-            f"these; about {self.pages.value:.0f} pages",
+            f"the ones used; about {self.pages.value:.0f} pages",
             f"would save {self.saved_per_month:.2f} a month at {self.price_per_gb_month:g} per GB",
         ]
         lines += [f"  {count} x {reason} in the sample" for reason, count in sorted(self.reasons.items())]
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class EstimateRequest:
+    """What a user asks of an estimate."""
+
+    source: str
+    """Path or URL of the scans; never written to."""
+    settings: Settings
+    """How pages are compressed, and where the work runs."""
+    n_documents: int = 100
+    """Approximate number of documents in the sample."""
+    seed: int = 0
+    """Random seed; the same seed takes the same documents."""
+    cores: int = 1
+    """CPU cores to estimate hours for."""
+    price_per_gb_month: float = 0.023
+    """Price of storage, in any currency."""
+    log_file: str | None = None
+    """File to which the workers of a local cluster write their log."""
+
+
 @flow(
-    flow_run_name="estimate {source}",
+    flow_run_name="estimate {request.source}",
     task_runner=SHARD_RUNNER,  # type: ignore[arg-type]
     persist_result=False,
     validate_parameters=False,
 )
-def estimate_archive(
-    source: str,
-    settings: Settings,
-    *,
-    sample: int = 100,
-    seed: int = 0,
-    cores: int = 1,
-    price_per_gb_month: float = 0.023,
-    log_file: str | None = None,
-) -> Estimate:
-    """Work out what compressing SOURCE would give and take, from a sample of its documents.
+def estimate_archive(request: EstimateRequest) -> Estimate:
+    """Estimate what compressing SOURCE would save and take, from a sample of its documents.
 
     Args:
-        source: Path or URL of the scans; never written to.
-        settings: What to do and where.
-        sample: About how many documents to take.
-        seed: The same seed takes the same documents.
-        cores: For how many cores to work out the hours.
-        price_per_gb_month: Of storage, in any currency.
-        log_file: Where the workers of a local cluster write their log.
+        request: What to estimate; quoted (`prefect.utilities.annotations.quote`), so that Prefect does not take it
+            apart.
 
     Raises:
-        ConfigError: If something about the settings or SOURCE is wrong, or there is nothing to sample.
+        ConfigError: If a setting or SOURCE is wrong, or there is nothing to sample.
     """
+    source, settings = request.source, request.settings
     check_place("SOURCE", source)
     scans = open_source(source, settings.storage)
     check_not_empty(scans, settings.scan)
-    shares = draw(list_documents(scans, settings.scan, ScanCounts()), sample, seed)
+    shares = draw(list_documents(scans, settings.scan, ScanCounts()), request.n_documents, request.seed)
     if not shares and settings.scan.allow_empty:
-        return _estimate(source, settings, shares, (), cores, price_per_gb_month)
+        return _estimate(request, shares, ())
     if not shares:
         raise ConfigError(f"{source} holds no documents that are not empty; there is nothing to estimate")
     with tempfile.TemporaryDirectory(prefix="foliopress-estimate-") as folder:
@@ -137,19 +145,13 @@ def estimate_archive(
         keys.write_text("\n".join(document.key for document in sampled), encoding="utf-8", errors="surrogatepass")
         scan = settings.scan.model_copy(update={"keys_file": str(keys)})
         dest = str(Path(folder) / "out")
-        compress_documents(source, dest, settings.model_copy(update={"scan": scan}), log_file=log_file)
+        changed = settings.model_copy(update={"scan": scan})
+        compress_documents(RunRequest(source, dest, changed, log_file=request.log_file))
         rows = list(live_rows(Store(dest, settings.storage), "pages", _COLUMNS))
-    return _estimate(source, settings, shares, rows, cores, price_per_gb_month)
+    return _estimate(request, shares, rows)
 
 
-def _estimate(
-    source: str,
-    settings: Settings,
-    shares: Sequence[Share],
-    rows: Sequence[dict[str, Any]],
-    cores: int,
-    price_per_gb_month: float,
-) -> Estimate:
+def _estimate(request: EstimateRequest, shares: Sequence[Share], rows: Sequence[dict[str, Any]]) -> Estimate:
     output_bytes: Counter[str] = Counter()
     pages: Counter[str] = Counter()
     seconds: Counter[str] = Counter()
@@ -160,8 +162,8 @@ def _estimate(
         seconds[key] += sum(row[name] or 0.0 for name in _COLUMNS if name.startswith("seconds_"))  # type: ignore[assignment]
     sampled = [document for share in shares for document in share.documents if document.key in pages]
     return Estimate(
-        source=source,
-        profile=settings.profile,
+        source=request.source,
+        profile=request.settings.profile,
         documents=sum(share.n_documents for share in shares),
         source_bytes=sum(share.size_bytes for share in shares),
         sampled_documents=len(sampled),
@@ -169,7 +171,7 @@ def _estimate(
         output_bytes=total(shares, output_bytes),
         pages=total(shares, pages, by_bytes=False),
         core_seconds=total(shares, seconds),
-        cores=cores,
-        price_per_gb_month=price_per_gb_month,
+        cores=request.cores,
+        price_per_gb_month=request.price_per_gb_month,
         reasons=dict(Counter(str(row["reason"]) for row in rows if row["reason"])),
     )

@@ -1,8 +1,8 @@
-"""The run's own Prefect API: a process with a database that both end with the run, however the run ends.
+"""Start a Prefect API for one run: a process with a database, both of which end with the run, however it ends.
 
-Prefect's own temporary server outlives a run that is killed, and waits for its port by trying; this one is given a port
-that is already open, so that a first request simply waits until it is answered. The run holds that port too: where the
-process dies (an out-of-memory killer likes it), another takes its place, with the same database.
+Prefect's own temporary server outlives a run that is killed, and polls for its port. This process gets a port that is
+already open, so that a first request simply waits for its answer. The run holds that port too: if the process dies (it
+is a favourite of out-of-memory killers), another replaces it, with the same database.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class ApiUnavailable(Exception):
 
 
 class PrefectApi:
-    """The Prefect API that is configured, or one that lives as long as this block.
+    """The configured Prefect API, or a temporary one that lives as long as this block.
 
-    It begins to start when the block is entered; `connected` waits for it, so that much can be imported meanwhile.
+    It begins to start when the block is entered; `wait` waits for it, so that modules can be imported meanwhile.
 
     Args:
-        log_file: Where the temporary API's process writes what it has to say.
+        log_file: Log of the temporary API's process.
     """
 
     def __init__(self, log_file: Path) -> None:
@@ -86,23 +86,11 @@ class PrefectApi:
             shutil.rmtree(self._home, ignore_errors=True)
 
     @contextmanager
-    def connected(self) -> Iterator[None]:
-        """Have Prefect use this API within the block, and wait until it answers.
-
-        Raises:
-            ApiUnavailable: If the temporary one does not answer within two minutes.
-            ConfigError: If the configured one gives no answer, or refuses.
-        """
-        with self.chosen():
-            self.wait()
-            yield
-
-    @contextmanager
     def chosen(self) -> Iterator[None]:
-        """Have Prefect use this API within the block; nothing may have imported Prefect before.
+        """Make Prefect use this API within the block; Prefect must not have been imported before.
 
         Raises:
-            ConfigError: If the settings of the configured one cannot be read.
+            ConfigError: If the settings of the configured API cannot be read.
         """
         if self._theirs is None:
             with _client_settings(self._url, self._home):
@@ -112,21 +100,26 @@ class PrefectApi:
         yield
 
     def wait(self) -> None:
-        """Wait until the API answers; see `connected`."""
+        """Wait until the API answers.
+
+        Raises:
+            ApiUnavailable: If the temporary API does not answer within two minutes.
+            ConfigError: If the configured API does not answer, or refuses.
+        """
         if self._theirs is None:
             _wait_until_healthy(self._url, self._deaths)
         else:
             check_answers(without_password(self._theirs))
 
     def _keep_alive(self, listener: socket.socket) -> None:
-        """Start the process again wherever it ends before the run does; what it was asked meanwhile it then answers."""
+        """Restart the process if it ends before the run does; the new one answers the requests that wait."""
         while len(self._deaths) < _MOST_DEATHS:
             process = self._process
             assert process is not None
             code = process.wait()
             if self._ended.wait(_PAUSE_S):
                 return
-            log.warning("the run's own Prefect API ended with %d; started again", code)
+            log.warning("the run's own Prefect API ended with %d; restarting it", code)
             self._deaths.append(code)
             with self._lock:
                 if self._ended.is_set():
@@ -137,20 +130,20 @@ class PrefectApi:
         with self._log_file.open("ab") as output:
             return subprocess.Popen(
                 child_processes.command("flows.prefect_api", str(listener.fileno()), self._home),
-                stdin=subprocess.PIPE,  # its end tells the process that this one is gone
+                stdin=subprocess.PIPE,  # closes when this process is gone
                 stdout=output,
                 stderr=output,
                 pass_fds=[listener.fileno()],
                 env=_server_environment(self._home),
-                cwd=self._home,  # away from files of settings, and of modules, that lie where the user is
-                start_new_session=True,  # Ctrl-C is for the run; it then ends the API itself
+                cwd=self._home,  # away from settings files and modules in the user's folder
+                start_new_session=True,  # Ctrl-C goes to the run, which then ends the API
             )
 
 
 def _configured_url() -> str | None:
-    """Return the URL of the Prefect server that the user names, by a variable or the active profile; None if neither.
+    """Return the URL of the user's Prefect server, from a variable or the active profile; None without either.
 
-    The files `.env`, `prefect.toml` and `pyproject.toml` name none: they belong to whatever folder the command runs in.
+    The files `.env`, `prefect.toml` and `pyproject.toml` do not count: they belong to the folder the command runs in.
     """
     if "prefect" in sys.modules:
         from prefect.settings import PREFECT_API_URL
@@ -173,7 +166,7 @@ def _url_of_profile(given: Mapping[str, str]) -> str | None:
 
 @contextmanager
 def _client_settings(url: str, home: str) -> Iterator[None]:
-    """Have Prefect in this process, and in those it starts, know of this API alone: of no file and no variable else."""
+    """Make Prefect in this process and its children use this API alone, and ignore all settings files and variables."""
     others = {name: value for name, value in os.environ.items() if _is_of_prefect(name)}
     ours = {
         **_common_settings(home),
@@ -192,7 +185,7 @@ def _client_settings(url: str, home: str) -> Iterator[None]:
             from prefect.settings import Profile, Settings
 
             context = SettingsContext(profile=Profile(name="foliopress"), settings=Settings())
-        EventsWorker.set_client_override(NullEventsClient)  # what looks after events is no part of this API
+        EventsWorker.set_client_override(NullEventsClient)  # this API has no events service
         try:
             with context, _no_proxy(PrefectHttpxAsyncClient), _no_proxy(PrefectHttpxSyncClient):
                 yield
@@ -206,7 +199,7 @@ def _client_settings(url: str, home: str) -> Iterator[None]:
 
 @contextmanager
 def _no_proxy(client: type[Any]) -> Iterator[None]:
-    """Have the clients of a class pass by the proxies of the environment, which stay for everything else."""
+    """Make the clients of a class ignore the proxies of the environment, which still apply to everything else."""
     made = client.__init__
     client.__init__ = functools.partialmethod(made, trust_env=False)
     try:
@@ -230,7 +223,7 @@ def _common_settings(home: str) -> dict[str, str]:
 
 
 def _server_environment(home: str) -> dict[str, str]:
-    """Return the environment of the API's process: nothing that is meant for another Prefect, and no way outside."""
+    """Return the environment of the API's process: no settings for another Prefect, and no proxies."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -272,10 +265,10 @@ def _serve(listener: socket.socket, home: Path) -> None:
 
 
 def _bring_database(database: Path) -> None:
-    """Copy an empty database that an earlier run made with this Prefect, or make it: half of the start-up time."""
+    """Copy an empty database that an earlier run made with this Prefect, or make one, which takes half of the start."""
     kept = _cache_folder() / f"prefect-{version('prefect')}.db"
     with suppress(OSError):
-        shutil.copyfile(kept, database.with_suffix(".part")).replace(database)  # whoever finds it finds it whole
+        shutil.copyfile(kept, database.with_suffix(".part")).replace(database)  # atomic
         return
     from prefect.server.database import provide_database_interface
 

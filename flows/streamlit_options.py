@@ -1,4 +1,4 @@
-"""Window: the options that `foliopress app` starts Streamlit with, whatever the user's own configuration says."""
+"""Build the options with which `foliopress app` starts Streamlit; they override the user's configuration."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def streamlit_options(address: str, port: int, host_names: Sequence[str], browse
     """Return the options of `streamlit run`.
 
     Args:
-        address: To listen on.
-        port: Of the same.
-        host_names: Further names that browsers may ask by.
-        browser: Open one.
+        address: Address to listen on.
+        port: Port to listen on.
+        host_names: Additional host names that browsers may use.
+        browser: Open a browser.
 
     Raises:
-        ConfigError: If a name is none that a browser could send.
+        ConfigError: If a host name is invalid.
     """
     names = hosts(address, host_names)
     shown = next(iter(host_names), "localhost" if _is_wildcard(address) else address)
@@ -38,24 +38,24 @@ def streamlit_options(address: str, port: int, host_names: Sequence[str], browse
         "server.fileWatcherType": "none",
         "server.showEmailPrompt": False,
         "browser.gatherUsageStats": False,
-        "browser.serverAddress": shown,  # else Streamlit asks a server elsewhere for this machine's address
+        "browser.serverAddress": shown,  # else Streamlit asks an external server for this machine's address
     }
     given = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in options.items()]
     return [*given, *(f"--server.allowedHosts={name}" for name in names)]
 
 
 def hosts(address: str, host_names: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the names and addresses that browsers may ask the window by.
+    """Return the host names and addresses under which the window answers.
 
-    On all addresses of the machine it answers under each of them; by a name, which another site's page may have made
-    up, only if the user gives it.
+    If it listens on all addresses of the machine, it answers under each of them. A name, which another site's page may
+    have made up, counts only if the user gives it.
 
     >>> hosts("127.0.0.1", ["scans.example.org"])
     ('localhost', '127.0.0.1', '::1', 'scans.example.org')
     """
     for name in host_names:
         if not _HOST_NAME.fullmatch(name) and not _is_address(name):
-            raise ConfigError(f"--host-name {name}: give a name or an address, without port, as a browser shows it")
+            raise ConfigError(f"--host-name {name}: use a host name or an address, without port")
     found = dict.fromkeys([*_LOOPBACK, *(_own_addresses() if _is_wildcard(address) else (address,)), *host_names])
     return tuple(found)
 

@@ -1,7 +1,8 @@
-"""The training as a Prefect flow: marked scans in, a model folder with its card out."""
+"""Train the importance network as a Prefect flow, from scans with ground truth to a model folder with its card."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,7 +18,7 @@ from foliopress.model.training import BATCHES_PER_EPOCH, EPOCHS, Course, fit_net
 
 
 def _step(name: str) -> Any:
-    # Networks and pages go from task to task in this process; they are too large to be stored as results.
+    # Networks and pages pass from task to task in this process; they are too large to be stored as results.
     return task(name=name, cache_policy=NO_CACHE, persist_result=False)
 
 
@@ -28,39 +29,48 @@ settle_task = _step("settle and export")(settle)
 evaluate_task = _step("evaluate")(evaluate_model)
 
 
-@flow(flow_run_name="train {out}", persist_result=False, validate_parameters=False)
-def train_importance(
-    out: Path,
-    data: Path | None = None,
-    weights: Path | None = None,
-    cache: Path = Path(".cache"),
-    seed: int = 1,
-    epochs: int = EPOCHS,
-    batches_per_epoch: int = BATCHES_PER_EPOCH,
-    rendered: int = RENDERED_PAGES,
-) -> dict[str, Any]:
-    """Train the importance network on the train split and write model, figures and card; a stopped training goes on.
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What a user asks of a training."""
+
+    out: Path
+    """Folder of the model; `checkpoints` in it holds an interrupted training and its TensorBoard log."""
+    data: Path | None = None
+    """Folder of scans with ground truth (default: `FOLIOPRESS_DATA`)."""
+    weights: Path | None = None
+    """File or folder of the ImageNet backbone (default: `FOLIOPRESS_WEIGHTS`)."""
+    cache: Path = Path(".cache")
+    """Folder for OCR words and drawn pages, which are kept from one training to the next."""
+    seed: int = 1
+    """Random seed; the same seed draws the same patches."""
+    epochs: int = EPOCHS
+    """Maximum number of epochs; training stops early when validation no longer improves."""
+    batches_per_epoch: int = BATCHES_PER_EPOCH
+    """Batches of 16 patches of 49 tiles in an epoch."""
+    rendered_pages: int = RENDERED_PAGES
+    """Number of pages that are drawn to train on, in addition to the scans."""
+
+
+@flow(flow_run_name="train {request.out}", persist_result=False, validate_parameters=False)
+def train_importance(request: TrainingRequest) -> dict[str, Any]:
+    """Train the importance network on the train split, and write model, metrics and card.
+
+    An interrupted training continues.
 
     Args:
-        out: Folder of the model; `checkpoints` in it holds a stopped training and its TensorBoard log.
-        data: Folder of scans; by `FOLIOPRESS_DATA` without it.
-        weights: File or folder of the ImageNet start; by `FOLIOPRESS_WEIGHTS` without it.
-        cache: Folder where OCR words and drawn pages are kept from one training to the next.
-        seed: Of all chance; the same seed draws the same patches.
-        epochs: Most epochs; it stops early when validation no longer improves.
-        batches_per_epoch: Batches of 16 patches of 49 tiles.
-        rendered: Pages that are drawn to train on.
+        request: What to train on, and how.
 
     Returns:
-        What `metrics.json` holds.
+        The content of `metrics.json`.
 
     Raises:
         ConfigError: If scans or weights are missing.
     """
     start = perf_counter()
-    course = Course(weights_file(weights), seed, epochs, batches_per_epoch)
+    data, cache, out = request.data, request.cache, request.out
+    course = Course(weights_file(request.weights), request.seed, request.epochs, request.batches_per_epoch)
     training, validation = find_scans_task(data, cache)
-    material = gather_task(training, validation, cache, seed, rendered)
+    material = gather_task(training, validation, cache, request.seed, request.rendered_pages)
     network, history = fit_task(material.training, material.held_out, course, out / "checkpoints")
     settled = settle_task(network, material, cache, out)
     write_metrics(out, material, course, history, settled, perf_counter() - start)

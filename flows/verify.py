@@ -1,4 +1,4 @@
-"""Verify as a Prefect flow: every output of a DEST is read, hashed and decoded again on the Dask cluster."""
+"""Verify a DEST as a Prefect flow: read, hash and decode every output on the Dask cluster."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from prefect import flow
 
 from foliopress.configs.settings import Settings, StorageSettings
 from foliopress.flows.cluster.cluster import ClusterShape, open_cluster
-from foliopress.flows.cluster.shared_places import Lookout, Sight, located
+from foliopress.flows.cluster.shared_places import SharedPlaces, SharedPlacesCheck, absolute_url
 from foliopress.flows.dest.bag import bag_problems
 from foliopress.flows.dest.name_rules import NAMES_KEY
 from foliopress.flows.dest.premis_events import INDEX_KEY, written_events
-from foliopress.flows.dest.run_records import problems_of, record_keys, runs_of, runs_there
+from foliopress.flows.dest.run_records import find_record_problems, record_keys, referenced_runs, stored_runs
 from foliopress.flows.steps.verify_steps import (
     Output,
     Written,
+    check_batch,
     check_files,
     check_outputs,
     check_tables,
-    in_sight,
     look_at_documents,
 )
 from foliopress.tasks.checks.audit import ROW_COLUMNS, Damage, check_rows
@@ -55,20 +55,20 @@ _Found = TypeVar("_Found")
 
 @dataclass
 class Verification:
-    """What was found in a DEST."""
+    """Findings in a DEST."""
 
     dest: str
     documents: int = 0
     pages: int = 0
     outputs: int = 0
     other_files: int = 0
-    """Files of words, tiles, text and events."""
+    """Number of files of words, tiles, text and events."""
     unread_pages: int = 0
-    """Pages that failed, which have no output to check."""
+    """Number of failed pages, which have no output to check."""
     unread_reasons: dict[str, int] = field(default_factory=dict)
-    """How many of them failed for each reason, e.g. `damaged` or `name_refused`."""
+    """Number of failed pages by reason, e.g. `damaged` or `name_refused`."""
     looked_at_pages: int | None = None
-    """Pages that a witness compared with their sources again; None where that was not asked for."""
+    """Number of pages that were compared with their scans again; None if that was not asked for."""
     damages: list[Damage] = field(default_factory=list)
 
     @property
@@ -77,19 +77,21 @@ class Verification:
         return not self.damages
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return plain values for JSON."""
         kinds = Counter(damage.kind for damage in self.damages)
         return {**dataclasses.asdict(self), "is_sound": self.is_sound, "kinds": dict(sorted(kinds.items()))}
 
     def as_text(self) -> str:
-        """Return it for a reader: the counts, then the first of what is damaged."""
+        """Return the findings as lines of text: the counts, then the first damages."""
         lines = [f"{self.outputs} outputs of {self.documents} documents ({self.pages} pages) read, hashed and decoded"]
         lines.append(f"{self.other_files} files of words, tiles, text and events read and hashed")
         if self.unread_pages:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(self.unread_reasons.items()))
-            lines.append(f"{self.unread_pages} pages have no output, as they failed: {reasons}")
+            lines.append(f"{self.unread_pages} failed pages have no output: {reasons}")
         if self.looked_at_pages is not None:
-            lines.append(f"{self.looked_at_pages} compressed pages compared with their sources by other decoders")
+            lines.append(
+                f"{self.looked_at_pages} compressed pages compared with their scans, using independent decoders"
+            )
         if self.is_sound:
             return "\n".join([*lines, "nothing is damaged"])
         for kind, count in sorted(Counter(damage.kind for damage in self.damages).items()):
@@ -104,39 +106,30 @@ class Verification:
 def verify_archive(
     dest: str, settings: Settings, *, source: str | None = None, look: bool = False, log_file: str | None = None
 ) -> Verification:
-    """Hold everything in a DEST against its statistics, and those against SOURCE if it is given.
+    """Compare everything in a DEST with its statistics, and those with SOURCE if it is given.
 
     Args:
         dest: Path or URL of an output.
-        settings: Where the work runs, how storage is reached, which documents of SOURCE are wanted.
+        settings: Cluster and storage, and the documents of SOURCE that are wanted.
         source: Path or URL of the scans; each document there must have rows.
-        look: Compare every compressed page with its source again, through other decoders than those that made it.
-        log_file: Where the workers of a local cluster write their log.
+        look: Compare every compressed page with its scan again, using independent decoders.
+        log_file: File to which the workers of a local cluster write their log.
 
     Raises:
-        ConfigError: If DEST or SOURCE cannot be read, DEST holds no statistics, SOURCE no documents, or there is no
-            SOURCE to look at.
+        ConfigError: If DEST or SOURCE cannot be read, DEST holds no statistics, SOURCE holds no documents, or `look`
+            is asked for without SOURCE.
         StoreUnavailable: If a store gives no answer.
     """
     if look and source is None:
         raise ConfigError("--look compares the output with the scans: name them with --source")
-    check_place("DEST", dest)
-    if source is not None:
-        check_place("SOURCE", source)
-    target = Store(dest, settings.storage)
-    target.check_readable()
-    if next(target.list_objects("stats/pages/"), None) is None:
-        raise ConfigError(f"{dest} holds no statistics of a finished shard; there is nothing to verify against")
-    scans = None if source is None else open_source(source, settings.storage)
-    if scans is not None:
-        check_not_empty(scans, settings.scan, target)
+    target, scans = _open_places(dest, source, settings)
     found = Verification(dest)
     named: set[str] = set()
     documents: set[str] = set()
     with ExitStack() as stack:
         client = stack.enter_context(open_cluster(settings.cluster, log_file))
-        lookout = stack.enter_context(Lookout(client, target, scans if look else None, writes=False))
-        check = partial(_spread, client, lookout.sight, settings.storage)
+        places_check = stack.enter_context(SharedPlacesCheck(client, target, scans if look else None, writes=False))
+        check = partial(_check_on_workers, client, places_check.shared_places, settings.storage)
         for damages in check(check_tables, _page_tables(target)):
             found.damages += damages
         damaged = frozenset(damage.key for damage in found.damages)
@@ -148,11 +141,12 @@ def verify_archive(
             found.damages += damages
         if look and scans is not None:
             found.looked_at_pages = 0
-            for n_pages, damages in check(partial(look_at_documents, located(scans.url)), _documents(target, damaged)):
+            check_documents = partial(look_at_documents, absolute_url(scans.url))
+            for n_pages, damages in check(check_documents, _documents(target, damaged)):
                 found.looked_at_pages += n_pages
                 found.damages += damages
     found.damages += _damaged_records(target, footers, named)
-    found.damages += _lacking(footers)
+    found.damages += _missing_rows(footers)
     found.damages += _extra(target, named, damaged)
     found.damages += (Damage(*one) for one in bag_problems(target))
     if scans is not None:
@@ -162,16 +156,31 @@ def verify_archive(
     return found
 
 
+def _open_places(dest: str, source: str | None, settings: Settings) -> tuple[Store, Store | None]:
+    """Return DEST and SOURCE; raises as `verify_archive` does."""
+    check_place("DEST", dest)
+    if source is not None:
+        check_place("SOURCE", source)
+    target = Store(dest, settings.storage)
+    target.check_readable()
+    if next(target.list_objects("stats/pages/"), None) is None:
+        raise ConfigError(f"{dest} holds no statistics of a finished shard; there is nothing to verify against")
+    scans = None if source is None else open_source(source, settings.storage)
+    if scans is not None:
+        check_not_empty(scans, settings.scan, target)
+    return target, scans
+
+
 def _outputs(
     target: Store, damaged: frozenset[str], found: Verification, named: set[str], documents: set[str]
 ) -> Iterator[Output]:
-    """Yield each output once, counting documents and pages and looking at their rows on the way."""
+    """Yield each output once; count documents and pages and check their rows on the way."""
     columns = (*ROW_COLUMNS, "reason")
     for key, group in groupby(live_rows(target, "pages", columns, damaged), lambda row: str(row["document_key"])):
         rows = list(group)
         found.pages += len(rows)
         if key in documents:
-            found.damages.append(Damage("row_twice", key, "two shards hold rows of it"))
+            found.damages.append(Damage("row_twice", key, "two shards hold its rows"))
         documents.add(key)
         found.documents = len(documents)
         found.damages += check_rows(key, rows)
@@ -189,7 +198,7 @@ def _outputs(
 
 
 def _page_tables(target: Store) -> Iterator[str]:
-    """Yield the files of page rows, and what else lies among the statistics and is none of them."""
+    """Yield the files of page rows, and whatever else lies below stats/."""
     for one in target.list_objects("stats/"):
         if not one.key.startswith(("stats/words/", "stats/tiles/")):
             yield one.key
@@ -198,7 +207,7 @@ def _page_tables(target: Store) -> Iterator[str]:
 def _written(
     target: Store, footers: Mapping[str, Footer], damaged: frozenset[str], found: Verification
 ) -> Iterator[Written]:
-    """Yield the files that belong to commits, pages and the index of events."""
+    """Yield the files that commits, page rows and the index of events name."""
     for name, footer in footers.items():
         yield from ((file, file_key("pages", name)) for file in footer.files)
     for row in live_rows(target, "pages", ("document_key", "text_files"), damaged):
@@ -208,27 +217,27 @@ def _written(
 
 
 def _events(target: Store, footers: Mapping[str, Footer], found: Verification) -> Iterator[Written]:
-    """Yield the files of events, and look at their index, which also tells which page rows there were."""
+    """Yield the files of events, and check their index, which also names the page rows that they come from."""
     there = next(target.list_objects("evidence/"), None) is not None
     try:
         events = written_events(target)
     except ValueError as error:
-        found.damages.append(Damage("changed", INDEX_KEY, f"it is not as it was written ({error})"))
+        found.damages.append(Damage("changed", INDEX_KEY, f"it is damaged ({error})"))
         return
     if events is None:
         if there:
-            found.damages.append(Damage("missing", INDEX_KEY, "there are events"))
+            found.damages.append(Damage("missing", INDEX_KEY, "there are events without it"))
         return
     gone = {name for footer in footers.values() for name in (*footer.replaces, *footer.supersedes)}
     for name, files in events.items():
         yield from ((file, file_key("pages", name)) for file in files)
         key = file_key("pages", name)
         if name not in footers and name not in gone and not target.exists(key):
-            found.damages.append(Damage("missing", key, "there are events of it; the next run does its pages again"))
+            found.damages.append(Damage("missing", key, "there are events of its pages; the next run redoes them"))
 
 
 def _noted(written: Iterable[Written], named: set[str], found: Verification) -> Iterator[Written]:
-    """Yield files, counting them and noting their keys."""
+    """Yield files; count them and note their keys."""
     for file, is_of in written:
         found.other_files += 1
         named.add(file.key)
@@ -236,9 +245,9 @@ def _noted(written: Iterable[Written], named: set[str], found: Verification) -> 
 
 
 def _damaged_records(target: Store, footers: Mapping[str, Footer], named: set[str]) -> Iterator[Damage]:
-    """Yield what is wrong with the records of runs: those that rows are of must be there, others be as written."""
-    with_rows = runs_of(footers.values())
-    there = runs_there(target)
+    """Yield damages of the records of runs: a run that rows come from must have one, and none may be changed."""
+    with_rows = referenced_runs(footers.values())
+    there = stored_runs(target)
     for key in [NAMES_KEY, *(found.key for found in target.list_objects(FENCES))]:
         try:
             read_json(target.read_bytes(key))
@@ -248,22 +257,22 @@ def _damaged_records(target: Store, footers: Mapping[str, Footer], named: set[st
             yield Damage("changed", key, "the next run writes it again")
     for run_id in with_rows | there.keys():
         named.update(record_keys(run_id))
-    for problem in problems_of(target, sorted(with_rows | there.keys())):
+    for problem in find_record_problems(target, sorted(with_rows | there.keys())):
         has_other = "run.json" in there.get(problem.run_id, ())
         if problem.kind == "changed" or problem.run_id in with_rows or has_other:
-            yield Damage(problem.kind, problem.key, f"it is the record of run {problem.run_id}")
+            yield Damage(problem.kind, problem.key, f"it is part of the record of run {problem.run_id}")
 
 
-def _lacking(footers: Mapping[str, Footer]) -> Iterator[Damage]:
+def _missing_rows(footers: Mapping[str, Footer]) -> Iterator[Damage]:
     for name, footer in footers.items():
         for entry in footer.shards:
             if entry.lacks_rows:
-                message = f"words or tiles of documents from {entry.first_key!r} on were lost with a damaged file"
+                message = f"a damaged file has lost words or tiles of documents from {entry.first_key!r} on"
                 yield Damage("row_missing", file_key("words", name), message)
 
 
 def _documents(target: Store, damaged: frozenset[str]) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows of each document of which pages were compressed."""
+    """Yield the rows of each document with compressed pages."""
     columns = (*ROW_COLUMNS, *LOOK_COLUMNS)
     for _, group in groupby(live_rows(target, "pages", columns, damaged), lambda row: str(row["document_key"])):
         rows = list(group)
@@ -271,23 +280,23 @@ def _documents(target: Store, damaged: frozenset[str]) -> Iterator[list[dict[str
             yield rows
 
 
-def _spread(
+def _check_on_workers(
     client: Client,
-    sight: Sight,
+    shared_places: SharedPlaces,
     storage: StorageSettings,
     check: Callable[[str, StorageSettings, list[Any]], _Found],
     items: Iterator[Any],
 ) -> Iterator[_Found]:
-    """Yield what batches of items came to, holding no more of them on the cluster than it is about to need."""
+    """Yield the results of batches of items, with a few batches for each worker on the cluster at a time."""
     from distributed import as_completed
 
-    most = _BATCHES_PER_WORKER * ClusterShape(client).n_workers
+    max_batches = _BATCHES_PER_WORKER * ClusterShape(client).n_workers
     running = as_completed(loop=client.loop)
     n_running = 0
     while batch := list(islice(items, _BATCH)):
-        running.add(client.submit(in_sight, sight, check, storage, batch, pure=False))
+        running.add(client.submit(check_batch, shared_places, check, storage, batch, pure=False))
         n_running += 1
-        if n_running >= most:
+        if n_running >= max_batches:
             yield next(running).result()
             n_running -= 1
     for future in running:
@@ -295,16 +304,16 @@ def _spread(
 
 
 def _extra(target: Store, named: set[str], damaged: frozenset[str]) -> Iterator[Damage]:
-    """Yield the objects that no row names; what the rows of a damaged file named is among them."""
+    """Yield the objects that no row names, including those that only a damaged file named."""
     for prefix in ("pages/", "text/"):
         for found in target.list_objects(prefix):
             if found.key not in named:
-                cause = "no row that can be read names it" if damaged else "no row names it"
+                cause = "no readable row names it" if damaged else "no row names it"
                 yield Damage("extra", found.key, f"{cause} ({found.size_bytes} bytes)")
     for prefix in ("stats/words/", "stats/tiles/"):
         for found in target.list_objects(prefix):
             if found.key not in named and file_key("pages", _name_of(found.key)) not in damaged:
-                cause = "it was never committed, or is part of a larger file by now"
+                cause = "it was never committed, or has been merged into a larger file"
                 yield Damage("extra", found.key, f"{cause}; the next run deletes it")
     for found in target.list_objects("evidence/"):
         if found.key not in named and found.key != INDEX_KEY:
@@ -312,7 +321,7 @@ def _extra(target: Store, named: set[str], damaged: frozenset[str]) -> Iterator[
     for found in target.list_objects("runs/"):
         is_record = found.key.count("/") == 2 and not found.key.startswith(FENCES)
         if is_record and found.key not in named:
-            yield Damage("extra", found.key, "it is no record of a run")
+            yield Damage("extra", found.key, "it is not a record of a run")
 
 
 def _name_of(key: str) -> str:
@@ -320,7 +329,7 @@ def _name_of(key: str) -> str:
 
 
 def _holes(source: Store, settings: Settings, documents: set[str]) -> Iterator[Damage]:
-    scan = settings.scan.model_copy(update={"version": "auto"})  # whether it has changed is for the next run
+    scan = settings.scan.model_copy(update={"version": "auto"})  # the next run finds changed documents
     for document in list_documents(source, scan, ScanCounts()):
         if document.key not in documents:
-            yield Damage("hole", document.key, "it is in SOURCE and has no row")
+            yield Damage("hole", document.key, "it is in SOURCE and has no rows")

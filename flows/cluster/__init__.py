@@ -1,1 +1,1 @@
-"""Run the page steps on a Dask cluster: dispatch pages, gate memory, check the workers."""
+"""Run the page steps on a Dask cluster: dispatch documents, limit pages in flight, check the workers."""

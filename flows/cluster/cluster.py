@@ -1,4 +1,4 @@
-"""The Dask cluster: a local one of processes, or one that is already running; and what it offers."""
+"""Connect to a Dask cluster, or start a local one of processes, and watch its workers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from foliopress.configs.settings import ClusterSettings
-from foliopress.flows.cluster.scheduler_address import look_for
-from foliopress.flows.cluster.worker_watchdog import watch_workers
+from foliopress.flows.cluster.scheduler_address import check_scheduler_address
+from foliopress.flows.cluster.worker_watchdog import arm_watchdogs
 from foliopress.flows.host.host_checks import check_shared_memory
 from foliopress.flows.host.machine import BYTES_PER_PIXEL, ROOM_FOR_WORKER, WORKER_BYTES, share_out, this_machine
 from foliopress.tasks.errors import ConfigError
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from distributed import Client
 
 GPU = "GPU"
-"""Name of the Dask resource that workers with a GPU offer."""
+"""Dask resource that workers with a GPU offer."""
 
 _CONNECT_WAIT_S, _WORKER_WAIT_S = 15.0, 120.0
 
 ONE_THREAD = dict.fromkeys(
     (
         *("OMP_THREAD_LIMIT", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
-        "OPENCV_FOR_THREADS_NUM",  # `tasks.images.image_reader` keeps the decoder of AVIF to OMP_NUM_THREADS
+        "OPENCV_FOR_THREADS_NUM",  # `tasks.images.image_reader` limits the AVIF decoder to OMP_NUM_THREADS
     ),
     "1",
 )
-"""Workers are as many as there are cores; a library that starts threads of its own only makes them wait."""
+"""There is one worker for each core; further threads of a library only make workers wait."""
 _WORKER_ENVIRONMENT = {**ONE_THREAD, "DASK_LOGGING__DISTRIBUTED": "warning"}
-"""Dask's own `MALLOC_TRIM_THRESHOLD_` is left out: it costs a fifth of all processor time."""
+"""Dask's own `MALLOC_TRIM_THRESHOLD_` is left out, as it costs a fifth of all processor time."""
 _ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
-"""All of a worker's threads use what the last page left: 90 MB less at a book's 26 megapixel pages; 2 to 5 % slower."""
-_TIGHT = 2 * 2**30
-"""Workers with less memory have one heap."""
+"""All threads of a worker reuse the memory of the last page: 90 MB less for 26-megapixel pages, 2 to 5 % slower."""
+_LITTLE_MEMORY_BYTES = 2 * 2**30
+"""Bytes; workers with less memory have one heap."""
 
-_SELDOM = {
+_LOW_OVERHEAD = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "2s",
     "distributed.admin.tick.cycle": "10s",
@@ -49,25 +49,25 @@ _SELDOM = {
     "distributed.worker.memory.monitor-interval": "200ms",
     "distributed.client.scheduler-info-interval": "10s",
 }
-"""How often Dask looks at itself. As it is set otherwise (a hundred times a second, a profile of all threads included),
-two idle workers and their scheduler took 15 % of a core; so 2 %. The dashboard's profile page is empty for it."""
+"""Intervals of Dask's self-monitoring. With its defaults (up to 100 times a second, with a profile of all threads)
+two idle workers and their scheduler took 15 % of a core, with these 2 %. The dashboard's profile page is empty."""
 _HEARTBEAT_S = 3.0
-"""How often a local worker tells the scheduler how it is. Dask's half a second, which no setting changes, takes half a
-per cent of a core for each worker; that a worker is gone is known by its connection."""
+"""Interval of a local worker's heartbeat. Dask's 0.5 s, which no setting changes, takes half a per cent of a core for
+each worker; the scheduler notices a lost worker by its connection."""
 
 log = logging.getLogger(__name__)
 
 
 class ClusterLost(Exception):
-    """The Dask scheduler is gone, or has been without any worker for long."""
+    """The Dask scheduler is gone, or has had no worker for too long."""
 
     def __init__(self, message: str = "the connection to the Dask scheduler is lost") -> None:
         super().__init__(message)
 
 
 @contextmanager
-def lost_if_closed(client: Client) -> Iterator[None]:
-    """Raise ClusterLost for whatever goes wrong in this block because the connection to the scheduler is lost."""
+def raise_if_closed(client: Client) -> Iterator[None]:
+    """Raise ClusterLost for any error in this block that follows from a lost connection to the scheduler."""
     try:
         yield
     except Exception as error:
@@ -77,7 +77,7 @@ def lost_if_closed(client: Client) -> Iterator[None]:
 
 
 def is_lost(client: Client) -> bool:
-    """Return whether a client has given its scheduler up; while it tries to connect again it has not."""
+    """Return whether a client has given up its scheduler; while it reconnects it has not."""
     return client.status not in ("running", "connecting")
 
 
@@ -85,58 +85,57 @@ def is_lost(client: Client) -> bool:
 def open_cluster(settings: ClusterSettings, log_file: str | None) -> Iterator[Client]:
     """Connect to `settings.scheduler`, or start a cluster, of `settings.kind` or local, that ends with this block.
 
-    A local one ends with this process too, however that ends.
+    A local cluster also ends with this process, however the process ends.
 
     Args:
-        settings: Where the work runs.
-        log_file: Where the workers of a local cluster write their log; None leaves it to Dask.
+        settings: Cluster to use.
+        log_file: Log of a local cluster's workers; None leaves it to Dask.
 
     Raises:
-        ConfigError: If there is no scheduler at that address, no such cluster can be started, or no worker joins it.
+        ConfigError: If no scheduler answers at that address, the cluster cannot be started, or no worker joins it.
     """
     try:
         import dask
     except ValueError as error:
         raise ConfigError(f"Dask cannot read its settings: {' '.join(str(error).split())}") from error
 
-    dask.config.set({"logging.distributed": "warning"})  # before the import, which sets the loggers up
+    dask.config.set({"logging.distributed": "warning"})  # before the import, which configures the loggers
     from distributed import Client
 
     if settings.scheduler is not None:
         try:
-            look_for(settings.scheduler, _CONNECT_WAIT_S)
+            check_scheduler_address(settings.scheduler, _CONNECT_WAIT_S)
             client = Client(settings.scheduler, timeout=_CONNECT_WAIT_S, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise ConfigError(
                 f"cluster.scheduler: no Dask scheduler answers at {settings.scheduler}: {error}"
             ) from error
         with client:
-            _free_what_is_stranded(client)
-            watch_workers(client)
+            _release_stranded_tasks(client)
+            arm_watchdogs(client)
             _wait_for_workers(client, settings.scheduler)
             yield client
         return
     if settings.kind is not None:
         with _named_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
-            _free_what_is_stranded(client)
-            watch_workers(client)
+            _release_stranded_tasks(client)
+            arm_watchdogs(client)
             _wait_for_workers(client, settings.kind)
             yield client
         return
-    _forget_settings_for_other_clusters()
+    _reset_dask_settings()
     with _local_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
-        _free_what_is_stranded(client)
-        watch_workers(client)
+        _release_stranded_tasks(client)
+        arm_watchdogs(client)
         if log_file is not None:
             client.register_plugin(_worker_log(log_file), name="foliopress-log")
         yield client
 
 
-def _forget_settings_for_other_clusters() -> None:
-    """Have Dask here be as it comes, but for the folder of its temporary files; workers take it over from here.
+def _reset_dask_settings() -> None:
+    """Reset Dask's settings to its defaults, except for the temporary folder; workers inherit them.
 
-    What `DASK_…` variables and the user's YAML files say (encryption, limits, modules to load) is for a cluster that
-    somebody set up.
+    `DASK_…` variables and the user's YAML files (encryption, limits, modules to load) are meant for other clusters.
     """
     import dask
 
@@ -146,10 +145,16 @@ def _forget_settings_for_other_clusters() -> None:
 
 
 class ClusterShape:
-    """How many workers there are and whether some offer a GPU; asked anew at most every few seconds."""
+    """The workers of a cluster and their GPUs; the scheduler is asked again after some seconds.
 
-    def __init__(self, client: Client, every_s: float = 5.0) -> None:
-        self._client, self._every_s = client, every_s
+    Args:
+        client: Of the cluster.
+        every_s: How long an answer counts.
+        max_without_worker_s: How long the cluster may be without any worker.
+    """
+
+    def __init__(self, client: Client, every_s: float = 5.0, max_without_worker_s: float = 600.0) -> None:
+        self.client, self._every_s, self._max_without_worker_s = client, every_s, max_without_worker_s
         self._lock, self._asked_at, self._had_one_at = threading.Lock(), float("-inf"), monotonic()
         self._workers: tuple[str, ...] = ()
         self.n_gpus = sum(GPU in worker["resources"] for worker in self._infos().values())
@@ -168,10 +173,17 @@ class ClusterShape:
 
     @property
     def without_worker_s(self) -> float:
-        """Return for how many seconds the cluster has been seen without any worker; 0 if it has one."""
+        """Return for how many seconds the cluster has had no worker; 0 if it has one."""
         with self._lock:
             self._ask()
             return 0.0 if self._workers else monotonic() - self._had_one_at
+
+    def check(self) -> None:
+        """Raise ClusterLost if the scheduler is gone, or the cluster has had no worker for too long."""
+        if is_lost(self.client):
+            raise ClusterLost
+        if self.without_worker_s > self._max_without_worker_s:
+            raise ClusterLost(f"the Dask cluster has had no worker for {self._max_without_worker_s:g} s")
 
     def _ask(self) -> None:
         if monotonic() - self._asked_at >= self._every_s:
@@ -181,13 +193,13 @@ class ClusterShape:
 
     @property
     def pixels_that_fit(self) -> int | None:
-        """Return how many pixels the worker with the least memory may work on at once; None if none has a limit."""
+        """Return the number of pixels that fit the worker with the least memory; None if no worker has a limit."""
         limits = [limit for worker in self._infos().values() if (limit := worker.get("memory_limit"))]
         return max(1, (min(limits) - WORKER_BYTES) // BYTES_PER_PIXEL) if limits else None
 
     def _infos(self) -> dict[str, dict[str, Any]]:
-        # nothing is told while the connection is broken
-        found: dict[str, dict[str, Any]] = self._client.scheduler_info(n_workers=-1).get("workers", {})
+        # empty while the connection is broken
+        found: dict[str, dict[str, Any]] = self.client.scheduler_info(n_workers=-1).get("workers", {})
         return found
 
     @property
@@ -198,16 +210,16 @@ class ClusterShape:
 
 @contextmanager
 def _named_cluster(settings: ClusterSettings) -> Iterator[Any]:
-    """Start the cluster of a class that is named, and end it."""
+    """Start a cluster of the class `settings.kind`, and end it."""
     module, _, name = str(settings.kind).rpartition(".")
     try:
         start = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         package = module.partition(".")[0].replace("_", "-")
-        raise ConfigError(f"cluster.kind: there is no {settings.kind} here ({error}); pip install {package}") from error
+        raise ConfigError(f"cluster.kind: {settings.kind} is not installed ({error}); pip install {package}") from error
     try:
         cluster = start(**settings.options)
-    except Exception as error:  # whatever a cluster's own machinery finds wrong
+    except Exception as error:  # errors of a cluster's own machinery
         message = f"cluster.kind: {settings.kind} cannot be started with cluster.options"
         raise ConfigError(f"{message}: {type(error).__name__}: {error}") from error
     with cluster:
@@ -223,21 +235,21 @@ def _local_cluster(settings: ClusterSettings) -> Any:
     from dask.utils import parse_bytes
     from distributed import LocalCluster
 
-    # A task that takes its worker down twice is looked at alone; Dask's three more tries would only take
-    # neighbours down with it. And a worker that is down 15 s after it died, because it is slow to come back or died
-    # again, would be given up for good, one after the other, though its nanny is about to restart it.
+    # A task that kills its worker twice is tried alone; Dask's three more tries would only take neighbours down with
+    # it. And Dask would give up for good each worker that is still down 15 s after it died, because it is slow to come
+    # back or died again, though its nanny is about to restart it.
     dask.config.set(
         {
             "distributed.scheduler.allowed-failures": 1,
             "distributed.deploy.lost-worker-timeout": "365 days",
             "distributed.worker.multiprocessing-method": "spawn",
-            **_SELDOM,
+            **_LOW_OVERHEAD,
         }
     )
     n_workers, memory_limit = _share_of_machine(settings)
     check_shared_memory(n_workers)
     try:
-        environment = _WORKER_ENVIRONMENT | (_ONE_HEAP if parse_bytes(memory_limit) < _TIGHT else {})
+        environment = _WORKER_ENVIRONMENT | (_ONE_HEAP if parse_bytes(memory_limit) < _LITTLE_MEMORY_BYTES else {})
         dask.config.set({"distributed.nanny.pre-spawn-environ": environment})
         cluster = LocalCluster(
             n_workers=n_workers,
@@ -251,17 +263,17 @@ def _local_cluster(settings: ClusterSettings) -> Any:
             env=environment,
         )
     except ValueError as error:
-        message = f"cluster.memory_per_worker: {settings.memory_per_worker!r} is not possible, e.g. 4GiB or auto"
+        message = f"cluster.memory_per_worker: {settings.memory_per_worker!r} is invalid; use e.g. 4GiB or auto"
         raise ConfigError(f"{message} ({error})") from error
-    _have_workers_report_seldom(cluster.scheduler.handlers)
+    _lengthen_heartbeats(cluster.scheduler.handlers)
     return cluster
 
 
 def _share_of_machine(settings: ClusterSettings) -> tuple[int, str | int]:
-    """Return how many local workers there are and the memory limit of each, as Dask takes it.
+    """Return the number of local workers and the memory limit of each, as Dask takes it.
 
     Raises:
-        ConfigError: If there is not enough free memory for them.
+        ConfigError: If there is too little free memory for them.
     """
     machine = this_machine()
     useful_bytes = WORKER_BYTES + settings.pixels_in_flight_per_worker * BYTES_PER_PIXEL
@@ -272,27 +284,27 @@ def _share_of_machine(settings: ClusterSettings) -> tuple[int, str | int]:
     return share.n_workers, share.memory_bytes
 
 
-def _have_workers_report_seldom(handlers: dict[str, Any]) -> None:
-    """Have a scheduler's answer to a heartbeat name `_HEARTBEAT_S` for the next."""
+def _lengthen_heartbeats(handlers: dict[str, Any]) -> None:
+    """Make a scheduler answer each heartbeat with `_HEARTBEAT_S` until the next."""
     dask_answers = handlers["heartbeat_worker"]
 
     def answer(*arguments: object, **named: object) -> dict[str, Any]:
-        told: dict[str, Any] = dask_answers(*arguments, **named)
-        return told | {"heartbeat-interval": _HEARTBEAT_S} if "heartbeat-interval" in told else told
+        answered: dict[str, Any] = dask_answers(*arguments, **named)
+        return answered | {"heartbeat-interval": _HEARTBEAT_S} if "heartbeat-interval" in answered else answered
 
     handlers["heartbeat_worker"] = answer
 
 
-def _free_what_is_stranded(client: Client) -> None:
-    """Have tasks that rather than must run on a certain worker not wait for it when it is gone.
+def _release_stranded_tasks(client: Client) -> None:
+    """Release tasks that wait for a preferred worker that has died.
 
-    When no worker is left, which may last a second only, Dask puts such a task aside until that worker comes, whose
-    address no other will ever have.
+    When no worker is left, if only for a second, Dask puts such a task aside until a worker with that address joins,
+    which never happens.
     """
     from distributed import SchedulerPlugin
 
-    class FreeStranded(SchedulerPlugin):
-        """Sent to the scheduler as it stands here, since Foliopress need not be installed there."""
+    class ReleaseStranded(SchedulerPlugin):
+        """Sent to the scheduler by value, as Foliopress may not be installed there."""
 
         idempotent = True
 
@@ -303,7 +315,7 @@ def _free_what_is_stranded(client: Client) -> None:
             if finish == "no-worker" and (task := self.scheduler.tasks[key]).loose_restrictions:
                 task.worker_restrictions = None
 
-    client.register_plugin(FreeStranded(), name="foliopress-free-stranded")
+    client.register_plugin(ReleaseStranded(), name="foliopress-release-stranded")
 
 
 def _wait_for_workers(client: Client, address: str) -> None:
@@ -317,12 +329,12 @@ def _worker_log(path: str) -> Any:
     from distributed import WorkerPlugin
 
     class WorkerLog(WorkerPlugin):
-        """Sends a worker's log to the run's log file instead of the user's terminal."""
+        """Sends a worker's log to the run's log file instead of the terminal."""
 
         def setup(self, worker: object) -> None:  # noqa: ARG002 - Dask's signature
             from foliopress.flows.host.logs import log_to_file, send_output_to_file
 
             log_to_file(path)
-            send_output_to_file(path)  # libraries in C write where they like
+            send_output_to_file(path)  # C libraries write to the descriptors directly
 
     return WorkerLog()

@@ -1,4 +1,4 @@
-"""The driver's memory: one heap for all its threads, so that what one has freed another uses."""
+"""Limit the driver's memory: one heap for all threads, so that one thread reuses what another has freed."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import os
 from contextlib import suppress
 
 _M_TRIM_THRESHOLD, _M_ARENA_MAX = -1, -8
-"""Of mallopt(3), in glibc's malloc.h."""
+"""Parameters of mallopt(3), from glibc's malloc.h."""
 _FREE_AT_THE_TOP = 2**20
-"""Bytes. Unless it is told, glibc keeps up to 64 MB there, and takes ever larger buffers from below."""
+"""Bytes. By default glibc keeps up to 64 MB there, and takes ever larger buffers from below."""
 _POOL = "ARROW_DEFAULT_MEMORY_POOL"
-"""Arrow reads it once, at its first import."""
+"""Environment variable that Arrow reads once, when it is first imported."""
 
 
-def share_one_heap() -> None:
-    """Have threads that come from now on, and Arrow's tables, take their memory from the heap that is there.
+def use_one_heap() -> None:
+    """Make threads that start from now on, and Arrow's tables, use the main heap.
 
-    A driver has dozens of threads. With heaps for them, and one of Arrow's own, it came to 525 MB where statistics of a
-    hundred thousand pages were rewritten, with one for the threads to 447 MB, to 40 MB less where glibc gives back what
-    is free at its top, and to some 340 MB where Arrow had the same from its import on. Where the C library knows no
-    such thing nothing happens; processes that are started from here have what they had.
+    A driver has dozens of threads. Rewriting the statistics of 100,000 pages took 525 MB with a heap for each thread
+    and one for Arrow, 447 MB with one heap for the threads, 40 MB less when glibc returns free memory at its top, and
+    about 340 MB with Arrow on the same heap from its import on. Without glibc this does nothing; child processes keep
+    their defaults.
     """
     with suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_ARENA_MAX, 1)
         libc.mallopt(_M_TRIM_THRESHOLD, _FREE_AT_THE_TOP)
-    give_arrow_the_heap()
+    use_system_heap_for_arrow()
 
 
-def give_arrow_the_heap() -> None:
-    """Have Arrow take its memory from the C library's heap; all of it only if nothing has imported Arrow before.
+def use_system_heap_for_arrow() -> None:
+    """Make Arrow allocate from the C library's heap, completely only if Arrow has not been imported yet.
 
-    What Parquet files are read and written with it settles once, at its import: 50 MB where they are put together.
+    Arrow chooses the memory for reading and writing Parquet once, at its import: 50 MB when files are merged.
     """
     before = os.environ.get(_POOL)
     os.environ[_POOL] = "system"

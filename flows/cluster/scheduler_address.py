@@ -1,7 +1,7 @@
-"""Address: looks whether a Dask scheduler listens at one, and whether it and we both ask for TLS, or neither does.
+"""Check that a Dask scheduler listens at an address, and that both sides use TLS or neither does.
 
-A Client that fails to connect is left half-made, and its clean-up, which comes whenever the garbage collector runs, can
-wait for ever for a lock that a later Client holds. So none is made in vain.
+A Client that fails to connect stays half initialised, and its clean-up, whenever the garbage collector runs it, can
+wait forever for a lock that a later Client holds. So a Client is only made for a scheduler that answers.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import ssl
 from foliopress.tasks.errors import ConfigError
 
 _FIRST_WORD_S = 3.0
-"""Seconds that a scheduler without TLS may take to send its first bytes; with TLS it waits for ours."""
+"""Longest wait for the first bytes of a scheduler without TLS; one with TLS waits for the client's."""
 _FILES = (
-    "name the files of the certificates with DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__TLS__CLIENT__CERT and "
+    "set the files of the certificates with DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__TLS__CLIENT__CERT and "
     "…__TLS__CLIENT__KEY, or in ~/.config/dask"
 )
 
 
-def look_for(address: str, wait_s: float) -> None:
-    """Look who listens at a scheduler's address.
+def check_scheduler_address(address: str, wait_s: float) -> None:
+    """Check who listens at a scheduler's address.
 
     Raises:
-        OSError: If nobody does.
-        ConfigError: If only one side asks for TLS.
-        ValueError: If it is no address.
+        OSError: If nobody listens.
+        ConfigError: If only one side uses TLS.
+        ValueError: If it is not an address.
     """
     from distributed.comm import parse_address, parse_host_port
     from distributed.comm.registry import get_backend
@@ -40,16 +40,14 @@ def look_for(address: str, wait_s: float) -> None:
     if scheme in ("tls", "wss") and not has_files:
         raise ConfigError(f"cluster.scheduler: {address} needs certificates, and there are none here; {_FILES}")
     with socket.create_connection((host, port), timeout=wait_s) as connection:
-        if scheme == "tcp" and not _speaks(connection) and _has_tls(host, port, wait_s):
-            raise ConfigError(f"cluster.scheduler: {address} asks for TLS; give tls://{place}, and {_FILES}")
+        if scheme == "tcp" and not _sends_first(connection) and _has_tls(host, port, wait_s):
+            raise ConfigError(f"cluster.scheduler: {address} requires TLS; use tls://{place}, and {_FILES}")
     if scheme == "tls" and not _has_tls(host, port, wait_s):
-        raise ConfigError(
-            f"cluster.scheduler: {address} speaks no TLS; give tcp://{place} if its network is yours alone"
-        )
+        raise ConfigError(f"cluster.scheduler: {address} does not use TLS; use tcp://{place} if you trust its network")
 
 
-def _speaks(connection: socket.socket) -> bool:
-    """Return whether the other side says something unasked, as a scheduler without TLS does."""
+def _sends_first(connection: socket.socket) -> bool:
+    """Return whether the other side sends something first, as a scheduler without TLS does."""
     connection.settimeout(_FIRST_WORD_S)
     try:
         return bool(connection.recv(1))
@@ -58,7 +56,7 @@ def _speaks(connection: socket.socket) -> bool:
 
 
 def _has_tls(host: str, port: int, wait_s: float) -> bool:
-    """Return whether the other side answers in TLS, whatever it thinks of us."""
+    """Return whether the other side answers in TLS, even if it refuses the client."""
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
     try:

@@ -1,4 +1,4 @@
-"""Watching: every worker that is started again when its process ends may be ended by a document that occupies it."""
+"""Arm the watchdogs of workers, which end a worker that a document occupies for too long."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-def watch_workers(client: Client) -> None:
-    """Allow the workers of a cluster, and those that join later, to be ended over a document.
+def arm_watchdogs(client: Client) -> None:
+    """Arm the watchdog of each worker of a cluster, and of those that join later.
 
-    A worker without a nanny would be lost for good, or is a thread of the driver; it stays.
+    A worker without a nanny is left out: it would be lost for good, or is a thread of the driver.
     """
     from distributed import WorkerPlugin
 

@@ -1,1 +1,1 @@
-"""Keep the books of a DEST: which shards are committed, what lies there and what may be deleted."""
+"""Manage a DEST: commit shards, compare files with the statistics, repair records, delete orphaned outputs."""

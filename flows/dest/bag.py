@@ -1,4 +1,4 @@
-"""Bags: a DEST as the payload of a BagIt bag, made by a run or by the command, and made void by the next run."""
+"""Make a DEST the payload of a BagIt bag, and invalidate the bag when the next run writes into it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Literal
 from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import without_password
 from foliopress.configs.settings import EvidenceSettings, Settings
-from foliopress.flows.dest.premis_events import keep_events
+from foliopress.flows.dest.premis_events import update_events
 from foliopress.flows.run.lease import LEASE_KEY, Lease
 from foliopress.flows.run.run_summary import version_of
 from foliopress.flows.views.progress import megabytes
@@ -25,11 +25,11 @@ _COLUMNS = (
     *("document_key", "status", "reason", "source_bytes", "output_bytes", "output_key", "output_sha256"),
     *("settings_digest", "model_digest", "duplicate_of"),
 )
-_NOT_OF_THE_BAG = frozenset({LEASE_KEY})  # it is gone as soon as the bag is made
+_NOT_IN_THE_BAG = frozenset({LEASE_KEY})  # deleted as soon as the bag is made
 
 _NOT_OURS = (
-    "is a bag, or holds tag files of one, that Foliopress did not make, and that would be valid no more: take them "
-    "away, or use another DEST"
+    "is a bag, or holds tag files of one, that Foliopress did not make, and that would no longer be valid: remove "
+    "them, or use another DEST"
 )
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BagMade:
-    """What a bag was made of."""
+    """A bag that was made."""
 
     bag: str
     bagit_version: str
@@ -45,38 +45,38 @@ class BagMade:
     n_files: int
     size_bytes: int
     n_unnamed: int
-    """Files below DEST/pages that no row names."""
+    """Number of files below DEST/pages that no row names."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return dataclasses.asdict(self)
 
     def as_text(self) -> str:
-        """Return it for a reader."""
+        """Return the bag as lines of text."""
         lines = [
             f"{self.bag} is a BagIt {self.bagit_version} bag of {self.n_files} files, {megabytes(self.size_bytes)}, "
             f"with manifest-{self.algorithm}.txt"
         ]
         if self.n_unnamed:
             lines.append(
-                f"{self.n_unnamed} files below pages/ are in it that no row names: a run was stopped, or somebody put "
-                "them there; the next run to its end deletes what it left"
+                f"it has {self.n_unnamed} files below pages/ that no row names, from a stopped run or from elsewhere; "
+                "the next complete run deletes those of the stopped run"
             )
         return "\n".join(lines)
 
 
 def bag_archive(url: str, settings: Settings, run_id: str, say: Callable[[str], None]) -> BagMade:
-    """Make a DEST the payload of a bag; no run writes into it meanwhile.
+    """Make a DEST the payload of a bag; its lease is held, so that no run writes there.
 
     Args:
-        url: Path or URL of the DEST, its last folder `data`.
-        settings: Which digest and labels (`evidence`), and how storage is reached.
-        run_id: What the lease is taken under.
-        say: Called with one line when there is something to wait for.
+        url: Path or URL of the DEST; its last folder must be `data`.
+        settings: Digest and labels of the bag (`evidence`), and storage.
+        run_id: Holder of the lease.
+        say: Called with a line for the user while another run holds the lease.
 
     Raises:
-        ConfigError: If DEST is not called `data`, holds no statistics or lies in somebody else's bag.
-        PayloadDamaged: If an output is not as it was written.
+        ConfigError: If DEST is not called `data`, holds no statistics or lies in a bag of another program.
+        PayloadDamaged: If an output is damaged.
         StoreUnavailable: If a store gives no answer.
     """
     check_place("DEST", url)
@@ -87,26 +87,26 @@ def bag_archive(url: str, settings: Settings, run_id: str, say: Callable[[str], 
         raise ConfigError(f"{without_password(url)} holds no statistics of a finished shard; there is nothing to bag")
     with Lease(dest, run_id, say) as lease:
         held = Store(url, settings.storage, lease.check)
-        keep_events(held, settings.evidence.events)
+        update_events(held, settings.evidence.events)
         return make_bag(held, settings.evidence, lease)
 
 
 def make_bag(dest: Store, evidence: EvidenceSettings, lease: Lease) -> BagMade:
-    """Write the tag files round a DEST whose lease is held, in place of older ones; raises as `bag_archive` does."""
+    """Write the tag files next to a DEST whose lease is held, replacing older ones; raises as `bag_archive` does."""
     place = Store(bagit.bag_url(dest.url), dest.storage)
     if bagit.is_made_by_us(place):
         bagit.remove_bag(place)
     elif bagit.holds_tag_files(place):
         raise ConfigError(f"{without_password(place.url)} {_NOT_OURS}")
-    dest.clear_leftovers(0.0)  # the lease is held: nobody is writing but its thread, which tries again
+    dest.clear_leftovers(0.0)  # the lease is held: only its own thread writes, and tries again
     totals, recipes = Totals(), set[tuple[str, str]]()
     algorithm, n_unnamed = evidence.bag_algorithm, 0
-    payload = bagit.survey(dest, _NOT_OF_THE_BAG)
+    payload = bagit.survey(dest, _NOT_IN_THE_BAG)
     with bagit.OutputDigests(_outputs(dest, totals, recipes)) as outputs:
 
         def lines() -> Iterator[tuple[str, str]]:
             nonlocal n_unnamed
-            for key, digest, is_named in bagit.digests(dest, algorithm, outputs, _NOT_OF_THE_BAG, lease.check):
+            for key, digest, is_named in bagit.digests(dest, algorithm, outputs, _NOT_IN_THE_BAG, lease.check):
                 n_unnamed += key.startswith("pages/") and not is_named
                 yield key, digest
 
@@ -118,37 +118,37 @@ def make_bag(dest: Store, evidence: EvidenceSettings, lease: Lease) -> BagMade:
     return made
 
 
-def void_bag(dest: Store, say: Callable[[str], None] = log.info) -> None:
-    """Delete the tag files of a bag whose payload is about to be written into, and `say` so.
+def invalidate_bag(dest: Store, say: Callable[[str], None] = log.info) -> None:
+    """Delete the tag files of the bag whose payload is about to change, and tell the user.
 
     Raises:
-        ConfigError: If the bag is not ours to delete.
+        ConfigError: If Foliopress did not make the bag.
     """
     place = _place_of(dest)
     if place is None:
         return
     try:
         is_ours, is_bag = bagit.is_made_by_us(place), bagit.is_bag(place)
-    except (PermissionError, ConfigError) as error:  # a user who may use DEST alone has made no bag round it
-        log.info("whether DEST lies in a bag cannot be seen: %s", error)
+    except (PermissionError, ConfigError) as error:  # a user with access to DEST alone has made no bag around it
+        log.info("cannot check whether DEST lies in a bag: %s", error)
         return
     if is_ours:
         bagit.remove_bag(place)
         url = without_password(place.url)
-        say(f"{url} is a bag no more, as its payload is written into; make it one again afterwards (foliopress bag)")
+        say(f"{url} is no longer a bag, as its payload will change; run foliopress bag afterwards")
     elif is_bag:
         raise ConfigError(f"{without_password(place.url)} {_NOT_OURS}")
 
 
 def bag_problems(dest: Store) -> list[tuple[Literal["missing", "changed"], str, str]]:
-    """Return the faults of the bag that a DEST is the payload of, if we made one: kind, key and message."""
+    """Return kind, key and message of each fault of the bag that a DEST is the payload of, if Foliopress made it."""
     place = _place_of(dest)
     try:
         if place is None or not bagit.is_made_by_us(place):
             return []
-        keys = {found.key for found in dest.list_objects()} - _NOT_OF_THE_BAG
+        keys = {found.key for found in dest.list_objects()} - _NOT_IN_THE_BAG
         found = list(bagit.tag_problems(place, keys))
-    except (PermissionError, ConfigError):  # a user who may use DEST alone
+    except (PermissionError, ConfigError):  # a user with access to DEST alone
         return []
     payload = f"{bagit.PAYLOAD}/"
     return [
@@ -157,8 +157,8 @@ def bag_problems(dest: Store) -> list[tuple[Literal["missing", "changed"], str, 
     ]
 
 
-def find_bag(dest: Store) -> dict[str, str] | None:
-    """Return labels and values of the bag-info.txt of the bag that a DEST is the payload of; None if it is of none."""
+def read_bag_info(dest: Store) -> dict[str, str] | None:
+    """Return the bag-info.txt of the bag that a DEST is the payload of, by label; None if there is no bag."""
     place = _place_of(dest)
     try:
         return (bagit.read_info(place) or {}) if place is not None and bagit.is_bag(place) else None
@@ -174,7 +174,7 @@ def _place_of(dest: Store) -> Store | None:
 
 
 def _outputs(dest: Store, totals: Totals, recipes: set[tuple[str, str]]) -> Iterator[tuple[str, str, int]]:
-    """Yield what each row says of its output, adding up on the way."""
+    """Yield key, digest and size of the output of each row, and add up totals on the way."""
     last: object = None
     for row in live_rows(dest, "pages", _COLUMNS):
         totals.add(row, is_new_document=row["document_key"] != last)
@@ -194,7 +194,7 @@ def _description(totals: Totals, recipes: set[tuple[str, str]]) -> str:
 
 
 def _info(payload: bagit.Payload, description: str, further: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the lines of bag-info.txt: those that are worked out, unless another stands among the further ones."""
+    """Return the lines of bag-info.txt: the user's, then the computed ones whose labels the user did not give."""
     found = {
         "Bagging-Date": f"{datetime.now(UTC):%Y-%m-%d}",
         "Bag-Software-Agent": f"{bagit.AGENT} {version_of('foliopress')}",

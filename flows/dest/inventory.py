@@ -1,4 +1,4 @@
-"""Holdings: what lies in a DEST, held against what its statistics say, before a run passes over a shard."""
+"""List the files of a DEST and compare them with its statistics, before a run passes over a shard."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _READERS, _AT_ONCE = 8, 4096
 _MISSING = "is missing or has another size"
 
 OUTPUTS = ("pages/", "text/")
-"""Where outputs lie and the text that goes with them."""
+"""Where outputs and their text lie."""
 
 log = logging.getLogger(__name__)
 
 
-class Listing:
-    """Keys and sizes of objects, of which eight bytes each are held: there may be millions."""
+class ObjectSet:
+    """Keys and sizes of objects, as eight bytes each: there may be millions."""
 
     def __init__(self, objects: Iterable[tuple[str, int]]) -> None:
         marks = array("Q", (_mark(key, size_bytes) for key, size_bytes in objects))
@@ -46,8 +46,8 @@ class Listing:
     def __len__(self) -> int:
         return len(self._marks)
 
-    def holds(self, objects: Sequence[tuple[str, int]]) -> np.ndarray:
-        """Return, as an array of bool, which objects are there in just this size."""
+    def contains(self, objects: Sequence[tuple[str, int]]) -> np.ndarray:
+        """Return, as an array of bool, which objects are there in exactly this size."""
         if not len(self._marks):
             return np.zeros(len(objects), bool)
         wanted = np.fromiter((_mark(key, size_bytes) for key, size_bytes in objects), np.uint64, len(objects))
@@ -55,49 +55,49 @@ class Listing:
         return np.asarray(self._marks[places] == wanted)
 
 
-class Holdings:
-    """What shards lack of that which their rows name; looked up in a thread of its own from the start.
+class Inventory:
+    """Finds the shards whose files are incomplete; a thread starts to look at once.
 
-    A shard lacks something if an output, a text, or the words or tiles of its file are missing or have another size;
-    also if a document that its rows point to is part of such a shard, or of none.
+    A shard has a defect if an output, a text file, or the words or tiles of its file are missing or have another size;
+    also if the original that its rows point to is part of such a shard, or of none.
 
     Args:
         dest: The output.
-        footers: Of all committed files, by their names.
-        is_deep: Read everything and compare its digest too.
+        footers: Footers of all committed files, by their names.
+        is_deep: Read every file and compare its digest as well.
     """
 
     def __init__(self, dest: Store, footers: Mapping[str, Footer], *, is_deep: bool = False) -> None:
         self._found: Future[_Found] = Future()
-        Thread(target=self._look, args=(dest, dict(footers), is_deep), name="holdings", daemon=True).start()
+        Thread(target=self._look, args=(dest, dict(footers), is_deep), name="inventory", daemon=True).start()
 
-    def lack_of(self, shard_id: str) -> str | None:
-        """Return what a shard lacks, in words, once all is looked up; None if it lacks nothing.
+    def defect_of(self, shard_id: str) -> str | None:
+        """Return a shard's defect, once the comparison is done; None if its files are complete.
 
         Raises:
             StoreUnavailable: If the store gives no answer.
         """
-        return self._found.result().lacks.get(shard_id)
+        return self._found.result().defects.get(shard_id)
 
     @property
-    def has_unnamed(self) -> bool:
-        """Return whether there were outputs or texts that no row names, once all is looked up.
+    def has_unreferenced(self) -> bool:
+        """True if there were outputs or text files that no row names; waits for the comparison.
 
         Raises:
             StoreUnavailable: If the store gives no answer.
         """
-        return self._found.result().n_unnamed > 0
+        return self._found.result().n_unreferenced > 0
 
-    def left(self, footers: Iterable[Footer], run_id: str) -> dict[str, str]:
-        """Return what is lacked by shards that a run has not done again, by their ids.
+    def unrepaired(self, footers: Iterable[Footer], run_id: str) -> dict[str, str]:
+        """Return the defects of shards that a run has not done again, by shard.
 
         Args:
-            footers: Of all files, as they are at its end.
-            run_id: Of the run.
+            footers: Footers of all files at the end of the run.
+            run_id: The run.
         """
-        lacks = self._found.result().lacks
+        defects = self._found.result().defects
         held = (entry for footer in footers for entry in footer.shards if entry.run_id != run_id)
-        return {entry.shard_id: lacks[entry.shard_id] for entry in held if entry.shard_id in lacks}
+        return {entry.shard_id: defects[entry.shard_id] for entry in held if entry.shard_id in defects}
 
     def _look(self, dest: Store, footers: Mapping[str, Footer], is_deep: bool) -> None:
         try:
@@ -107,8 +107,8 @@ class Holdings:
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """A file that rows name, with the shard that they are of."""
+class _NamedFile:
+    """A file that rows name, with the shard of these rows."""
 
     shard_id: str
     file: WrittenFile
@@ -116,67 +116,69 @@ class _Wanted:
 
 @dataclass(frozen=True)
 class _Found:
-    """What each shard lacks that lacks something, and how many outputs and texts no row names."""
+    """The defects, by shard, and the number of outputs and text files that no row names."""
 
-    lacks: dict[str, str]
-    n_unnamed: int
+    defects: dict[str, str]
+    n_unreferenced: int
 
 
 def _look(dest: Store, footers: Mapping[str, Footer], is_deep: bool) -> _Found:
-    outputs = Listing((one.key, one.size_bytes) for prefix in OUTPUTS for one in dest.list_objects(prefix))
+    outputs = ObjectSet((one.key, one.size_bytes) for prefix in OUTPUTS for one in dest.list_objects(prefix))
     if not footers:
         return _Found({}, len(outputs))
-    beside = ("stats/words/", "stats/tiles/")
-    tables = Listing((one.key, one.size_bytes) for prefix in beside for one in dest.list_objects(prefix))
+    folders = ("stats/words/", "stats/tiles/")
+    tables = ObjectSet((one.key, one.size_bytes) for prefix in folders for one in dest.list_objects(prefix))
     n_named = 0
     void = void_documents(dest, footers)
     pointing = {entry.shard_id: entry.firsts for footer in footers.values() for entry in footer.shards if entry.firsts}
-    firsts = {key for keys in pointing.values() for key in keys}
+    originals = {key for keys in pointing.values() for key in keys}
     whole: set[str] = set()
-    lacks: dict[str, str] = {}
+    defects: dict[str, str] = {}
     for name, footer in footers.items():
         try:
             rows = read_table(dest, "pages", name, _COLUMNS)
         except FileMissing:
-            continue  # this run has written its rows anew since
+            continue  # this run has rewritten its rows since
         except FileDamaged as error:
-            lacks |= {entry.shard_id: str(error) for entry in footer.shards}
+            defects |= {entry.shard_id: str(error) for entry in footer.shards}
             continue
         live = pc.invert(pc.is_in(rows["document_key"], pa.array(sorted(void.get(name, ())), pa.string())))
         rows = rows.filter(live)
-        n_there, lacks_here = _lacks_of(dest, footer, rows, outputs, tables, is_deep)
+        n_there, defects_here = _defects_of(dest, footer, rows, outputs, tables, is_deep)
         n_named += n_there
-        lacks |= lacks_here
-        if firsts:
+        defects |= defects_here
+        if originals:
             pairs = zip(rows["document_key"].to_pylist(), rows["shard_id"].to_pylist(), strict=True)
-            whole |= {key for key, shard_id in pairs if key in firsts and shard_id not in lacks}
+            whole |= {key for key, shard_id in pairs if key in originals and shard_id not in defects}
     for shard_id, keys in pointing.items():
         if gone := next((key for key in keys if key not in whole), None):
-            lacks.setdefault(shard_id, f"{gone!r}, whose output its rows point to, is to be done again")
-    return _Found(lacks, len(outputs) - n_named)
+            defects.setdefault(shard_id, f"{gone!r}, the original that its rows point to, is to be done again")
+    return _Found(defects, len(outputs) - n_named)
 
 
-def _lacks_of(
-    dest: Store, footer: Footer, rows: pa.Table, outputs: Listing, tables: Listing, is_deep: bool
+def _defects_of(
+    dest: Store, footer: Footer, rows: pa.Table, outputs: ObjectSet, tables: ObjectSet, is_deep: bool
 ) -> tuple[int, dict[str, str]]:
-    """Return how many outputs and texts of one file are there as they were written, and what its shards lack."""
+    """Return the number of undamaged outputs and text files of one file of rows, and the defects of its shards."""
     shards = [entry.shard_id for entry in footer.shards]
-    lacks: dict[str, str] = {}
-    beside = [_Wanted("", file) for file in footer.files]  # part of each shard of the file
-    for wanted, lack in _missing(dest, beside, tables, is_deep):
-        lacks |= dict.fromkeys(shards, f"{wanted.file.key} {lack}")
+    defects: dict[str, str] = {}
+    words_and_tiles = [_NamedFile("", file) for file in footer.files]  # part of each shard of the file
+    for wanted, defect in _damaged(dest, words_and_tiles, tables, is_deep):
+        defects |= dict.fromkeys(shards, f"{wanted.file.key} {defect}")
     n_there = 0
-    for some in _wanted(rows):
+    for some in _named_files(rows):
         n_there += len(some)
-        for wanted, lack in _missing(dest, some, outputs, is_deep):
-            n_there -= lack == _MISSING
-            lacks.setdefault(wanted.shard_id, f"{wanted.file.key} {lack}")
-    return n_there, lacks
+        for wanted, defect in _damaged(dest, some, outputs, is_deep):
+            n_there -= defect == _MISSING
+            defects.setdefault(wanted.shard_id, f"{wanted.file.key} {defect}")
+    return n_there, defects
 
 
-def _missing(dest: Store, wanted: Sequence[_Wanted], listing: Listing, is_deep: bool) -> Iterator[tuple[_Wanted, str]]:
-    """Yield what is not there as it was written, and why."""
-    is_there = listing.holds([(one.file.key, one.file.size_bytes) for one in wanted])
+def _damaged(
+    dest: Store, wanted: Sequence[_NamedFile], listing: ObjectSet, is_deep: bool
+) -> Iterator[tuple[_NamedFile, str]]:
+    """Yield the files that are missing or damaged, each with its defect."""
+    is_there = listing.contains([(one.file.key, one.file.size_bytes) for one in wanted])
     for place in np.flatnonzero(~is_there).tolist():
         yield wanted[place], _MISSING
     if is_deep:
@@ -187,8 +189,8 @@ def _missing(dest: Store, wanted: Sequence[_Wanted], listing: Listing, is_deep: 
                     yield one, "has changed"
 
 
-def _wanted(rows: pa.Table) -> Iterator[list[_Wanted]]:
-    """Yield each output of their own that page rows name, once, and each text; some at a time."""
+def _named_files(rows: pa.Table) -> Iterator[list[_NamedFile]]:
+    """Yield each output that page rows own, once, and each text file; in batches."""
     own = rows.filter(pc.and_(pc.is_null(rows["duplicate_of"]), pc.is_valid(rows["output_key"])))
     grouped = own.group_by("output_key").aggregate(
         [("output_bytes", "sum"), ("output_sha256", "max"), ("shard_id", "max")]
@@ -196,13 +198,15 @@ def _wanted(rows: pa.Table) -> Iterator[list[_Wanted]]:
     for batch in grouped.to_batches(max_chunksize=_AT_ONCE):
         names = ("shard_id_max", "output_key", "output_bytes_sum", "output_sha256_max")
         columns = (batch.column(name).to_pylist() for name in names)
-        yield [_Wanted(shard_id, WrittenFile(*file)) for shard_id, *file in zip(*columns, strict=True)]
+        yield [_NamedFile(shard_id, WrittenFile(*file)) for shard_id, *file in zip(*columns, strict=True)]
     with_text = rows.filter(pc.is_valid(rows["text_files"])).select(["shard_id", "text_files"])
     for batch in with_text.to_batches(max_chunksize=_AT_ONCE):
-        yield [_Wanted(row["shard_id"], WrittenFile(**file)) for row in batch.to_pylist() for file in row["text_files"]]
+        yield [
+            _NamedFile(row["shard_id"], WrittenFile(**file)) for row in batch.to_pylist() for file in row["text_files"]
+        ]
 
 
-def _is_same(dest: Store, wanted: _Wanted) -> bool:
+def _is_same(dest: Store, wanted: _NamedFile) -> bool:
     try:
         with dest.open_input(wanted.file.key) as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == wanted.file.sha256  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Naming: by what rules the names of a DEST are spelt, as it was begun and as long as it is gone on with."""
+"""Decide by which rules the names of a DEST are spelt; they are fixed when it is created."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from foliopress.tasks.storage.store import Store
 NAMES_KEY = "runs/names.json"
 
 
-def settle_naming(dest: Store, say: Callable[[str], None]) -> Naming:
-    """Return the rules of a DEST whose lease is held; of a new one they are found out and written down.
+def resolve_naming(dest: Store, say: Callable[[str], None]) -> Naming:
+    """Return the rules of a DEST whose lease is held; probe and store those of a new DEST.
 
-    A folder is asked by every run, as it may have been copied to another disk since.
+    Every run probes a folder, as it may have been copied to another disk since.
 
     Args:
         dest: Where the outputs go.
-        say: Called with one line where names are not spelt as on an ordinary store.
+        say: Called with a line for the user if names are not spelt as on an ordinary store.
 
     Raises:
-        ConfigError: If DEST was begun by rules under which names would be one here, or nothing tells its rules.
+        ConfigError: If names would collide here under the rules of DEST, or its rules are lost.
         StoreUnavailable: If DEST gives no answer.
     """
     begun, is_damaged = _read(dest)
@@ -38,41 +38,41 @@ def settle_naming(dest: Store, say: Callable[[str], None]) -> Naming:
         return begun
     found = find_naming(dest)
     if begun is None:
-        begun = _told_by_rows(dest, (found, ORDINARY))
+        begun = _inferred_from_rows(dest, (found, ORDINARY))
         if is_damaged:
-            say(f"{NAMES_KEY} was damaged; written again from what the rows say")
+            say(f"{NAMES_KEY} was damaged; written again from the rows")
     if not begun.covers(found):
         raise ConfigError(
-            f"DEST {without_password(dest.url)} was begun where more names are told apart or held than here "
-            f"({_lacks(found, begun)}): names would be taken for one another. Go on with it on a disk like the "
-            "one that it was begun on, or begin a new DEST here"
+            f"DEST {without_password(dest.url)} was created on a store that accepts more names than this one "
+            f"({_limits(found, begun)}): names would collide. Continue it on a disk like the one that it was created "
+            "on, or use a new DEST"
         )
     if begun != ORDINARY:
-        say(f"names in DEST are spelt otherwise where it has to be: {_lacks(begun, ORDINARY)} ({NAMES_KEY})")
+        say(f"some names in DEST are escaped: {_limits(begun, ORDINARY)} ({NAMES_KEY})")
     dest.write_bytes(NAMES_KEY, sealed_json(begun.model_dump()))
     return begun
 
 
 def _read(dest: Store) -> tuple[Naming | None, bool]:
-    """Return the rules that stand there, and whether they cannot be read."""
+    """Return the stored rules, and whether they are damaged."""
     try:
         return Naming.model_validate(read_json(dest.read_bytes(NAMES_KEY))), False
     except FileNotFoundError:
         return None, False
     except ValidationError as error:
         raise ConfigError(
-            f"{NAMES_KEY} in {without_password(dest.url)}, which says how names are spelt there, is of another version "
-            "of foliopress; go on with that one, or begin a new DEST"
+            f"{NAMES_KEY} in {without_password(dest.url)}, which defines how names are spelt, is of another version of "
+            "foliopress; use that version, or a new DEST"
         ) from error
     except ValueError:
         return None, True
 
 
-def _told_by_rows(dest: Store, candidates: Sequence[Naming]) -> Naming:
-    """Return the first of some rules by which the outputs that rows name can be spelt; of a new DEST that is the first.
+def _inferred_from_rows(dest: Store, candidates: Sequence[Naming]) -> Naming:
+    """Return the first candidate under which rows and names of outputs agree; the first one for a new DEST.
 
     Raises:
-        ConfigError: If by none of them they are.
+        ConfigError: If they agree under none.
     """
     rows = [
         (str(row["document_key"]), str(row["output_key"]))
@@ -84,8 +84,8 @@ def _told_by_rows(dest: Store, candidates: Sequence[Naming]) -> Naming:
         if all(key == name or key.startswith((f"{name}.", f"{name}/")) for name, key in names):
             return naming
     raise ConfigError(
-        f"{NAMES_KEY} in {without_password(dest.url)}, which says how names are spelt there, is missing or damaged, "
-        "and the rows do not tell; put it back, or begin a new DEST"
+        f"{NAMES_KEY} in {without_password(dest.url)}, which defines how names are spelt, is missing or damaged and "
+        "cannot be inferred from the rows; restore it, or use a new DEST"
     )
 
 
@@ -96,19 +96,19 @@ def _some_rows(dest: Store) -> Iterator[dict[str, Any]]:
             yield from read_table(dest, "pages", name, ("document_key", "output_key", "duplicate_of")).to_pylist()
 
 
-def _lacks(here: Naming, than: Naming) -> str:
-    """Return in words what a store does not do that one of other rules does."""
-    lacks = []
+def _limits(here: Naming, than: Naming) -> str:
+    """Return in words how one store limits names more than another."""
+    limits = []
     if here.folds_case > than.folds_case:
-        lacks.append("capitals are not told from small letters")
+        limits.append("upper and lower case are not distinguished")
     if here.forms != than.forms:
-        lacks.append("Unicode's forms of a letter are not told apart")
+        limits.append("Unicode forms of a letter are not distinguished")
     if here.letters != than.letters:
-        lacks.append("only ASCII is held" if here.letters == "ascii" else "letters above U+FFFF are not held")
+        limits.append("only ASCII is allowed" if here.letters == "ascii" else "letters above U+FFFF are not allowed")
     if not_held := set(here.not_held) - set(than.not_held):
-        lacks.append(f"{' '.join(sorted(not_held))} are not held")
+        limits.append(f"{' '.join(sorted(not_held))} are not allowed")
     if here.is_windows > than.is_windows:
-        lacks.append("nor dots and spaces at the end of a name, and names of devices")
+        limits.append("names of devices and dots or spaces at the end of a name are not allowed")
     if here.longest_name_bytes < than.longest_name_bytes or here.longest_key_bytes < than.longest_key_bytes:
-        lacks.append("names or paths have to be shorter")
-    return ", ".join(lacks)
+        limits.append("names or paths must be shorter")
+    return ", ".join(limits)

@@ -1,4 +1,4 @@
-"""Leftovers: outputs of a run that never came to its commit, where another run has done their documents since."""
+"""Delete outputs that a stopped run did not commit, if another run has done their documents since."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from foliopress.flows.dest.inventory import OUTPUTS, Listing
+from foliopress.flows.dest.inventory import OUTPUTS, ObjectSet
 from foliopress.tasks.records.statistics import Footer, live_tables
 from foliopress.tasks.storage.key_spelling import Naming
 from foliopress.tasks.storage.output_keys import output_key
@@ -15,31 +15,31 @@ from foliopress.tasks.storage.store import Store
 _AT_ONCE = 4096
 
 
-def clear_leftovers(dest: Store, footers: Mapping[str, Footer], naming: Naming) -> int:
-    """Delete each output that no row names, if its document has other ones; return how many there were.
+def delete_orphaned_outputs(dest: Store, footers: Mapping[str, Footer], naming: Naming) -> int:
+    """Delete each output that no row names, if its document has other outputs; return their number.
 
-    What belongs to no document that has rows is left alone: it may be all that is left of a scan.
+    An output whose document has no rows stays: it may be all that is left of a scan.
 
     Args:
         dest: The output, whose lease is held.
-        footers: Of all committed files, by their names.
-        naming: How names are spelt there.
+        footers: Footers of all committed files, by their names.
+        naming: How names are spelt in DEST.
     """
-    named = Listing((key, 0) for key in _named(dest, footers))
+    named = ObjectSet((key, 0) for key in _named(dest, footers))
     left = [key for place in OUTPUTS for key in _not_held((one.key for one in dest.list_objects(place)), named)]
     if not left:
         return 0
-    done = Listing((key, 0) for key in _own_names(dest, footers, naming))
+    done = ObjectSet((key, 0) for key in _own_names(dest, footers, naming))
     deleted = 0
     for key in left:
-        if done.holds([(name, 0) for name in own_names_behind(key)]).any():
+        if done.contains([(name, 0) for name in own_names_behind(key)]).any():
             dest.delete(key)
             deleted += 1
     return deleted
 
 
 def own_names_behind(key: str) -> list[str]:
-    """Return the keys that a document kept whole would have, of which an output or a text could be.
+    """Return the output keys of the documents, kept whole, that an output or a text file may belong to.
 
     >>> own_names_behind("pages/b.tif/0002.avif")
     ['pages/b.tif/0002.avif', 'pages/b.tif/0002', 'pages/b.tif']
@@ -68,8 +68,8 @@ def _own_names(dest: Store, footers: Mapping[str, Footer], naming: Naming) -> It
         yield from (output_key(key, naming=naming) for key in table["document_key"].to_pylist())
 
 
-def _not_held(keys: Iterable[str], named: Listing) -> Iterator[str]:
+def _not_held(keys: Iterable[str], named: ObjectSet) -> Iterator[str]:
     rest = iter(keys)
     while some := list(islice(rest, _AT_ONCE)):
-        is_held = named.holds([(key, 0) for key in some])
+        is_held = named.contains([(key, 0) for key in some])
         yield from (key for key, held in zip(some, is_held, strict=True) if not held)

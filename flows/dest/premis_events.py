@@ -1,4 +1,4 @@
-"""Evidence: the events of a DEST, which follow its statistics file by file."""
+"""Write the events of a DEST as Parquet and PREMIS, one file of each for each file of statistics."""
 
 from __future__ import annotations
 
@@ -29,82 +29,82 @@ from foliopress.tasks.storage.store import Store
 INDEX_KEY = "evidence/index.json"
 TABLE, LINES = "evidence/events/{}.parquet", "evidence/premis/{}.jsonl.gz"
 
-_VERSION = 2  # of what an event holds: with another one all are written again
+_VERSION = 2  # of the content of an event: a change rewrites all events
 _EVENTS_AT_ONCE = 1024
 
 log = logging.getLogger(__name__)
 
 _VersionsOf = Callable[[str], Mapping[str, str]]
-"""Given a run's id, returns the versions of the software that it used."""
+"""Returns the versions of the software that a run used, by the run's id."""
 
 
 @dataclass(frozen=True)
 class WrittenEvents:
-    """The events of one file of statistics, as they were written."""
+    """The stored events of one file of statistics."""
 
     made_of: str
-    """The states of all that has a say in them."""
+    """The versions of the files that they were built from."""
     files: tuple[WrittenFile, ...]
 
 
 @dataclass(frozen=True)
 class _Index:
-    """What the events that lie there are of."""
+    """Which files of statistics the stored events were built from."""
 
     statistics: Mapping[str, str]
-    """Every file of page rows that there was, by its name, and its state."""
+    """Version of each file of page rows at that time, by its name."""
     events: Mapping[str, WrittenEvents]
-    """Those whose events were written."""
+    """Stored events, by the file of statistics."""
     is_complete: bool
-    """True if all that should have events had some."""
+    """True if every document had its event."""
 
 
-def keep_events(
-    dest: Store, wanted: bool, footers: Mapping[str, Footer] | None = None, *, is_deep: bool = False
+def update_events(
+    dest: Store, is_enabled: bool, footers: Mapping[str, Footer] | None = None, *, is_deep: bool = False
 ) -> None:
-    """Write the events of each file of statistics that is new or has changed, and delete those of files that are gone.
+    """Write the events of each file of statistics that is new or has changed, and delete those of deleted files.
 
     The events of DEST/stats/pages/x.parquet lie in DEST/evidence/events/x.parquet and, as PREMIS, in
-    DEST/evidence/premis/x.jsonl.gz. What they are of stands in an index that is written last, so that what a killed run
-    left is written again, as is what is missing or has another size. Where nothing has changed, only listings and the
-    index are read.
+    DEST/evidence/premis/x.jsonl.gz. An index, written last, names the files that they were built from, so that events
+    of a killed run are written again, as are missing events and those of another size. If nothing has changed, only
+    listings and the index are read.
 
     Args:
-        dest: Where the statistics lie; to be called by the holder of its lease.
-        wanted: If False no events are written, and those that are no longer true are deleted.
-        footers: Of all committed files, by their names, if they are at hand; they are read otherwise.
+        dest: Where the statistics lie; the caller holds its lease.
+        is_enabled: If False, no events are written, and outdated ones are deleted.
+        footers: Footers of all committed files, by their names; they are read if None.
         is_deep: Read all events, and write again those that have changed.
     """
     there = _there(dest)
-    if not wanted and not there:
+    if not is_enabled and not there:
         return
-    now, told = _states(dest), _read_index(dest)
-    changed = _changed(dest, told) if is_deep else frozenset[str]()
-    if not changed and _is_current(told, now, there) and (told.is_complete or not wanted):
+    now, index = _versions_of_files(dest), _read_index(dest)
+    changed = _changed(dest, index) if is_deep else frozenset[str]()
+    if not changed and _is_current(index, now, there) and (index.is_complete or not is_enabled):
         return
     footers = read_footers(dest) if footers is None else footers
     void = void_documents(dest, footers)
     made_of = _made_of(footers, now)
     left = {
         name: events
-        for name, events in told.events.items()
+        for name, events in index.events.items()
         if made_of.get(name) == events.made_of and _sizes(events).items() <= there.items() and name not in changed
     }
-    if wanted:
+    if is_enabled:
         versions_of = lru_cache(partial(_versions_of, dest))
         for name in sorted(made_of.keys() - left.keys()):
             files = _write(dest, footers[name], versions_of, void.get(name, set()))
             left[name] = WrittenEvents(made_of[name], files)
     for key in sorted(there.keys() - _keys_of(left)):
         dest.delete(key)
-    _write_index(dest, _Index(now, {name: left[name] for name in sorted(left)}, wanted))
+    _write_index(dest, _Index(now, {name: left[name] for name in sorted(left)}, is_enabled))
 
 
 def written_events(dest: Store) -> Mapping[str, tuple[WrittenFile, ...]] | None:
-    """Return the files of events that the index names, by the file of statistics that they are of; None without index.
+    """Return the files of events that the index names, by file of statistics; None without an index.
 
     Raises:
-        ValueError: If the index is not as it was written.
+        ValueError: If the index is damaged.
     """
     try:
         data = dest.read_bytes(INDEX_KEY)
@@ -114,22 +114,22 @@ def written_events(dest: Store) -> Mapping[str, tuple[WrittenFile, ...]] | None:
 
 
 def has_current_events(dest: Store) -> bool:
-    """Return whether each document of a DEST has its event, as the statistics are now."""
-    told = _read_index(dest)
-    return told.is_complete and _is_current(told, _states(dest), _there(dest))
+    """Return whether each document of a DEST has an up-to-date event."""
+    index = _read_index(dest)
+    return index.is_complete and _is_current(index, _versions_of_files(dest), _there(dest))
 
 
-def _is_current(told: _Index, now: Mapping[str, str], there: Mapping[str, int]) -> bool:
-    sizes = {key: size for events in told.events.values() for key, size in _sizes(events).items()}
-    return told.statistics == now and there == sizes
+def _is_current(index: _Index, now: Mapping[str, str], there: Mapping[str, int]) -> bool:
+    sizes = {key: size for events in index.events.values() for key, size in _sizes(events).items()}
+    return index.statistics == now and there == sizes
 
 
 def _sizes(events: WrittenEvents) -> dict[str, int]:
     return {file.key: file.size_bytes for file in events.files}
 
 
-def _changed(dest: Store, told: _Index) -> frozenset[str]:
-    """Return the files of statistics whose events are not those that were written."""
+def _changed(dest: Store, index: _Index) -> frozenset[str]:
+    """Return the files of statistics whose stored events have changed."""
 
     def is_same(file: WrittenFile) -> bool:
         try:
@@ -137,11 +137,11 @@ def _changed(dest: Store, told: _Index) -> frozenset[str]:
         except OSError:
             return False
 
-    return frozenset(name for name, events in told.events.items() if not all(map(is_same, events.files)))
+    return frozenset(name for name, events in index.events.items() if not all(map(is_same, events.files)))
 
 
 def _made_of(footers: Mapping[str, Footer], now: Mapping[str, str]) -> dict[str, str]:
-    """Return, for each file, the states of all that has a say in its events: its own and those that void rows of it."""
+    """Return, for each file, the versions of the files that its events depend on: its own and of those voiding rows."""
     claimers: dict[str, list[str]] = {name: [] for name in footers if name in now}
     for footer in footers.values():
         for old in footer.supersedes:
@@ -161,12 +161,12 @@ def _there(dest: Store) -> dict[str, int]:
         found.key: found.size_bytes
         for folder, _, ending in forms
         for found in dest.list_objects(folder)
-        if found.key.endswith(ending)  # what else somebody put there is none of ours
+        if found.key.endswith(ending)  # other files there are not Foliopress's
     }
 
 
-def _states(dest: Store) -> dict[str, str]:
-    """Return what changes with the content of each file of page rows, by the file's name."""
+def _versions_of_files(dest: Store) -> dict[str, str]:
+    """Return the version of each file of page rows, which changes with its content, by the file's name."""
     return {
         found.key.rpartition("/")[2].removesuffix(".parquet"): found.version
         for found in dest.list_objects("stats/pages/")
@@ -177,7 +177,7 @@ def _states(dest: Store) -> dict[str, str]:
 def _read_index(dest: Store) -> _Index:
     try:
         return _index_of(dest.read_bytes(INDEX_KEY))
-    except (FileNotFoundError, ValueError):  # spoiled, or of another version: all are written again
+    except (FileNotFoundError, ValueError):  # damaged, or of another version: all events are written again
         return _Index({}, {}, False)
 
 
@@ -185,11 +185,11 @@ def _index_of(data: bytes) -> _Index:
     """Read an index.
 
     Raises:
-        ValueError: If it is not as it was written, or of another version.
+        ValueError: If it is damaged or of another version.
     """
     index = self_checksum.read_json(data)
     if index["version"] != _VERSION:
-        raise ValueError(f"it is of version {index['version']}, this Foliopress reads and writes {_VERSION}")
+        raise ValueError(f"it has version {index['version']}, this Foliopress reads and writes {_VERSION}")
     events = {
         name: WrittenEvents(one["made_of"], tuple(WrittenFile(**file) for file in one["files"]))
         for name, one in index["events"].items()
@@ -205,7 +205,7 @@ def _versions_of(dest: Store, run_id: str) -> dict[str, str]:
     try:
         return dict(json.loads(dest.read_bytes(f"runs/{run_id}/run.json"))["versions"])
     except (FileNotFoundError, ValueError, LookupError, TypeError):
-        return {}  # deleted by hand, or of a run that was killed before versions were noted at its start
+        return {}  # deleted by hand, or of a run that was killed before it noted versions
 
 
 def _events_of(
@@ -220,7 +220,7 @@ def _events_of(
 
 
 def _begin_of(run_id: str) -> str | None:
-    """Return when a run was begun, as its name tells; for rows whose commit was not noted.
+    """Return the time at which a run began, from its id; for rows whose commit time is unknown.
 
     >>> _begin_of("20260131t175900z-3f9c2a"), _begin_of("nightly")
     ('2026-01-31T17:59:00+00:00', None)
@@ -234,7 +234,7 @@ def _begin_of(run_id: str) -> str | None:
 def _write(
     dest: Store, footer: Footer, versions_of: _VersionsOf, void: Collection[str]
 ) -> tuple[WrittenFile, WrittenFile]:
-    """Write the events of one file in both forms; some of them at a time are held, and the two files as they grow."""
+    """Write the events of one file in both forms; a batch of events and the two growing files are in memory."""
     parquet, lines = io.BytesIO(), io.BytesIO()
     events = _events_of(dest, footer, versions_of, void)
     n_events = 0
@@ -252,5 +252,5 @@ def _write(
         key, data = form.format(footer.name), buffer.getvalue()
         dest.write_bytes(key, data)
         written.append(WrittenFile.of(key, data))
-    log.info("%d events of %s are written", n_events, footer.name)
+    log.info("wrote %d events of %s", n_events, footer.name)
     return written[0], written[1]

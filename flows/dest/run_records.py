@@ -1,4 +1,4 @@
-"""Records: what each run of a DEST left of itself, its settings and its figures, checked and written again."""
+"""Check the records of a DEST's runs, their settings and summaries, and write damaged ones again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Problem = Literal["missing", "changed"]
 
 @dataclass(frozen=True)
 class RecordProblem:
-    """What is wrong with one file of a run's record."""
+    """A damaged or missing file of a run's record."""
 
     run_id: str
     key: str
@@ -40,7 +40,7 @@ class RecordProblem:
 
 
 def record_keys(run_id: str) -> tuple[str, ...]:
-    """Return where a run's record lies.
+    """Return the keys of a run's record.
 
     >>> record_keys("r1")
     ('runs/r1/settings.yaml', 'runs/r1/run.json')
@@ -48,8 +48,8 @@ def record_keys(run_id: str) -> tuple[str, ...]:
     return tuple(f"runs/{run_id}/{form}" for form in _FORMS)
 
 
-def problems_of(dest: Store, run_ids: Iterable[str]) -> list[RecordProblem]:
-    """Read the records of runs, and return what is wrong with them.
+def find_record_problems(dest: Store, run_ids: Iterable[str]) -> list[RecordProblem]:
+    """Read the records of runs, and return their problems.
 
     Raises:
         StoreUnavailable: If the store gives no answer.
@@ -60,13 +60,13 @@ def problems_of(dest: Store, run_ids: Iterable[str]) -> list[RecordProblem]:
         return [RecordProblem(*place, kind) for place, kind in zip(places, found, strict=True) if kind is not None]
 
 
-def runs_of(footers: Iterable[Footer]) -> set[str]:
-    """Return the runs that rows are of."""
+def referenced_runs(footers: Iterable[Footer]) -> set[str]:
+    """Return the runs that rows come from."""
     return {entry.run_id for footer in footers for entry in footer.shards}
 
 
-def runs_there(dest: Store) -> dict[str, set[str]]:
-    """Return the files of each run's folder below DEST/runs, by the run."""
+def stored_runs(dest: Store) -> dict[str, set[str]]:
+    """Return the files in each run's folder below DEST/runs, by run."""
     found = defaultdict[str, set[str]](set)
     for one in dest.list_objects("runs/"):
         _, run_id, *rest = one.key.split("/", 2)
@@ -75,43 +75,43 @@ def runs_there(dest: Store) -> dict[str, set[str]]:
     return dict(found)
 
 
-def mend_records(
+def repair_run_records(
     dest: Store, footers: Mapping[str, Footer], settings: Settings, recipe: Recipe, by_run: str, *, is_deep: bool
 ) -> None:
-    """Write again what is missing or damaged of the records of runs that rows are of.
+    """Write missing or damaged records again, of runs that rows come from.
 
-    What a run did stands in its rows, so that its record can say again by which settings, if those are the present
-    ones; when it ended and what it counted is lost. A damaged record of a run without rows is deleted.
+    Rows name the recipe of their run, so that its settings can be restored if they are the present ones; its end and
+    its counts are lost. A damaged record of a run without rows is deleted.
 
     Args:
         dest: The output, whose lease is held.
-        footers: Of all committed files, by their names.
-        settings: Those in force.
-        recipe: What they and the model come to.
+        footers: Footers of all committed files, by their names.
+        settings: Settings of the present run.
+        recipe: Recipe of the present run.
         by_run: Id of the present run.
-        is_deep: Read the records of runs without rows too.
+        is_deep: Read the records of runs without rows as well.
     """
-    with_rows = runs_of(footers.values()) - {by_run}
+    with_rows = referenced_runs(footers.values()) - {by_run}
     others: set[str] = set()
     if is_deep:
-        others = {run_id for run_id, forms in runs_there(dest).items() if forms & {*_FORMS}} - with_rows - {by_run}
-    for problem in problems_of(dest, sorted(others)):
-        log.warning("%s is damaged, and no row is of its run; deleted", problem.key)
+        others = {run_id for run_id, forms in stored_runs(dest).items() if forms & {*_FORMS}} - with_rows - {by_run}
+    for problem in find_record_problems(dest, sorted(others)):
+        log.warning("deleted %s, which is damaged and whose run has no rows", problem.key)
         dest.delete(problem.key)
         dest.delete(f"runs/{problem.run_id}/run.json")
-    for problem in problems_of(dest, sorted(with_rows)):
+    for problem in find_record_problems(dest, sorted(with_rows)):
         row = _row_of(dest, footers, problem.run_id)
         if row is None or row["settings_digest"] != recipe.settings_digest:
-            log.warning("%s is %s; its settings were others, so it cannot be written again", problem.key, problem.kind)
+            log.warning("%s is %s and cannot be restored: its run had other settings", problem.key, problem.kind)
             continue
-        log.warning("%s is %s; written again from what its rows say", problem.key, problem.kind)
+        log.warning("%s is %s; writing it again from the rows", problem.key, problem.kind)
         if problem.key.endswith(".yaml"):
             text = yaml.safe_dump(public_settings(settings), sort_keys=False, allow_unicode=True)
             dest.write_bytes(problem.key, self_checksum.sealed_yaml(f"# written again by run {by_run}\n{text}"))
         else:
             values = {"run_id": problem.run_id, "status": "written again", "written_again_by": by_run}
-            told = {name: row[name] for name in _RECIPE} | {"versions": _versions(dest, footers, problem.run_id)}
-            dest.write_bytes(problem.key, self_checksum.sealed_json(values | told))
+            known = {name: row[name] for name in _RECIPE} | {"versions": _versions(dest, footers, problem.run_id)}
+            dest.write_bytes(problem.key, self_checksum.sealed_json(values | known))
 
 
 def _problem(dest: Store, key: str) -> Problem | None:
@@ -131,7 +131,7 @@ def _problem(dest: Store, key: str) -> Problem | None:
 
 
 def _row_of(dest: Store, footers: Mapping[str, Footer], run_id: str) -> dict[str, Any] | None:
-    """Return what one row of a run says of how it was made."""
+    """Return the recipe in one row of a run; None if no row can be read."""
     for name in _files_of(footers, run_id):
         try:
             rows = read_table(dest, "pages", name, ("run_id", *_RECIPE)).to_pylist()
@@ -144,7 +144,7 @@ def _row_of(dest: Store, footers: Mapping[str, Footer], run_id: str) -> dict[str
 
 
 def _versions(dest: Store, footers: Mapping[str, Footer], run_id: str) -> dict[str, str]:
-    """Return the versions of the software that a run used, as its events say."""
+    """Return the versions of the software that a run used, from its events; empty if there are none."""
     for name in _files_of(footers, run_id):
         try:
             with dest.open_input(TABLE.format(name)) as file:

@@ -1,1 +1,1 @@
-"""One run: its lease on DEST, its shards and its summary."""
+"""Run one compression: hold the lease on DEST, cut shards, commit them, and write the summary."""

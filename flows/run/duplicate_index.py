@@ -1,4 +1,4 @@
-"""Firsts: which document of a listing was the first with the bytes that a later one has too."""
+"""Find the duplicates in a listing: documents with the bytes of an earlier one."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from typing import Self
 from foliopress.tasks.storage.source_listing import Document
 
 _CACHE_BYTES = 8 * 2**20
-"""What of the file is held, as entries come in no order. A million take 13 s: 12 with 32 MB, 18 with sqlite's own 2."""
+"""Cache of the database, as entries come in no order. A million take 13 s; 12 s with 32 MB, 18 s with sqlite's 2 MB."""
 _BLOCK = 100
-"""Documents that are looked up together: most have no bytes that were there before, which one question tells."""
+"""Documents to look up together: most blocks have no duplicate, which one query tells."""
 
 
-class Firsts:
-    """Remembers, within a block, what every document of a listing is known by.
+class DuplicateIndex:
+    """Holds the identity of every document of a listing while the block lasts.
 
-    It lies in a temporary file, some hundred bytes a document, as there may be millions.
+    It is a temporary file of about a hundred bytes for each document, as there may be millions.
     """
 
     def __enter__(self) -> Self:
-        # "" is a file that has no name and is gone with this process (sqlite.org/inmemorydb.html); one thread lists,
-        # which need not be the one that opened it
+        # "" is an unnamed file that is deleted with this process (sqlite.org/inmemorydb.html); one thread lists, which
+        # need not be the one that opened it
         self._known = sqlite3.connect("", check_same_thread=False)
         self._known.execute("PRAGMA journal_mode=OFF")
         self._known.execute("PRAGMA synchronous=OFF")
         self._known.execute(f"PRAGMA cache_size=-{_CACHE_BYTES // 1024}")
-        self._known.execute("CREATE TABLE firsts (identity BLOB PRIMARY KEY, key BLOB) WITHOUT ROWID")
+        self._known.execute("CREATE TABLE originals (identity BLOB PRIMARY KEY, key BLOB) WITHOUT ROWID")
         return self
 
     def __exit__(
@@ -39,33 +39,33 @@ class Firsts:
     ) -> None:
         self._known.close()
 
-    def marked(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """Yield the documents, each that has the bytes of an earlier one with that one's key (`same_as`)."""
+    def mark_duplicates(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """Yield the documents; each duplicate has the key of its original as `duplicate_of`."""
         coming = iter(documents)
         while block := list(islice(coming, _BLOCK)):
             digests = [None if one.identity is None else _digest(one.identity) for one in block]
-            yield from self._with_firsts(block, digests) if self._knows_some(block, digests) else block
+            yield from self._with_originals(block, digests) if self._has_duplicates(block, digests) else block
 
-    def _knows_some(self, block: Sequence[Document], digests: Sequence[bytes | None]) -> bool:
-        """Remember those that are the first with their bytes, and return whether any is not."""
+    def _has_duplicates(self, block: Sequence[Document], digests: Sequence[bytes | None]) -> bool:
+        """Add the documents whose bytes are new, and return whether there are others."""
         entries = [
             (digest, one.key.encode("utf-8", "surrogatepass"))
             for one, digest in zip(block, digests, strict=True)
             if digest is not None
         ]
-        known = self._known.executemany("INSERT OR IGNORE INTO firsts VALUES (?, ?)", entries)
+        known = self._known.executemany("INSERT OR IGNORE INTO originals VALUES (?, ?)", entries)
         return bool(entries) and known.rowcount < len(entries)
 
-    def _with_firsts(self, block: Sequence[Document], digests: Sequence[bytes | None]) -> Iterator[Document]:
+    def _with_originals(self, block: Sequence[Document], digests: Sequence[bytes | None]) -> Iterator[Document]:
         for one, digest in zip(block, digests, strict=True):
-            first = one.key if digest is None else self._first(digest)
-            yield one if first == one.key else replace(one, same_as=first)
+            original = one.key if digest is None else self._original(digest)
+            yield one if original == one.key else replace(one, duplicate_of=original)
 
-    def _first(self, digest: bytes) -> str:
-        (found,) = self._known.execute("SELECT key FROM firsts WHERE identity = ?", (digest,)).fetchone()
+    def _original(self, digest: bytes) -> str:
+        (found,) = self._known.execute("SELECT key FROM originals WHERE identity = ?", (digest,)).fetchone()
         return bytes(found).decode("utf-8", "surrogatepass")
 
 
 def _digest(identity: str) -> bytes:
-    # 16 bytes tell a milliard documents apart, and any that they confuse turn out to differ when they are read
+    # 16 bytes distinguish a billion documents, and a collision is noticed when the bytes are compared
     return hashlib.blake2b(identity.encode(), digest_size=16).digest()

@@ -1,7 +1,7 @@
-"""The lease: one running job per DEST, known by an object that is renewed while the job lives.
+"""Hold the lease on a DEST, which lets one run at a time write there: an object that the run renews while it lives.
 
 No clock of another host is trusted. A waiting run takes over when the object has not changed for `LENGTH_S` while it
-watched; the holder stops writing when its own last renewal is nearly as old. Both count seconds of their own.
+watched; the holder stops writing when its own last renewal is nearly as old. Each measures time by its own clock.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import math
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -29,33 +31,94 @@ from foliopress.tasks.storage.store import Store
 LEASE_KEY = "runs/lease.json"
 RENEW_S = 15.0
 LENGTH_S = 60.0
-GLANCE_S = 2.0
-"""A worker that has seen its run hold the lease does not look again for so long."""
+WORKER_CHECK_S = 2.0
+"""A worker that has seen its run hold the lease does not check again for so long."""
 
-_SETTLE_S = 0.3  # two runs that both found an old lease: the later writer is the one that reads itself afterwards
+_SETTLE_S = 0.3  # if two runs found the same old lease, the later writer is the one that reads its own afterwards
 _SAFE_SHARE = 0.9  # of LENGTH_S: the holder stops writing before anyone may take over
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class LeaseHolder:
+    """The content of the lease object. One that is not a lease has no run id, and nobody renews it."""
+
+    run_id: str | None = None
+    host: str | None = None
+    pid: int = -1
+    process_started_at: float = 0.0
+    renewals: int = 0
+    renewed_at: str | None = None
+    """Time of the last renewal by the holder's clock, ISO 8601; for people to read."""
+    unfenced: tuple[str, ...] = ()
+    """Runs that held the lease before and may still wake up and write."""
+
+    @classmethod
+    def parse(cls, content: bytes) -> LeaseHolder:
+        """Read the content of a lease object; fields that are missing or invalid have their defaults.
+
+        >>> LeaseHolder.parse(b'{"run_id": "r1", "pid": "x"}') == LeaseHolder(run_id="r1")
+        True
+        >>> LeaseHolder.parse(b"no JSON") == LeaseHolder.parse(b"[]") == LeaseHolder()
+        True
+        """
+        try:
+            values = json.loads(content)
+        except ValueError:
+            return cls()
+        if not isinstance(values, dict):
+            return cls()
+        unfenced = values.get("unfenced")
+        return cls(
+            run_id=_as_text(values.get("run_id")),
+            host=_as_text(values.get("host")),
+            pid=int(_as_number(values.get("pid"), -1)),
+            process_started_at=_as_number(values.get("process_started_at"), 0),
+            renewals=int(_as_number(values.get("renewals"), 0)),
+            renewed_at=_as_text(values.get("renewed_at")),
+            unfenced=tuple(one for one in unfenced if isinstance(one, str)) if isinstance(unfenced, list) else (),
+        )
+
+    def as_json(self) -> bytes:
+        """Return the content of the lease object."""
+        return json.dumps(asdict(self), indent=1).encode()
+
+    @property
+    def writers(self) -> tuple[str, ...]:
+        """The holder, and the runs before it that it had not fenced off yet."""
+        names = (self.run_id, *self.unfenced)
+        return tuple(dict.fromkeys(name for name in names if name is not None))
+
+    @property
+    def is_alive(self) -> bool:
+        """True if the holder's process runs on this host."""
+        try:
+            process = psutil.Process(self.pid)
+            is_same = abs(process.create_time() - self.process_started_at) < 2
+            return is_same and bool(process.status() != psutil.STATUS_ZOMBIE)
+        except (psutil.Error, ValueError, OverflowError):
+            return False
+
+
 def seconds() -> float:
-    """Return seconds from some fixed moment; those that the machine is asleep count too, where it can tell."""
+    """Return seconds since a fixed moment, including time asleep where the system can tell."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
 
 
 class Lease:
-    """Holds a DEST for one run, as a context manager; a thread of its own renews it.
+    """Holds a DEST for one run, as a context manager; a thread renews it.
 
-    A lease whose holder is a dead process of this host is taken over at once; any other when it has not been renewed
-    for `LENGTH_S`, and `say` tells so.
+    A lease whose holder is a dead process of this host is taken over at once, any other when it has not been renewed
+    for `LENGTH_S`.
 
     Args:
         dest: Where the lease object lies.
-        run_id: Of the run that wants to write there.
-        say: Called with one line when there is something to wait for.
-        clock, sleep: Seconds from some fixed moment, and how to wait; tests bring their own.
+        run_id: Run that wants to write there.
+        say: Called with a line for the user while another run holds the lease.
+        clock, sleep: Seconds since a fixed moment, and how to wait; tests bring their own.
     """
 
     def __init__(
@@ -85,27 +148,27 @@ class Lease:
     ) -> None:
         self._ended.set()
         self._thread.join(timeout=RENEW_S)
-        with suppress(StoreUnavailable, ConfigError, OSError):  # an abandoned lease is taken over
+        with suppress(StoreUnavailable, ConfigError, OSError):  # the next run takes an abandoned lease over
             if self._is_ours(_read_holder(self._dest)[0]) and self._clock() < self._safe_until:
                 self._dest.delete(LEASE_KEY)
 
     @property
     def unfenced(self) -> tuple[str, ...]:
-        """Return the runs that held the lease before and did not give it back: they may still wake up and write."""
+        """The runs that held the lease before and did not release it: they may still wake up and write."""
         return self._unfenced
 
-    def forget_unfenced(self) -> None:
-        """Note that nothing counts any more of what those runs may yet write."""
+    def mark_fenced(self) -> None:
+        """Note that the `unfenced` runs are fenced off: nothing counts that they may still write."""
         self._unfenced = ()
 
     def check(self) -> None:
-        """Make sure that the lease is held at this moment; one that was not renewed in time is renewed first.
+        """Check that the lease is held now; renew it first if the last renewal is too old.
 
-        Cheap while the last renewal is young: nothing is read.
+        Reads nothing while the last renewal is recent.
 
         Raises:
             LeaseLost: If another run has taken over.
-            StoreUnavailable: If DEST does not say.
+            StoreUnavailable: If DEST does not answer.
         """
         if self._lost is None and self._clock() >= self._safe_until:
             self._renew()
@@ -113,8 +176,8 @@ class Lease:
             raise LeaseLost(self._lost)
 
     def _acquire(self) -> None:
-        seen: dict[str, object] | None = None
-        since = said = 0.0
+        seen: LeaseHolder | None = None
+        since = said_at = 0.0
         write: Callable[[bytes], bool] = functools.partial(self._dest.create_bytes, LEASE_KEY)
         while True:
             begun = self._clock()
@@ -132,23 +195,23 @@ class Lease:
                 seen, since = holder, self._clock()
             if self._clock() - since >= LENGTH_S or self._is_dead(holder):
                 write = functools.partial(self._dest.replace_bytes, LEASE_KEY, version)
-                self._unfenced = _writers_of(holder)
+                self._unfenced = holder.writers
                 continue
-            if not said or self._clock() - said >= RENEW_S:
-                said = self._clock()
-                left_s = max(0, round(LENGTH_S - (said - since)))
+            if not said_at or self._clock() - said_at >= RENEW_S:
+                said_at = self._clock()
+                left_s = max(0, round(LENGTH_S - (said_at - since)))
                 self._say(
-                    f"{self._dest.url} is in use by run {holder.get('run_id')} (process {holder.get('pid')} on "
-                    f"{holder.get('host')}); waiting: its lease is taken over in {left_s} s unless it is renewed"
+                    f"{self._dest.url} is in use by run {holder.run_id} (process {holder.pid} on {holder.host}); "
+                    f"waiting: its lease is taken over in {left_s} s unless it is renewed"
                 )
             self._sleep(min(1.0, LENGTH_S / 10))
         if self._unfenced:
             log.info("the lease was taken over from %s", ", ".join(self._unfenced))
-            self._sleep(1.5 * GLANCE_S)  # until their workers have looked and stopped
+            self._sleep(1.5 * WORKER_CHECK_S)  # until their workers have checked and stopped
 
-    def _is_dead(self, holder: dict[str, object]) -> bool:
-        if holder.get("host") == _host() and not _is_alive(holder):
-            log.info("the lease's holder, run %s, is dead; taken over", holder.get("run_id"))
+    def _is_dead(self, holder: LeaseHolder) -> bool:
+        if holder.host == _host() and not holder.is_alive:
+            log.info("taking the lease over from run %s, whose process is dead", holder.run_id)
             return True
         return False
 
@@ -167,9 +230,9 @@ class Lease:
             holder, version = _read_holder(self._dest)
             self._renewals += 1
             renewed = self._is_ours(holder) and self._dest.replace_bytes(LEASE_KEY, version, self._content())
-            if not renewed:  # a try that seemed to have failed may have come through
+            if not renewed:  # a write that seemed to fail may have succeeded
                 holder, _ = _read_holder(self._dest)
-                renewed = self._is_ours(holder) and (holder or {}).get("renewals") == self._renewals
+                renewed = self._is_ours(holder) and holder is not None and holder.renewals == self._renewals
             if renewed:
                 self._safe_until = begun + _SAFE_SHARE * LENGTH_S
                 return
@@ -178,81 +241,71 @@ class Lease:
             self._lost = _lost_to(holder, self._dest.url)
 
     def _content(self) -> bytes:
-        """Return what the lease object says from now on; no two of a run's are the same."""
-        holder = {
-            "run_id": self._run_id,
-            "host": _host(),
-            "pid": os.getpid(),
-            "process_started_at": psutil.Process().create_time(),
-            "renewals": self._renewals,
-            "renewed_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "unfenced": self._unfenced,
-        }
-        return json.dumps(holder, indent=1).encode()
+        """Return the content of the lease object from now on; each one of a run differs."""
+        return LeaseHolder(
+            run_id=self._run_id,
+            host=_host(),
+            pid=os.getpid(),
+            process_started_at=psutil.Process().create_time(),
+            renewals=self._renewals,
+            renewed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            unfenced=self._unfenced,
+        ).as_json()
 
-    def _is_ours(self, holder: dict[str, object] | None) -> bool:
-        return holder is not None and holder.get("run_id") == self._run_id
+    def _is_ours(self, holder: LeaseHolder | None) -> bool:
+        return holder is not None and holder.run_id == self._run_id
 
 
 _seen_held: dict[tuple[str, str], float] = {}
-"""When this process last saw a run hold the lease of a DEST."""
+"""When this process last saw a run hold the lease on a DEST."""
 
 
 def check_held(url: str, storage: StorageSettings, run_id: str) -> None:
-    """Run on a worker: make sure that a run holds the lease of a DEST, as of `GLANCE_S` ago at most.
+    """Run on a worker: check that a run holds the lease on a DEST, or held it at most `WORKER_CHECK_S` ago.
 
     Raises:
-        LeaseLost: If another run, or nobody, holds it.
-        StoreUnavailable: If DEST does not say.
+        LeaseLost: If another run, or none, holds it.
+        StoreUnavailable: If DEST does not answer.
     """
     now = seconds()
-    if now - _seen_held.get((url, run_id), float("-inf")) < GLANCE_S:
+    if now - _seen_held.get((url, run_id), float("-inf")) < WORKER_CHECK_S:
         return
     holder, _ = _read_holder(Store(url, storage))
-    if holder is None or holder.get("run_id") != run_id:
+    if holder is None or holder.run_id != run_id:
         raise LeaseLost(_lost_to(holder, url))
     _seen_held[url, run_id] = now
 
 
-def _lost_to(holder: dict[str, object] | None, url: str) -> str:
-    taker = "nobody" if holder is None else f"run {holder.get('run_id')}"
-    return f"the lease on {url} was lost to {taker}"
+def _lost_to(holder: LeaseHolder | None, url: str) -> str:
+    return f"the lease on {url} was lost to {'nobody' if holder is None else f'run {holder.run_id}'}"
 
 
-def _read_holder(dest: Store) -> tuple[dict[str, object] | None, str]:
-    """Return who holds the lease, None if nobody does, and what its object is known by."""
+def _read_holder(dest: Store) -> tuple[LeaseHolder | None, str]:
+    """Return the holder of the lease, None if there is none, and the version of its object."""
     try:
         content, version = dest.read_versioned(LEASE_KEY)
     except FileNotFoundError:
         return None, ""
+    return LeaseHolder.parse(content), version
+
+
+def _as_text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _as_number(value: object, default: float) -> float:
     try:
-        holder = json.loads(content)
+        number = float(str(value))
     except ValueError:
-        holder = {}  # no lease of ours can look so; it will not be renewed either
-    return (holder if isinstance(holder, dict) else {}), version
-
-
-def _writers_of(holder: dict[str, object]) -> tuple[str, ...]:
-    """Return the holder of a lease, and those before it that it had not fenced off yet."""
-    before = holder.get("unfenced")
-    names = [holder.get("run_id"), *(before if isinstance(before, list) else [])]
-    return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
+        return default
+    return number if math.isfinite(number) else default
 
 
 def _host() -> str:
-    """Return a name for this host and its process numbers; two containers with one name differ in it."""
+    """Return a name for this host and its process ids; two containers with the same host name differ in it."""
     try:
         namespace = os.readlink("/proc/self/ns/pid")
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:  # not Linux
         return socket.gethostname()
     return f"{socket.gethostname()} {boot} {namespace}"
-
-
-def _is_alive(holder: dict[str, object]) -> bool:
-    try:
-        process = psutil.Process(int(str(holder.get("pid", -1))))
-        started = float(str(holder.get("process_started_at", 0)))
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - started) < 2
-    except (psutil.Error, ValueError):
-        return False

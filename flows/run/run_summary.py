@@ -1,4 +1,4 @@
-"""What a run leaves behind beside the images: its settings and its figures."""
+"""Write the record of a run, its settings and summary, and compare a run with earlier ones of the same DEST."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any
 
 import pyarrow.compute as pc
@@ -53,7 +53,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a DEST's pages are made by; one DEST holds pages of one recipe."""
+    """Settings, model and scorer that pages are made with; a DEST holds pages of one recipe."""
 
     settings_digest: str
     model_digest: str
@@ -64,8 +64,31 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class RunStart:
+    """What is known of a run when it begins."""
+
+    run_id: str
+    started_at: str
+    settings: Settings
+    recipe: Recipe
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class WorstPage:
+    """A compressed page among those whose worst block of ink lost most."""
+
+    document_key: str
+    page_index: int
+    worst_block_ssim: float
+    source_bytes: int
+    output_bytes: int
+    output_key: str
+
+
+@dataclass(frozen=True)
 class RunSummary:
-    """The figures of one run and of the whole DEST it wrote to."""
+    """Totals of one run and of the whole DEST that it wrote to."""
 
     run_id: str
     source: str
@@ -84,8 +107,8 @@ class RunSummary:
     whole: Totals
     failed_pages: list[str]
     """The first few failed pages of the whole DEST, each with its reason."""
-    worst_pages: list[dict[str, object]]
-    """The compressed pages of the whole DEST whose worst block of ink lost most."""
+    worst_pages: list[WorstPage]
+    """The compressed pages of the whole DEST whose worst block of ink lost most, the worst first."""
 
     @property
     def exit_code(self) -> int:
@@ -117,27 +140,30 @@ class RunSummary:
         }
 
 
+_WORST_COLUMNS = [part.name for part in dataclasses.fields(WorstPage)]
+
+
 @dataclass(frozen=True)
-class DestFigures:
-    """What the statistics of a DEST add up to."""
+class DestMetrics:
+    """Totals of a DEST's statistics, and its failed and worst pages."""
 
     run: Totals
     whole: Totals
     failed_pages: list[str]
-    worst_pages: list[dict[str, object]]
+    worst_pages: list[WorstPage]
 
 
-def read_figures(dest: Store, run_id: str, footers: Mapping[str, Footer]) -> DestFigures:
+def read_metrics(dest: Store, run_id: str, footers: Mapping[str, Footer]) -> DestMetrics:
     """Add up the rows of a DEST, and those of one run in it.
 
     Args:
         dest: Where the statistics lie.
-        run_id: Of the run.
-        footers: Of all committed files, by their names.
+        run_id: The run.
+        footers: Footers of all committed files, by their names.
     """
     whole, own = Totals(), Totals()
     failed: list[str] = []
-    worst: list[dict[str, object]] = []
+    worst: list[WorstPage] = []
     for pages in live_tables(dest, footers, _COLUMNS):
         whole += totals_of(pages)
         own += totals_of(pages.filter(pc.equal(pages["run_id"], run_id)))  # a document's rows are all of one run
@@ -148,28 +174,27 @@ def read_figures(dest: Store, run_id: str, footers: Mapping[str, Footer]) -> Des
         is_judged = pc.and_(pc.equal(pages["status"], "compressed"), pc.is_null(pages["duplicate_of"]))
         judged = pages.filter(pc.and_(is_judged, pc.is_valid(pages["worst_block_ssim"])))
         lowest = pc.sort_indices(judged, sort_keys=[("worst_block_ssim", "ascending")])[:_WORST_PAGES]
-        worst = sorted([*worst, *judged.take(lowest).to_pylist()], key=itemgetter("worst_block_ssim"))[:_WORST_PAGES]
-    return DestFigures(own, whole, failed, worst)
+        found = (WorstPage(**row) for row in judged.take(lowest).select(_WORST_COLUMNS).to_pylist())
+        worst = sorted([*worst, *found], key=attrgetter("worst_block_ssim"))[:_WORST_PAGES]
+    return DestMetrics(own, whole, failed, worst)
 
 
-def write_start(
-    dest: Store, run_id: str, started_at: str, settings: Settings, recipe: Recipe, versions: Mapping[str, str]
-) -> None:
-    """Write the settings in force, and a run.json that tells of a run that has begun."""
-    text = yaml.safe_dump(public_settings(settings), sort_keys=False, allow_unicode=True)
-    begun: dict[str, object] = {"run_id": run_id, "status": "running", "started_at": started_at}
-    begun |= dataclasses.asdict(recipe) | {"versions": versions}
-    dest.write_bytes(f"runs/{run_id}/settings.yaml", self_checksum.sealed_yaml(text))
-    dest.write_bytes(f"runs/{run_id}/run.json", self_checksum.sealed_json(begun))
+def write_start(dest: Store, start: RunStart) -> None:
+    """Write the settings of a run that begins, and a run.json with the status `running`."""
+    text = yaml.safe_dump(public_settings(start.settings), sort_keys=False, allow_unicode=True)
+    begun = {"run_id": start.run_id, "status": "running", "started_at": start.started_at}
+    record = {**begun, **dataclasses.asdict(start.recipe), "versions": start.versions}
+    dest.write_bytes(f"runs/{start.run_id}/settings.yaml", self_checksum.sealed_yaml(text))
+    dest.write_bytes(f"runs/{start.run_id}/run.json", self_checksum.sealed_json(record))
 
 
 def write_end(dest: Store, summary: RunSummary) -> None:
-    """Write the run's figures over what `write_start` wrote."""
+    """Write the run's summary, in place of the record of its start."""
     dest.write_bytes(f"runs/{summary.run_id}/run.json", self_checksum.sealed_json(summary.as_dict()))
 
 
 def read_runs(dest: Store, most: int) -> tuple[list[dict[str, Any]], int]:
-    """Return the records of the newest runs of a DEST, the newest first, and how many runs there were."""
+    """Return the records of the newest runs of a DEST, the newest first, and the number of all runs."""
     keys = [found.key for found in dest.list_objects("runs/") if found.key.endswith("/run.json")]
     records = []
     for key in sorted(keys, reverse=True)[:most]:
@@ -181,12 +206,12 @@ def read_runs(dest: Store, most: int) -> tuple[list[dict[str, Any]], int]:
     return records, len(keys)
 
 
-def refuse_other_recipe(dest: Store, settings: Settings, recipe: Recipe) -> None:
-    """Stop a run that would mix pages of different settings, model or scorer in one DEST.
+def check_same_recipe(dest: Store, settings: Settings, recipe: Recipe) -> None:
+    """Check that DEST holds pages of the same settings, model and scorer as those of this run.
 
     Raises:
-        ConfigError: If the newest run that was begun in DEST, of those whose record is intact, differs; it tells in
-            what. Where none is, the rows tell.
+        ConfigError: If the newest run with an intact record differs, or, where no record is intact, the first row; the
+            message names the differences.
     """
     runs = [found.key.split("/")[1] for found in dest.list_objects("runs/") if found.key.endswith("/run.json")]
     records = (_record_of(dest, run_id) for run_id in sorted(runs, reverse=True))
@@ -198,7 +223,7 @@ def refuse_other_recipe(dest: Store, settings: Settings, recipe: Recipe) -> None
     differences = []
     if before.get("settings_digest") != recipe.settings_digest:
         differences += (
-            _differences(old_settings, settings) if old_settings else ["what they were is not known any more"]
+            _differences(old_settings, settings) if old_settings else ["the earlier settings are not known any more"]
         )
     for name in ("model_digest", "scorer"):
         old, new = before.get(name), getattr(recipe, name)
@@ -212,7 +237,7 @@ def refuse_other_recipe(dest: Store, settings: Settings, recipe: Recipe) -> None
 
 
 def _record_of(dest: Store, run_id: str) -> dict[str, Any] | None:
-    """Return the record of a run; None if it is not as it was written."""
+    """Return the record of a run; None if it is missing or damaged."""
     try:
         return {"run_id": run_id} | self_checksum.read_json(dest.read_bytes(f"runs/{run_id}/run.json"))
     except (FileNotFoundError, ValueError):
@@ -220,7 +245,7 @@ def _record_of(dest: Store, run_id: str) -> dict[str, Any] | None:
 
 
 def _recipe_of_rows(dest: Store) -> dict[str, Any] | None:
-    """Return what the first row says of how it was made; None if there is none, or rows cannot be read."""
+    """Return run and recipe of the first row; None if there is no row, or none can be read."""
     try:
         return next(live_rows(dest, "pages", ("run_id", "settings_digest", "model_digest", "scorer")), None)
     except FileDamaged:
@@ -228,7 +253,7 @@ def _recipe_of_rows(dest: Store) -> dict[str, Any] | None:
 
 
 def _settings_of(dest: Store, run_id: str) -> dict[str, Any]:
-    """Return the settings of a run; none if they are not as they were written."""
+    """Return the settings of a run; empty if their file is missing or damaged."""
     try:
         data = dest.read_bytes(f"runs/{run_id}/settings.yaml")
     except FileNotFoundError:
@@ -237,7 +262,7 @@ def _settings_of(dest: Store, run_id: str) -> dict[str, Any]:
 
 
 def versions(tesseract: str) -> dict[str, str]:
-    """Return the versions of all that has a say in the output."""
+    """Return the versions of all software that the output depends on."""
     found = {package: version_of(package) for package in _PACKAGES}
     return {"python": platform.python_version(), "tesseract": tesseract, **found}
 
@@ -251,7 +276,7 @@ def version_of(package: str) -> str:
 
 
 def as_text(summary: RunSummary) -> str:
-    """Return the summary as a few lines for a person."""
+    """Return the summary as a few lines of text."""
     whole, run = summary.whole, summary.run
     lines = [
         f"{whole.pages} pages of {whole.documents} documents: {whole.compressed} compressed, {whole.kept} kept, "
@@ -263,18 +288,16 @@ def as_text(summary: RunSummary) -> str:
     ]
     lines += [f"  {count} x {reason}" for reason, count in sorted(whole.reasons.items())]
     if not summary.scan.documents:
-        lines.append("SOURCE holds 0 documents that are to be worked on")
+        lines.append("SOURCE holds 0 documents to compress")
     if summary.scan.hidden or summary.scan.not_documents or summary.scan.excluded:
         lines.append(
-            f"passed by: {summary.scan.hidden} hidden files, {summary.scan.not_documents} that are no scans, "
-            f"{summary.scan.excluded} excluded"
+            f"skipped: {summary.scan.hidden} hidden files, {summary.scan.not_documents} files that are not scans, "
+            f"{summary.scan.excluded} excluded documents"
         )
     if summary.scan.unreadable_folders:
-        lines.append(
-            f"NOT LOOKED AT: {summary.scan.unreadable_folders} folders that must not be read; the log names them"
-        )
+        lines.append(f"NOT READ: {summary.scan.unreadable_folders} folders that could not be read; the log names them")
     if summary.scan.keys_not_found:
-        lines.append(f"not found: {summary.scan.keys_not_found} of the keys asked for")
+        lines.append(f"not found: {summary.scan.keys_not_found} of the requested keys")
     lines += [f"failed: {page}" for page in summary.failed_pages]
     if whole.failed > len(summary.failed_pages):
         lines.append(f"failed: {whole.failed - len(summary.failed_pages)} more, see stats/pages")

@@ -1,4 +1,4 @@
-"""Shards: the archive cut into pieces by content, so that a new document disturbs one piece and not all after it."""
+"""Cut an archive into shards by content, so that a new document changes one shard and not all later ones."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from foliopress.configs.settings import ShardSettings
 from foliopress.tasks.storage.source_listing import Document
 
-_SHARE_OF_ITS_OWN = 8
-"""A document of this part of a shard's bytes has a shard of its own."""
+_OWN_SHARD_DIVISOR = 8
+"""A document of at least `max_bytes` divided by this has a shard of its own."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Documents that are worked on and committed together, in key order."""
+    """Documents that are compressed and committed together, in key order."""
 
     shard_id: str
     documents: tuple[Document, ...] = field(repr=False)
@@ -37,29 +37,29 @@ class Shard:
 
 
 def cut_shards(documents: Iterable[Document], settings: ShardSettings, recipe: str) -> Iterator[Shard]:
-    """Cut a listing into shards as it streams by; never more than one shard's documents are held.
+    """Cut a listing into shards as it streams; at most one shard's documents are in memory.
 
     Args:
         documents: In key order.
-        settings: The caps of a shard.
-        recipe: What the shard ids digest beside the documents: settings, model and scorer.
+        settings: Limits of a shard.
+        recipe: Settings, model and scorer, which the shard ids digest as well as the documents.
     """
     for piece in cut(documents, settings.max_documents, settings.max_bytes):
         yield Shard(shard_id(piece, recipe), piece)
 
 
 def cut(documents: Iterable[Document], max_documents: int, max_bytes: int) -> Iterator[tuple[Document, ...]]:
-    """Yield pieces that end where a digest of a document's key says so.
+    """Yield pieces whose ends depend on digests of the documents' keys.
 
-    About one key in `max_documents / 2` ends a piece. A piece that reaches a cap first ends after that one of its
-    documents whose digest is lowest: a document more or less in front seldom moves that place, as it would move a
-    plain cut at the cap. A large document is a piece of its own, so that its neighbours need not wait for it.
+    About one key in `max_documents / 2` ends a piece. A piece that reaches a limit first ends after its document with
+    the lowest digest: a document that is added or removed before it seldom moves that place, as it would move a plain
+    cut at the limit. A large document is a piece of its own, so that its neighbours need not wait for it.
     """
     one_in = max(2, max_documents // 2)
     piece: list[Document] = []
     size_bytes = 0
     for document in documents:
-        if document.size_bytes >= max_bytes // _SHARE_OF_ITS_OWN:
+        if document.size_bytes >= max_bytes // _OWN_SHARD_DIVISOR:
             if piece:
                 yield tuple(piece)
                 piece, size_bytes = [], 0
@@ -80,14 +80,14 @@ def cut(documents: Iterable[Document], max_documents: int, max_bytes: int) -> It
 
 
 def shard_id(documents: Iterable[Document], recipe: str) -> str:
-    """Return 24 hexadecimal digits that name these documents in these versions, worked on by this recipe."""
+    """Return 24 hexadecimal digits that identify these documents in these versions, and the recipe."""
     digest = hashlib.sha256(recipe.encode())
     for document in documents:
         for part in (document.key, document.version):
             data = part.encode("utf-8", "surrogatepass")
             digest.update(b"%d:" % len(data) + data)
-        if document.same_as is not None:  # its rows point there
-            data = document.same_as.encode("utf-8", "surrogatepass")
+        if document.duplicate_of is not None:  # its rows point to the original
+            data = document.duplicate_of.encode("utf-8", "surrogatepass")
             digest.update(b"=%d:" % len(data) + data)
     return digest.hexdigest()[:24]
 

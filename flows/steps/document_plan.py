@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import BinaryIO, Literal
 
 from foliopress.configs.settings import Settings
-from foliopress.flows.cluster.shared_places import Sight, prove
+from foliopress.flows.cluster.shared_places import SharedPlaces, check_shared_places
 from foliopress.flows.run.lease import check_held
 from foliopress.flows.steps import checkpoints
 from foliopress.model.scoring import ScorerName
@@ -51,7 +51,7 @@ class PageJob:
     """Whether outputs may be written only while the run holds the lease of DEST."""
     naming: Naming = ORDINARY
     """How names are spelt in DEST."""
-    sight: Sight | None = None
+    shared_places: SharedPlaces | None = None
     """What a worker must see before it touches either place; None where it is the driver itself."""
 
     @property
@@ -82,8 +82,8 @@ class PageJob:
         return f"{self.run_id} {step} {document.key}"
 
     def _see(self) -> None:
-        if self.sight is not None:
-            prove(self.sight, self.settings.storage, self.settings.ocr)
+        if self.shared_places is not None:
+            check_shared_places(self.shared_places, self.settings.storage, self.settings.ocr)
 
 
 @dataclass(frozen=True)

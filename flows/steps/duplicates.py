@@ -33,7 +33,7 @@ def point_to(source: SourceDocument, first: Sequence[Row], job: PageJob) -> Docu
         "document_key": source.document.key,
         "document_version": source.document.version,
         "output_bytes": 0,
-        "duplicate_of": source.document.same_as,
+        "duplicate_of": source.document.duplicate_of,
         "text_files": None,
     }
     rows = []

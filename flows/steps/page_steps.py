@@ -149,7 +149,7 @@ def score_pages(inputs: Sequence[ScoringInput | None], job: PageJob) -> list[tup
     if not present:
         return [None] * len(inputs)
     scorer = load_scorer(job.settings.importance.model, job.scorer)
-    if job.sight is not None and scorer.digest != job.model_digest:
+    if job.shared_places is not None and scorer.digest != job.model_digest:
         raise ConfigError(
             "importance.model: this worker has another model than the others; use one image for all of them"
         )

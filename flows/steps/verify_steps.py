@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from foliopress.configs.settings import StorageSettings
-from foliopress.flows.cluster.shared_places import Sight, prove
+from foliopress.flows.cluster.shared_places import SharedPlaces, check_shared_places
 from foliopress.tasks.checks.audit import Damage, check_output, check_written
 from foliopress.tasks.checks.visual_audit import look_again
 from foliopress.tasks.records.statistics import WrittenFile, check_table
@@ -19,12 +19,15 @@ Written = tuple[WrittenFile, str]
 """A file as it was written, and what it belongs to."""
 
 
-def in_sight(
-    sight: Sight, check: Callable[[str, StorageSettings, list[Any]], Found], storage: StorageSettings, batch: list[Any]
+def check_batch(
+    shared_places: SharedPlaces,
+    check: Callable[[str, StorageSettings, list[Any]], Found],
+    storage: StorageSettings,
+    batch: list[Any],
 ) -> Found:
     """Run on a worker: check a batch, once it is known that the worker sees what the driver sees."""
-    prove(sight, storage)
-    return check(sight.dest_url, storage, batch)
+    check_shared_places(shared_places, storage)
+    return check(shared_places.dest_url, storage, batch)
 
 
 def check_outputs(dest: str, storage: StorageSettings, batch: Sequence[Output]) -> list[Damage]:

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from types import TracebackType
 from typing import Self
 
@@ -84,8 +85,7 @@ class Board:
             text = _as_markdown(self._summary)
             create_markdown_artifact(text, key="foliopress-summary", description="What the run did")
             if self._summary.worst_pages:
-                names = ("document_key", "page_index", "worst_block_ssim", "source_bytes", "output_bytes", "output_key")
-                table = [{name: page[name] for name in names} for page in self._summary.worst_pages]
+                table = [asdict(page) for page in self._summary.worst_pages]
                 create_table_artifact(table, key="foliopress-worst-pages", description="Pages whose ink lost most")
             if picture := self._rate.as_url():
                 create_image_artifact(picture, key="foliopress-rate", description="Pages a minute over the run")

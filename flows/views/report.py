@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from foliopress.configs.loading import without_password
 from foliopress.configs.settings import Settings
-from foliopress.flows.dest.bag import find_bag
+from foliopress.flows.dest.bag import read_bag_info
 from foliopress.flows.dest.premis_events import has_current_events
 from foliopress.flows.run.run_summary import read_runs
 from foliopress.flows.views.charts import DISTRIBUTIONS, as_svg, distribution, pages_by_reason, saved_by_folder
@@ -134,7 +134,7 @@ def _evidence(dest: Store, pages: pa.Table) -> Sequence[str]:
         *(("Made with", f"{recipe}: {count:,} documents") for recipe, count in read_recipes(dest).items()),
         *(("Software", software) for software in softwares if software),
         ("Events", "one for each document, in evidence/events" if is_told else "not written, or not up to date"),
-        ("Bag", _bag(find_bag(dest))),
+        ("Bag", _bag(read_bag_info(dest))),
     ]
     rows = "".join(f"<tr><th>{name}</th><td>{html.escape(told)}</td></tr>" for name, told in facts)
     older = f"<p>The newest {len(runs):,} of {n_runs:,} runs.</p>" if n_runs > len(runs) else ""

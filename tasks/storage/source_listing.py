@@ -33,16 +33,16 @@ DOCUMENT_SUFFIXES = frozenset(
 class Document:
     """A file of the source that is worked on; `version` changes when its bytes do.
 
-    `identity` is the same for documents of the same bytes; None where the listing does not tell. `same_as` is the key
-    of the first document of the listing that has this one's. `listed` is what of the listing stands for the version, so
-    that whoever reads the document can see that it has not become another; None where nothing does.
+    `identity` is the same for documents of the same bytes; None where the listing does not tell. `duplicate_of` is the
+    key of the first document of the listing with the same identity. `listed` is what of the listing stands for the
+    version, so that a reader can see that the document has not changed since; None where nothing does.
     """
 
     key: str
     size_bytes: int
     version: str
     identity: str | None = None
-    same_as: str | None = None
+    duplicate_of: str | None = None
     listed: StoredObject | None = field(default=None, repr=False, compare=False)
 
 

@@ -15,13 +15,13 @@ from benchmarks import replay_steps
 from benchmarks.bare import main as bare
 from benchmarks.listing import key_of, listing_server, size_of
 from benchmarks.needs import as_section, measured
-from benchmarks.recorded import ON_WORKERS, RecordedSpread
+from benchmarks.recorded import ON_WORKERS, RecordedDispatcher
 from benchmarks.recorded import main as recorded
 from benchmarks.replay import read_record
 from benchmarks.scale import Phase, call, run_phases
 from benchmarks.scale_report import as_markdown, write_plot
 from foliopress.configs.settings import Settings, StorageSettings
-from foliopress.flows.cluster.dispatcher import Spread
+from foliopress.flows.cluster.dispatcher import ShardDispatcher
 from foliopress.flows.steps.document_plan import PageJob
 from foliopress.tasks.records.statistics import PAGES_SCHEMA, as_table
 from foliopress.tasks.storage.source_listing import Document, ScanCounts, list_documents
@@ -58,10 +58,10 @@ def test_replayed_documents_have_the_rows_of_recorded_ones_and_their_own_names(r
     found = read_record(str(record))
     assert len(found) == 2 and all(one.words.num_rows and one.tiles.num_rows == 1 for one in found)
     done = []
-    spread = RecordedSpread(found, lambda: None, lambda: done.append(1))
+    dispatcher = RecordedDispatcher(found, lambda: None, lambda: done.append(1))
     job = PageJob("s3://scans", "out", Settings(), "run", "shard", "settings", "model", "litert-cpu")
     documents = [Document(key_of(number), 1000, f"v{number}") for number in range(40)]
-    results = list(spread.compress(documents, job))
+    results = list(dispatcher.compress(documents, job))
     assert len(done) == 40
     pages = [page for result in results for page in result.pages]
     assert [page["document_key"] for page in pages] == [document.key for document in documents]
@@ -90,11 +90,11 @@ def test_a_run_that_is_killed_goes_on_and_new_documents_are_all_that_is_done(rec
 def test_on_workers_the_real_spread_runs_with_steps_that_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     monkeypatch.setattr("sys.argv", ["recorded", "record", ON_WORKERS, "compress"])
-    monkeypatch.setattr("foliopress.flows.run.run.Spread", Spread)
-    monkeypatch.setattr("foliopress.flows.cli.main", lambda: made.append(foliopress.flows.run.run.Spread))
+    monkeypatch.setattr("foliopress.flows.run.run.ShardDispatcher", ShardDispatcher)
+    monkeypatch.setattr("foliopress.flows.cli.main", lambda: made.append(foliopress.flows.run.run.ShardDispatcher))
     monkeypatch.setenv(replay_steps.RECORD_VARIABLE, "")
     recorded()
-    assert made[0].func is Spread and made[0].keywords == {"steps": replay_steps}
+    assert made[0].func is ShardDispatcher and made[0].keywords == {"steps": replay_steps}
 
 
 @pytest.mark.long

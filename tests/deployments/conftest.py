@@ -1,4 +1,4 @@
-"""What tests of deployments share: a Prefect server and a worker as an operator starts them, and a run by schedule."""
+"""Share a Prefect server, a worker and a scheduled run among the tests of deployments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The alert: who waits for a run that failed is told, and nobody's secret with it."""
+"""Test the alert: it reports a failed run, and contains no secret."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The form: what it shows of the settings, and what comes of filling it in."""
+"""Test the form of settings: its fields, and the settings that a filled form gives."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from inspect import signature
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ from foliopress.configs.settings import Settings
 from foliopress.deployments import scheduled
 from foliopress.deployments.form import Changes, Profile, settings_of
 from foliopress.deployments.scheduled import compress
-from foliopress.flows.compress import compress_documents
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.tasks.errors import ConfigError
 
 SECRETS = ("access_key_id", "secret_access_key", "session_token")
@@ -89,12 +89,13 @@ def test_a_form_that_went_through_json_says_the_same(quality: int, codec: str, t
 def test_what_a_run_can_be_asked_for_can_be_asked_for_in_the_form_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that the flow below the command takes, but for what a server sees to itself."""
     asked: dict[str, object] = {}
-    wanted = set(signature(compress_documents).parameters) - {"source", "dest", "settings", "run_id", "log_file"}
-    assert wanted == {"retry_failed", "overwrite", "deep"}
+    flags = {part.name for part in dataclasses.fields(RunRequest) if part.type == "bool"}
+    assert flags == {"retry_failed", "overwrite", "is_deep"}
     monkeypatch.setattr(scheduled, "show_log", lambda: None)
-    monkeypatch.setattr(scheduled, "compress_documents", lambda *_, **options: asked.update(options))
-    compress.fn("scans", "out", changes=Changes(scan={"allow_empty": True}), **dict.fromkeys(wanted, True))
-    assert asked == dict.fromkeys(wanted, True)
+    monkeypatch.setattr(scheduled, "compress_documents", lambda request: asked.update(dataclasses.asdict(request)))
+    given = {name.removeprefix("is_"): True for name in flags}
+    compress.fn("scans", "out", changes=Changes(scan={"allow_empty": True}), **given)
+    assert {name for name in flags if asked[name]} == flags
     assert settings_of("access", Changes(scan={"allow_empty": True})).scan.allow_empty
 
 

@@ -1,4 +1,4 @@
-"""A schedule that fires by itself: server, worker and deployments as an operator starts them, from S3 to S3."""
+"""Test a schedule that starts a run by itself: server, worker and deployments, from S3 to S3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flows that a server starts: what they find is put where the UI shows it, and damage makes the run fail."""
+"""Test the flows that a server starts: reports appear in the UI, and damage makes the run fail."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ ONE_WORKER = Changes.model_validate({"cluster": {"workers": 1}})
 
 @pytest.fixture(autouse=True)
 def _loggers_as_they_were() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("deployments", "flows", "model", "tasks")]
-    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    logger = logging.getLogger("foliopress")
+    level, handlers = logger.level, list(logger.handlers)
     yield
-    for logger, level, handlers in before:
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
 
 
 @pytest.mark.long
@@ -59,8 +58,8 @@ def test_compressed_verified_and_estimated_archives_have_their_reports_in_the_ui
 def test_the_log_goes_to_prefect_once_however_often_it_is_asked_for() -> None:
     for _ in range(3):
         show_log()
-    logger = logging.getLogger("flows")
-    assert logger.isEnabledFor(logging.INFO)
+    assert logging.getLogger("foliopress.flows.run.run").isEnabledFor(logging.INFO)
+    logger = logging.getLogger("foliopress")
     assert sum(isinstance(handler, APILogHandler) for handler in logger.handlers) == 1
 
 

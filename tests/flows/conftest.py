@@ -1,4 +1,4 @@
-"""What the tests of the flow share: Prefect's test harness, and small archives that are quick to read."""
+"""Share Prefect's test harness and small archives among the tests of the flows."""
 
 from __future__ import annotations
 

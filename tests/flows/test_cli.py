@@ -1,4 +1,4 @@
-"""The command as a user types it."""
+"""Test the command as a user types it."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_command_that_is_done_ends_though_prefect_still_tries_to_reach_its_ser
     script = (
         "import sys, threading, time, foliopress.flows.cli as cli\n"
         "threading._register_atexit(time.sleep, 100)\n"  # as Prefect's queues wait for what is in them
-        "cli._LEAVES_WITHIN_S = 0.5\n"
+        "cli._EXIT_WITHIN_S = 0.5\n"
         f"cli.app = lambda: (print('all is said', end=''), sys.exit({code}))\n"
         "cli.main()\n"
     )
@@ -197,7 +197,7 @@ def test_a_run_that_is_interrupted_ends_soon_gives_its_lease_back_and_says_so(
     running.send_signal(number)
     output, _ = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert "interrupted; the same command goes on where this one stopped" in output
+    assert "interrupted; run the same command again to continue" in output
     assert "Traceback" not in output
     assert not (dest / "runs" / "lease.json").exists()
 

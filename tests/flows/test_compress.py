@@ -1,4 +1,4 @@
-"""The main job as a flow, under Prefect's test harness, with the real steps on small pages."""
+"""Test the compress flow under Prefect's test harness, with the real steps on small pages."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from foliopress.configs.settings import ClusterSettings
 from foliopress.flows.compress import ShardsFailed, compress_archive
 from foliopress.flows.run import run as run_module
 from foliopress.flows.run.run import check_places
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.run.shards import Shard
 from foliopress.tasks.errors import ConfigError, StoreUnavailable
@@ -48,7 +49,7 @@ def scheduler() -> Iterator[str]:
 def compress(scheduler: str, tmp_path: Path) -> Callable[..., RunSummary]:
     def run(source: object, dest: object = None, *overrides: str, **options: object) -> RunSummary:
         settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=4", *overrides])
-        return compress_archive(str(source), str(dest or tmp_path / "out"), quote(settings), **options)
+        return compress_archive(quote(RunRequest(str(source), str(dest or tmp_path / "out"), settings, **options)))
 
     return run
 
@@ -211,7 +212,7 @@ def test_no_secret_is_written_anywhere(
     names = ["access_key_id", "secret_access_key", "session_token"]
     overrides = [f"storage.{name}={secret}" for name, secret in zip(names, secrets, strict=True)]
     settings = load_settings("access", [f"cluster.scheduler={scheduler}", *overrides])
-    state = compress_archive(str(source), str(tmp_path / "out"), quote(settings), return_state=True)
+    state = compress_archive(quote(RunRequest(str(source), str(tmp_path / "out"), settings)), return_state=True)
     with get_client(sync_client=True) as client:
         flow_run = client.read_flow_run(state.state_details.flow_run_id)
     written = [path.read_bytes() for path in (tmp_path / "out").glob("**/*") if path.is_file()]
@@ -228,7 +229,9 @@ def test_prefect_is_told_no_secret_of_a_cluster_s_options(
     options = {"address": "https://me:canary@gateway/x?token=canary"}  # refused where settings are checked
     cluster = ClusterSettings.model_construct(kind="dask_gateway.GatewayCluster", options=options)
     settings = load_settings("access").model_copy(update={"cluster": cluster})
-    state = compress_archive(str(archive("a.jpg")), str(tmp_path / "out"), quote(settings), return_state=True)
+    state = compress_archive(
+        quote(RunRequest(str(archive("a.jpg")), str(tmp_path / "out"), settings)), return_state=True
+    )
     assert state.is_failed()
     with get_client(sync_client=True) as client:
         flow_run = client.read_flow_run(state.state_details.flow_run_id)
@@ -241,7 +244,9 @@ def test_the_run_stands_in_prefect_with_its_name_its_progress_and_its_tables(
 ) -> None:
     source = archive("a.jpg", "b.jpg")
     settings = load_settings("access", [f"cluster.scheduler={scheduler}"])
-    state: State[RunSummary] = compress_archive(str(source), str(tmp_path / "out"), quote(settings), return_state=True)
+    state: State[RunSummary] = compress_archive(
+        quote(RunRequest(str(source), str(tmp_path / "out"), settings)), return_state=True
+    )
     assert state.is_completed()
     with get_client(sync_client=True) as client:
         flow_run = client.read_flow_run(state.state_details.flow_run_id)
@@ -269,11 +274,11 @@ def test_a_store_that_gives_no_answer_fails_the_shard_and_the_run_and_a_rerun_me
     monkeypatch.setattr(run_module.Ledger, "commit", down)
     monkeypatch.setattr("foliopress.flows.compress.compress_shard.retries", 0)
     with pytest.raises(ShardsFailed, match="2 of 2 shards") as caught:
-        compress_archive(str(source), str(tmp_path / "out"), quote(settings))
+        compress_archive(quote(RunRequest(str(source), str(tmp_path / "out"), settings)))
     assert caught.value.summary.exit_code == 1
     assert caught.value.summary.as_dict()["status"] == "broken"
     monkeypatch.setattr(run_module.Ledger, "commit", commit)
-    assert compress_archive(str(source), str(tmp_path / "out"), quote(settings)).exit_code == 0
+    assert compress_archive(quote(RunRequest(str(source), str(tmp_path / "out"), settings))).exit_code == 0
 
 
 def test_a_store_that_stays_down_ends_the_run_before_all_its_shards_are_tried(
@@ -291,11 +296,11 @@ def test_a_store_that_stays_down_ends_the_run_before_all_its_shards_are_tried(
     monkeypatch.setattr(run_module.Ledger, "commit", down)
     monkeypatch.setattr("foliopress.flows.compress.compress_shard.retries", 0)
     with pytest.raises(ShardsFailed) as caught:
-        compress_archive(str(source), str(tmp_path / "out"), quote(settings))
+        compress_archive(quote(RunRequest(str(source), str(tmp_path / "out"), settings)))
     assert caught.value.summary.exit_code == 1
     assert 4 <= len(tried) <= 8
     monkeypatch.setattr(run_module.Ledger, "commit", commit)
-    assert compress_archive(str(source), str(tmp_path / "out"), quote(settings)).whole.compressed == 12
+    assert compress_archive(quote(RunRequest(str(source), str(tmp_path / "out"), settings))).whole.compressed == 12
 
 
 def test_dest_on_s3_holds_the_same_bytes_and_rows_as_a_local_one(
@@ -305,8 +310,8 @@ def test_dest_on_s3_holds_the_same_bytes_and_rows_as_a_local_one(
     draw_page("one bit").convert("1").save(source / "bit.tif", compression="tiff_lzw")
     (source / "broken.png").write_bytes(b"\x89PNG")
     settings = load_settings("access", ["cluster.workers=2", "shard.max_documents=3"])
-    compress_archive(str(source), str(tmp_path / "out"), quote(settings))
-    compress_archive(str(source), f"{s3_url}/deep/out", quote(settings))
+    compress_archive(quote(RunRequest(str(source), str(tmp_path / "out"), settings)))
+    compress_archive(quote(RunRequest(str(source), f"{s3_url}/deep/out", settings)))
     bucket = Store(f"{s3_url}/deep/out", settings.storage)
     there = {found.key: bucket.read_bytes(found.key) for found in bucket.list_objects("pages/")}
     assert there == outputs(tmp_path / "out")
@@ -333,10 +338,10 @@ def test_an_archived_source_is_a_row_and_is_done_once_it_is_restored(
         put = {"Bucket": bucket, "Key": f"in/{path.name}", "Body": path.read_bytes()}
         client.put_object(**put, StorageClass="GLACIER" if path.name == "a.jpg" else "STANDARD")
     settings = load_settings("access", ["cluster.workers=1"])
-    summary = compress_archive(f"{s3_url}/in", f"{s3_url}/out", quote(settings))
+    summary = compress_archive(quote(RunRequest(f"{s3_url}/in", f"{s3_url}/out", settings)))
     assert (summary.exit_code, summary.whole.compressed, summary.whole.reasons) == (3, 1, {"source_archived": 1})
     client.restore_object(Bucket=bucket, Key="in/a.jpg", RestoreRequest={"Days": 1})
-    again = compress_archive(f"{s3_url}/in", f"{s3_url}/out", quote(settings), retry_failed=True)
+    again = compress_archive(quote(RunRequest(f"{s3_url}/in", f"{s3_url}/out", settings, retry_failed=True)))
     assert (again.exit_code, again.whole.compressed) == (0, 2)
 
 
@@ -347,7 +352,7 @@ def test_from_s3_to_s3_the_source_stays_as_it_was(archive: Archive, s3_url: str)
     for path in folder.iterdir():
         source.write_bytes(path.name, path.read_bytes())
     before = list(source.list_objects())
-    summary = compress_archive(f"{s3_url}/in", f"{s3_url}/out", quote(settings))
+    summary = compress_archive(quote(RunRequest(f"{s3_url}/in", f"{s3_url}/out", settings)))
     assert (summary.failed_pages, summary.whole.reasons) == ([], {})
     assert (summary.exit_code, summary.whole.compressed) == (0, 2)
     assert list(source.list_objects()) == before
@@ -359,7 +364,7 @@ def test_from_s3_to_s3_the_source_stays_as_it_was(archive: Archive, s3_url: str)
 )
 def test_source_and_dest_must_not_lie_in_one_another(source: str, dest: str, tmp_path: Path) -> None:
     (tmp_path / "scans" / "a").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="lie one in the other"):
+    with pytest.raises(ConfigError, match="overlap; choose"):
         check_places(
             str(tmp_path / source), dest.format(tmp_path) if "{}" in dest else str(tmp_path / dest), load_settings()
         )

@@ -1,4 +1,4 @@
-"""SOURCE as it may be by mistake, empty, mistyped or not mounted; and as one file: as a user and a schedule see it."""
+"""Test a SOURCE that is empty, mistyped, not mounted or one file, from the command line and a schedule."""
 
 from __future__ import annotations
 

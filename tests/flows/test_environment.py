@@ -1,4 +1,4 @@
-"""The command in surroundings that are meant for something else: proxies, another Prefect or Dask, odd systems."""
+"""Test the command where the environment is meant for something else: proxies, another Prefect or Dask, odd systems."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_a_server_of_the_users_that_gives_no_answer_is_named_and_nothing_is_begu
     places = [archive("a.jpg"), tmp_path / "out"][: 2 if command == "compress" else 1]
     ended = foliopress(command, *places, folder=home, **environment)
     assert (ended.returncode, "Traceback" in ended.stderr) == (2, False), ended.stderr
-    assert f"the Prefect API at {url} gives no answer" in ended.stderr
+    assert f"the Prefect API at {url} does not answer" in ended.stderr
     assert rows(tmp_path / "out") == {}
 
 

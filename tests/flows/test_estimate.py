@@ -1,4 +1,4 @@
-"""The estimate: a sample through the real pipeline, and what it says of the whole."""
+"""Test the estimate of an archive from a sample."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from prefect.utilities.annotations import quote
 
 from foliopress.configs.loading import load_settings
 from foliopress.flows.compress import compress_archive
-from foliopress.flows.estimate import Estimate, estimate_archive
+from foliopress.flows.estimate import Estimate, EstimateRequest, estimate_archive
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.model.truth import find_scans
 from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records.archive_estimate import Total, draw, total
@@ -43,8 +44,10 @@ def test_a_sample_of_all_is_the_truth_and_nothing_is_left_behind(
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.setattr("tempfile.tempdir", None)
-    found = estimate_archive(str(source), quote(settings), sample=100, cores=4, price_per_gb_month=1e9)
-    whole = compress_archive(str(source), str(tmp_path / "out"), quote(settings)).whole
+    found = estimate_archive(
+        quote(EstimateRequest(str(source), settings, n_documents=100, cores=4, price_per_gb_month=1e9))
+    )
+    whole = compress_archive(quote(RunRequest(str(source), str(tmp_path / "out"), settings))).whole
     assert found.output_bytes == Total(*[pytest.approx(whole.output_bytes)] * 3)
     assert (found.documents, found.sampled_documents, found.source_bytes) == (9, 9, whole.source_bytes)
     assert found.pages.value == pytest.approx(9)
@@ -58,7 +61,7 @@ def test_a_sample_of_all_is_the_truth_and_nothing_is_left_behind(
 def test_part_of_an_archive_speaks_for_all_of_it(archive: Archive, scheduler: str) -> None:
     source = archive(*[f"p{number:02d}.jpg" for number in range(30)])
     settings = load_settings("access", [f"cluster.scheduler={scheduler}"])
-    found = estimate_archive(str(source), quote(settings), sample=10)
+    found = estimate_archive(quote(EstimateRequest(str(source), settings, n_documents=10)))
     assert 8 <= found.sampled_documents <= 14
     assert found.documents == 30
     assert found.output_bytes.low < found.output_bytes.value < found.output_bytes.high
@@ -75,9 +78,9 @@ def test_what_is_said_of_real_scans_holds_what_they_come_to(scans: Path, tmp_pat
         shutil.copyfile(scan.path, source / scan.key)
     settings = load_settings("access", ["cluster.workers=2"])
     dest = Store(str(tmp_path / "out"), settings.storage)
-    truth = compress_archive(str(source), dest.url, quote(settings)).whole.output_bytes
+    truth = compress_archive(quote(RunRequest(str(source), dest.url, settings))).whole.output_bytes
     rows = list(live_rows(dest))
-    said = estimate_archive(str(source), quote(settings), sample=16)
+    said = estimate_archive(quote(EstimateRequest(str(source), settings, n_documents=16)))
     assert said.sampled_documents < len(tested) / 2
     assert said.output_bytes.low <= truth <= said.output_bytes.high
     took = sum(row[name] or 0.0 for row in rows for name in row if name.startswith("seconds_"))
@@ -94,10 +97,10 @@ def test_what_is_said_of_real_scans_holds_what_they_come_to(scans: Path, tmp_pat
 def test_nothing_to_sample_is_a_wrong_setting(archive: Archive, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(ConfigError, match="there is no file"):
-        estimate_archive(str(tmp_path / "none"), quote(load_settings()))
+        estimate_archive(quote(EstimateRequest(str(tmp_path / "none"), load_settings())))
     (tmp_path / "none/empty.jpg").write_bytes(b"")
     with pytest.raises(ConfigError, match="nothing to estimate"):
-        estimate_archive(str(tmp_path / "none"), quote(load_settings()))
+        estimate_archive(quote(EstimateRequest(str(tmp_path / "none"), load_settings())))
 
 
 def test_the_text_says_the_figures_and_how_sure_they_are() -> None:

@@ -1,4 +1,4 @@
-"""The run's own Prefect API: what the client does differently while it is in use."""
+"""Test how Prefect's client behaves while it uses a run's own API."""
 
 from __future__ import annotations
 

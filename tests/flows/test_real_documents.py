@@ -1,4 +1,4 @@
-"""Real PDFs and TIFFs of other projects: each goes through, and what was not made smaller is what it was."""
+"""Test real PDFs and TIFFs of other projects: each goes through, and a document that cannot shrink stays as it is."""
 
 from __future__ import annotations
 

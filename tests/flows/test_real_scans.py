@@ -1,4 +1,4 @@
-"""Real scans through all the steps of a page's way, with the shipped network, and without Prefect and Dask."""
+"""Test all page steps on real scans, with the shipped network, without Prefect and Dask."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Secrets: canaries in each place that a user can type, looked for in all that a command says, writes and starts."""
+"""Look for secrets, planted wherever a user can type one, in everything that a command prints, writes and starts."""
 
 from __future__ import annotations
 

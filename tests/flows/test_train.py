@@ -1,4 +1,4 @@
-"""The training flow from a folder of marked scans to a model that the pipeline can use."""
+"""Test the training flow from a folder of marked scans to a model that the pipeline can use."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def train(
     marked_scans: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], dict[str, Any]]:
     """Train for a few batches into `model` in the test's folder."""
-    from foliopress.flows.train import train_importance
+    from foliopress.flows.train import TrainingRequest, train_importance
 
     monkeypatch.setattr(foliopress.model.training, "_HEAD_BATCHES", 2)
-    return lambda: train_importance(
-        tmp_path / "model", marked_scans, start, tmp_path / "cache", epochs=1, batches_per_epoch=1, rendered=1
-    )
+    folders = (tmp_path / "model", marked_scans, start, tmp_path / "cache")
+    request = TrainingRequest(*folders, epochs=1, batches_per_epoch=1, rendered_pages=1)
+    return lambda: train_importance(request)
 
 
 @pytest.mark.long

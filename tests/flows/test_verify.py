@@ -1,4 +1,4 @@
-"""Verify: each kind of damage is planted in a real output and found, and nothing else is."""
+"""Test that verify finds each kind of damage in a real output, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from prefect.utilities.annotations import quote
 
 from foliopress.configs.loading import load_settings
 from foliopress.flows.compress import compress_archive
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.verify import Verification, verify_archive
 from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records.statistics import PAGES_SCHEMA, live_rows, table_bytes
@@ -56,7 +57,7 @@ def finished(prefect_api: None, scheduler: str, tmp_path_factory, draw_page) -> 
     (source / "act.pdf").write_bytes(paper(Sheet(None, above=shown("An act"))))
     (source / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
     settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=3"])
-    summary = compress_archive(str(source), str(dest), quote(settings))
+    summary = compress_archive(quote(RunRequest(str(source), str(dest), settings)))
     assert summary.whole.compressed == 8
     return source, dest
 
@@ -202,7 +203,7 @@ def test_pages_without_an_output_are_told_with_the_reasons_why_they_failed(
         rewritten(path, failed)
     told = verify(dest)
     assert told.as_dict()["unread_reasons"] == {"name_refused": 1, "out_of_time": 1}
-    assert "2 pages have no output, as they failed: 1 x name_refused, 1 x out_of_time\n" in told.as_text()
+    assert "2 failed pages have no output: 1 x name_refused, 1 x out_of_time\n" in told.as_text()
 
 
 def test_documents_of_the_source_without_rows_are_holes(
@@ -263,7 +264,7 @@ def test_a_rerun_does_again_what_is_missing_or_cut_and_a_deep_one_what_has_chang
     settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=3"])
 
     def rerun(**more: bool) -> list[str]:
-        summary = compress_archive(str(finished[0]), str(dest), quote(settings), **more)
+        summary = compress_archive(quote(RunRequest(str(finished[0]), str(dest), settings, **more)))
         return [row["document_key"] for row in live_rows(store) if row["run_id"] == summary.run_id]
 
     store = Store(str(dest), settings.storage)
@@ -280,7 +281,7 @@ def test_a_rerun_does_again_what_is_missing_or_cut_and_a_deep_one_what_has_chang
     data[-1] ^= 1
     flipped.write_bytes(data)
     assert rerun() == []
-    assert "c.png" in rerun(deep=True)
+    assert "c.png" in rerun(is_deep=True)
     assert verify(dest).is_sound
     after = {str(path.relative_to(dest)): path.read_bytes() for path in dest.glob("pages/**/*") if path.is_file()}
     assert after == before
@@ -299,8 +300,8 @@ def test_damage_to_a_document_that_the_source_no_longer_has_is_told_and_nothing_
     cut = output_of(dest, "c.png")
     cut.write_bytes(cut.read_bytes()[:-1])
     settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=3"])
-    compress_archive(str(source), str(dest), quote(settings))
-    assert "1 shards in DEST are damaged and were not done again" in capsys.readouterr().err
+    compress_archive(quote(RunRequest(str(source), str(dest), settings)))
+    assert "1 shards in DEST are damaged and could not be redone" in capsys.readouterr().err
     assert found(verify(dest)) == [("truncated", str(cut.relative_to(dest)))]
 
 
@@ -340,7 +341,7 @@ def test_a_sound_output_is_looked_at_again_and_nothing_is_seen_otherwise(finishe
     again = verify(dest, source=source, look=True)
     assert again.is_sound
     assert again.looked_at_pages == 8
-    assert "8 compressed pages compared with their sources" in again.as_text()
+    assert "8 compressed pages compared with their scans" in again.as_text()
 
 
 def test_an_output_that_shows_something_else_than_its_scan_is_found_by_looking(finished, dest, verify):

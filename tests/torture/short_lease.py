@@ -34,7 +34,7 @@ def countdown(name: str) -> Callable[[], None]:
 
 def shorten_lease_and_pause(before: Callable[[], None], within: Callable[[], None]) -> None:
     """Change this process: its lease is short, and it may stop where it is told to."""
-    lease.LENGTH_S, lease.RENEW_S, lease.GLANCE_S = 2.0, 0.5, 0.3
+    lease.LENGTH_S, lease.RENEW_S, lease.WORKER_CHECK_S = 2.0, 0.5, 0.3
     write_bytes, delete, put = Store.write_bytes, Store.delete, LocalFolder._put
 
     def paused_write(self: Store, key: str, data: bytes, **more: Any) -> None:

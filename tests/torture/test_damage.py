@@ -15,6 +15,7 @@ from prefect.utilities.annotations import quote
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.compress import compress_archive
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.verify import Verification, verify_archive
 from foliopress.tasks.records.statistics import file_key, live_rows, read_footers
 from foliopress.tasks.storage.store import Store
@@ -44,7 +45,7 @@ class Finished:
 
     def compress(self, dest: Path, *overrides: str, deep: bool = False) -> None:
         settings = load_settings("access", [*self._wanted(), *overrides])
-        compress_archive(str(self.source), str(dest), quote(settings), deep=deep)
+        compress_archive(quote(RunRequest(str(self.source), str(dest), settings, is_deep=deep)))
 
     def verify(self, dest: Path) -> Verification:
         return verify_archive(str(dest), quote(load_settings("access", self._wanted())))

@@ -1,4 +1,4 @@
-"""Reaching a Dask cluster, and saying clearly why not."""
+"""Test how a Dask cluster is reached, and the errors if it cannot be."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_scheduler_that_does_not_answer_is_a_wrong_setting(address: str, monke
 
 
 def test_a_memory_limit_that_is_none_is_a_wrong_setting() -> None:
-    with pytest.raises(ConfigError, match=r"cluster\.memory_per_worker: 'lots' is not possible"):
+    with pytest.raises(ConfigError, match=r"cluster\.memory_per_worker: 'lots' is invalid"):
         open_cluster(ClusterSettings(memory_per_worker="lots"), None).__enter__()
 
 

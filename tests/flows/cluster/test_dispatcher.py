@@ -1,4 +1,4 @@
-"""The documents of a shard on a Dask cluster, with page functions made up for the purpose."""
+"""Test the dispatcher on a Dask cluster, with page steps made for the tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from foliopress.configs.settings import ClusterSettings
 from foliopress.flows.cluster.cluster import ClusterLost, ClusterShape, open_cluster
-from foliopress.flows.cluster.dispatcher import ANY_WORKER, PageGate, Spread
+from foliopress.flows.cluster.dispatcher import RunHooks, ShardDispatcher
+from foliopress.flows.cluster.page_gate import ANY_WORKER, PageGate
 from foliopress.flows.steps.steps import DocumentResult, DocumentShape
 from foliopress.tasks.errors import ConfigError, HostTrouble, StoreUnavailable
 from foliopress.tasks.records.statistics import TILES_SCHEMA, WORDS_SCHEMA
@@ -168,9 +169,9 @@ def roomy(client, pages_per_worker: int) -> PageGate:
 def compress(client, keys: list[str], folder: Path, **options) -> dict[str, list[dict[str, object]]]:
     shape = ClusterShape(client)
     gate = options.pop("gate", None) or PageGate(lambda: shape.workers, 2, 150_000_000)
-    spread = Spread(client, shape, gate, options.pop("batch", 4), steps=STEPS, **options)
+    dispatcher = ShardDispatcher(shape, gate, options.pop("batch", 4), RunHooks(**options), STEPS)
     documents = [Document(key, 1000, "1") for key in keys]
-    found = [result.pages for result in spread.compress(documents, str(folder))]
+    found = [result.pages for result in dispatcher.compress(documents, str(folder))]
     assert gate.is_empty
     rows = {str(pages[0]["document_key"]): pages for pages in found}
     assert len(rows) == len(found) == len(keys)
@@ -197,8 +198,8 @@ def test_a_gpu_scores_pages_together_but_never_more_than_allowed(gpu_client, tmp
     assert sum(size * count for size, count in sizes.items()) == 12
 
 
-ONE_TASK = ["_work_whole"]
-LONG_WAY = ["fetch_document", "describe", "_work_page", "store_document"]
+ONE_TASK = ["run_document"]
+LONG_WAY = ["fetch_document", "describe", "run_page", "store_document"]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ LONG_WAY = ["fetch_document", "describe", "_work_page", "store_document"]
         (
             Document("leaflet:2:fine", 1000, "1"),
             2_000_000,
-            [*ONE_TASK, "fetch_document", *["_work_page"] * 2, "store_document"],
+            [*ONE_TASK, "fetch_document", *["run_page"] * 2, "store_document"],
         ),
     ],
     ids=["page", "nothing", "large page", "large document", "leaflet"],
@@ -228,8 +229,8 @@ def test_where_no_worker_has_a_gpu_a_document_of_one_page_is_one_task(
 
     monkeypatch.setattr(client, "submit", noted)
     gate = PageGate(lambda: shape.workers, 2, pixels)
-    spread = Spread(client, shape, gate, 4, page_done=lambda: done.append(1), steps=STEPS)
-    (result,) = spread.compress([document], str(tmp_path))
+    dispatcher = ShardDispatcher(shape, gate, 4, RunHooks(page_done=lambda: done.append(1)), STEPS)
+    (result,) = dispatcher.compress([document], str(tmp_path))
     _, n_pages, what = script(document.key)
     expected = [None] if what == "unreadable" else [f"scores of {document.key} {number}" for number in range(n_pages)]
     assert [row.get("scores") for row in result.pages] == expected
@@ -290,12 +291,12 @@ def test_a_cluster_that_is_left_without_any_worker_ends_the_shard(tmp_path: Path
         SpecCluster(workers={0: worker}, scheduler=scheduler) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        shape = ClusterShape(client, every_s=0.1)
+        shape = ClusterShape(client, every_s=0.1, max_without_worker_s=1.0)
         assert shape.without_worker_s == 0
         cluster.scale(0)
-        spread = Spread(client, shape, roomy(client, 2), 4, steps=STEPS, without_worker_s=1.0)
+        dispatcher = ShardDispatcher(shape, roomy(client, 2), 4, steps=STEPS)
         with pytest.raises(ClusterLost, match="no worker for 1 s"):
-            list(spread.compress([Document("good:1:fine", 10, "1")], str(tmp_path)))
+            list(dispatcher.compress([Document("good:1:fine", 10, "1")], str(tmp_path)))
 
 
 def test_a_scheduler_that_is_gone_ends_all_shards_with_the_same_words(tmp_path: Path) -> None:
@@ -304,8 +305,8 @@ def test_a_scheduler_that_is_gone_ends_all_shards_with_the_same_words(tmp_path: 
     with cluster(tmp_path) as running, Client(running.address, timeout=3, set_as_default=False) as client:
         shape = ClusterShape(client, every_s=0.1)
 
-        def shard(page_done: Callable[[], None] = lambda: None) -> Spread:
-            return Spread(client, shape, roomy(client, 4), 4, page_done=page_done, steps=STEPS)
+        def shard(page_done: Callable[[], None] = lambda: None) -> ShardDispatcher:
+            return ShardDispatcher(shape, roomy(client, 4), 4, RunHooks(page_done=page_done), STEPS)
 
         for one, key in ((shard(running.scheduler.kill), "book:50:fine"), (shard(), "begun when it is gone:1:fine")):
             with pytest.raises(ClusterLost, match="connection to the Dask scheduler is lost"):
@@ -376,9 +377,9 @@ def test_pages_are_scored_where_a_gpu_is_offered_and_prepared_everywhere(gpu_cli
     shape = ClusterShape(gpu_client)
     assert (shape.n_workers, shape.n_gpus, shape.scoring_resources) == (2, 1, {"GPU": 1})
     steps = SimpleNamespace(**{**vars(STEPS), "score_pages": score_on_gpu_worker})
-    spread = Spread(gpu_client, shape, roomy(gpu_client, 4), 4, steps=steps)
+    dispatcher = ShardDispatcher(shape, roomy(gpu_client, 4), 4, steps=steps)
     documents = [Document(f"doc{number}:2:fine", 10, "1") for number in range(6)]
-    rows = [row for result in spread.compress(documents, str(tmp_path)) for row in result.pages]
+    rows = [row for result in dispatcher.compress(documents, str(tmp_path)) for row in result.pages]
     assert len(rows) == 12
     assert {row["scores"] for row in rows} == {"{'GPU': 1}"}
 
@@ -400,8 +401,8 @@ def test_pages_are_decoded_by_the_worker_that_has_room_for_them(client, tmp_path
             return worker
 
     steps = SimpleNamespace(**{**vars(STEPS), "prepare_page": prepare_and_tell_where})
-    spread = Spread(client, shape, Told(lambda: shape.workers, 1, 10**9), 4, steps=steps)
-    assert len(list(spread.compress([Document("book:12:fine", 2**25, "1")], str(tmp_path)))) == 1
+    dispatcher = ShardDispatcher(shape, Told(lambda: shape.workers, 1, 10**9), 4, steps=steps)
+    assert len(list(dispatcher.compress([Document("book:12:fine", 2**25, "1")], str(tmp_path)))) == 1
     assert [(tmp_path / f"where-{number}").read_text() for number in range(12)] == let_in
     assert set(let_in) == set(shape.workers)
 

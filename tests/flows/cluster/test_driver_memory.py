@@ -1,4 +1,4 @@
-"""The driver's heap: one, whatever the number of threads, and nobody else's."""
+"""Test that the driver's threads share one heap, and that other processes are unaffected."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 
 SCRIPT = """
 import ctypes, os, sys, threading
-from foliopress.flows.cluster.driver_memory import share_one_heap
+from foliopress.flows.cluster.driver_memory import use_one_heap
 
 if sys.argv[1] == "shared":
-    share_one_heap()
+    use_one_heap()
 import pyarrow as pa
 
 libc, together = ctypes.CDLL(None), threading.Barrier(6)
@@ -42,10 +42,10 @@ print(open(sys.argv[2]).read().count("<heap nr="), pool, left)
 
 FREED = """
 import ctypes, sys
-from foliopress.flows.cluster.driver_memory import share_one_heap
+from foliopress.flows.cluster.driver_memory import use_one_heap
 
 if sys.argv[1] == "shared":
-    share_one_heap()
+    use_one_heap()
 
 class Heap(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in ("arena a b c d e f g h keepcost").split()]
@@ -104,16 +104,16 @@ def test_what_is_free_at_the_top_of_the_drivers_heap_is_given_back() -> None:
     ("script", "takes_heaps_of_its_own"),
     [
         (
-            "import foliopress.flows.cli\nfrom foliopress.flows.cluster import driver_memory as m\nm.share_one_heap()",
+            "import foliopress.flows.cli\nfrom foliopress.flows.cluster import driver_memory as m\nm.use_one_heap()",
             False,
         ),  # as the command does
         ("import foliopress.deployments.scheduled", False),
         (
-            "import benchmarks.recorded\nfrom foliopress.flows.cluster import driver_memory as m\nm.share_one_heap()",
+            "import benchmarks.recorded\nfrom foliopress.flows.cluster import driver_memory as m\nm.use_one_heap()",
             False,
         ),
         (
-            "import pyarrow\nfrom foliopress.flows.cluster import driver_memory as m\nm.share_one_heap()",
+            "import pyarrow\nfrom foliopress.flows.cluster import driver_memory as m\nm.use_one_heap()",
             True,
         ),  # which is too late
     ],

@@ -1,4 +1,4 @@
-"""Giant pages among small ones: pages are let in by their sizes, so that no worker takes more memory than it may."""
+"""Test giant pages among small ones: pages are admitted by size, so that no worker exceeds its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scheduler that asks for TLS, and one that does not, reached with and without it."""
+"""Test schedulers with and without TLS, addressed with and without it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from foliopress.flows.cluster.scheduler_address import look_for
+from foliopress.flows.cluster.scheduler_address import check_scheduler_address
 from foliopress.tasks.errors import ConfigError
 from tests.flows.cluster.test_real_cluster import ROOT, end_family
 from tests.servers import free_port, wait_for_port
@@ -61,22 +61,22 @@ def with_files(certificate: Path) -> Iterator[None]:
 
 
 def test_a_scheduler_without_tls_is_found(plain: str) -> None:
-    look_for(f"tcp://{plain}", 5)
-    look_for(plain, 5)
+    check_scheduler_address(f"tcp://{plain}", 5)
+    check_scheduler_address(plain, 5)
 
 
 def test_a_scheduler_that_asks_for_tls_says_so_to_whoever_comes_without(secured: str) -> None:
-    with pytest.raises(ConfigError, match=f"asks for TLS; give tls://{secured}, and name the files .*__TLS__CA_FILE"):
-        look_for(f"tcp://{secured}", 5)
+    with pytest.raises(ConfigError, match=f"requires TLS; use tls://{secured}, and set the files .*__TLS__CA_FILE"):
+        check_scheduler_address(f"tcp://{secured}", 5)
 
 
 def test_certificates_that_are_missing_here_are_named(secured: str) -> None:
     with pytest.raises(ConfigError, match=f"tls://{secured} needs certificates, and there are none here; name"):
-        look_for(f"tls://{secured}", 5)
+        check_scheduler_address(f"tls://{secured}", 5)
 
 
 @pytest.mark.usefixtures("with_files")
 def test_with_certificates_tls_is_found_and_its_absence_too(secured: str, plain: str) -> None:
-    look_for(f"tls://{secured}", 5)
-    with pytest.raises(ConfigError, match=f"tls://{plain} speaks no TLS; give tcp://{plain} if"):
-        look_for(f"tls://{plain}", 5)
+    check_scheduler_address(f"tls://{secured}", 5)
+    with pytest.raises(ConfigError, match=f"tls://{plain} does not use TLS; use tcp://{plain} if"):
+        check_scheduler_address(f"tls://{plain}", 5)

@@ -1,4 +1,4 @@
-"""Workers that do not see the driver's SOURCE or DEST, and what becomes of them: on real workers, with real mounts."""
+"""Test workers that do not see the driver's SOURCE or DEST, with real workers and real mounts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pytest
 from distributed import Client
 
 from foliopress.configs.settings import Settings
-from foliopress.flows.cluster.shared_places import Lookout, located, prove
+from foliopress.flows.cluster.shared_places import SharedPlacesCheck, absolute_url, check_shared_places
 from foliopress.flows.cluster.worker_facts import WorkerFacts, _answer, ask_workers
 from foliopress.flows.steps.document_plan import PageJob
-from foliopress.flows.steps.verify_steps import in_sight
+from foliopress.flows.steps.verify_steps import check_batch
 from foliopress.model.scoring import load_scorer
 from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.storage.store import Store
@@ -109,10 +109,19 @@ def files(store: Store) -> list[str]:
     return [str(path.relative_to(store.url)) for path in Path(store.url).rglob("*") if path.is_file()]
 
 
-def job_of(source: Store, dest: Store, lookout: Lookout) -> PageJob:
+def job_of(source: Store, dest: Store, places_check: SharedPlacesCheck) -> PageJob:
     scorer = load_scorer(None, "litert-cpu")
-    places = located(source.url), located(dest.url)
-    return PageJob(*places, SETTINGS, "run", "shard", "settings", scorer.digest, scorer.name, sight=lookout.sight)
+    places = absolute_url(source.url), absolute_url(dest.url)
+    return PageJob(
+        *places,
+        SETTINGS,
+        "run",
+        "shard",
+        "settings",
+        scorer.digest,
+        scorer.name,
+        shared_places=places_check.shared_places,
+    )
 
 
 def write_a_page(job: PageJob) -> None:
@@ -128,16 +137,16 @@ def test_workers_that_see_both_places_say_what_they_are_and_leave_nothing(cluste
     source, dest = places
     cluster.start_worker("one")
     cluster.start_worker("two")
-    with Lookout(cluster.client, dest, source) as lookout:
-        facts = ask_workers(cluster.client, SETTINGS, lookout)
-        assert files(dest) == [lookout.sight.token_key]  # the answers are read and gone
+    with SharedPlacesCheck(cluster.client, dest, source) as places_check:
+        facts = ask_workers(cluster.client, SETTINGS, places_check)
+        assert files(dest) == [places_check.shared_places.token_key]  # the answers are read and gone
     assert isinstance(facts, WorkerFacts)
     assert facts.model_digest == load_scorer(None, "litert-cpu").digest
     assert files(dest) == []
 
 
 NO_TOKEN = "does not see DEST {dest} as the run does: the run's token"
-NO_DOCUMENT = "does not see SOURCE {source} as the run does: 'a.jpg' is not there"
+NO_DOCUMENT = "does not see SOURCE {source} as the run does: 'a.jpg' is missing there"
 OVER_DEST = "mount -t tmpfs none {dest}"
 COPY_OF_DEST = "mount -t tmpfs none {upper}; mkdir {upper}/u {upper}/w; " + (
     "mount -t overlay overlay -o lowerdir={dest},upperdir={upper}/u,workdir={upper}/w {dest}"
@@ -166,11 +175,11 @@ def test_a_worker_that_sees_another_place_is_named_before_the_first_page(
     (tmp_path / "upper").mkdir()
     names = {"source": source.url, "dest": dest.url, "upper": str(tmp_path / "upper")}
     cluster.start_worker("sees")
-    with Lookout(cluster.client, dest, source) as lookout:
-        ask_workers(cluster.client, SETTINGS, lookout)  # or its answer may come when all is over
+    with SharedPlacesCheck(cluster.client, dest, source) as places_check:
+        ask_workers(cluster.client, SETTINGS, places_check)  # or its answer may come when all is over
         blind = cluster.start_worker("blind", mounts.format(**names))
         with pytest.raises(ConfigError) as caught:
-            ask_workers(cluster.client, SETTINGS, lookout)
+            ask_workers(cluster.client, SETTINGS, places_check)
     assert said.format(**names) in str(caught.value)
     assert "cannot write" in said or (blind in str(caught.value) and "mount it at the same path" in str(caught.value))
     assert files(dest) == []
@@ -181,9 +190,9 @@ def test_a_worker_that_joins_later_touches_nothing_before_it_is_seen_that_it_see
 ) -> None:
     source, dest = places
     cluster.start_worker("sees")
-    with Lookout(cluster.client, dest, source) as lookout:
-        ask_workers(cluster.client, SETTINGS, lookout)
-        job = job_of(source, dest, lookout)
+    with SharedPlacesCheck(cluster.client, dest, source) as places_check:
+        ask_workers(cluster.client, SETTINGS, places_check)
+        job = job_of(source, dest, places_check)
         blind = cluster.start_worker("blind", OVER_DEST.format(dest=dest.url))
         for touch in (write_a_page, read_a_document):
             late = cluster.client.submit(touch, job, workers=[blind], pure=False)
@@ -191,7 +200,7 @@ def test_a_worker_that_joins_later_touches_nothing_before_it_is_seen_that_it_see
                 late.result(60)
         fine = cluster.start_worker("late")
         assert cluster.client.submit(read_a_document, job, workers=[fine], pure=False).result(60)
-        lookout.check()
+        places_check.check()
     assert files(dest) == []
 
 
@@ -200,24 +209,26 @@ def test_a_late_worker_that_writes_elsewhere_is_found_before_the_shard_is_commit
 
     def prove_and_hide(job: PageJob) -> None:
         job.source  # noqa: B018 - which proves
-        for answer in Path(job.dest_url).glob("work/sight/*/*"):
+        for answer in Path(job.dest_url).glob("work/tokens/*/*"):
             if answer.name != "token":
                 answer.unlink()  # as if it had been written to another disk
 
     late = cluster.start_worker("late")
-    with Lookout(cluster.client, dest, source) as lookout:
-        job = job_of(source, dest, lookout)
+    with SharedPlacesCheck(cluster.client, dest, source) as places_check:
+        job = job_of(source, dest, places_check)
         cluster.client.submit(prove_and_hide, job, pure=False).result(60)
-        with pytest.raises(ConfigError, match=f"worker {late} .*DEST .*what it wrote there is not here"):
-            lookout.check()
+        with pytest.raises(
+            ConfigError, match=f"worker {late} .*DEST .*the run does not find what the worker wrote there"
+        ):
+            places_check.check()
 
 
 @pytest.mark.long
 def test_a_worker_proves_itself_once(cluster: Cluster, places) -> None:
     source, dest = places
     cluster.start_worker("one")
-    with Lookout(cluster.client, dest, source) as lookout:
-        job = job_of(source, dest, lookout)
+    with SharedPlacesCheck(cluster.client, dest, source) as places_check:
+        job = job_of(source, dest, places_check)
         for _ in range(5):
             cluster.client.submit(read_a_document, job, pure=False).result(60)
         assert len(files(dest)) == 2  # the token and one answer
@@ -230,9 +241,9 @@ def test_a_relative_dest_is_the_driver_s(
     cluster.start_worker("one", cwd=tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
     source, dest = Store("scans", STORAGE), Store("out", STORAGE)
-    with Lookout(cluster.client, dest, source) as lookout:
-        ask_workers(cluster.client, SETTINGS, lookout)
-        cluster.client.submit(write_a_page, job_of(source, dest, lookout), pure=False).result(60)
+    with SharedPlacesCheck(cluster.client, dest, source) as places_check:
+        ask_workers(cluster.client, SETTINGS, places_check)
+        cluster.client.submit(write_a_page, job_of(source, dest, places_check), pure=False).result(60)
     assert (tmp_path / "out" / "pages" / "a.avif").is_file()
     assert not list((tmp_path / "elsewhere").rglob("*.avif"))
 
@@ -242,8 +253,8 @@ def test_an_empty_source_has_nothing_to_prove(cluster: Cluster, places) -> None:
     source, dest = places
     (Path(source.url) / "a.jpg").unlink()
     cluster.start_worker("one")
-    with Lookout(cluster.client, dest, source) as lookout:
-        assert ask_workers(cluster.client, SETTINGS, lookout).scorer == "litert-cpu"
+    with SharedPlacesCheck(cluster.client, dest, source) as places_check:
+        assert ask_workers(cluster.client, SETTINGS, places_check).scorer == "litert-cpu"
 
 
 @pytest.mark.long
@@ -251,9 +262,9 @@ def test_a_source_that_changes_meanwhile_is_known_by_what_has_not(cluster: Clust
     source, dest = places
     (Path(source.url) / "b.jpg").write_bytes(b"second")
     cluster.start_worker("one")
-    with Lookout(cluster.client, dest, source) as lookout:
+    with SharedPlacesCheck(cluster.client, dest, source) as places_check:
         (Path(source.url) / "a.jpg").unlink()
-        ask_workers(cluster.client, SETTINGS, lookout)
+        ask_workers(cluster.client, SETTINGS, places_check)
 
 
 def test_a_worker_with_another_tesseract_is_refused(cluster: Cluster, places, tmp_path: Path) -> None:
@@ -265,10 +276,10 @@ def test_a_worker_with_another_tesseract_is_refused(cluster: Cluster, places, tm
     cluster.start_worker("one")
     cluster.start_worker("other", PATH=f"{program.parent}:{os.environ['PATH']}")
     with (
-        Lookout(cluster.client, dest, source) as lookout,
+        SharedPlacesCheck(cluster.client, dest, source) as places_check,
         pytest.raises(ConfigError, match=r"has tesseract .*4\.9\.9|instead of .*4\.9\.9.* use one image"),
     ):
-        ask_workers(cluster.client, SETTINGS, lookout)
+        ask_workers(cluster.client, SETTINGS, places_check)
 
 
 @pytest.mark.long
@@ -277,10 +288,10 @@ def test_a_worker_without_room_for_temporary_files_is_named(cluster: Cluster, pl
     (tmp_path / "tmp").mkdir()
     cluster.start_worker("full", f"mount -t tmpfs -o size=2m none {tmp_path}/tmp", TMPDIR=str(tmp_path / "tmp"))
     with (
-        Lookout(cluster.client, dest, source) as lookout,
+        SharedPlacesCheck(cluster.client, dest, source) as places_check,
         pytest.raises(ConfigError, match=f"{tmp_path}/tmp, has 2 MB of room"),
     ):
-        ask_workers(cluster.client, SETTINGS, lookout)
+        ask_workers(cluster.client, SETTINGS, places_check)
 
 
 @pytest.mark.long
@@ -292,9 +303,11 @@ def test_verify_is_refused_by_a_worker_that_sees_another_dest(cluster: Cluster, 
     def nothing_is_damaged(*_: object) -> list[object]:
         return []
 
-    with Lookout(cluster.client, dest, None, writes=False) as lookout:
+    with SharedPlacesCheck(cluster.client, dest, None, writes=False) as places_check:
         assert files(dest) == ["stats/pages/0.parquet"]
-        asked = cluster.client.submit(in_sight, lookout.sight, nothing_is_damaged, STORAGE, [], pure=False)
+        asked = cluster.client.submit(
+            check_batch, places_check.shared_places, nothing_is_damaged, STORAGE, [], pure=False
+        )
         with pytest.raises(ConfigError, match=f"worker {blind} .* does not see DEST"):
             asked.result(60)
 
@@ -316,8 +329,8 @@ def test_without_a_cluster_there_is_nobody_to_tell(places, tmp_path: Path) -> No
         def unsubscribe_topic(self, *_: object) -> None: ...
 
     source, dest = places
-    with Lookout(NoClient(), dest, source) as lookout:
-        prove(lookout.sight, STORAGE, SETTINGS.ocr)
+    with SharedPlacesCheck(NoClient(), dest, source) as places_check:
+        check_shared_places(places_check.shared_places, STORAGE, SETTINGS.ocr)
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""A document over which a worker was ended: it fails with its reason, its source is copied, a later run tries it."""
+"""Test a document over which a worker was ended: it fails with its reason, its source is copied, a rerun retries it."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Bags: bagit.py, the Library of Congress's own validator, finds them valid until anything is changed."""
+"""Test bags with the Library of Congress's own validator, bagit.py: valid until anything changes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from foliopress.configs.settings import EvidenceSettings, StorageSettings
 from foliopress.flows.cli import app
 from foliopress.flows.compress import compress_archive
 from foliopress.flows.dest import bag as bag_module
-from foliopress.flows.dest.bag import BagMade, bag_archive, find_bag, make_bag, void_bag
+from foliopress.flows.dest.bag import BagMade, bag_archive, invalidate_bag, make_bag, read_bag_info
 from foliopress.flows.dest.premis_events import has_current_events
 from foliopress.flows.run.lease import LEASE_KEY, Lease
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.verify import verify_archive
 from foliopress.tasks.errors import ConfigError, PayloadDamaged
 from foliopress.tasks.storage.local_backend import TEMPORARY
@@ -274,12 +275,12 @@ def test_tag_files_of_somebody_else_are_left_alone(dest: Store, folder: Path) ->
     (folder / "manifest-sha256.txt").write_text("not a bag's")
     with pytest.raises(ConfigError, match="did not make"):
         make(dest)
-    void_bag(dest)  # no bag without bagit.txt: a run may go on
+    invalidate_bag(dest)  # no bag without bagit.txt: a run may go on
     (folder / "manifest-sha256.txt").unlink()
     bagit.make_bag(str(folder))
     moved = Store(str(folder / "data"), StorageSettings())
     with pytest.raises(ConfigError, match="did not make"):
-        void_bag(moved)
+        invalidate_bag(moved)
     assert is_valid(folder)
 
 
@@ -329,7 +330,7 @@ def test_the_command_says_what_it_made(dest: Store, folder: Path) -> None:
 def test_a_bag_on_s3_is_valid_once_it_is_brought_down(s3_server: S3Server, s3_url: str, tmp_path: Path) -> None:
     dest = archive_at(f"{s3_url}/1931/data", STATUSES | {"50 %.tif": "kept"})
     make(dest)
-    assert find_bag(dest) is not None
+    assert read_bag_info(dest) is not None
     client = s3_server.client()
     bucket = s3_url.removeprefix("s3://")
     keys_there = [item["Key"] for item in client.list_objects_v2(Bucket=bucket)["Contents"]]
@@ -341,8 +342,8 @@ def test_a_bag_on_s3_is_valid_once_it_is_brought_down(s3_server: S3Server, s3_ur
     assert is_valid(tmp_path / "1931")
     flip(tmp_path / "1931/data/pages/b.tif")
     assert not is_valid(tmp_path / "1931")
-    void_bag(dest)
-    assert find_bag(dest) is None
+    invalidate_bag(dest)
+    assert read_bag_info(dest) is None
     left = [item["Key"] for item in client.list_objects_v2(Bucket=bucket)["Contents"]]
     assert [key for key in left if not key.startswith("1931/data/")] == []
 
@@ -362,10 +363,12 @@ def test_a_run_makes_a_bag_when_asked_and_voids_one_before_it_writes(
 
     def run(*overrides: str) -> object:
         given = load_settings("access", [f"cluster.scheduler={scheduler}", *overrides])
-        return compress_archive(str(source), str(folder / "data"), quote(given))
+        return compress_archive(quote(RunRequest(str(source), str(folder / "data"), given)))
 
     with pytest.raises(ConfigError, match="has to be called `data`"):
-        compress_archive(str(source), str(tmp_path / "out"), quote(load_settings("access", ["evidence.bag=true"])))
+        compress_archive(
+            quote(RunRequest(str(source), str(tmp_path / "out"), load_settings("access", ["evidence.bag=true"])))
+        )
     assert not (tmp_path / "out").exists()
 
     run("evidence.bag=true")
@@ -379,9 +382,9 @@ def test_a_run_makes_a_bag_when_asked_and_voids_one_before_it_writes(
     assert is_valid(folder)  # neither a verification nor a run that was refused has touched it
 
     run()  # nothing new, and yet a record of the run is written
-    assert find_bag(dest) is None and not list(folder.glob("*.txt"))
+    assert read_bag_info(dest) is None and not list(folder.glob("*.txt"))
     archive("c.jpg")
     run("evidence.bag=true")
     assert is_valid(folder)
-    told = find_bag(dest)
+    told = read_bag_info(dest)
     assert told is not None and "4 documents" in told["External-Description"]

@@ -1,4 +1,4 @@
-"""Compaction: many small files of statistics become few, and nothing is lost or doubled on the way."""
+"""Test compaction: many small files of statistics become few, and no row is lost or doubled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foliopress.configs.settings import ShardSettings, StorageSettings
-from foliopress.flows.dest.compaction import MOST_BYTES, MOST_DOCUMENTS, compact, is_small, plan
+from foliopress.flows.dest.compaction import MAX_BYTES, MAX_DOCUMENTS, compact, is_small, plan
 from foliopress.flows.dest.ledger import Ledger
 from foliopress.flows.run.shards import cut_shards
 from foliopress.tasks.records.statistics import Footer, ShardEntry, file_key, live_rows, read_footers
@@ -69,7 +69,7 @@ def test_many_small_files_become_one_with_the_same_rows_and_their_shards_are_don
 
 @pytest.mark.parametrize(("together", "groups"), [(1, 3), (2**21, 1)])
 def test_small_shards_share_a_group_of_rows_up_to_some_bytes(dest: Store, monkeypatch, together, groups) -> None:
-    monkeypatch.setattr("foliopress.flows.dest.ledger._TOGETHER", together)
+    monkeypatch.setattr("foliopress.flows.dest.statistics_files._ROW_GROUP_BYTES", together)
     compact(three_shards(dest), dest, most_small=1)
     (part,) = read_footers(dest)
     with dest.open_input(file_key("pages", part)) as file:
@@ -129,7 +129,7 @@ def test_wherever_a_compaction_is_killed_each_document_has_its_rows_once_and_the
     for table in ("pages", "words", "tiles"):
         assert sorted(str(row["document_key"]) for row in live_rows(dest, table)) == list("abcdefgh")
     again = ledger_of(dest)
-    again.finish_leftovers()
+    again.finish_interrupted_commits()
     for table in ("pages", "words", "tiles"):
         assert {key: len(files) for key, files in rows_by_document(dest, table).items()} == dict.fromkeys("abcdefgh", 1)
     assert all(again.is_done(shard(name, keys), True) for name, keys in SHARDS.items())
@@ -157,7 +157,7 @@ def test_however_an_archive_changes_and_is_put_together_each_document_has_its_ro
     for archive in archives:
         ever |= archive
         ledger = ledger_of(dest)
-        ledger.finish_leftovers()
+        ledger.finish_interrupted_commits()
         listing = [Document(key, 10, "1") for key in sorted(archive)]
         for piece in cut_shards(listing, ShardSettings(max_documents=most), "recipe"):
             if not ledger.is_done(piece, retry_failed=False) or piece.first_key in retried:
@@ -173,7 +173,7 @@ def test_however_an_archive_changes_and_is_put_together_each_document_has_its_ro
         assert outputs == {key for key in stored(dest) if key.startswith("pages/")}
 
 
-FOOTERS = st.lists(st.tuples(st.integers(1, MOST_DOCUMENTS), st.integers(1, MOST_BYTES)), max_size=40).map(
+FOOTERS = st.lists(st.tuples(st.integers(1, MAX_DOCUMENTS), st.integers(1, MAX_BYTES)), max_size=40).map(
     lambda sizes: [
         (Footer(f"{n:03d}", (ShardEntry(f"{n}", "r", f"{n:03d}", f"{n:03d}", docs),)), size)
         for n, (docs, size) in enumerate(sizes)
@@ -192,8 +192,8 @@ def test_a_plan_joins_neighbours_up_to_what_a_file_may_be_and_goes_on_the_same_a
     names = [footer.name for footer in footers]
     for group in groups:
         assert len(group) > 1
-        assert sum(documents[name] for name in group) <= MOST_DOCUMENTS
-        assert sum(sizes[name] for name in group) <= MOST_BYTES
+        assert sum(documents[name] for name in group) <= MAX_DOCUMENTS
+        assert sum(sizes[name] for name in group) <= MAX_BYTES
         assert names[names.index(group[0]) :][: len(group)] == group
         assert all(is_small(footers[names.index(name)], sizes) for name in group)
     assert len({name for group in groups for name in group}) == sum(map(len, groups))

@@ -1,4 +1,4 @@
-"""Holdings: a shard that lacks some of what it wrote is done again, and no other; nothing of it breaks a run."""
+"""Test the inventory of DEST: a shard whose files are incomplete is redone, and no other; no defect breaks a run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.dest.compaction import compact
-from foliopress.flows.dest.inventory import Holdings, Listing
-from foliopress.flows.dest.ledger import Ledger, ShardRows
+from foliopress.flows.dest.inventory import Inventory, ObjectSet
+from foliopress.flows.dest.ledger import Ledger
+from foliopress.flows.dest.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.records.statistics import (
@@ -48,14 +49,14 @@ def shard(name: str) -> Shard:
     return Shard(name, tuple(Document(key, 10, "1") for key in SHARDS[name]))
 
 
-def document(dest: Store, key: str, shard_id: str, first: str | None = None) -> DocumentResult:
+def document(dest: Store, key: str, shard_id: str, original: str | None = None) -> DocumentResult:
     """The rows of a document of two pages, its outputs and texts really there; or of one that points to another's."""
     rows, words, tiles = [], [], []
     for number in range(2):
-        owner = first or key
+        owner = original or key
         output = WrittenFile.of(f"pages/{owner}/{number + 1:04d}.avif", f"{owner} {number}".encode())
         text = WrittenFile.of(f"text/{key}/{number + 1:04d}.txt", b"read")
-        if first is None:
+        if original is None:
             dest.write_bytes(output.key, f"{owner} {number}".encode())
             dest.write_bytes(text.key, b"read")
             words.append({"document_key": key, "page_index": number, "word_index": 0, "text": "read"})
@@ -68,21 +69,21 @@ def document(dest: Store, key: str, shard_id: str, first: str | None = None) -> 
             page_index=number,
             status="compressed",
             output_key=output.key,
-            output_bytes=0 if first else output.size_bytes,
+            output_bytes=0 if original else output.size_bytes,
             output_sha256=output.sha256,
-            duplicate_of=first,
-            text_files=None if first else (text,),
+            duplicate_of=original,
+            text_files=None if original else (text,),
         )
         rows.append(dataclasses.asdict(row))
     return DocumentResult(rows, as_table(words, WORDS_SCHEMA), as_table(tiles, TILES_SCHEMA))
 
 
-def commit(dest: Store, ledger: Ledger, name: str, twins: dict[str, str] | None = None) -> None:
-    twins = twins or {}
+def commit(dest: Store, ledger: Ledger, name: str, duplicates: dict[str, str] | None = None) -> None:
+    duplicates = duplicates or {}
     rows = ShardRows()
-    documents = tuple(Document(key, 10, "1", same_as=twins.get(key)) for key in SHARDS[name])
+    documents = tuple(Document(key, 10, "1", duplicate_of=duplicates.get(key)) for key in SHARDS[name])
     for one in documents:
-        rows.add(document(dest, one.key, name, twins.get(one.key)))
+        rows.add(document(dest, one.key, name, duplicates.get(one.key)))
     ledger.commit(Shard(name, documents), rows)
 
 
@@ -97,18 +98,18 @@ def committed(dest: Store, together: bool = False) -> Ledger:
 
 def undone(dest: Store, is_deep: bool = False) -> set[str]:
     ledger = Ledger(dest, "later", is_deep=is_deep)
-    holdings = Holdings(dest, ledger.footers, is_deep=is_deep)
-    return {name for name in SHARDS if not ledger.is_done(shard(name), False, holdings)}
+    inventory = Inventory(dest, ledger.footers, is_deep=is_deep)
+    return {name for name in SHARDS if not ledger.is_done(shard(name), False, inventory)}
 
 
 def rerun(dest: Store, is_deep: bool = False) -> set[str]:
     """Do what a rerun does with its ledger, and return what it did again."""
     ledger = Ledger(dest, "later", is_deep=is_deep)
-    holdings = Holdings(dest, ledger.footers, is_deep=is_deep)
-    ledger.finish_leftovers()
-    again = {name for name in SHARDS if not ledger.is_done(shard(name), False, holdings)}
+    inventory = Inventory(dest, ledger.footers, is_deep=is_deep)
+    ledger.finish_interrupted_commits()
+    again = {name for name in SHARDS if not ledger.is_done(shard(name), False, inventory)}
     for name in sorted(again):
-        ledger.settle(shard(name))
+        ledger.detach_duplicates(shard(name))
         commit(dest, ledger, name)
     compact(ledger, dest, most_small=1)
     assert ledger.n_lost == 0
@@ -192,7 +193,7 @@ def test_a_shard_whose_rows_point_to_an_output_that_is_missing_is_done_again_wit
     dest: Store,
 ) -> None:
     ledger = committed(dest)
-    commit(dest, ledger, "h", twins={"f": "a", "h": "d"})
+    commit(dest, ledger, "h", duplicates={"f": "a", "h": "d"})
     assert undone(dest) == set()
     dest.delete("pages/d/0001.avif")
     assert undone(dest) == {"g", "h"}
@@ -205,9 +206,9 @@ def test_a_shard_whose_rows_point_to_an_output_that_is_missing_is_done_again_wit
 def test_a_shard_of_which_documents_are_gone_from_the_source_is_left_and_told(dest: Store) -> None:
     ledger = committed(dest)
     dest.delete("pages/e/0001.avif")
-    holdings = Holdings(dest, ledger.footers)
-    assert list(holdings.left(ledger.footers.values(), "later")) == ["g"]
-    assert holdings.left(ledger.footers.values(), "run") == {}
+    inventory = Inventory(dest, ledger.footers)
+    assert list(inventory.unrepaired(ledger.footers.values(), "later")) == ["g"]
+    assert inventory.unrepaired(ledger.footers.values(), "run") == {}
 
 
 @given(
@@ -215,8 +216,8 @@ def test_a_shard_of_which_documents_are_gone_from_the_source_is_left_and_told(de
     st.dictionaries(st.text(min_size=1, max_size=5), st.integers(0, 5), max_size=30),
 )
 def test_a_listing_holds_what_was_listed_in_its_size_and_nothing_else(there: dict, asked: dict) -> None:
-    listing = Listing(there.items())
+    listing = ObjectSet(there.items())
     wanted = [*asked.items(), *there.items()]
     expected = [there.get(key) == size for key, size in wanted]
-    assert listing.holds(wanted).tolist() == expected
-    assert isinstance(listing.holds([]), np.ndarray)
+    assert listing.contains(wanted).tolist() == expected
+    assert isinstance(listing.contains([]), np.ndarray)

@@ -1,4 +1,4 @@
-"""Commit marks: which shards are done, and what becomes of those that a newer one replaces."""
+"""Test which shards count as committed, and how a newer shard replaces older ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foliopress.configs.settings import ShardSettings, StorageSettings
-from foliopress.flows.dest.ledger import Ledger, ShardRows
+from foliopress.flows.dest.ledger import Ledger
+from foliopress.flows.dest.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard, cut_shards
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.errors import LeaseLost
@@ -232,7 +233,7 @@ def test_wherever_a_commit_is_killed_the_next_run_finds_each_document_once_and_m
         seen = sorted(str(row["document_key"]) for row in live_rows(dest))
         assert seen in (list("bcdef"), list("abcdef"))
     again = ledger_of(dest)
-    again.finish_leftovers()
+    again.finish_interrupted_commits()
     held = rows_by_document(dest)
     assert all(len(shards) == 1 for shards in held.values())
     assert {table: set(rows_by_document(dest, table)) for table in ("words", "tiles")} == {
@@ -286,7 +287,7 @@ def test_wherever_a_run_is_paused_and_taken_over_from_its_last_late_change_does_
     def take_over() -> None:
         ledger = Ledger(dest, "taker")
         ledger.fence_off(["paused"])
-        ledger.finish_leftovers()
+        ledger.finish_interrupted_commits()
         if not ledger.is_done(shard(mine, "abcde"), retry_failed=False):
             commit(dest, ledger, shard(mine, "abcde"))
         left.append({table: list(live_rows(dest, table)) for table in ("pages", "words", "tiles")})
@@ -298,12 +299,12 @@ def test_wherever_a_run_is_paused_and_taken_over_from_its_last_late_change_does_
     with suppress(LeaseLost):
         paused = Ledger(PausedStore(dest, changes, take_over), "paused")
         paused.commit(new, rows)
-        paused.put_together(list(paused.footers))
+        paused.merge_files(list(paused.footers))
     if not left:
         take_over()
     assert {table: list(live_rows(dest, table)) for table in ("pages", "words", "tiles")} == left[0]
     again = ledger_of(dest)
-    again.finish_leftovers()
+    again.finish_interrupted_commits()
     assert again.is_done(shard(mine, "abcde"), retry_failed=False)
     assert {table: list(live_rows(dest, table)) for table in ("pages", "words", "tiles")} == left[0]
     held = rows_by_document(dest)
@@ -337,7 +338,7 @@ def test_however_an_archive_changes_each_document_ever_seen_has_its_rows_in_one_
     for archive in archives:
         ever |= archive
         ledger = ledger_of(dest)
-        ledger.finish_leftovers()
+        ledger.finish_interrupted_commits()
         listing = [Document(key, 10, "1") for key in sorted(archive)]
         for piece in cut_shards(listing, ShardSettings(max_documents=most), "recipe"):
             if not ledger.is_done(piece, retry_failed=False):

@@ -1,4 +1,4 @@
-"""Naming in a run: a disk that folds names holds an output of each document, and the rules of a DEST stay."""
+"""Test names in a run: a disk that folds names holds an output for each document, and the rules of a DEST stay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from prefect.utilities.annotations import quote
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.compress import compress_archive
-from foliopress.flows.dest.name_rules import NAMES_KEY, settle_naming
+from foliopress.flows.dest.name_rules import NAMES_KEY, resolve_naming
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.verify import verify_archive
 from foliopress.tasks.errors import ConfigError
@@ -51,7 +52,7 @@ def threads() -> Iterator[str]:
 def compress(threads: str) -> Callable[..., RunSummary]:
     def run(source: object, dest: object, *overrides: str) -> RunSummary:
         wanted = [f"cluster.scheduler={threads}", 'text=["alto"]', "shard.max_documents=3", *overrides]
-        return compress_archive(str(source), str(dest), quote(load_settings("access", wanted)))
+        return compress_archive(quote(RunRequest(str(source), str(dest), load_settings("access", wanted))))
 
     return run
 
@@ -151,7 +152,7 @@ def dest(tmp_path: Path) -> Store:
 
 def test_what_an_ordinary_dest_was_begun_with_is_written_down_and_said_to_nobody(dest: Store) -> None:
     said: list[str] = []
-    assert settle_naming(dest, said.append) == ORDINARY
+    assert resolve_naming(dest, said.append) == ORDINARY
     assert said == [] and Naming.model_validate(read_json(dest.read_bytes(NAMES_KEY))) == ORDINARY
 
 
@@ -172,8 +173,8 @@ STRICT = Naming(folds_case=True, forms="equal")
 def test_rules_that_are_stricter_than_a_disk_needs_stay_and_are_said(dest: Store) -> None:
     begun_by(dest, STRICT)
     said: list[str] = []
-    assert settle_naming(dest, said.append) == STRICT
-    assert "capitals are not told from small letters, Unicode's forms" in said[0]
+    assert resolve_naming(dest, said.append) == STRICT
+    assert "upper and lower case are not distinguished, Unicode forms" in said[0]
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
@@ -183,8 +184,8 @@ def test_a_dest_that_was_copied_to_a_disk_of_fewer_names_is_refused(dest: Store,
         dest.delete(NAMES_KEY)
     monkeypatch.setattr(store_module, "LocalFolder", FOLDERS["Mac"])
     moved = Store(f"file://{dest.url}", StorageSettings())  # by another connection
-    with pytest.raises(ConfigError, match="capitals are not told.*begin a new DEST"):
-        settle_naming(moved, lambda _: None)
+    with pytest.raises(ConfigError, match="upper and lower case are not.*use a new DEST"):
+        resolve_naming(moved, lambda _: None)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}x", b'{"folds_case": 7}'])
@@ -193,25 +194,25 @@ def test_rules_that_are_lost_or_spoiled_are_worked_out_from_the_rows(dest: Store
         begun_by(dest, naming, ["Page.jpg", "a/b.tif"])
         dest.delete(NAMES_KEY) if content is None else dest.write_bytes(NAMES_KEY, content)
         monkeypatch.setattr("foliopress.flows.dest.name_rules.find_naming", lambda _, found=found: found)
-        assert settle_naming(dest, lambda _: None) == naming
+        assert resolve_naming(dest, lambda _: None) == naming
         assert Naming.model_validate(read_json(dest.read_bytes(NAMES_KEY))) == naming
 
 
 def test_rules_that_neither_stand_there_nor_follow_from_the_rows_are_a_wrong_setting(dest: Store) -> None:
     begun_by(dest, STRICT, ["Page.jpg"])
     dest.delete(NAMES_KEY)
-    with pytest.raises(ConfigError, match="the rows do not tell"):
-        settle_naming(dest, lambda _: None)
+    with pytest.raises(ConfigError, match="cannot be inferred from the rows"):
+        resolve_naming(dest, lambda _: None)
 
 
 def test_rules_of_another_version_are_a_wrong_setting(dest: Store) -> None:
     dest.write_bytes(NAMES_KEY, sealed_json({"from_the_future": True}))
     with pytest.raises(ConfigError, match="another version"):
-        settle_naming(dest, lambda _: None)
+        resolve_naming(dest, lambda _: None)
 
 
 def test_a_bucket_is_asked_only_when_it_is_begun(s3_url: str, monkeypatch) -> None:
     dest = Store(f"{s3_url}/out", StorageSettings())
-    assert settle_naming(dest, lambda _: None) == ORDINARY
+    assert resolve_naming(dest, lambda _: None) == ORDINARY
     monkeypatch.setattr("foliopress.flows.dest.name_rules.find_naming", lambda _: pytest.fail("it was asked before"))
-    assert settle_naming(dest, lambda _: None) == ORDINARY
+    assert resolve_naming(dest, lambda _: None) == ORDINARY

@@ -1,4 +1,4 @@
-"""Leftovers: what a run that never came to its commit left goes, once another has done its documents."""
+"""Test that outputs of a stopped run are deleted once another run has done their documents."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from foliopress.configs.settings import StorageSettings
-from foliopress.flows.dest.inventory import Holdings
+from foliopress.flows.dest.inventory import Inventory
 from foliopress.flows.dest.ledger import Ledger
-from foliopress.flows.dest.orphaned_outputs import clear_leftovers
+from foliopress.flows.dest.orphaned_outputs import delete_orphaned_outputs
 from foliopress.tasks.storage.key_spelling import ORDINARY
 from foliopress.tasks.storage.store import Store
 from tests.flows.dest.test_ledger import commit, shard, stored
@@ -35,23 +35,23 @@ def test_an_output_that_no_row_names_goes_if_its_document_has_another(dest: Stor
     before = outputs(dest)
     dest.write_bytes(left, b"of a run that was killed")
     footers = Ledger(dest, "next").footers
-    assert Holdings(dest, footers).has_unnamed
-    assert clear_leftovers(dest, footers, ORDINARY) == 1
+    assert Inventory(dest, footers).has_unreferenced
+    assert delete_orphaned_outputs(dest, footers, ORDINARY) == 1
     assert outputs(dest) == before
-    assert not Holdings(dest, footers).has_unnamed
+    assert not Inventory(dest, footers).has_unreferenced
 
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_what_belongs_to_no_document_that_has_rows_may_be_all_that_is_left_of_it(dest: Store, other: str) -> None:
     dest.write_bytes(other, b"precious")
     footers = Ledger(dest, "next").footers
-    assert Holdings(dest, footers).has_unnamed
-    assert clear_leftovers(dest, footers, ORDINARY) == 0
+    assert Inventory(dest, footers).has_unreferenced
+    assert delete_orphaned_outputs(dest, footers, ORDINARY) == 0
     assert dest.read_bytes(other) == b"precious"
 
 
 def test_where_nothing_is_committed_all_outputs_are_unnamed_and_none_is_deleted(dest: Store) -> None:
     before = outputs(dest)
-    assert Holdings(dest, {}).has_unnamed
-    assert clear_leftovers(dest, {}, ORDINARY) == 0
+    assert Inventory(dest, {}).has_unreferenced
+    assert delete_orphaned_outputs(dest, {}, ORDINARY) == 0
     assert outputs(dest) == before

@@ -1,4 +1,4 @@
-"""Apart: a run reads SOURCE and writes DEST, whatever links and mounts lead from one to the other."""
+"""Test that a run reads SOURCE and writes DEST, even if links and mounts lead from one to the other."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from prefect.utilities.annotations import quote
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import Settings
 from foliopress.flows.compress import compress_archive
-from foliopress.flows.dest.overlap_check import check_apart
+from foliopress.flows.dest.overlap_check import check_no_overlap
 from foliopress.flows.run.run import check_places
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.verify import verify_archive
 from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records.statistics import live_rows
@@ -33,7 +34,7 @@ def test_a_dest_that_is_reached_through_a_link_into_source_is_refused(tmp_path: 
     (source / "deep").mkdir(parents=True)
     (source / "a.jpg").write_bytes(b"scan")
     (tmp_path / "link").symlink_to(source)
-    with pytest.raises(ConfigError, match="one in the other"):
+    with pytest.raises(ConfigError, match="overlap; choose"):
         check_places(str(source), f"{tmp_path}/link{at}", Settings())
     assert contents(source) == {"a.jpg": b"scan"}
 
@@ -44,7 +45,7 @@ def test_a_dest_of_whose_folders_one_is_a_link_elsewhere_is_refused(tmp_path: Pa
         (tmp_path / folder).mkdir()
     (tmp_path / "scans" / "a.jpg").write_bytes(b"scan")
     (tmp_path / "out" / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ConfigError, match=f"{name} in it leads elsewhere"):
+    with pytest.raises(ConfigError, match=f"{name} is a link that leads out"):
         check_places(str(tmp_path / "scans"), f"file://{tmp_path}/out", Settings())
     assert contents(tmp_path) == {"scans/a.jpg": b"scan"}
 
@@ -58,9 +59,9 @@ def test_a_dest_of_whose_folders_one_is_a_link_elsewhere_is_refused(tmp_path: Pa
     ],
 )
 def test_places_that_are_no_folders_are_compared_by_their_names(source: str, dest: str) -> None:
-    with pytest.raises(ConfigError, match="one in the other"):
-        check_apart(source, dest)
-    check_apart(source, "s3://bucketeer/scans")
+    with pytest.raises(ConfigError, match="overlap; choose"):
+        check_no_overlap(source, dest)
+    check_no_overlap(source, "s3://bucketeer/scans")
 
 
 @pytest.mark.usefixtures("prefect_api")
@@ -76,7 +77,7 @@ def test_what_a_link_in_source_shows_of_dest_never_becomes_a_document(
     ) as cluster:
         settings = load_settings("access", [f"cluster.scheduler={cluster.scheduler_address}"])
         for _ in range(2):  # the second time there is something to see
-            summary = compress_archive(str(source), str(dest), quote(settings))
+            summary = compress_archive(quote(RunRequest(str(source), str(dest), settings)))
             assert (summary.whole.documents, summary.scan.unreadable_folders, summary.exit_code) == (2, 1, 3)
         found = verify_archive(str(dest), quote(settings), source=str(source))
         assert found.is_sound, found.as_text()
@@ -84,7 +85,7 @@ def test_what_a_link_in_source_shows_of_dest_never_becomes_a_document(
         (dest / "pages" / "new").symlink_to(elsewhere)
         archive("new/c.jpg")
         with pytest.raises(ConfigError, match="leads out"):
-            compress_archive(str(source), str(dest), quote(settings))
+            compress_archive(quote(RunRequest(str(source), str(dest), settings)))
     assert contents(elsewhere) == {}
     assert {key: data for key, data in contents(source).items() if key in before} == before
     keys = {row["document_key"] for row in live_rows(Store(str(dest), settings.storage))}

@@ -1,4 +1,4 @@
-"""Events follow the statistics: one for each document, whatever was stopped, done again or put together."""
+"""Test that each document has one event, after runs that stopped, redid documents or merged files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.dest.compaction import compact
-from foliopress.flows.dest.ledger import Ledger, ShardRows
-from foliopress.flows.dest.premis_events import INDEX_KEY, LINES, TABLE, has_current_events, keep_events
+from foliopress.flows.dest.ledger import Ledger
+from foliopress.flows.dest.premis_events import INDEX_KEY, LINES, TABLE, has_current_events, update_events
+from foliopress.flows.dest.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.records.premis import as_premis, verdict_of
@@ -141,7 +142,7 @@ def dest(tmp_path: Path) -> Store:
 def test_each_document_has_one_event_that_says_what_its_rows_say(dest: Store) -> None:
     commit(dest, "s1", {"a.tif": "compressed", "b.tif": "kept"})
     commit(dest, "s2", {"c.tif": "failed"}, n_pages=300)
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     assert told_by_events(dest) == told_by_rows(dest)
     assert [(event["document_key"], event["verdict"], event["n_pages"]) for event in events_of(dest)] == [
         ("a.tif", "compressed", 2),
@@ -154,7 +155,7 @@ def test_each_document_has_one_event_that_says_what_its_rows_say(dest: Store) ->
 
 def test_the_lines_of_premis_say_what_the_table_says(dest: Store) -> None:
     commit(dest, "s1", {"a.tif": "compressed", "b.tif": "kept", "ü\n%.tif": "failed"})
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     lines = {json.dumps(line, sort_keys=True) for line in lines_of(dest)}
     assert lines == {json.dumps(as_premis(event), sort_keys=True) for event in events_of(dest)}
     assert len(lines) == 3
@@ -162,7 +163,7 @@ def test_the_lines_of_premis_say_what_the_table_says(dest: Store) -> None:
 
 def test_an_event_tells_when_its_shard_was_committed(dest: Store) -> None:
     commit(dest, "s1", {"a.tif": "compressed"})
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     (entry,) = read_footers(dest)[name_of(dest, "s1")].shards
     assert events_of(dest)[0]["event_date_time"] == entry.committed_at
     assert entry.committed_at is not None and entry.committed_at.endswith("+00:00")
@@ -170,13 +171,13 @@ def test_an_event_tells_when_its_shard_was_committed(dest: Store) -> None:
 
 def test_where_nothing_is_new_nothing_is_written_and_what_is_new_alone_is(dest: Store) -> None:
     commit(dest, "s1", {"a.tif": "compressed"})
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     before = changes_of(dest)
-    keep_events(DyingStore(dest, 0), wanted=True)  # a first change would kill it
+    update_events(DyingStore(dest, 0), is_enabled=True)  # a first change would kill it
     assert changes_of(dest) == before
     commit(dest, "s2", {"b.tif": "kept"})
     assert not has_current_events(dest)
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     after = changes_of(dest)
     new = {key for key in after if after[key] != before.get(key)}
     assert new == {INDEX_KEY, *(form.format(name_of(dest, "s2")) for form in (TABLE, LINES))}
@@ -184,11 +185,11 @@ def test_where_nothing_is_new_nothing_is_written_and_what_is_new_alone_is(dest: 
 
 def test_a_document_that_a_later_run_did_again_has_the_event_of_that_run(dest: Store) -> None:
     commit(dest, "s1", {"a.tif": "failed", "b.tif": "compressed"})
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     finished_run(dest, "later")
     commit(dest, "s1", {"a.tif": "compressed", "b.tif": "compressed"}, run_id="later")  # the same shard, tried again
     commit(dest, "s2", {"b.tif": "compressed", "c.tif": "kept"}, run_id="later")  # b.tif lies in another one now
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     assert told_by_events(dest) == told_by_rows(dest)
     assert {event["run_id"] for event in events_of(dest)} == {"later"}
 
@@ -196,38 +197,38 @@ def test_a_document_that_a_later_run_did_again_has_the_event_of_that_run(dest: S
 def test_events_of_files_that_were_put_together_lie_in_one_file(dest: Store) -> None:
     for number in range(3):
         commit(dest, f"s{number}", {f"{number}.tif": "compressed"})
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     before = events_of(dest)
     compact(Ledger(dest, "next"), dest, most_small=1)
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     assert events_of(dest) == before
     assert len(list(dest.list_objects("evidence/events/"))) == len(list(dest.list_objects("evidence/premis/"))) == 1
 
 
 def test_where_none_are_wanted_those_that_are_no_longer_true_go(dest: Store) -> None:
-    keep_events(dest, wanted=False)
+    update_events(dest, is_enabled=False)
     commit(dest, "s1", {"a.tif": "compressed"})
     commit(dest, "s2", {"b.tif": "compressed"})
-    keep_events(dest, wanted=False)
+    update_events(dest, is_enabled=False)
     assert changes_of(dest) == {}
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     commit(dest, "s2", {"b.tif": "kept"})
-    keep_events(dest, wanted=False)
+    update_events(dest, is_enabled=False)
     assert told_by_events(dest).keys() == {"a.tif"}
     before = changes_of(dest)
-    keep_events(DyingStore(dest, 0), wanted=False)
+    update_events(DyingStore(dest, 0), is_enabled=False)
     assert changes_of(dest) == before
 
 
 @pytest.mark.parametrize("spoil", ["index", "table", "lines"])
 def test_events_that_somebody_deleted_or_spoiled_are_written_again(dest: Store, spoil: str) -> None:
     commit(dest, "s1", {"a.tif": "compressed"})
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     if spoil == "index":
         dest.write_bytes(INDEX_KEY, b"[1, 2")
     else:
         dest.delete({"table": TABLE, "lines": LINES}[spoil].format(name_of(dest, "s1")))
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     assert told_by_events(dest) == told_by_rows(dest)
     assert len(lines_of(dest)) == 1
 
@@ -237,13 +238,13 @@ def test_what_somebody_put_beside_them_is_left_alone(dest: Store) -> None:
         dest.write_bytes(place, b"mine")
     commit(dest, "s1", {"a.tif": "compressed"})
     for wanted in (True, False):
-        keep_events(dest, wanted)
+        update_events(dest, wanted)
     assert dest.exists("evidence/notes.txt") and dest.exists("evidence/events/notes.txt")
 
 
 def test_rows_of_a_run_without_a_record_have_events_all_the_same(dest: Store) -> None:
     commit(dest, "s1", {"a.tif": "compressed"}, run_id="gone")
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     assert [event["versions"] for event in events_of(dest)] == ["{}"]
 
 
@@ -251,12 +252,12 @@ def test_rows_of_a_run_without_a_record_have_events_all_the_same(dest: Store) ->
 def test_wherever_the_writing_is_killed_the_next_run_leaves_each_document_one_event(changes: int, dest: Store) -> None:
     commit(dest, "s1", {"a.tif": "failed"})
     commit(dest, "s2", {"b.tif": "compressed"})
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     commit(dest, "s1", {"a.tif": "compressed"}, run_id="later")
     compact(Ledger(dest, "next"), dest, most_small=1)
     with suppress(Killed):
-        keep_events(DyingStore(dest, changes), wanted=True)
-    keep_events(dest, wanted=True)
+        update_events(DyingStore(dest, changes), is_enabled=True)
+    update_events(dest, is_enabled=True)
     assert told_by_events(dest) == told_by_rows(dest)
     assert len(lines_of(dest)) == 2 and has_current_events(dest)
 
@@ -264,14 +265,14 @@ def test_wherever_the_writing_is_killed_the_next_run_leaves_each_document_one_ev
 @pytest.mark.parametrize("changes", range(9))
 def test_wherever_a_commit_is_killed_no_document_has_two_events(changes: int, dest: Store) -> None:
     commit(dest, "old", {"a.tif": "compressed", "b.tif": "compressed"})
-    keep_events(dest, wanted=True)
+    update_events(dest, is_enabled=True)
     with suppress(Killed):
         ledger = Ledger(DyingStore(dest, changes), "later")
         commit(dest, "new", {"b.tif": "kept", "c.tif": "kept"}, run_id="later", ledger=ledger)
-    keep_events(dest, wanted=True)  # as `foliopress bag` may, before the next run has mended what is left
+    update_events(dest, is_enabled=True)  # as `foliopress bag` may, before the next run has mended what is left
     assert told_by_events(dest) == told_by_rows(dest)
-    Ledger(dest, "next").finish_leftovers()
-    keep_events(dest, wanted=True)
+    Ledger(dest, "next").finish_interrupted_commits()
+    update_events(dest, is_enabled=True)
     assert told_by_events(dest) == told_by_rows(dest)
     assert has_current_events(dest)
 
@@ -293,7 +294,7 @@ def test_however_runs_follow_each_other_events_say_what_the_rows_say(runs, tmp_p
     for number, (statuses, most_small, wanted) in enumerate(runs):
         commit(dest, f"s{number % 2}", statuses, run_id=f"r{number}", n_pages=1)
         compact(Ledger(dest, "next"), dest, most_small)
-        keep_events(dest, wanted)
+        update_events(dest, wanted)
         told = told_by_events(dest)
         rows = told_by_rows(dest)
         assert told == (rows if wanted else {key: rows[key] for key in told})

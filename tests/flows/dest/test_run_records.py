@@ -1,4 +1,4 @@
-"""Records of runs: damage is found, and what the rows still say is written again."""
+"""Test that damaged records of runs are found, and restored from the rows as far as possible."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import load_settings, settings_digest
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.dest.ledger import Ledger
-from foliopress.flows.dest.premis_events import keep_events
-from foliopress.flows.dest.run_records import mend_records, problems_of, record_keys, runs_there
-from foliopress.flows.run.run_summary import Recipe, refuse_other_recipe, write_start
+from foliopress.flows.dest.premis_events import update_events
+from foliopress.flows.dest.run_records import find_record_problems, record_keys, repair_run_records, stored_runs
+from foliopress.flows.run.run_summary import Recipe, RunStart, check_same_recipe, write_start
 from foliopress.tasks.records.statistics import PAGES_SCHEMA, Footer, PageRow, ShardEntry, file_key, table_bytes
 from foliopress.tasks.storage.store import Store
 
@@ -29,14 +29,14 @@ def dest(tmp_path: Path) -> Store:
     store = Store(str(tmp_path / "dest"), StorageSettings())
     store.check_writable()
     for run_id in ("r1", "r2"):
-        write_start(store, run_id, "2026-01-31T17:59:00+00:00", SETTINGS, RECIPE, VERSIONS)
+        write_start(store, RunStart(run_id, "2026-01-31T17:59:00+00:00", SETTINGS, RECIPE, VERSIONS))
     row = {"run_id": "r1", "shard_id": "s", "document_key": "a", "page_index": 0, "status": "kept"}
     row |= {"settings_digest": RECIPE.settings_digest, "model_digest": "model", "scorer": "litert-cpu"}
     assert row.keys() <= PageRow.__dataclass_fields__.keys()
     row |= {"source_bytes": 0, "output_bytes": 0}
     footer = Footer("s", (ShardEntry("s", "r1", "a", "a", 1),))
     store.write_bytes(file_key("pages", "s"), table_bytes([row], PAGES_SCHEMA, footer.as_metadata()))
-    keep_events(store, wanted=True)
+    update_events(store, is_enabled=True)
     return store
 
 
@@ -49,20 +49,20 @@ def spoil(dest: Store, key: str, how: str) -> None:
 
 
 def mend(dest: Store, recipe: Recipe = RECIPE, is_deep: bool = False) -> None:
-    mend_records(dest, Ledger(dest, "r3").footers, SETTINGS, recipe, "r3", is_deep=is_deep)
+    repair_run_records(dest, Ledger(dest, "r3").footers, SETTINGS, recipe, "r3", is_deep=is_deep)
 
 
 @pytest.mark.parametrize("how", ["removed", "cut", "flipped"])
 @pytest.mark.parametrize("form", ["settings.yaml", "run.json"])
 def test_a_damaged_record_is_found_and_written_again_by_what_the_rows_say(dest: Store, form: str, how: str) -> None:
-    assert problems_of(dest, ["r1", "r2"]) == []
+    assert find_record_problems(dest, ["r1", "r2"]) == []
     settings = yaml.safe_load(dest.read_bytes("runs/r1/settings.yaml"))
     key = f"runs/r1/{form}"
     spoil(dest, key, how)
     kind = "missing" if how == "removed" else "changed"
-    assert [(one.run_id, one.key, one.kind) for one in problems_of(dest, ["r1", "r2"])] == [("r1", key, kind)]
+    assert [(one.run_id, one.key, one.kind) for one in find_record_problems(dest, ["r1", "r2"])] == [("r1", key, kind)]
     mend(dest)
-    assert problems_of(dest, ["r1", "r2"]) == []
+    assert find_record_problems(dest, ["r1", "r2"]) == []
     assert yaml.safe_load(dest.read_bytes("runs/r1/settings.yaml")) == settings
     record = json.loads(dest.read_bytes("runs/r1/run.json"))
     assert record["settings_digest"] == RECIPE.settings_digest and record["versions"] == VERSIONS
@@ -72,15 +72,15 @@ def test_a_damaged_record_is_found_and_written_again_by_what_the_rows_say(dest: 
 def test_a_record_of_other_settings_cannot_be_written_again(dest: Store) -> None:
     spoil(dest, "runs/r1/settings.yaml", "removed")
     mend(dest, Recipe("other", "model", "litert-cpu"))
-    assert [one.key for one in problems_of(dest, ["r1"])] == ["runs/r1/settings.yaml"]
+    assert [one.key for one in find_record_problems(dest, ["r1"])] == ["runs/r1/settings.yaml"]
 
 
 def test_a_damaged_record_of_a_run_without_rows_goes_as_soon_as_it_is_read(dest: Store) -> None:
     spoil(dest, "runs/r2/settings.yaml", "flipped")
     mend(dest)
-    assert "r2" in runs_there(dest)
+    assert "r2" in stored_runs(dest)
     mend(dest, is_deep=True)
-    assert runs_there(dest) == {"r1": {"settings.yaml", "run.json"}}
+    assert stored_runs(dest) == {"r1": {"settings.yaml", "run.json"}}
 
 
 @pytest.mark.parametrize("how", ["removed", "cut", "flipped"])
@@ -88,8 +88,8 @@ def test_a_damaged_record_of_a_run_without_rows_goes_as_soon_as_it_is_read(dest:
 def test_other_settings_are_refused_whatever_records_are_damaged(dest: Store, keys: tuple[str, ...], how: str) -> None:
     for key in keys:
         spoil(dest, key, how)
-    refuse_other_recipe(dest, SETTINGS, RECIPE)
+    check_same_recipe(dest, SETTINGS, RECIPE)
     with pytest.raises(ConfigError, match="model there, another now"):
-        refuse_other_recipe(dest, SETTINGS, Recipe(RECIPE.settings_digest, "another", "litert-cpu"))
+        check_same_recipe(dest, SETTINGS, Recipe(RECIPE.settings_digest, "another", "litert-cpu"))
     with pytest.raises(ConfigError, match="holds pages of other settings"):
-        refuse_other_recipe(dest, SETTINGS, Recipe("other", "model", "litert-cpu"))
+        check_same_recipe(dest, SETTINGS, Recipe("other", "model", "litert-cpu"))

@@ -1,4 +1,4 @@
-"""Changing sources: a row's version is that of the bytes that were read, or the document is left to a rerun."""
+"""Test sources that change: a row has the version of the bytes that were read, or a rerun does the document."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from prefect.utilities.annotations import quote
 
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import ScanSettings, Settings
-from foliopress.flows.cluster.dispatcher import DocumentResult
 from foliopress.flows.compress import compress_archive
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.steps import document_plan, steps
 from foliopress.flows.steps.document_plan import PageJob, fetch_document
+from foliopress.flows.steps.steps import DocumentResult
 from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.source_listing import Document, ScanCounts, list_documents
@@ -157,7 +158,7 @@ def test_an_etag_of_many_scans_makes_no_twins_of_them(s3: ScriptedS3, tmp_path: 
     place = Place("bucket", tmp_path, s3, "auto")
     for key, data in (("a.jpg", b"one"), ("b.jpg", b"two"), ("c.jpg", b"one")):
         place.put(key, data)
-    documents = [replace(one, same_as="a.jpg") for one in place.listed()]
+    documents = [replace(one, duplicate_of="a.jpg") for one in place.listed()]
     rows = [{"source_sha256": fetch_document(documents[0], place.job).sha256, "seconds_read": 1.0}]
     pointed = [steps.point_to(fetch_document(one, place.job), rows, place.job) for one in documents]
     assert [isinstance(one, DocumentResult) for one in pointed] == [True, False, True]
@@ -184,7 +185,7 @@ def test_a_bucket_whose_etag_never_changes_gives_each_scan_its_own_output_and_a_
     def rows() -> dict[str, dict[str, object]]:
         return {str(row["document_key"]): row for row in live_rows(Store(dest, settings.storage))}
 
-    compress_archive(f"{s3.url}/in", dest, quote(settings))
+    compress_archive(quote(RunRequest(f"{s3.url}/in", dest, settings)))
     first = rows()
     assert {key: row["duplicate_of"] for key, row in first.items()} == {"a.png": None, "b.png": None, "c.png": "a.png"}
     assert first["a.png"]["output_sha256"] != first["b.png"]["output_sha256"]
@@ -200,10 +201,10 @@ def test_a_bucket_whose_etag_never_changes_gives_each_scan_its_own_output_and_a_
         return None
 
     s3.script = replaced_once
-    compress_archive(f"{s3.url}/in", dest, quote(settings))
+    compress_archive(quote(RunRequest(f"{s3.url}/in", dest, settings)))
     changed = rows()["b.png"]
     assert (changed["status"], changed["reason"]) == ("failed", "source_changed")
-    compress_archive(f"{s3.url}/in", dest, quote(settings))
+    compress_archive(quote(RunRequest(f"{s3.url}/in", dest, settings)))
     last = rows()["b.png"]
     assert last["status"] == "compressed" and last["document_version"] != changed["document_version"]
-    assert compress_archive(f"{s3.url}/in", dest, quote(settings)).shards_done == 0
+    assert compress_archive(quote(RunRequest(f"{s3.url}/in", dest, settings))).shards_done == 0

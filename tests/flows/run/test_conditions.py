@@ -1,4 +1,4 @@
-"""A DEST whose store cannot keep two runs apart: the run says so before it takes the lease, and goes on."""
+"""Test a DEST whose store has no conditional writes: the run warns before it takes the lease, and continues."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from foliopress.configs.settings import Settings
 from foliopress.flows.run import run
+from foliopress.flows.run.run_request import RunRequest
 from tests.scripted_s3 import BUCKET, ScriptedS3, scripted_s3
 
 
@@ -37,15 +38,15 @@ def test_a_run_says_once_that_its_store_cannot_keep_two_apart(
         raise AtTheLease
 
     monkeypatch.setattr(run, "Lease", stop)
-    monkeypatch.setattr(run, "share_one_heap", lambda: None)
+    monkeypatch.setattr(run, "use_one_heap", lambda: None)
     s3.conditions = conditions  # type: ignore[assignment]
     (tmp_path / "a.jpg").write_bytes(b"1")
     settings = Settings(storage=s3.storage())
-    options = {"retry_failed": False, "overwrite": False, "run_id": "one", "log_file": None}
+    request = RunRequest(str(tmp_path), f"{s3.url}/out", settings)
     with caplog.at_level(logging.INFO), pytest.raises(AtTheLease):
-        with run.open_run(str(tmp_path), f"{s3.url}/out", settings, **options):  # type: ignore[arg-type]
+        with run.open_run(request):
             pass
-    warning = f"DEST s3://{BUCKET}/out knows no conditional writes: start no run into it while another one"
+    warning = f"DEST s3://{BUCKET}/out has no conditional writes: do not start a run into it while another"
     assert capsys.readouterr().err.count(warning) == times
     assert caplog.text.count(warning) == times
     assert s3.objects == {}

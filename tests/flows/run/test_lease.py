@@ -1,4 +1,4 @@
-"""The lease: who may write to a DEST."""
+"""Test the lease, which lets one run write to a DEST."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.run import lease as lease_module
-from foliopress.flows.run.lease import GLANCE_S, LEASE_KEY, LENGTH_S, Lease, check_held
+from foliopress.flows.run.lease import LEASE_KEY, LENGTH_S, WORKER_CHECK_S, Lease, check_held
 from foliopress.tasks.errors import ConfigError, LeaseLost, StoreUnavailable
 from foliopress.tasks.storage import local_backend as folder_module
 from foliopress.tasks.storage.store import Store
@@ -127,7 +127,7 @@ def test_who_takes_over_from_a_run_that_had_not_fenced_off_its_predecessor_has_t
     with Lease(dest, "mine", lambda line: None, clock, clock.sleep) as lease:
         assert lease.unfenced == ("other", "first")
         assert json.loads(dest.read_bytes(LEASE_KEY))["unfenced"] == ["other", "first"]
-        lease.forget_unfenced()
+        lease.mark_fenced()
         clock.now += LENGTH_S
         lease.check()
         assert json.loads(dest.read_bytes(LEASE_KEY))["unfenced"] == []
@@ -260,10 +260,10 @@ def test_a_worker_of_a_run_that_lost_its_lease_writes_no_output_any_more(
     outputs = Store(dest.url, StorageSettings(), partial(check_held, dest.url, StorageSettings(), "other"))
     held_by(dest)
     outputs.write_bytes("pages/a", b"1")
-    clock.now += 2 * GLANCE_S
+    clock.now += 2 * WORKER_CHECK_S
     outputs.write_bytes("pages/a", b"2")
     held_by(dest, run_id="mine")
-    clock.now += GLANCE_S
+    clock.now += WORKER_CHECK_S
     with pytest.raises(LeaseLost, match="run mine"):
         outputs.write_bytes("pages/a", b"3")
     dest.delete(LEASE_KEY)

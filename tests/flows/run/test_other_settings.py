@@ -1,4 +1,4 @@
-"""A DEST of other settings: the refusal names each setting that differs, and no other."""
+"""Test a run with other settings than DEST: the error names each setting that differs, and no other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from foliopress.configs.loading import load_settings, settings_digest
 from foliopress.configs.settings import Settings, StorageSettings
-from foliopress.flows.run.run_summary import Recipe, refuse_other_recipe, write_start
+from foliopress.flows.run.run_summary import Recipe, RunStart, check_same_recipe, write_start
 from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.storage.store import Store
 
@@ -28,7 +28,7 @@ def recipe(settings: Settings) -> Recipe:
 def test_a_refusal_names_what_differs_alone(override: str, told: str) -> None:
     dest = Store(f"memory://{uuid.uuid4().hex}", StorageSettings())
     before, now = load_settings(), load_settings(overrides=[override])
-    write_start(dest, "r1", "2026-01-31T17:59:00+00:00", before, recipe(before), {})
+    write_start(dest, RunStart("r1", "2026-01-31T17:59:00+00:00", before, recipe(before), {}))
     with pytest.raises(ConfigError) as caught:
-        refuse_other_recipe(dest, now, recipe(now))
+        check_same_recipe(dest, now, recipe(now))
     assert f"(run r1): {told}. Give the same settings" in str(caught.value)

@@ -1,4 +1,4 @@
-"""A run's figures: added up by columns, file by file, they are what its rows say one by one."""
+"""Test a run's totals, added up by columns and files, against its rows one by one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.dest.ledger import Ledger
-from foliopress.flows.run.run_summary import read_figures
+from foliopress.flows.run.run_summary import read_metrics
 from foliopress.tasks.records.statistics import (
     PAGES_SCHEMA,
     Footer,
@@ -70,8 +70,8 @@ def test_figures_are_what_the_rows_say_one_by_one(files: list[tuple[str, list[tu
     dest = Store(f"memory://{uuid.uuid4().hex}", StorageSettings())
     for number, (run_id, documents) in enumerate(files):
         write(dest, f"f{number}", run_id, documents)
-    figures = read_figures(dest, "r1", read_footers(dest))
-    in_order_of_keys = read_figures(dest, "r1", Ledger(dest, "r1").footers)  # as a run gives them
+    figures = read_metrics(dest, "r1", read_footers(dest))
+    in_order_of_keys = read_metrics(dest, "r1", Ledger(dest, "r1").footers)  # as a run gives them
     assert (in_order_of_keys.whole, in_order_of_keys.run) == (figures.whole, figures.run)
     rows = list(live_rows(dest))
     assert figures.whole == totals(rows)
@@ -80,7 +80,7 @@ def test_figures_are_what_the_rows_say_one_by_one(files: list[tuple[str, list[tu
     assert [told[: len(start)] for told, start in zip(figures.failed_pages, failed, strict=False)] == failed[:MOST_TOLD]
     judged = [row for row in rows if row["status"] == "compressed" and row["duplicate_of"] is None]
     lowest = sorted(row["worst_block_ssim"] for row in judged if row["worst_block_ssim"] is not None)
-    assert [row["worst_block_ssim"] for row in figures.worst_pages] == lowest[:MOST_TOLD]
-    told = {(row["document_key"], row["page_index"]) for row in figures.worst_pages}
+    assert [page.worst_block_ssim for page in figures.worst_pages] == lowest[:MOST_TOLD]
+    told = {(page.document_key, page.page_index) for page in figures.worst_pages}
     assert len(told) == len(figures.worst_pages) <= len(judged)
     assert sum(1 for _ in groupby(rows, lambda row: row["document_key"])) == figures.whole.documents

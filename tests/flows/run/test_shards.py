@@ -1,4 +1,4 @@
-"""The cutting of a listing into shards."""
+"""Test how a listing is cut into shards."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from prefect.utilities.annotations import quote
 
 from foliopress.configs.loading import load_settings
 from foliopress.flows.compress import compress_archive
-from foliopress.flows.run.duplicate_index import Firsts
+from foliopress.flows.run.duplicate_index import DuplicateIndex
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.steps import steps
 from foliopress.flows.verify import verify_archive
@@ -43,7 +44,7 @@ def scheduler(s3_process: S3Server) -> Iterator[str]:
 def compress(scheduler: str, tmp_path: Path) -> Callable[..., RunSummary]:
     def run(source: object, *overrides: str, dest: object = None, **options: object) -> RunSummary:
         settings = load_settings("access", [f"cluster.scheduler={scheduler}", "shard.max_documents=2", *overrides])
-        summary = compress_archive(str(source), str(dest or tmp_path / "out"), quote(settings), **options)
+        summary = compress_archive(quote(RunRequest(str(source), str(dest or tmp_path / "out"), settings, **options)))
         found = verify_archive(str(dest or tmp_path / "out"), quote(settings))
         assert found.is_sound, found.as_text()
         return summary
@@ -83,12 +84,12 @@ def test_the_first_with_the_same_bytes_is_the_first_of_the_listing(
     pairs: list[tuple[str, str | None]], looked_up_together: int
 ) -> None:
     documents = [Document(key, 1, "v", identity) for key, identity in pairs]
-    with patch("foliopress.flows.run.duplicate_index._BLOCK", looked_up_together), Firsts() as firsts:
-        marked = list(firsts.marked(iter(documents)))
+    with patch("foliopress.flows.run.duplicate_index._BLOCK", looked_up_together), DuplicateIndex() as duplicate_index:
+        mark_duplicates = list(duplicate_index.mark_duplicates(iter(documents)))
     seen: dict[str | None, str] = {}
-    for document in marked:
+    for document in mark_duplicates:
         first = document.key if document.identity is None else seen.setdefault(document.identity, document.key)
-        assert document.same_as == (None if first == document.key else first)
+        assert document.duplicate_of == (None if first == document.key else first)
 
 
 @given(KEYS, KEYS, st.sampled_from([None, "avif", "tif"]), st.sampled_from([None, 0, 12]))

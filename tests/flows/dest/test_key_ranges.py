@@ -1,4 +1,4 @@
-"""Spans of keys: those that meet another are found, whatever came and went before."""
+"""Test that overlapping ranges of keys are found, whatever was added and removed before."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foliopress.flows.run.key_ranges import Spans
+from foliopress.flows.dest.key_ranges import KeyRanges
 
 KEYS = st.binary(max_size=2)
 SPANS = st.tuples(KEYS, KEYS).map(lambda ends: (min(ends), max(ends)))
@@ -16,7 +16,7 @@ SPANS = st.tuples(KEYS, KEYS).map(lambda ends: (min(ends), max(ends)))
 def test_the_spans_that_meet_another_are_those_that_a_look_at_each_would_find(
     spans: list[tuple[bytes, bytes]], gone: set[int], wanted: tuple[bytes, bytes]
 ) -> None:
-    held = Spans()
+    held = KeyRanges()
     for number, (first, last) in enumerate(spans):
         held.add(str(number), first, last)
     for number in gone:
@@ -27,12 +27,12 @@ def test_the_spans_that_meet_another_are_those_that_a_look_at_each_would_find(
         for number, (first, last) in enumerate(spans)
         if number not in gone and first <= wanted[1] and last >= wanted[0]
     }
-    found = list(held.meeting(*wanted))
+    found = list(held.overlapping(*wanted))
     assert set(found) == expected and len(found) == len(expected)
 
 
 def test_a_span_that_is_not_there_cannot_be_taken_out() -> None:
-    spans = Spans()
+    spans = KeyRanges()
     spans.add("a", b"1", b"2")
     with pytest.raises(KeyError):
         spans.remove("a", b"1", b"3")
