@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from foliopress.tasks.samples.sample_archive import draw_round_stamp, sample_document, sample_keys
+from foliopress.tasks.samples.sample_archive import sample_document, sample_keys
+from foliopress.tasks.samples.stamps import draw_round_stamp
 from foliopress.tasks.witness import image_view, tiff_tags, view_difference
 from foliopress.tasks.witness.document_check import (
     UNHEARD,
