@@ -6,9 +6,9 @@ from foliopress.configs.errors import ConfigError
 from foliopress.configs.secrets import hide
 
 __all__ = [
-    "TRIED_AGAIN",
+    "RETRIED_REASONS",
     "ConfigError",
-    "HostTrouble",
+    "HostError",
     "LeaseLost",
     "NameRefused",
     "PageError",
@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 
-TRIED_AGAIN = ("ocr_timeout", "ocr_killed", "source_changed")
+RETRIED_REASONS = ("ocr_timeout", "ocr_killed", "source_changed")
 """Reasons that hang on the clock, the machine or whoever writes: such pages are tried again by every rerun."""
 
 
@@ -66,7 +66,7 @@ class NameRefused(Exception):
     """The store holds no object of this name; its document's row says so, and its neighbours go on."""
 
 
-class HostTrouble(StoreUnavailable):
+class HostError(StoreUnavailable):
     """The machine could not do its part, e.g. its folder for temporary files is full; says nothing about the page.
 
     Worth another try, perhaps on another machine; then the shard fails and a rerun repeats it.

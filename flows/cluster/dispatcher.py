@@ -25,7 +25,7 @@ from foliopress.flows.steps.steps import (
     SourceDocument,
 )
 from foliopress.tasks.errors import ConfigError, LeaseLost, StoreUnavailable
-from foliopress.tasks.host_trouble import trouble_of
+from foliopress.tasks.host_errors import host_error_of
 from foliopress.tasks.storage.source_listing import Document
 
 if TYPE_CHECKING:
@@ -467,7 +467,7 @@ class Spread:
         error = _error_of(future)
         if isinstance(error, StoreUnavailable | ConfigError | LeaseLost):
             raise error
-        if (trouble := trouble_of(error)) is not None:
+        if (trouble := host_error_of(error)) is not None:
             raise trouble from error
         document = opened.document
         n_pages = self._n_pages[document] = max(len(opened.pages), self._n_pages.get(document, 1))

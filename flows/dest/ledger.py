@@ -19,7 +19,7 @@ from foliopress.flows.run.key_ranges import Spans
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.duplicates import give_own
 from foliopress.flows.steps.store_document import DocumentResult
-from foliopress.tasks.errors import TRIED_AGAIN, LeaseLost
+from foliopress.tasks.errors import RETRIED_REASONS, LeaseLost
 from foliopress.tasks.records.fences import is_fenced, mend_fences, write_fence
 from foliopress.tasks.records.statistics import (
     SCHEMAS,
@@ -493,7 +493,7 @@ def _together(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def _counts(pages: pa.Table) -> tuple[int, int]:
     """Return how many pages of a shard failed, and how many every rerun tries again."""
     rows: Mapping[str, list[str | None]] = pages.select(["status", "reason"]).to_pydict()
-    return rows["status"].count("failed"), sum(reason in TRIED_AGAIN for reason in rows["reason"])
+    return rows["status"].count("failed"), sum(reason in RETRIED_REASONS for reason in rows["reason"])
 
 
 def _holds(rows: pa.Table, document_keys: frozenset[str]) -> pa.ChunkedArray:

@@ -15,7 +15,7 @@ from foliopress.tasks.storage.store import Store
 _AT_ONCE = 4096
 
 
-def clear_leftovers(dest: Store, footers: Mapping[str, Footer], naming: Naming) -> int:
+def delete_partial_writes(dest: Store, footers: Mapping[str, Footer], naming: Naming) -> int:
     """Delete each output that no row names, if its document has other ones; return how many there were.
 
     What belongs to no document that has rows is left alone: it may be all that is left of a scan.

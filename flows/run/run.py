@@ -24,7 +24,7 @@ from foliopress.flows.dest.compaction import compact
 from foliopress.flows.dest.inventory import Holdings
 from foliopress.flows.dest.ledger import Ledger, ShardRows
 from foliopress.flows.dest.name_rules import settle_naming
-from foliopress.flows.dest.orphaned_outputs import clear_leftovers
+from foliopress.flows.dest.orphaned_outputs import delete_partial_writes
 from foliopress.flows.dest.overlap_check import check_apart
 from foliopress.flows.dest.premis_events import keep_events
 from foliopress.flows.dest.run_records import mend_records
@@ -49,7 +49,7 @@ from foliopress.tasks.storage.key_spelling import Naming
 from foliopress.tasks.storage.locations import check_place
 from foliopress.tasks.storage.source import open_source
 from foliopress.tasks.storage.source_listing import Document, ScanCounts, check_not_empty, list_documents
-from foliopress.tasks.storage.store import LEFTOVER_AGE_S, Store
+from foliopress.tasks.storage.store import PARTIAL_WRITE_AGE_S, Store
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -91,7 +91,7 @@ def check_places(source: str, dest: str, settings: Settings) -> Store:
 
 def warn_of_no_conditions(dest: Store, say: Callable[[str], None]) -> None:
     """Say so where a store cannot keep two runs apart that begin at the same moment."""
-    if dest.has_conditions():
+    if dest.has_conditional_writes():
         return
     place = without_password(dest.url)
     warning = f"DEST {place} knows no conditional writes: start no run into it while another one begins or goes on"
@@ -120,7 +120,7 @@ def open_run(
         lease = stack.enter_context(Lease(Store(dest, settings.storage), run_id, progress.say))
         target = Store(dest, settings.storage, lease.check)
         # what a run that lost the lease was about to move into place goes as well
-        target.clear_leftovers(0.0 if lease.unfenced else LEFTOVER_AGE_S)
+        target.delete_partial_writes(0.0 if lease.unfenced else PARTIAL_WRITE_AGE_S)
         naming = settle_naming(target, progress.say)
         ledger = Ledger(target, run_id, naming, is_deep=deep)
         ledger.fence_off(lease.unfenced)
@@ -167,7 +167,7 @@ class Run:
         self._holdings, self._deep = holdings, deep
         self.source_url, self.dest_url, self.settings, self.run_id = source, dest.url, settings, run_id
         self.progress, self.passed_over, self.scan = progress, 0, ScanCounts()
-        self._source, self._dest = scans.apart_from(dest.url), dest
+        self._source, self._dest = scans.without_links_into(dest.url), dest
         self._retry_failed, self._lease, self._ledger, self._client = retry_failed, lease, ledger, client
         self._naming, self._shape = naming, ClusterShape(client)
         self._lookout = lookout
@@ -330,7 +330,7 @@ class Run:
         compact(self._ledger, self._dest, self.settings.stats.most_small_files)
         footers = self._ledger.footers
         if not shards_failed and self._holdings.has_unnamed:
-            n_left = clear_leftovers(self._dest, footers, self._naming)
+            n_left = delete_partial_writes(self._dest, footers, self._naming)
             log.info("%d outputs were left by a run that did not come to its commit; deleted", n_left)
         keep_events(self._dest, self.settings.evidence.events, footers, is_deep=self._deep)
         figures = read_figures(self._dest, self.run_id, footers)

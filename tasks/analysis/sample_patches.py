@@ -10,16 +10,16 @@ Corner = tuple[int, int]
 """(row_px, col_px) of a patch's upper left corner."""
 
 
-def evenly(corners: Sequence[Corner], n_patches: int) -> list[Corner]:
+def evenly_spaced(corners: Sequence[Corner], n_patches: int) -> list[Corner]:
     """Return so many of the corners, the first and the last and what lies evenly between them.
 
-    >>> evenly([(0, 0), (0, 8), (0, 16), (0, 24), (0, 32)], 3)
+    >>> evenly_spaced([(0, 0), (0, 8), (0, 16), (0, 24), (0, 32)], 3)
     [(0, 0), (0, 16), (0, 32)]
     """
     return [corners[at] for at in np.linspace(0, len(corners) - 1, n_patches).round().astype(int)]
 
 
-def beside_one_another(planes: Sequence[np.ndarray], corners: Sequence[Corner], side_px: int) -> list[np.ndarray]:
+def stack_patches(planes: Sequence[np.ndarray], corners: Sequence[Corner], side_px: int) -> list[np.ndarray]:
     """Return the patches of each plane in one column; those that reach over an edge are moved inwards, not padded.
 
     Args:

@@ -105,7 +105,7 @@ def _stroke_problem(verdict: legibility.Verdict, settings: Settings) -> PageErro
     )
 
 
-def _likeness_problem(like: perceptual.Likeness, least: np.ndarray, mode: str) -> PageError | None:
+def _likeness_problem(like: perceptual.PerceptualScores, least: np.ndarray, mode: str) -> PageError | None:
     if mode != "enforce" or (np.array([like.page, like.text]) >= least).all():
         return None
     return PageError(

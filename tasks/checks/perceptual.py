@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from foliopress.tasks.analysis.sample_patches import beside_one_another, evenly
+from foliopress.tasks.analysis.sample_patches import evenly_spaced, stack_patches
 from foliopress.tasks.checks import ssimulacra2
-from foliopress.tasks.ocr.recognition import Word, box_round, by_line
+from foliopress.tasks.ocr.recognition import Word, bounding_box, by_line
 
 PATCH_PX = 512
 """Side of a sample's patch: the measure looks at scales down to 1/32."""
@@ -21,7 +21,7 @@ _LEAST_PATCHES = 4
 
 
 @dataclass(frozen=True)
-class Likeness:
+class PerceptualScores:
     """SSIMULACRA 2 of a page (100 is its source), and of the source with only the text taken from the page."""
 
     page: float
@@ -29,7 +29,7 @@ class Likeness:
 
 
 @dataclass(frozen=True)
-class Sample:
+class PerceptualPatches:
     """Patches of a page put together: `source` and `mixed` uint8, `text` (height, width) bool."""
 
     source: np.ndarray
@@ -50,12 +50,12 @@ def text_area(words: Sequence[Word], ink: np.ndarray, sure: np.ndarray, dpi: flo
     near = cv2.dilate((ink & sure).view(np.uint8), np.ones((reach, reach), np.uint8))
     area: np.ndarray = (near > 0) & sure
     for line in by_line(words):
-        top, bottom, left, right = box_round(line)
+        top, bottom, left, right = bounding_box(line)
         area[top:bottom, left:right] = True
     return area
 
 
-def measure(source: np.ndarray, decoded: np.ndarray, text: np.ndarray) -> Likeness | None:
+def measure(source: np.ndarray, decoded: np.ndarray, text: np.ndarray) -> PerceptualScores | None:
     """Compare a page with its source; None for a page that is too small to be measured.
 
     Args:
@@ -68,10 +68,10 @@ def measure(source: np.ndarray, decoded: np.ndarray, text: np.ndarray) -> Likene
     if source.ndim != decoded.ndim:
         source, decoded = _as_rgb(source), _as_rgb(decoded)
     only_text = np.where(text if source.ndim == 2 else text[..., np.newaxis], decoded, source)
-    return Likeness(*ssimulacra2.scores(source, [decoded, only_text]))
+    return PerceptualScores(*ssimulacra2.scores(source, [decoded, only_text]))
 
 
-def take_sample(source: np.ndarray, mixed: np.ndarray, text: np.ndarray) -> Sample:
+def take_patches(source: np.ndarray, mixed: np.ndarray, text: np.ndarray) -> PerceptualPatches:
     """Return a quarter of a page, in patches of 512 pixels spread evenly over it; a small page is its own sample.
 
     Args:
@@ -83,10 +83,10 @@ def take_sample(source: np.ndarray, mixed: np.ndarray, text: np.ndarray) -> Samp
     height_px, width_px = text.shape
     corners = [(row, col) for row in range(0, height_px, side) for col in range(0, width_px, side)]
     if min(height_px, width_px) < side or len(corners) <= _LEAST_PATCHES:
-        return Sample(source, mixed, text)
+        return PerceptualPatches(source, mixed, text)
     n_patches = max(_LEAST_PATCHES, round(SAMPLED_SHARE * len(corners)))
-    chosen = evenly(corners, n_patches)
-    return Sample(*beside_one_another((source, mixed, text), chosen, side))
+    chosen = evenly_spaced(corners, n_patches)
+    return PerceptualPatches(*stack_patches((source, mixed, text), chosen, side))
 
 
 def _as_rgb(pixels: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from foliopress.configs.settings import LegibilitySettings
 from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.checks.legibility import READING_DPI, at_reading_size, ssim_map
 from foliopress.tasks.ocr.orientation import turned, turned_back, turns_of
-from foliopress.tasks.ocr.recognition import Word, box_round, by_line, letter_height
+from foliopress.tasks.ocr.recognition import Word, bounding_box, by_line, letter_height
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def check_words(words: Sequence[Word], again: Sequence[Word]) -> tuple[WordCheck
     """
     checks = []
     for word in words:
-        if word.confidence < SURE_CONFIDENCE or not plain_text(word.text):
+        if word.confidence < SURE_CONFIDENCE or not comparable_text(word.text):
             continue
         there = _at(word, 0, 0, again)
         is_sure = any(other.confidence >= SURE_CONFIDENCE for other in there)
@@ -169,19 +169,19 @@ def is_digit_string(text: str) -> bool:
     return 2 * sum(letter.isdigit() for letter in letters) >= max(1, len(letters))
 
 
-def bears_figures(words: Sequence[Word]) -> bool:
+def is_numeric_page(words: Sequence[Word]) -> bool:
     """Return whether a page is one of figures, a receipt or a table: a third of its lines hold digit strings."""
     lines = _confident_lines(words)
     with_digits = sum(any(is_digit_string(word.text) for word in line.words) for line in lines)
     return with_digits >= max(_LEAST_FIGURES, len(lines) / 3)
 
 
-def plain_text(text: str) -> str:
+def comparable_text(text: str) -> str:
     """Return what two readings of a word must agree in: its letters, and for a digit string where it is parted.
 
     Which mark parts them OCR often mistakes; that there is one tells 12.50 from 1250.
 
-    >>> plain_text("(Ledger,"), plain_text("'4,512:60.")
+    >>> comparable_text("(Ledger,"), comparable_text("'4,512:60.")
     ('ledger', '4.512.60')
     """
     if is_digit_string(text):
@@ -193,9 +193,9 @@ def _confident_lines(words: Sequence[Word]) -> list[_Line]:
     """Return the lines that hold confident words."""
     lines = []
     for members in by_line(words):
-        confident = tuple(word for word in members if word.confidence >= SURE_CONFIDENCE and plain_text(word.text))
+        confident = tuple(word for word in members if word.confidence >= SURE_CONFIDENCE and comparable_text(word.text))
         if confident:
-            lines.append(_Line(confident, box_round(members)))
+            lines.append(_Line(confident, bounding_box(members)))
     return lines
 
 
@@ -288,8 +288,8 @@ class _ByLine:
 
 
 def _reads(word: Word, there: Sequence[Word]) -> bool:
-    wanted = plain_text(word.text)
-    return any(plain_text(other.text) == wanted for other in there) or _joined(there) == wanted
+    wanted = comparable_text(word.text)
+    return any(comparable_text(other.text) == wanted for other in there) or _joined(there) == wanted
 
 
 def _at(word: Word, row_px: int, col_px: int, again: Sequence[Word]) -> list[Word]:
@@ -310,4 +310,4 @@ def _note_change(word: Word, there: Sequence[Word], changed: set[Word]) -> None:
 
 
 def _joined(words: Sequence[Word]) -> str:
-    return plain_text("".join(word.text for word in words))
+    return comparable_text("".join(word.text for word in words))

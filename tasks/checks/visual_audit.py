@@ -8,7 +8,7 @@ from typing import Any
 
 from foliopress.tasks.checks.audit import Damage
 from foliopress.tasks.errors import ConfigError, StoreUnavailable
-from foliopress.tasks.host_trouble import raise_if_of_host
+from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.storage.output_keys import page_in_output
 from foliopress.tasks.storage.store import Store
 from foliopress.tasks.witness.document_check import (
@@ -59,7 +59,7 @@ def look_again(source: Store, dest: Store, rows: Sequence[Row]) -> tuple[int, li
     except (ConfigError, StoreUnavailable):
         raise
     except Exception as error:  # decoders raise nearly anything
-        raise_if_of_host(error, "comparing a document with its output")
+        raise_if_host_error(error, "comparing a document with its output")
         why = f"it could not be compared ({type(error).__name__}: {error})"
         return 0, [Damage("seen_otherwise", key, why)]
     n_seen = sum(page.eye != UNHEARD for page in seen.pages.values())

@@ -41,29 +41,29 @@ LARGEST_JPEG_XMP_BYTES = 65_502
 
 
 @dataclass(frozen=True)
-class Carried:
+class CarriedMetadata:
     """What an encoded page carries beside its pixels.
 
-    `dpi` is that of the coarser axis, `dpi_ratio` dots per inch across by those down.
+    `dpi` is that of the coarser axis, `pixel_aspect` dots per inch across by those down.
     """
 
     dpi: float | None = None
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
-    dpi_ratio: float = 1.0
+    pixel_aspect: float = 1.0
 
     @property
     def dpi_axes(self) -> tuple[float, float] | None:
         """Dots per inch down and across."""
         if self.dpi is None:
             return None
-        return self.dpi / min(1.0, self.dpi_ratio), self.dpi * max(1.0, self.dpi_ratio)
+        return self.dpi / min(1.0, self.pixel_aspect), self.dpi * max(1.0, self.pixel_aspect)
 
 
-def carried_by(page: Page) -> Carried:
+def carried_metadata(page: Page) -> CarriedMetadata:
     """Return what a page's output carries."""
-    return Carried(page.dpi, page.icc, page.exif, page.xmp, page.dpi_ratio)
+    return CarriedMetadata(page.dpi, page.icc, page.exif, page.xmp, page.pixel_aspect)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class _Job:
 
     pixels: np.ndarray
     quality: int
-    carried: Carried
+    carried: CarriedMetadata
     exif: bytes
     settings: EncodeSettings
 
@@ -97,7 +97,7 @@ class CodecTraits:
         )
 
 
-def encode(pixels: np.ndarray, codec: Codec, quality: int, carried: Carried, settings: EncodeSettings) -> bytes:
+def encode(pixels: np.ndarray, codec: Codec, quality: int, carried: CarriedMetadata, settings: EncodeSettings) -> bytes:
     """Return one encoded page, marked as ours. Encoders run on one thread: the same page gives the same bytes.
 
     A grey page with an RGB profile is written as RGB, since it is in that space that it is grey.
@@ -199,7 +199,7 @@ def _as_jp2(job: _Job) -> bytes:
     decibels = jp2_decibels(job.quality) + _decibels_for_bare_paper(job.pixels)
     is_large = n_strips > 1
     data = jp2_tiles.coded(job.pixels, decibels, n_strips, code) if is_large else code(job.pixels, decibels)
-    return isobmff.jp2_with(data, job.carried.dpi_axes, job.carried.icc, job.exif, job.carried.xmp)
+    return isobmff.jp2_with_metadata(data, job.carried.dpi_axes, job.carried.icc, job.exif, job.carried.xmp)
 
 
 def jp2_decibels(quality: int) -> float:
@@ -252,7 +252,7 @@ def _as_tiff(job: _Job) -> bytes:
 
 
 def _as_jxl(job: _Job) -> bytes:
-    return isobmff.jxl_with(jxl.encoded(job.pixels, job.quality), job.exif, job.carried.xmp)
+    return isobmff.jxl_container(jxl.encoded(job.pixels, job.quality), job.exif, job.carried.xmp)
 
 
 def _as_g4(job: _Job) -> bytes:

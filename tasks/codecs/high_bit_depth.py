@@ -12,7 +12,7 @@ _SAMPLED_SIDE = 1_000
 _BLOCK_ROWS = 128
 
 
-def uses_its_range(samples: np.ndarray, bits: int) -> bool:
+def fills_range(samples: np.ndarray, bits: int) -> bool:
     """Return whether a page's values, 0 to 2^bits - 1, reach far enough up to be told apart in 8 bits."""
     steps = [max(1, side // _SAMPLED_SIDE) for side in samples.shape[:2]]
     bright = np.percentile(samples[:: steps[0], :: steps[1]], 99.9)
@@ -48,7 +48,7 @@ def _row_blocks(n_rows: int) -> list[slice]:
     return [slice(start, start + _BLOCK_ROWS) for start in range(0, n_rows, _BLOCK_ROWS)]
 
 
-def all_bits(data: bytes, frame: int) -> np.ndarray | None:
+def read_full_depth(data: bytes, frame: int) -> np.ndarray | None:
     """Return a colour page's 16-bit samples, (height, width, 3 or 4) uint16 RGB or RGBA; None if OpenCV has none.
 
     Pillow reads such pages with the lower eight bits cut off.

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-STAND_IN_GRIDS = (5, 7, 9, 11, 12, 13, 15, 17)
+COMPACT_GRIDS = (5, 7, 9, 11, 12, 13, 15, 17)
 """Points a side of the tables that are tried, the smallest first."""
 MOST_MEAN_ERROR, MOST_HIGH_ERROR = 1.0, 3.5
 """Largest mean and 99th percentile of the colour difference (CIE 1976) between a stand-in and its original, over all
@@ -71,7 +71,7 @@ def to_srgb(image: Image.Image, icc: bytes | None = None) -> np.ndarray | None:
 
 
 @lru_cache(maxsize=8)
-def stand_in(icc: bytes) -> bytes | None:
+def compact_profile(icc: bytes) -> bytes | None:
     """Return a small profile that gives every device colour nearly the Lab that a large one gives it.
 
     It has a table of 8 bits (lut8Type, ICC.1:2010, 10.9), used for every rendering intent, made for the original's own;
@@ -81,14 +81,14 @@ def stand_in(icc: bytes) -> bytes | None:
         icc: A profile of an RGB device.
 
     Returns:
-        None if the profile cannot be used, or no grid of `STAND_IN_GRIDS` comes near enough.
+        None if the profile cannot be used, or no grid of `COMPACT_GRIDS` comes near enough.
     """
     if space_of(icc) != "RGB":
         return None
     try:
         fitted = _Samples(icc, _FIT_LEVELS)
         check = _Samples(icc, _CHECK_LEVELS)
-        for grid in STAND_IN_GRIDS:
+        for grid in COMPACT_GRIDS:
             small = _profile(icc, fitted.table(grid), grid)
             error = np.linalg.norm(_lab(small, check.rgb) - check.lab, axis=1)
             if float(error.mean()) <= MOST_MEAN_ERROR and np.percentile(error, 99) <= MOST_HIGH_ERROR:

@@ -42,8 +42,8 @@ _SAMPLED_BLOCKS = 20_000  # from which the statistics of a page are taken
 
 _WHITE, _BLACK = 250, 5
 """Grey levels from which on a viewer's clipping hides what comes out too bright or too dark."""
-_OVERSHOOT_ROUNDS = 2
-_OVERSHOOT_GAIN = 1.5  # each round aims beyond what the last one came out at
+_DERINGING_ROUNDS = 2
+_DERINGING_GAIN = 1.5  # each round aims beyond what the last one came out at
 _MOST_OVERSHOOT = 64  # grey levels; libjpeg takes what is 384 off for its opposite
 
 _LARGEST = 1023  # that a coefficient of a picture of 8 bits may be (T.81, F.1.2.2)
@@ -140,13 +140,13 @@ def _quantised_luma(luma: np.ndarray, clipping: np.ndarray, table: np.ndarray) -
     for top in range(0, shape[0], rows):
         strip = np.s_[top * 8 : (top + rows) * 8]
         blocks = _centred(_blocks(luma[strip]))
-        quantised = _thrifty(blocks @ (_BASIS.T / steps), *thresholds)
-        _let_overshoot(quantised, blocks, _blocks(clipping[strip]), steps, thresholds)
+        quantised = _rd_threshold(blocks @ (_BASIS.T / steps), *thresholds)
+        _dering(quantised, blocks, _blocks(clipping[strip]), steps, thresholds)
         result[top : top + rows] = quantised.reshape(-1, *shape[1:])
     return result
 
 
-def _let_overshoot(
+def _dering(
     quantised: np.ndarray,
     blocks: np.ndarray,
     clipping: np.ndarray,
@@ -167,10 +167,10 @@ def _let_overshoot(
     chosen = np.nonzero(quantised[:, 1:].any(axis=1) & clipping.any(axis=1))[0]
     wanted, direction = blocks[chosen], clipping[chosen]
     coefficients = quantised[chosen]
-    for _ in range(_OVERSHOOT_ROUNDS):
+    for _ in range(_DERINGING_ROUNDS):
         beyond = np.maximum(((coefficients * steps) @ _BASIS - wanted) * direction, 0.0)
-        aim = wanted + direction * np.minimum(_OVERSHOOT_GAIN * beyond, _MOST_OVERSHOOT)
-        coefficients = _thrifty(aim @ (_BASIS.T / steps), *thresholds)
+        aim = wanted + direction * np.minimum(_DERINGING_GAIN * beyond, _MOST_OVERSHOOT)
+        coefficients = _rd_threshold(aim @ (_BASIS.T / steps), *thresholds)
     quantised[chosen] = coefficients
 
 
@@ -217,10 +217,11 @@ def _thresholds(luma: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.float32(0.5) + zero.astype(np.float32), rest.astype(np.float32)
 
 
-def _thrifty(values: np.ndarray, least: np.ndarray, loss: np.ndarray) -> np.ndarray:
+def _rd_threshold(values: np.ndarray, least: np.ndarray, loss: np.ndarray) -> np.ndarray:
     """Return (n, 64) int16: coefficients in steps, rounded by the thresholds.
 
-    >>> _thrifty(np.array([[0.7, -0.7, 1.6, -2.4]]), np.array([0.5, 0.8, 0.8, 0.8]), np.array([0.0, 0.2, 0.2, 0.0]))
+    >>> least, loss = np.array([0.5, 0.8, 0.8, 0.8]), np.array([0.0, 0.2, 0.2, 0.0])
+    >>> _rd_threshold(np.array([[0.7, -0.7, 1.6, -2.4]]), least, loss)
     array([[ 1,  0,  1, -2]], dtype=int16)
     """
     size = np.abs(values)

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 
 from foliopress.tasks.errors import ConfigError
-from foliopress.tasks.images.isobmff import beside_pixels
+from foliopress.tasks.images.isobmff import container_metadata
 
 START = b"\xff\x0a"
 """First bytes of a codestream (ISO 18181-1, D.1)."""
@@ -68,7 +68,7 @@ def size_of(data: bytes) -> tuple[int, int]:
     Raises:
         ValueError: If there is no codestream.
     """
-    at = 0 if data[:2] == START else beside_pixels(data).codestream_at
+    at = 0 if data[:2] == START else container_metadata(data).codestream_at
     if at is None or data[at : at + 2] != START:
         raise ValueError("no JPEG XL codestream")
     bits = int.from_bytes(data[at + 2 : at + 14], "little")

@@ -37,14 +37,14 @@ _LARGEST_INDEX_BYTES = 65_536
 
 
 @dataclass(frozen=True)
-class Held:
+class OtherImages:
     """What a file holds beside its picture: `others` are pictures too, `left_out` copies of it, aids and the like."""
 
     others: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
 
-def beside_picture(data: bytes, form: str) -> Held:
+def find_other_images(data: bytes, form: str) -> OtherImages:
     """Return what a file holds beside the picture that Pillow shows, but for the thumbnail within its EXIF.
 
     Args:
@@ -56,10 +56,12 @@ def beside_picture(data: bytes, form: str) -> Held:
     if form == "JPEG2000":
         kinds = [kind for kind, _, _ in isobmff.boxes(data, is_cut_off_too=True)]
         several = kinds.count(b"jp2c") > 1 or kinds.count(b"jpch") > 1
-        return Held(("another codestream",)) if several or b"ftbl" in kinds else Held()
+        return OtherImages(("another codestream",)) if several or b"ftbl" in kinds else OtherImages()
     if form == "PNG":
-        return Held(("frames of an animation",)) if metadata.png_kinds(data).count(b"fcTL") > 1 else Held()
-    return _behind_jpeg(data) if form == "JPEG" else Held()
+        return (
+            OtherImages(("frames of an animation",)) if metadata.png_kinds(data).count(b"fcTL") > 1 else OtherImages()
+        )
+    return _behind_jpeg(data) if form == "JPEG" else OtherImages()
 
 
 def exif_thumbnail(exif: bytes | None) -> bytes | None:
@@ -95,7 +97,7 @@ class _Items:
         return {from_: to for name, from_, to in self.references if name == kind}
 
 
-def _in_avif(data: bytes) -> Held:
+def _in_avif(data: bytes) -> OtherImages:
     found = _Items()
     is_sequence = False
     for kind, start, end in isobmff.boxes(data):
@@ -117,7 +119,7 @@ def _in_avif(data: bytes) -> Held:
             left_out.append(f"item {number}: the same picture for brighter screens")
         elif number not in parts and not item.is_hidden:
             others.append(f"item {number}")
-    return Held(tuple(others), tuple(left_out))
+    return OtherImages(tuple(others), tuple(left_out))
 
 
 def _read_items(data: bytes, start: int, end: int, found: _Items) -> None:
@@ -171,7 +173,7 @@ def _number(data: bytes, at: int, shape: str) -> int:
     return int(struct.unpack_from(f">{shape}", data, at)[0])
 
 
-def _behind_jpeg(data: bytes) -> Held:
+def _behind_jpeg(data: bytes) -> OtherImages:
     """Return the images that a JPEG's index of several pictures lists behind the first."""
     for index in _indices(data):
         try:
@@ -182,12 +184,12 @@ def _behind_jpeg(data: bytes) -> Held:
         n_images = int(found.number(_COUNT_OF_IMAGES) or 0)
         n_images = max(n_images, len(entries.data) // _ENTRY_BYTES if entries else 0)
         if n_images == 0 and b"\xff\xd9\xff\xd8\xff" in data:  # an index that cannot be read, and an image behind
-            return Held(("an image behind the first",))
+            return OtherImages(("an image behind the first",))
         if n_images == 2 and b"hdrgm:Version" in data[: data.find(b"\xff\xda") + 1]:
-            return Held(left_out=("a gain map for brighter screens",))
+            return OtherImages(left_out=("a gain map for brighter screens",))
         if n_images > 1:
-            return Held(tuple(f"image {number}" for number in range(2, n_images + 1)))
-    return Held()
+            return OtherImages(tuple(f"image {number}" for number in range(2, n_images + 1)))
+    return OtherImages()
 
 
 def _indices(data: bytes) -> Iterator[bytes]:

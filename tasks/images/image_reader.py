@@ -18,7 +18,7 @@ from PIL import AvifImagePlugin, Image, TiffImagePlugin, UnidentifiedImageError
 from foliopress.configs.settings import LimitSettings
 from foliopress.tasks.codecs import high_bit_depth, icc_profiles, jxl
 from foliopress.tasks.errors import ConfigError, PageError
-from foliopress.tasks.host_trouble import raise_if_of_host
+from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.images import image_frames, isobmff, metadata, reduced_copies, tiff_directories, tiff_ifd
 from foliopress.tasks.work_budget import WorkBudget
 
@@ -85,7 +85,7 @@ class Page:
     """One upright page.
 
     `pixels` is uint8, (height, width) grey or (height, width, 3) RGB. `dpi` is the file's tag, of the coarser axis, or
-    None where there is none or it cannot be true; `dpi_ratio` is dots per inch across by those down. `icc` is the
+    None where there is none or it cannot be true; `pixel_aspect` is dots per inch across by those down. `icc` is the
     file's profile where it can be used. `exif` and `xmp` hold what the source says about itself, upright.
     `quarter_turns` is how often its picture was turned clockwise to stand upright, and is turned back to be stored.
     """
@@ -96,7 +96,7 @@ class Page:
     icc: bytes | None
     exif: bytes | None
     xmp: bytes | None = None
-    dpi_ratio: float = 1.0
+    pixel_aspect: float = 1.0
     quarter_turns: int = 0
 
     def as_stored(self, pixels: np.ndarray) -> np.ndarray:
@@ -115,7 +115,7 @@ def read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
         PageError: If the document cannot be opened (`failed`), or is of a kind or size that is kept whole.
     """
     header = _despite_broken_blocks(lambda readable: _read_header(readable, limits), data)
-    held = image_frames.beside_picture(data, header.format)
+    held = image_frames.find_other_images(data, header.format)
     if held.others:
         message = f"the {header.format} holds more than one picture ({', '.join(held.others[:5])}); it is kept whole"
         raise PageError("many_frames", message)
@@ -166,7 +166,7 @@ def with_profile_for(page: Page, can_carry: Callable[[bytes], bool], largest_byt
         can_carry: Says whether the output's format has a place for a profile.
         largest_bytes: A larger profile gives way to a small one that says nearly the same.
     """
-    if page.icc is not None and len(page.icc) > largest_bytes and (small := icc_profiles.stand_in(page.icc)):
+    if page.icc is not None and len(page.icc) > largest_bytes and (small := icc_profiles.compact_profile(page.icc)):
         page = replace(page, icc=small)
     if page.icc is not None and (len(page.icc) > largest_bytes or not can_carry(page.icc)):
         page = replace(to_srgb(page), icc=None)  # one that nothing can be converted by is of no use to a reader
@@ -225,16 +225,16 @@ def _read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
         for frame in _page_frames(image, sorting.left_out):
             budget.spend(1 + len(_tiff_tags(frame)))
             budget.look_at_clock()
-            told = metadata.told(data, str(image.format), starts.get(frame.tell()), frame.info)
-            height_px, width_px = _upright_size(frame, told)
+            embedded = metadata.read_metadata(data, str(image.format), starts.get(frame.tell()), frame.info)
+            height_px, width_px = _upright_size(frame, embedded)
             check_size(height_px, width_px, limits)
             is_g4 = _tiff_tags(frame).get(259) == _TIFF_G4
-            left_out = sorting.notes.get(frame.tell(), ()) if frame.format == "TIFF" else _thumbnail(data, told)
+            left_out = sorting.notes.get(frame.tell(), ()) if frame.format == "TIFF" else _thumbnail(data, embedded)
             is_lossy = _is_lossy(data, frame)
             pages.append(
                 PageHeader(len(pages), height_px, width_px, frame.mode, is_lossy, is_g4=is_g4, left_out=left_out)
             )
-            is_ours = is_ours or (_has_our_form(frame) and metadata.is_marked(told.exif))
+            is_ours = is_ours or (_has_our_form(frame) and metadata.is_marked(embedded.exif))
             if len(pages) > limits.max_document_pages:
                 raise PageError(
                     "too_many_pages", f"more than the {limits.max_document_pages} pages of limits.max_document_pages"
@@ -253,33 +253,33 @@ def _read_page(data: bytes, page_index: int, limits: LimitSettings, keep_deep: b
         if frame is None:
             raise PageError("damaged", f"the document has no page {page_index + 1}", failed=True)
         starts = _tiff_starts(data, image)
-        told = metadata.Told()
+        embedded = metadata.EmbeddedMetadata()
         if not only_pixels:
-            told = metadata.told(data, str(image.format), starts.get(frame.tell()), frame.info)
-        height_px, width_px = _upright_size(frame, told)
+            embedded = metadata.read_metadata(data, str(image.format), starts.get(frame.tell()), frame.info)
+        height_px, width_px = _upright_size(frame, embedded)
         check_size(height_px, width_px, limits)
         bits = _bits(data, frame)
         if bits > 8 and keep_deep:
             raise PageError("high_bit_depth", f"{bits} bits a sample are kept whole (encode.deep_to_eight_bits)")
-        _check_colours(frame, told)
+        _check_colours(frame, embedded)
         if frame.format == "JPEG2000":
             _check_components(data, frame)
-        dpi, dpi_ratio = _resolution(frame, told, height_px, width_px)
+        dpi, pixel_aspect = _resolution(frame, embedded, height_px, width_px)
         frame.load()
         if bits > 8:
-            pixels, icc = _from_deep(data, frame, bits), told.icc
+            pixels, icc = _from_deep(data, frame, bits), embedded.icc
         else:
             is_narrow = frame.format == "JPEG2000" and bits < 8
-            pixels, icc = _to_pixels(_spread(frame, bits) if is_narrow else frame, told.icc)
-        pixels = grey_if_grey(_turned(pixels, 1 if frame.format in ("TIFF", "JPEG2000") else told.orientation))
+            pixels, icc = _to_pixels(_spread(frame, bits) if is_narrow else frame, embedded.icc)
+        pixels = grey_if_grey(_turned(pixels, 1 if frame.format in ("TIFF", "JPEG2000") else embedded.orientation))
         return Page(
             pixels,
             frame.mode == "1",
             dpi,
             _fitting(icc, pixels),
-            metadata.carried_exif(told),
-            metadata.carried_xmp(told.xmp),
-            dpi_ratio,
+            metadata.carried_exif(embedded),
+            metadata.carried_xmp(embedded.xmp),
+            pixel_aspect,
         )
 
 
@@ -289,7 +289,7 @@ def _is_jxl(data: bytes) -> bool:
 
 def _jxl_size(data: bytes, limits: LimitSettings) -> tuple[int, int]:
     """Return (height_px, width_px) of a JPEG XL that is our own; others may hold what is not looked for here."""
-    if not metadata.is_marked(isobmff.beside_pixels(data).exif):
+    if not metadata.is_marked(isobmff.container_metadata(data).exif):
         raise PageError("unsupported_format", "a JPEG XL of others is kept whole; it is hardly made smaller")
     try:
         height_px, width_px = jxl.size_of(data)
@@ -301,17 +301,17 @@ def _jxl_size(data: bytes, limits: LimitSettings) -> tuple[int, int]:
 
 def _read_jxl(data: bytes, limits: LimitSettings) -> Page:
     height_px, width_px = _jxl_size(data, limits)
-    told = metadata.told(data, "JXL", None, {})
+    embedded = metadata.read_metadata(data, "JXL", None, {})
     try:
         pixels = grey_if_grey(jxl.decoded(data))
     except ConfigError as error:
         raise PageError("unsupported_format", str(error)) from error
     except Exception as error:  # the library's own kinds, of which none is public
-        raise_if_of_host(error, "decoding a page")
+        raise_if_host_error(error, "decoding a page")
         raise PageError("damaged", f"cannot be decoded: {type(error).__name__}: {error}", failed=True) from error
-    dpi, dpi_ratio = likely_dpi([told.exif_dpi], height_px, width_px)
-    exif = metadata.carried_exif(told)
-    return Page(pixels, False, dpi, None, exif, metadata.carried_xmp(told.xmp), dpi_ratio)
+    dpi, pixel_aspect = likely_dpi([embedded.exif_dpi], height_px, width_px)
+    exif = metadata.carried_exif(embedded)
+    return Page(pixels, False, dpi, None, exif, metadata.carried_xmp(embedded.xmp), pixel_aspect)
 
 
 @contextmanager
@@ -322,7 +322,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            readable = metadata.without_chunks(data) if data[:8] == b"\x89PNG\r\n\x1a\n" else data
+            readable = metadata.strip_ancillary_chunks(data) if data[:8] == b"\x89PNG\r\n\x1a\n" else data
             with Image.open(io.BytesIO(readable), formats=FORMATS) as image:
                 if image.format == "JPEG":
                     _check_scans(data)
@@ -333,10 +333,10 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         names = "JPEG, PNG, TIFF, WebP, JPEG 2000, AVIF or BMP"
         raise PageError("unreadable", f"the bytes are no {names} that can be opened", failed=True) from error
     except MemoryError as error:
-        raise_if_of_host(error, "decoding a page")
+        raise_if_host_error(error, "decoding a page")
         raise PageError("too_large", "the page does not fit into this machine's memory") from error
     except Exception as error:  # decoders raise nearly anything: struct.error, KeyError, SyntaxError, OSError …
-        raise_if_of_host(error, "decoding a page")
+        raise_if_host_error(error, "decoding a page")
         raise PageError("damaged", f"cannot be decoded: {type(error).__name__}: {error}", failed=True) from error
 
 
@@ -362,20 +362,20 @@ def _page_frames(image: Image.Image, left_out: Collection[int]) -> Iterator[Imag
         yield image
 
 
-def _sorted(data: bytes, image: Image.Image, limits: LimitSettings) -> tiff_directories.Sorted:
+def _sorted(data: bytes, image: Image.Image, limits: LimitSettings) -> tiff_directories.PageDirectories:
     """Return which of a TIFF's frames are no pages."""
     if image.format != "TIFF":
-        return tiff_directories.Sorted()
-    return tiff_directories.sort_directories(data, limits, decoded_luma)
+        return tiff_directories.PageDirectories()
+    return tiff_directories.find_page_directories(data, limits, decoded_luma)
 
 
-def _thumbnail(data: bytes, told: metadata.Told) -> tuple[str, ...]:
+def _thumbnail(data: bytes, embedded: metadata.EmbeddedMetadata) -> tuple[str, ...]:
     """Return the name of the thumbnail that a file's EXIF holds, if it holds one.
 
     Raises:
         PageError: If it clearly shows something else than the page does (`many_frames`).
     """
-    stored = image_frames.exif_thumbnail(told.exif)
+    stored = image_frames.exif_thumbnail(embedded.exif)
     if stored is None:
         return ()
     try:
@@ -426,11 +426,11 @@ def check_size(height_px: int, width_px: int, limits: LimitSettings) -> None:
         raise PageError("too_large", message)
 
 
-def _upright_size(image: Image.Image, told: metadata.Told) -> tuple[int, int]:
+def _upright_size(image: Image.Image, embedded: metadata.EmbeddedMetadata) -> tuple[int, int]:
     """Return (height_px, width_px) of the upright page; orientations 5 to 8 turn it on its side."""
     width_px, height_px = image.size
     is_turned = image.format == "JPEG2000" or (image.format == "TIFF" and 0x0112 in _tiff_tags(image))
-    return (width_px, height_px) if told.orientation >= 5 and not is_turned else (height_px, width_px)
+    return (width_px, height_px) if embedded.orientation >= 5 and not is_turned else (height_px, width_px)
 
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -467,7 +467,9 @@ def _riff_chunks(data: bytes) -> set[bytes]:
     return kinds
 
 
-def _resolution(image: Image.Image, told: metadata.Told, height_px: int, width_px: int) -> tuple[float | None, float]:
+def _resolution(
+    image: Image.Image, embedded: metadata.EmbeddedMetadata, height_px: int, width_px: int
+) -> tuple[float | None, float]:
     """Return dots per inch of the coarser axis and those across by those down, of the upright page."""
     tagged: tuple[float, float] | None = None
     is_ratio = _tiff_tags(image).get(296) == 1  # TIFF ResolutionUnit 1: an aspect ratio, no length
@@ -478,8 +480,8 @@ def _resolution(image: Image.Image, told: metadata.Told, height_px: int, width_p
             tagged = down, across
         except Exception:  # a broken tag is no tag
             tagged = None
-    axes = [tagged, told.exif_dpi]
-    if told.orientation >= 5:
+    axes = [tagged, embedded.exif_dpi]
+    if embedded.orientation >= 5:
         axes = [(pair[1], pair[0]) if pair else None for pair in axes]
     return likely_dpi(axes, height_px, width_px)
 
@@ -511,13 +513,15 @@ def _numbers(value: object) -> list[int]:
     return [int(number) for number in value] if isinstance(value, tuple) else [int(str(value))]
 
 
-def _check_colours(image: Image.Image, told: metadata.Told) -> None:
+def _check_colours(image: Image.Image, embedded: metadata.EmbeddedMetadata) -> None:
     """Raise where a file says in another way than by a profile that its numbers are not those of sRGB."""
-    if told.icc or image.mode == "1":
+    if embedded.icc or image.mode == "1":
         return
     gamma, chromaticity = image.info.get("gamma"), image.info.get("chromaticity")
-    is_other = told.cicp is not None and not (told.cicp[0] in _SRGB_PRIMARIES and told.cicp[1] in _SRGB_TRANSFERS)
-    is_other = is_other or (told.jp2_colours is not None and told.jp2_colours not in isobmff.PLAIN_COLOURS)
+    is_other = embedded.cicp is not None and not (
+        embedded.cicp[0] in _SRGB_PRIMARIES and embedded.cicp[1] in _SRGB_TRANSFERS
+    )
+    is_other = is_other or (embedded.jp2_colours is not None and embedded.jp2_colours not in isobmff.PLAIN_COLOURS)
     if "srgb" not in image.info and image.format == "PNG":
         is_other = is_other or (gamma is not None and abs(gamma - _SRGB_GAMMA) > 0.02)
         is_other = is_other or (chromaticity is not None and _far(chromaticity[2:4], _SRGB_RED))
@@ -565,7 +569,7 @@ def _from_deep(data: bytes, image: Image.Image, bits: int) -> np.ndarray:
         if _tiff_tags(image).get(262) == 0:  # white is zero
             samples = np.uint16(2**bits - 1) - samples
     elif image.mode in ("RGB", "RGBA") and image.format != "AVIF":
-        samples = high_bit_depth.all_bits(data, image.tell() if image.format == "TIFF" else 0)
+        samples = high_bit_depth.read_full_depth(data, image.tell() if image.format == "TIFF" else 0)
         shown = np.array(image)
         if samples is not None and not high_bit_depth.agree(samples, shown, bits):
             samples = None  # two decoders see two pages
@@ -574,7 +578,7 @@ def _from_deep(data: bytes, image: Image.Image, bits: int) -> np.ndarray:
     if samples.ndim == 3 and samples.shape[2] == 4 and (samples[..., 3] != 2**bits - 1).any():
         raise PageError("transparency", "the page is partly transparent and is kept whole")
     samples = samples[..., :3] if samples.ndim == 3 else samples
-    if not high_bit_depth.uses_its_range(samples, bits):
+    if not high_bit_depth.fills_range(samples, bits):
         raise PageError("high_bit_depth", f"the values do not fill their {bits} bits; as 8 bits they would be lost")
     return high_bit_depth.to_eight_bits(samples, bits)
 

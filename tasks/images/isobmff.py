@@ -20,7 +20,7 @@ PLAIN_COLOURS = frozenset({_SRGB, _GREY, _SYCC, _CMYK})
 
 
 @dataclass(frozen=True)
-class Beside:
+class ContainerMetadata:
     """What a file of boxes holds beside its pixels; `colours` is JPEG 2000's number of its colour space."""
 
     icc: bytes | None = None
@@ -63,7 +63,7 @@ def box(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(content), kind) + content
 
 
-def beside_pixels(data: bytes) -> Beside:
+def container_metadata(data: bytes) -> ContainerMetadata:
     """Return what a JPEG 2000 or JPEG XL file holds beside its pixels; a bare codestream holds nothing."""
     icc = exif = xmp = colours = at = None
     for kind, start, end in boxes(data):
@@ -85,10 +85,12 @@ def beside_pixels(data: bytes) -> Beside:
             xmp = data[start:end]
         elif kind in (b"jp2c", b"jxlc") and at is None:
             at = start
-    return Beside(icc, exif, xmp, colours, at)
+    return ContainerMetadata(icc, exif, xmp, colours, at)
 
 
-def jp2_with(data: bytes, dpi: tuple[float, float] | None, icc: bytes | None, exif: bytes, xmp: bytes | None) -> bytes:
+def jp2_with_metadata(
+    data: bytes, dpi: tuple[float, float] | None, icc: bytes | None, exif: bytes, xmp: bytes | None
+) -> bytes:
     """Return a JP2 file with more beside its pixels.
 
     Args:
@@ -112,7 +114,7 @@ def jp2_with(data: bytes, dpi: tuple[float, float] | None, icc: bytes | None, ex
     return out
 
 
-def jxl_with(codestream: bytes, exif: bytes, xmp: bytes | None) -> bytes:
+def jxl_container(codestream: bytes, exif: bytes, xmp: bytes | None) -> bytes:
     """Return a JPEG XL file of one codestream, with EXIF and XMP (ISO 18181-2, 3 to 9)."""
     out = JXL_START + box(b"ftyp", b"jxl \0\0\0\0jxl ") + box(b"Exif", bytes(4) + exif)
     return out + (box(b"xml ", xmp) if xmp else b"") + box(b"jxlc", codestream)
@@ -167,7 +169,7 @@ def jp2_palette_colours(data: bytes) -> int | None:
 
 def _codestream_at(data: bytes) -> int | None:
     """Return where a JPEG 2000's first codestream starts, if its first marker is there as a whole."""
-    at = 0 if data[:4] == b"\xff\x4f\xff\x51" else beside_pixels(data).codestream_at
+    at = 0 if data[:4] == b"\xff\x4f\xff\x51" else container_metadata(data).codestream_at
     return None if at is None or data[at : at + 4] != b"\xff\x4f\xff\x51" or at + 42 > len(data) else at
 
 

@@ -48,7 +48,7 @@ _PNG_KEPT = frozenset({b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"cICP", b"pHYs", b"a
 
 
 @dataclass(frozen=True)
-class Told:
+class EmbeddedMetadata:
     """What a page's file says, as found.
 
     `exif` is an EXIF block or the TIFF itself, `texts` are by EXIF tag; `cicp` are the numbers of the colours'
@@ -113,7 +113,7 @@ def is_marked(block: bytes | None) -> bool:
         return False
 
 
-def told(data: bytes, form: str, tiff_at: int | None, info: Mapping[Any, Any]) -> Told:
+def read_metadata(data: bytes, form: str, tiff_at: int | None, info: Mapping[Any, Any]) -> EmbeddedMetadata:
     """Return what a page's file says.
 
     Args:
@@ -123,21 +123,21 @@ def told(data: bytes, form: str, tiff_at: int | None, info: Mapping[Any, Any]) -
         info: What Pillow found when it opened the file.
     """
     if form == "PNG":
-        return _png_told(data)
+        return _png_metadata(data)
     if form in ("JPEG2000", "JXL"):
-        beside = isobmff.beside_pixels(data)
-        return Told(exif=beside.exif, xmp=beside.xmp, icc=beside.icc, jp2_colours=beside.colours)
+        beside = isobmff.container_metadata(data)
+        return EmbeddedMetadata(exif=beside.exif, xmp=beside.xmp, icc=beside.icc, jp2_colours=beside.colours)
     icc = _bytes(info.get("icc_profile"))
     if form == "TIFF":
-        return Told(exif=data, tiff_at=tiff_at or 0, xmp=_tiff_xmp(data, tiff_at or 0), icc=icc)
+        return EmbeddedMetadata(exif=data, tiff_at=tiff_at or 0, xmp=_tiff_xmp(data, tiff_at or 0), icc=icc)
     photoshop = info.get("photoshop")
     iptc = _bytes(photoshop.get(0x0404)) if isinstance(photoshop, dict) else None
     comment = _bytes(info.get("comment")) or b""
     cicp = isobmff.avif_cicp(data) if form == "AVIF" else None
-    return Told(_bytes(info.get("exif")), None, _bytes(info.get("xmp")), iptc, comment, icc=icc, cicp=cicp)
+    return EmbeddedMetadata(_bytes(info.get("exif")), None, _bytes(info.get("xmp")), iptc, comment, icc=icc, cicp=cicp)
 
 
-def carried_exif(found: Told) -> bytes | None:
+def carried_exif(found: EmbeddedMetadata) -> bytes | None:
     """Return an EXIF block of all that a source says but its XMP and profile; None where that is nothing.
 
     Orientation, resolution, thumbnail and whatever describes the source's own bytes are left out. What is too much for
@@ -203,8 +203,8 @@ def signed(exif: bytes | None, dpi: tuple[float, float] | None, size_px: tuple[i
     return directory
 
 
-def without_chunks(data: bytes) -> bytes:
-    """Return a PNG without what does not bear on its pixels; texts and blocks are read from the whole (`told`).
+def strip_ancillary_chunks(data: bytes) -> bytes:
+    """Return a PNG without the chunks that its pixels do not need; `read_metadata` reads all of them.
 
     Pillow takes a text for whatever its keyword says, and gives up on a whole page for one broken text.
     """
@@ -261,8 +261,8 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at += 12 + length
 
 
-def _png_told(data: bytes) -> Told:
-    found = Told()
+def _png_metadata(data: bytes) -> EmbeddedMetadata:
+    found = EmbeddedMetadata()
     texts: dict[str, bytes] = {}
     for kind, start, end in _png_chunks(data):
         if kind in (b"tEXt", b"zTXt", b"iTXt"):

@@ -34,7 +34,7 @@ Decode = Callable[[bytes], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Sorted:
+class PageDirectories:
     """Directories that are no pages, by their number from 0; and of each page what is left out for it, in words."""
 
     left_out: frozenset[int] = frozenset()
@@ -55,10 +55,10 @@ class _Directory:
         return self.size_px[0] * self.size_px[1]
 
 
-_known: OrderedDict[bytes, Sorted] = OrderedDict()  # each page of a document asks again
+_known: OrderedDict[bytes, PageDirectories] = OrderedDict()  # each page of a document asks again
 
 
-def sort_directories(data: bytes, limits: LimitSettings, decode: Decode) -> Sorted:
+def find_page_directories(data: bytes, limits: LimitSettings, decode: Decode) -> PageDirectories:
     """Return which directories of a TIFF are no pages.
 
     Nothing is decoded where no directory is marked and none has others inside.
@@ -83,13 +83,13 @@ def sort_directories(data: bytes, limits: LimitSettings, decode: Decode) -> Sort
         found.append(_directory(data, number, at))
     inside = {directory.number: subs for directory in found if (subs := list(_inside(data, directory, budget)))}
     if not inside and (len(found) < 2 or not any(one.is_reduced or one.is_mask for one in found)):
-        return Sorted()
+        return PageDirectories()
     key = hashlib.blake2b(data, digest_size=32).digest()
     if key not in _known:
         _known[key] = _Sorter(data, found, inside, limits, decode).sorted()
         while len(_known) > _DOCUMENTS_KNOWN:
             _known.popitem(last=False)
-    return _known.get(key) or Sorted()
+    return _known.get(key) or PageDirectories()
 
 
 class _Sorter:
@@ -108,7 +108,7 @@ class _Sorter:
         self._pages: dict[int, int] = {}
         self._notes: dict[int, list[tuple[int, str]]] = {}
 
-    def sorted(self) -> Sorted:
+    def sorted(self) -> PageDirectories:
         reduced = [one for one in self._found if one.is_reduced and not one.is_mask]
         for one in sorted(reduced, key=lambda one: -one.n_pixels):  # a copy of a copy is a copy of its page
             page = next((page for page in self._neighbours(one) if self._is_copy(one, page)), None)
@@ -120,7 +120,7 @@ class _Sorter:
         for number, subs in self._inside.items():
             self._judge_inside(self._found[number], subs)
         notes = {page: tuple(text for _, text in sorted(texts)) for page, texts in self._notes.items()}
-        return Sorted(frozenset(self._pages), notes)
+        return PageDirectories(frozenset(self._pages), notes)
 
     def _leave_out(self, number: int, page: int, text: str) -> None:
         self._pages[number] = page

@@ -11,19 +11,19 @@ _RIGHT_TO_LEFT = ("R", "AL")
 _MIRRORED = str.maketrans("()[]{}<>«»‹›", ")(][}{><»«›‹")
 
 
-def runs_right_to_left(text: str) -> bool:
+def is_right_to_left(text: str) -> bool:
     """Return whether any character is of a script that runs from right to left, as Hebrew and Arabic do."""
     return any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in text)
 
 
-def as_it_stands(text: str) -> str:
+def in_visual_order(text: str) -> str:
     """Return a word's characters from left to right as they stand, of a word that is spelt in the order of reading.
 
     Numbers and Latin letters keep their order within the word, and brackets face the other way where the letters
     around them do: after the Unicode bidirectional algorithm (UAX #9, W1, N1, N2, L2, L4), for one word without
     embeddings. Numbers count as Latin letters do, which tells from it only words that mix both with Hebrew or Arabic.
     """
-    if not runs_right_to_left(text):
+    if not is_right_to_left(text):
         return text
     directions = _directions(text)
     runs = [

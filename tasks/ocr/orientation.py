@@ -16,7 +16,7 @@ import numpy as np
 from foliopress.configs.settings import OcrSettings
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.ocr import recognition
-from foliopress.tasks.ocr.recognition import Word, box_round, by_line
+from foliopress.tasks.ocr.recognition import Word, bounding_box, by_line
 
 _LETTERS = 3  # a word of fewer is read into any speck
 _SURE = 80.0  # confidence from which a word is taken for what stands there
@@ -171,7 +171,7 @@ def _part_to_try(words: Sequence[Word], height_px: int, width_px: int) -> tuple[
             if len(part) >= _TRIED_WORDS:
                 break
             part += line
-        top, bottom, left, right = box_round(part)
+        top, bottom, left, right = bounding_box(part)
         around = round(_AROUND * float(np.median([min(word.height_px, word.width_px) for word in part])))
         top, bottom = max(0, top - around), min(height_px, bottom + around)
         left, right = max(0, left - around), min(width_px, right + around)

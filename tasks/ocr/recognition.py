@@ -129,7 +129,7 @@ def letter_height(word: Word) -> int:
     return min(word.height_px, word.width_px) if is_word else word.height_px
 
 
-def box_round(words: Sequence[Word]) -> tuple[int, int, int, int]:
+def bounding_box(words: Sequence[Word]) -> tuple[int, int, int, int]:
     """Return (top, bottom, left, right) px of the box round some words; bottom and right are the first beyond it."""
     top, bottom = min(word.row_px for word in words), max(word.row_px + word.height_px for word in words)
     left, right = min(word.col_px for word in words), max(word.col_px + word.width_px for word in words)

@@ -26,8 +26,8 @@ import pytesseract
 
 from foliopress.configs.settings import OcrSettings
 from foliopress.tasks import child_processes
-from foliopress.tasks.errors import ConfigError, HostTrouble, PageError
-from foliopress.tasks.host_trouble import on_this_host, place
+from foliopress.tasks.errors import ConfigError, HostError, PageError
+from foliopress.tasks.host_errors import as_host_error, place
 
 # One thread a process: 1.3 s a page instead of 6 to 8 s where several run at once.
 os.environ["OMP_THREAD_LIMIT"] = "1"
@@ -121,7 +121,7 @@ def read_pictures(
         PageError: If Tesseract gives no answer in time (`ocr_timeout`), ends in an error (`ocr_failed`) or is killed
             again and again (`ocr_killed`).
         ConfigError: If Tesseract is not installed.
-        HostTrouble: If this machine cannot start it or hand it a picture, what it needs is missing here, or somebody
+        HostError: If this machine cannot start it or hand it a picture, what it needs is missing here, or somebody
             ends it again and again by another signal than SIGKILL.
     """
     tables = _asked(
@@ -142,7 +142,10 @@ def _asked(
     pictures: Sequence[np.ndarray], question: _Question, settings: OcrSettings, limit: TimeLimit
 ) -> Sequence[str]:
     """Return Tesseract's table of each picture."""
-    with on_this_host("reading a page with Tesseract"), tempfile.TemporaryDirectory(prefix="foliopress-ocr-") as folder:
+    with (
+        as_host_error("reading a page with Tesseract"),
+        tempfile.TemporaryDirectory(prefix="foliopress-ocr-") as folder,
+    ):
         paths = [str(Path(folder) / f"{number}.pgm") for number in range(len(pictures))]
         for path, grey in zip(paths, pictures, strict=True):
             _write_pgm(path, grey)
@@ -160,7 +163,7 @@ def _asked(
                 statuses.append(error.status)
     if found := next((status for status in statuses if status in _BY_SOMEBODY), None):
         name = signal.Signals(-found).name
-        raise HostTrouble(f"{place()}: somebody ends Tesseract by {name}; find out who does, and run again")
+        raise HostError(f"{place()}: somebody ends Tesseract by {name}; find out who does, and run again")
     times = f"{_TRIES_IF_KILLED} times, perhaps for want of memory"
     raise PageError("ocr_killed", f"Tesseract was killed {times}; page kept whole")
 
@@ -209,7 +212,7 @@ def _check_library(settings: OcrSettings) -> None:
     """
     try:
         _asked([], _Question(settings.language, WHOLE_PAGE, 200), settings, TimeLimit.of(settings))
-    except (HostTrouble, PageError) as error:
+    except (HostError, PageError) as error:
         raise ConfigError(f"ocr.engine: {error}; or read with the program: ocr.engine=program") from error
 
 
@@ -251,7 +254,7 @@ def _by_program(paths: Sequence[str], question: _Question, limit: TimeLimit) -> 
         if status:
             told = errors.read().decode(errors="replace").strip()
             if status in _CANNOT_BE_STARTED or any(words in told for words in _OF_THE_HOST):
-                raise HostTrouble(f"{place()}: Tesseract cannot be used: {told[:300] or f'exit code {status}'}")
+                raise HostError(f"{place()}: Tesseract cannot be used: {told[:300] or f'exit code {status}'}")
             raise _Died(status, f"exit code {status}: {told[:200]}")
     assert process.stdout is not None
     process.stdout.close()
@@ -275,11 +278,11 @@ def _by_library(paths: Sequence[str], question: _Question, limit: TimeLimit) -> 
         answer = _library(os.getpid()).ask(json.dumps(request | {"pictures": list(paths)}), limit)
     except _Died as error:
         if error.status > 0:  # the process itself; a page would have been answered, or have crashed the library
-            raise HostTrouble(f"{place()}: the process with Tesseract's library ended with {error}") from error
+            raise HostError(f"{place()}: the process with Tesseract's library ended with {error}") from error
         raise
     if isinstance(answer, dict):
         if "trouble" in answer:
-            raise HostTrouble(f"{place()}: Tesseract's library cannot be used: {answer['trouble'][:300]}")
+            raise HostError(f"{place()}: Tesseract's library cannot be used: {answer['trouble'][:300]}")
         raise PageError("ocr_failed", f"Tesseract: {answer['error'][:200]}; page kept whole")
     return answer
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
-from foliopress.tasks.ocr.recognition import Word, box_round, by_line
+from foliopress.tasks.ocr.recognition import Word, bounding_box, by_line
 
 TextForm = Literal["alto", "hocr", "txt"]
 
@@ -145,12 +145,12 @@ def _angle(line: Sequence[Word]) -> int:
 
 
 def _alto_box(words: Sequence[Word]) -> dict[str, str]:
-    top, bottom, left, right = box_round(words)
+    top, bottom, left, right = bounding_box(words)
     return {"HPOS": str(left), "VPOS": str(top), "WIDTH": str(right - left), "HEIGHT": str(bottom - top)}
 
 
 def _bbox(words: Sequence[Word]) -> str:
-    top, bottom, left, right = box_round(words)
+    top, bottom, left, right = bounding_box(words)
     return f"bbox {left} {top} {right} {bottom}"
 
 

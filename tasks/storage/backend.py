@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 
-class StoreFault(ConnectionError):
+class InvalidResponse(ConnectionError):
     """A store's answer cannot be right; another try may bring a better one."""
 
 
@@ -70,9 +70,9 @@ def _second(time: str) -> str:
 
 _LONGEST_MESSAGE = 500
 
-Tried = Callable[[Callable[[], Any]], Any]
+Retry = Callable[[Callable[[], Any]], Any]
 """Runs one call to the store, again where it may help."""
-PassOver = Callable[[str], None]
+OnUnreadable = Callable[[str], None]
 """Told of each folder that must not be read."""
 
 
@@ -91,8 +91,8 @@ class Backend(Protocol):
     FileNotFoundError, one that must not be read a PermissionError.
     """
 
-    def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:
-        """Yield the objects below a prefix in the order of their keys; each request goes through `tried`."""
+    def list_objects(self, prefix: str, retry: Retry, on_unreadable: OnUnreadable) -> Iterator[StoredObject]:
+        """Yield the objects below a prefix in the order of their keys; each request goes through `retry`."""
 
     def read(self, key: str) -> bytes:
         """Return an object's bytes."""
@@ -119,14 +119,14 @@ class Backend(Protocol):
     def replace(self, key: str, version: str, data: bytes) -> bool:
         """Write over an object that is still the one that was read; return whether it was."""
 
-    def has_conditions(self, key: str) -> bool:
+    def has_conditional_writes(self, key: str) -> bool:
         """Return whether of two that create or replace at the same moment one is refused.
 
         Args:
             key: Where there is nothing; what is written there to find out is the caller's to delete.
         """
 
-    def clear_leftovers(self, older_than_s: float) -> None:
+    def delete_partial_writes(self, older_than_s: float) -> None:
         """Delete what killed processes left half-written so long ago."""
 
     def delete(self, key: str) -> None:
@@ -138,23 +138,23 @@ class Backend(Protocol):
     def open_input(self, key: str) -> BinaryIO:
         """Return a seekable binary file of an object."""
 
-    def read_piece(self, key: str, start: int, size: int) -> bytes:
+    def read_range(self, key: str, start: int, size: int) -> bytes:
         """Return at most `size` bytes from `start` on; none behind the end."""
 
 
-def fault_of(error: BaseException) -> str:
+def error_code(error: BaseException) -> str:
     """Return S3's code of an error, from wherever in the chain of causes botocore's answer hangs; else ''."""
     return str(_answer_of(error).get("Error", {}).get("Code", ""))
 
 
-def sentence_of(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return what the store itself said of an error: code, message and the number of the request; else what it is."""
     answer = _answer_of(error)
     said = answer.get("Error", {})
     if not said.get("Code"):
         where = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url", "")))
         place = f" ({where.scheme}://{where.netloc.rpartition('@')[2]})" if where.netloc else ""
-        return f"{error}" if isinstance(error, StoreFault) else f"{type(error).__name__}{place}"
+        return f"{error}" if isinstance(error, InvalidResponse) else f"{type(error).__name__}{place}"
     message = " ".join(str(said.get("Message") or "").split())[:_LONGEST_MESSAGE]
     number = answer.get("ResponseMetadata", {}).get("RequestId") or said.get("RequestId")
     return f"{said['Code']}{f': {message}' if message else ''}{f' (request {number})' if number else ''}"

@@ -7,21 +7,21 @@ import io
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from foliopress.tasks.storage.backend import Guard, ObjectChanged, PassOver, StoredObject, Tried, unguarded
+from foliopress.tasks.storage.backend import Guard, ObjectChanged, OnUnreadable, Retry, StoredObject, unguarded
 
 _ETAG_NAMES = ("ETag", "etag", "md5Hash", "content_md5")
 _TIME_NAMES = ("last_modified", "LastModified", "mtime", "created")
 
 
-class AnyFileSystem:
+class FsspecBackend:
     """Whatever else fsspec reaches, by its plain calls; good for memory:// and tried-out protocols."""
 
     def __init__(self, fs: Any, path: str) -> None:
         self.fs, self.root = fs, path.rstrip("/")
 
-    def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:  # noqa: ARG002
+    def list_objects(self, prefix: str, retry: Retry, on_unreadable: OnUnreadable) -> Iterator[StoredObject]:  # noqa: ARG002
         start = len(self.root.lstrip("/")) + 1 if self.root.strip("/") else 0
-        found = tried(lambda: self.fs.find(self.root, detail=True) if self.fs.exists(self.root) else {})
+        found = retry(lambda: self.fs.find(self.root, detail=True) if self.fs.exists(self.root) else {})
         keys = {name.lstrip("/")[start:]: entry for name, entry in found.items()}
         for key in sorted(keys, key=str.encode):
             if key.startswith(prefix):
@@ -71,10 +71,10 @@ class AnyFileSystem:
         self.write(key, data)
         return True
 
-    def has_conditions(self, key: str) -> bool:  # noqa: ARG002
+    def has_conditional_writes(self, key: str) -> bool:  # noqa: ARG002
         return False  # it is asked, then written
 
-    def clear_leftovers(self, older_than_s: float) -> None:
+    def delete_partial_writes(self, older_than_s: float) -> None:
         pass  # whether writing is atomic is up to the protocol
 
     def delete(self, key: str) -> None:
@@ -87,7 +87,7 @@ class AnyFileSystem:
     def open_input(self, key: str) -> BinaryIO:
         return io.BytesIO(self.read(key))
 
-    def read_piece(self, key: str, start: int, size: int) -> bytes:
+    def read_range(self, key: str, start: int, size: int) -> bytes:
         path = f"{self.root}/{key}"
         end = min(start + size, int(self.fs.size(path)))
         return bytes(self.fs.cat_file(path, start, end)) if start < end else b""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from foliopress.tasks.errors import ConfigError, NameRefused, StoreUnavailable
-from foliopress.tasks.storage.backend import Guard, ObjectChanged, PassOver, StoredObject, Tried, unguarded
+from foliopress.tasks.storage.backend import Guard, ObjectChanged, OnUnreadable, Retry, StoredObject, unguarded
 from foliopress.tasks.storage.mounts import is_inside
 
 log = logging.getLogger(__name__)
@@ -46,22 +46,22 @@ def key_of_name(name: str) -> str:
     return name.translate(_ODD_BYTES)
 
 
-class LocalFolder:
+class LocalBackend:
     """A folder on a disk. Nothing is written or deleted through a link that leads out of it.
 
     Args:
         root: The folder.
-        apart_from: Another one. What of it is reached through links is passed over in listings.
+        without_links_into: Another one. What of it is reached through links is passed over in listings.
     """
 
-    def __init__(self, root: Path, apart_from: Path | None = None) -> None:
+    def __init__(self, root: Path, without_links_into: Path | None = None) -> None:
         self.root = Path(os.path.abspath(root.expanduser()))
-        self._apart_from = apart_from.expanduser() if apart_from else None
+        self._without_links_into = without_links_into.expanduser() if without_links_into else None
 
-    def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:
+    def list_objects(self, prefix: str, retry: Retry, on_unreadable: OnUnreadable) -> Iterator[StoredObject]:
         if not self.root.is_dir():
             raise ConfigError(f"there is no folder {self.root}")
-        opened = tried(partial(self._keys_in, ""))
+        opened = retry(partial(self._keys_in, ""))
         if opened is None:
             raise ConfigError(f"the folder {self.root} must not be read: permission denied")
         above = [_identity(self.root)]
@@ -78,9 +78,9 @@ class LocalFolder:
                 identity = _identity(self._path(key[:-1]))
                 if identity in above:
                     continue  # a link back to a folder that this one lies in
-                opened = None if self._is_apart(key[:-1], identity) else tried(partial(self._keys_in, key))
+                opened = None if self._is_link_into(key[:-1], identity) else retry(partial(self._keys_in, key))
                 if opened is None:
-                    pass_over(key)
+                    on_unreadable(key)
                 else:
                     pending.append(iter(opened))
                     above.append(identity)
@@ -104,15 +104,19 @@ class LocalFolder:
 
     def _is_passed_by(self, entry: os.DirEntry[str]) -> bool:
         """Return whether an entry is a link into what is passed over; it counts as a folder then."""
-        return self._apart_from is not None and entry.is_symlink() and is_inside(Path(entry.path), self._apart_from)
+        return (
+            self._without_links_into is not None
+            and entry.is_symlink()
+            and is_inside(Path(entry.path), self._without_links_into)
+        )
 
-    def _is_apart(self, key: str, identity: tuple[int, int]) -> bool:
-        if self._apart_from is None:
+    def _is_link_into(self, key: str, identity: tuple[int, int]) -> bool:
+        if self._without_links_into is None:
             return False
         path = self._path(key)
-        found = identity == _identity(self._apart_from) != (-1, -1)
-        if found or (path.is_symlink() and is_inside(path, self._apart_from)):
-            log.warning("%s leads into %s; what lies there is no scan", path, self._apart_from)
+        found = identity == _identity(self._without_links_into) != (-1, -1)
+        if found or (path.is_symlink() and is_inside(path, self._without_links_into)):
+            log.warning("%s leads into %s; what lies there is no scan", path, self._without_links_into)
             return True
         return False
 
@@ -162,7 +166,7 @@ class LocalFolder:
             raise FileNotFoundError(errno.ENOENT, f"not a file: {key!r}")
         return file
 
-    def read_piece(self, key: str, start: int, size: int) -> bytes:
+    def read_range(self, key: str, start: int, size: int) -> bytes:
         with self.open_input(key) as file:
             file.seek(start)
             return file.read(size)
@@ -250,10 +254,10 @@ class LocalFolder:
                 return False
         return True
 
-    def has_conditions(self, key: str) -> bool:  # noqa: ARG002
+    def has_conditional_writes(self, key: str) -> bool:  # noqa: ARG002
         return True
 
-    def clear_leftovers(self, older_than_s: float) -> None:
+    def delete_partial_writes(self, older_than_s: float) -> None:
         if not self.root.is_dir():
             return
         folders = [self.root, *(entry for entry in self.root.iterdir() if entry.is_dir() and not entry.is_symlink())]

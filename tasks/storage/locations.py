@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 from foliopress.configs.secrets import carries_password, without_password
 from foliopress.tasks.errors import ConfigError
 
-OF_THIS_MACHINE = ("file", "local", "memory")
-OF_A_BUCKET = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
+LOCAL_PROTOCOLS = ("file", "local", "memory")
+BUCKET_PROTOCOLS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 """Their URLs name a bucket; which server is asked, and as whom, only the environment and the settings say."""
-OF_A_HOST = ("adl", "hdfs", "oci", "oss", "sftp", "smb", "webdav", "webhdfs")
+HOST_PROTOCOLS = ("adl", "hdfs", "oci", "oss", "sftp", "smb", "webdav", "webhdfs")
 """Their URLs name the server that is asked."""
-PROTOCOLS = (*OF_THIS_MACHINE, *OF_A_BUCKET, *OF_A_HOST)
+PROTOCOLS = (*LOCAL_PROTOCOLS, *BUCKET_PROTOCOLS, *HOST_PROTOCOLS)
 """Stores in which objects can be listed, read and written. What else fsspec opens (`http`, `github`, `zip`,
 `reference`, caches and chains with `::`) is no store of an archive, and may fetch or run what its URL says."""
 
@@ -32,7 +32,7 @@ def protocol_of(url: str) -> str:
             raise ConfigError("data: is no place; give a path (./data:…) or a URL")
         return "file"
     if protocol not in PROTOCOLS:
-        known = ", ".join(f"{name}://" for name in PROTOCOLS if name not in OF_THIS_MACHINE)
+        known = ", ".join(f"{name}://" for name in PROTOCOLS if name not in LOCAL_PROTOCOLS)
         raise ConfigError(f"{without_password(url)}: fsspec cannot open {protocol}:// as a store; give a path, {known}")
     return protocol
 
@@ -52,11 +52,11 @@ def check_place(name: str, url: str) -> None:
     protocol_of(url)
 
 
-def names_a_host(url: str) -> bool:
+def has_host(url: str) -> bool:
     """Return whether it is the URL that says which machine is asked.
 
-    >>> names_a_host("s3://bucket/x"), names_a_host("webhdfs://169.254.169.254/x"), names_a_host("scans")
+    >>> has_host("s3://bucket/x"), has_host("webhdfs://169.254.169.254/x"), has_host("scans")
     (False, True, False)
     """
     protocol = protocol_of(url)
-    return protocol in OF_A_HOST or (protocol.startswith("abfs") and "@" in urlsplit(url).netloc)
+    return protocol in HOST_PROTOCOLS or (protocol.startswith("abfs") and "@" in urlsplit(url).netloc)

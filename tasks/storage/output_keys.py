@@ -66,7 +66,7 @@ def output_key(
     return f"pages/{place}" + (f".{extension}" if extension else "")
 
 
-def twin_key(document_key: str, first_key: str, key: str, naming: Naming = ORDINARY) -> str:
+def duplicate_key(document_key: str, first_key: str, key: str, naming: Naming = ORDINARY) -> str:
     """Return where an output that two documents share lies when the second gets one of its own.
 
     Args:
@@ -75,7 +75,7 @@ def twin_key(document_key: str, first_key: str, key: str, naming: Naming = ORDIN
         key: Of the first one's output.
         naming: What the store tells apart and holds.
 
-    >>> twin_key("b.tif", "a.tif", "pages/a.tif/0002.avif"), twin_key("b.pdf", "a.pdf", "pages/a.pdf")
+    >>> duplicate_key("b.tif", "a.tif", "pages/a.tif/0002.avif"), duplicate_key("b.pdf", "a.pdf", "pages/a.pdf")
     ('pages/b.tif/0002.avif', 'pages/b.pdf')
     """
     if key == output_key(first_key, naming=naming):

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
 from foliopress.tasks.errors import StoreUnavailable
-from foliopress.tasks.host_trouble import on_this_host
+from foliopress.tasks.host_errors import as_host_error
 from foliopress.tasks.storage.store import ObjectChanged, Store, StoredObject
 
 _PIECE_BYTES = 2**24
@@ -77,12 +77,12 @@ def digest_of(file: BinaryIO) -> str:
 
 def _copied(store: Store, key: str) -> tuple[BinaryIO, str]:
     doing = f"copying {key!r}"
-    with on_this_host(doing):
+    with as_host_error(doing):
         copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it is kept open
     digest = hashlib.sha256()
     try:
-        while piece := store.read_piece(key, copy.tell(), _PIECE_BYTES):
-            with on_this_host(doing):
+        while piece := store.read_range(key, copy.tell(), _PIECE_BYTES):
+            with as_host_error(doing):
                 copy.write(piece)
                 copy.flush()  # or the want of room would show when it is read
             digest.update(piece)

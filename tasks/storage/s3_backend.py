@@ -23,16 +23,24 @@ from foliopress.configs.settings import StorageSettings
 from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.storage.backend import (
     Guard,
+    InvalidResponse,
     ObjectChanged,
-    PassOver,
+    OnUnreadable,
+    Retry,
     StoredObject,
-    StoreFault,
-    Tried,
-    fault_of,
-    sentence_of,
+    error_code,
+    error_text,
     unguarded,
 )
-from foliopress.tasks.storage.s3_listing import START, Place, bare_etag, goes_back, new_objects, onward, read_answer
+from foliopress.tasks.storage.s3_listing import (
+    START,
+    ListingPosition,
+    bare_etag,
+    is_going_back,
+    new_objects,
+    next_position,
+    parse_listing,
+)
 
 Result = TypeVar("Result")
 
@@ -50,7 +58,7 @@ _SETTINGS_AT_FAULT = (
 """What botocore says of environment variables and of its configuration file."""
 
 
-class S3Bucket:
+class S3Backend:
     """A bucket, or what lies under a prefix in it. Keys go to S3 as they are; s3fs would tidy them as paths."""
 
     def __init__(self, path: str, storage: StorageSettings) -> None:
@@ -87,14 +95,14 @@ class S3Bucket:
         )
         self._with_outputs = _given(StorageClass=storage.storage_class)
         self._has_second_version = True
-        self._has_conditions = True
+        self._has_conditional_writes = True
         self._writes_plus_for_space: bool | None = None
 
-    def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:  # noqa: ARG002
+    def list_objects(self, prefix: str, retry: Retry, on_unreadable: OnUnreadable) -> Iterator[StoredObject]:  # noqa: ARG002
         whole = self.prefix + prefix
 
-        def page(place: Place) -> _Page:
-            answer: _Page = tried(partial(self._page, whole, place))
+        def page(place: ListingPosition) -> _Page:
+            answer: _Page = retry(partial(self._page, whole, place))
             return answer
 
         for objects, _ in _one_ahead(page):
@@ -105,36 +113,36 @@ class S3Bucket:
                     if key:
                         yield StoredObject(key, found.size_bytes, found.modified, found.etag)
 
-    def _page(self, prefix: str, place: Place) -> _Page:
+    def _page(self, prefix: str, place: ListingPosition) -> _Page:
         """Return what lies behind a place, and where it goes on."""
         if not self._has_second_version:
             return self._page_of(prefix, place, is_second=False)
         try:
             return self._page_of(prefix, place, is_second=True)
         except OSError as error:
-            if place != START or fault_of(error) not in _UNKNOWN_LISTING:
+            if place != START or error_code(error) not in _UNKNOWN_LISTING:
                 raise
         return self._page_of_first_version(prefix, place)
 
-    def _page_of_first_version(self, prefix: str, place: Place) -> _Page:
+    def _page_of_first_version(self, prefix: str, place: ListingPosition) -> _Page:
         page = self._page_of(prefix, place, is_second=False)
         self._has_second_version = False
         return page
 
-    def _page_of(self, prefix: str, place: Place, *, is_second: bool) -> _Page:
+    def _page_of(self, prefix: str, place: ListingPosition, *, is_second: bool) -> _Page:
         onto: dict[str, str | None] = {"Marker": place.marker}
         if is_second:
             onto = {"ContinuationToken": place.token} if place.token else {"StartAfter": place.after}
         method = "list_objects_v2" if is_second else "list_objects"
         # with the encoding named here, botocore leaves keys as they come
         found = self._call(method, Prefix=prefix, EncodingType="url", **_given(**onto))
-        answer = read_answer(found.get(_BODY, b""), self._plus_is_space)
-        if goes_back(answer, place):
+        answer = parse_listing(found.get(_BODY, b""), self._plus_is_space)
+        if is_going_back(answer, place):
             if not is_second:
                 raise ConfigError(f"the listing of s3://{self.bucket} does not go on behind {place.after!r}")
             if place.token is None:  # a store that takes the second version for the first
                 return self._page_of_first_version(prefix, place)
-        return new_objects(answer, place), onward(answer, place)
+        return new_objects(answer, place), next_position(answer, place)
 
     def _plus_is_space(self, key: str) -> bool:
         """Look how the store writes a key with a plus sign in a listing, if it has it at all; asked once."""
@@ -152,7 +160,7 @@ class S3Bucket:
         data: bytes = sync(self.fs.loop, answer["Body"].read)
         size_bytes = answer.get("ContentLength")
         if size_bytes is not None and len(data) != int(size_bytes):
-            raise StoreFault(f"{len(data)} of {size_bytes} bytes came")
+            raise InvalidResponse(f"{len(data)} of {size_bytes} bytes came")
         return data, str(answer.get("ETag", ""))
 
     def read_listed(self, listed: StoredObject) -> bytes:
@@ -214,13 +222,13 @@ class S3Bucket:
 
     def _put_if(self, key: str, data: bytes, **condition: str) -> bool:
         """Write under a condition; to a store that knows none, as it was asked just before, without."""
-        if self._has_conditions:
+        if self._has_conditional_writes:
             try:
                 self._put(key, data, **condition)
             except FileNotFoundError:  # nothing there to be replaced
                 return False
             except OSError as error:
-                fault = fault_of(error)
+                fault = error_code(error)
                 if fault in ("PreconditionFailed", "ConditionalRequestConflict", "412"):
                     return False
                 if fault not in _UNKNOWN_CONDITION:
@@ -228,19 +236,19 @@ class S3Bucket:
             else:
                 return True
         self._put(key, data)
-        self._has_conditions = False
+        self._has_conditional_writes = False
         return True
 
-    def has_conditions(self, key: str) -> bool:
+    def has_conditional_writes(self, key: str) -> bool:
         self._put_if(key, b"", IfNoneMatch="*")
         # a store that passes over a condition in silence writes again
         is_heeded = not self._put_if(key, b"", IfNoneMatch="*") and not self._put_if(key, b"", IfMatch=_NO_ETAG)
-        return self._has_conditions and is_heeded
+        return self._has_conditional_writes and is_heeded
 
     def _put(self, key: str, data: bytes, **more: str) -> None:
         self._call("put_object", Key=self.prefix + key, Body=data, **self._with_each, **more)
 
-    def clear_leftovers(self, older_than_s: float) -> None:
+    def delete_partial_writes(self, older_than_s: float) -> None:
         pass  # an object is one PUT, and what breaks off leaves nothing
 
     def delete(self, key: str) -> None:
@@ -256,11 +264,11 @@ class S3Bucket:
     def open_input(self, key: str) -> BinaryIO:
         return io.BytesIO(self.read(key))
 
-    def read_piece(self, key: str, start: int, size: int) -> bytes:
+    def read_range(self, key: str, start: int, size: int) -> bytes:
         try:
             return self._read(key, Range=f"bytes={start}-{start + size - 1}")[0]
         except Exception as error:
-            if fault_of(error) in ("InvalidRange", "416"):
+            if error_code(error) in ("InvalidRange", "416"):
                 return b""
             raise
 
@@ -280,15 +288,15 @@ class S3Bucket:
             advice = "AWS_CA_BUNDLE names a file of the certificates to trust"
             raise ConfigError(f"s3://{self.bucket}: the certificate is not trusted: {error}; {advice}") from error
         except FileNotFoundError as error:
-            fault = fault_of(error)
+            fault = error_code(error)
             if fault == "NoSuchBucket":
-                raise ConfigError(f"s3://{self.bucket}: the bucket does not exist ({sentence_of(error)})") from error
+                raise ConfigError(f"s3://{self.bucket}: the bucket does not exist ({error_text(error)})") from error
             if not fault:  # not an answer of the store's, so not its object either: AWS_CA_BUNDLE, say
                 raise ConfigError(f"s3://{self.bucket}: {error}") from error
             raise
 
 
-_Page = tuple[tuple[StoredObject, ...], Place | None]
+_Page = tuple[tuple[StoredObject, ...], ListingPosition | None]
 """Objects, and where the listing goes on behind them; None at its end."""
 _BODY = "Body"
 
@@ -340,7 +348,7 @@ def _configured_endpoint(session: AioSession) -> str | None:
     return next(filter(None, found), None)
 
 
-def _one_ahead(page: Callable[[Place], _Page]) -> Iterator[_Page]:
+def _one_ahead(page: Callable[[ListingPosition], _Page]) -> Iterator[_Page]:
     """Yield the pages of a listing; from the second on the next one is asked for while one is looked at.
 
     Args:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, unquote_plus
 from xml.parsers import expat
 
 from foliopress.tasks.errors import ConfigError
-from foliopress.tasks.storage.backend import StoredObject, StoreFault
+from foliopress.tasks.storage.backend import InvalidResponse, StoredObject
 
 _ROOT = "ListBucketResult"
 _SPACE_ENDS = "}"
@@ -20,7 +20,7 @@ _MOST_EMPTY = 10_000
 
 
 @dataclass(frozen=True)
-class Answer:
+class ListingResponse:
     """One answer, as it stands.
 
     Keys are those in the bucket, whole. `is_truncated` is None where the store does not say whether more is to come.
@@ -33,7 +33,7 @@ class Answer:
     marker: str | None
 
 
-class Place(NamedTuple):
+class ListingPosition(NamedTuple):
     """Where a listing goes on: behind the last key that came, and with the token that the store gave for that."""
 
     after: str | None = None
@@ -42,36 +42,36 @@ class Place(NamedTuple):
     n_empty: int = 0
 
 
-START = Place()
+START = ListingPosition()
 
 PlusIsSpace = Callable[[str], bool]
 """Told a key as it would be if `+` were a plus sign; says whether it is a space."""
 
 
-def read_answer(body: bytes, plus_is_space: PlusIsSpace = lambda _: True) -> Answer:
+def parse_listing(body: bytes, plus_is_space: PlusIsSpace = lambda _: True) -> ListingResponse:
     """Read an answer to ListObjects or ListObjectsV2.
 
     Servers that write a space as `+` write a plus sign as `%2B`; others write a space as `%20` and leave the plus sign.
     Where an answer does not show which it is, `plus_is_space` is asked.
 
     Raises:
-        StoreFault: If it is no listing, or not a whole one.
+        InvalidResponse: If it is no listing, or not a whole one.
 
     >>> xml = b"<ListBucketResult><Contents><Key>a</Key><Size>1</Size></Contents></ListBucketResult>"
-    >>> read_answer(xml).objects
+    >>> parse_listing(xml).objects
     (StoredObject(key='a', size_bytes=1, modified='', etag=None),)
     """
     parts = _Parts()
     try:
         parts.read(body)
     except (expat.ExpatError, ValueError) as error:
-        raise StoreFault(f"the listing is no whole XML ({error})") from error
+        raise InvalidResponse(f"the listing is no whole XML ({error})") from error
     if parts.root != _ROOT or (not parts.whole and not parts.objects):  # an empty one would pass for the end
-        raise StoreFault(f"the answer is no listing: <{parts.root}> with {len(parts.whole)} parts")
+        raise InvalidResponse(f"the answer is no listing: <{parts.root}> with {len(parts.whole)} parts")
     text_of = _decoder(body, parts, plus_is_space)
     said = parts.whole.get("IsTruncated", "").strip().lower()
     marker = parts.whole.get("NextMarker")
-    return Answer(
+    return ListingResponse(
         tuple(_object(one, text_of) for one in parts.objects),
         None if said not in ("true", "false") else said == "true",
         parts.whole.get("NextContinuationToken") or None,
@@ -137,13 +137,13 @@ class _LocalNames(dict[str, str]):
 
 def _refuse_type(*_: object) -> None:
     # no store sends one; it could name files, or grow without end
-    raise StoreFault("the listing has a document type, which no listing has")
+    raise InvalidResponse("the listing has a document type, which no listing has")
 
 
 def _object(parts: dict[str, str], text_of: Callable[[str], str]) -> StoredObject:
     key, size = parts.get("Key"), parts.get("Size")
     if not key or size is None or not size.isdecimal():
-        raise StoreFault(f"the listing tells an object's key as {key!r} and its size as {size!r}")
+        raise InvalidResponse(f"the listing tells an object's key as {key!r} and its size as {size!r}")
     when = parts.get("LastModified")
     return StoredObject(text_of(key), int(size), _time_of(when) if when else "", bare_etag(parts.get("ETag")))
 
@@ -189,7 +189,7 @@ def _time_of(text: str) -> str:
     return text
 
 
-def new_objects(answer: Answer, place: Place) -> tuple[StoredObject, ...]:
+def new_objects(answer: ListingResponse, place: ListingPosition) -> tuple[StoredObject, ...]:
     """Return what an answer holds behind its place; the key there may come once more, as some stores count it in.
 
     Raises:
@@ -209,7 +209,7 @@ def new_objects(answer: Answer, place: Place) -> tuple[StoredObject, ...]:
     return objects
 
 
-def goes_back(answer: Answer, place: Place) -> bool:
+def is_going_back(answer: ListingResponse, place: ListingPosition) -> bool:
     """Return whether an answer begins before its place, or ends there: the store has not gone on."""
     if place.after is None or not answer.objects:
         return False
@@ -217,12 +217,12 @@ def goes_back(answer: Answer, place: Place) -> bool:
     return first < place.after or (answer.is_truncated is True and last == place.after)
 
 
-def onward(answer: Answer, place: Place) -> Place | None:
+def next_position(answer: ListingResponse, place: ListingPosition) -> ListingPosition | None:
     """Return where the listing goes on behind an answer to a request at `place`; None if that was all.
 
     Raises:
         ConfigError: If the store goes round in circles.
-        StoreFault: If more is to come and nothing says from where.
+        InvalidResponse: If more is to come and nothing says from where.
     """
     is_last = answer.is_truncated is False
     if answer.is_truncated is None:  # where nothing is said, one request more tells
@@ -232,10 +232,10 @@ def onward(answer: Answer, place: Place) -> Place | None:
     after = answer.objects[-1].key if answer.objects else place.after
     marker = max(filter(None, (answer.marker, after)), default=None)
     n_empty = 0 if answer.objects else place.n_empty + 1
-    following = Place(after, answer.token, marker, n_empty)
+    following = ListingPosition(after, answer.token, marker, n_empty)
     if not answer.objects:
         if answer.token is None and marker in (None, place.marker):
-            raise StoreFault("the listing is to go on, and came with neither a key nor a token to go on from")
+            raise InvalidResponse("the listing is to go on, and came with neither a key nor a token to go on from")
         if (answer.token, marker) == (place.token, place.marker) or n_empty > _MOST_EMPTY:
             raise ConfigError("the store's listing has no end: it says again and again that more will come")
     return following

@@ -14,7 +14,7 @@ from foliopress.tasks.storage.local_backend import key_of_name
 from foliopress.tasks.storage.store import Store
 
 
-class OneObject(Store):
+class SingleObjectStore(Store):
     """One object of a store, as if there were no other.
 
     Args:
@@ -66,7 +66,7 @@ def _one_file(url: str, storage: StorageSettings) -> Store | None:
     if separator and protocol not in ("file", "local"):
         return None
     file = Path(os.path.abspath(Path(path if separator else url).expanduser()))
-    return OneObject(str(file.parent), storage, key_of_name(file.name)) if file.is_file() else None
+    return SingleObjectStore(str(file.parent), storage, key_of_name(file.name)) if file.is_file() else None
 
 
 def _one_object(url: str, storage: StorageSettings) -> Store | None:
@@ -75,7 +75,7 @@ def _one_object(url: str, storage: StorageSettings) -> Store | None:
     above, slash, name = path.rstrip("/").rpartition("/")
     if not path or not slash or not name:
         return None
-    one = OneObject(f"{protocol}://{above}", storage, name)
+    one = SingleObjectStore(f"{protocol}://{above}", storage, name)
     with suppress(ConfigError):  # whoever may read a prefix need not be allowed to look above it
         if next(one.list_objects(), None) is not None:
             return one

@@ -26,14 +26,14 @@ from foliopress.tasks.storage.backend import (
     ObjectArchived,
     ObjectChanged,
     StoredObject,
-    fault_of,
-    sentence_of,
+    error_code,
+    error_text,
     unguarded,
 )
-from foliopress.tasks.storage.fsspec_backend import AnyFileSystem
-from foliopress.tasks.storage.local_backend import LocalFolder
+from foliopress.tasks.storage.fsspec_backend import FsspecBackend
+from foliopress.tasks.storage.local_backend import LocalBackend
 from foliopress.tasks.storage.locations import protocol_of
-from foliopress.tasks.storage.s3_backend import S3Bucket
+from foliopress.tasks.storage.s3_backend import S3Backend
 
 __all__ = ["ObjectArchived", "ObjectChanged", "Store", "StoredObject"]
 
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-LEFTOVER_AGE_S = 300.0
+PARTIAL_WRITE_AGE_S = 300.0
 """A file that is still being written is not as old; one that a killed process left is."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.3, 10.0
@@ -89,7 +89,7 @@ class Store:
         self.url = url
         self._storage = storage
         self._guard = guard
-        self._apart_from = ""
+        self._without_links_into = ""
 
     @property
     def storage(self) -> StorageSettings:
@@ -185,7 +185,7 @@ class Store:
         """
         return self._try("replace", key, lambda: self._backend.replace(key, version, data))
 
-    def has_conditions(self) -> bool:
+    def has_conditional_writes(self) -> bool:
         """Return whether `create_bytes` and `replace_bytes` hold against another process at the same moment.
 
         Some object stores refuse conditional writes; others pass over the condition in silence, which shows only by
@@ -196,14 +196,14 @@ class Store:
             StoreUnavailable: If the store gives no answer.
         """
         probe = f"runs/.probe-{uuid.uuid4().hex}"
-        found = self._try("write", probe, lambda: self._backend.has_conditions(probe))
+        found = self._try("write", probe, lambda: self._backend.has_conditional_writes(probe))
         if not self.is_folder:
             self.delete(probe)
         return found
 
-    def clear_leftovers(self, older_than_s: float = LEFTOVER_AGE_S) -> None:
+    def delete_partial_writes(self, older_than_s: float = PARTIAL_WRITE_AGE_S) -> None:
         """Delete what killed processes left half-written on a disk; an object store has nothing of the kind."""
-        self._try("clear", "", lambda: self._backend.clear_leftovers(older_than_s))
+        self._try("clear", "", lambda: self._backend.delete_partial_writes(older_than_s))
 
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is fine."""
@@ -222,24 +222,24 @@ class Store:
         """Return a seekable binary file of an object, for Parquet's footers."""
         return self._try("open", key, lambda: self._backend.open_input(key))
 
-    def read_piece(self, key: str, start: int, size: int) -> bytes:
+    def read_range(self, key: str, start: int, size: int) -> bytes:
         """Return at most `size` bytes of an object from `start` on; none behind its end."""
-        return self._try("read", key, lambda: self._backend.read_piece(key, start, size))
+        return self._try("read", key, lambda: self._backend.read_range(key, start, size))
 
-    def apart_from(self, url: str) -> Store:
+    def without_links_into(self, url: str) -> Store:
         """Return the same store, whose listings pass over links into another folder as over what must not be read.
 
         Args:
             url: Path or URL of the other one; where either is no folder there is nothing to pass over.
         """
         store = copy.copy(self)
-        store._apart_from = url
+        store._without_links_into = url
         return store
 
     @property
     def is_folder(self) -> bool:
         """Whether it is a folder on a disk of this machine, whose files can be read here and there."""
-        return isinstance(self._backend, LocalFolder)
+        return isinstance(self._backend, LocalBackend)
 
     def check_readable(self) -> None:
         """Raise ConfigError, with what is wrong, if the root does not exist or must not be read."""
@@ -261,7 +261,7 @@ class Store:
 
     @property
     def _backend(self) -> Backend:
-        return _connect(self.url, self._storage, os.getpid(), self._apart_from)
+        return _connect(self.url, self._storage, os.getpid(), self._without_links_into)
 
     def _try(self, what: str, key: str, call: Callable[[], Result]) -> Result:
         """Call, again after a growing pause while the fault may pass; then say which object and what came."""
@@ -281,7 +281,7 @@ class Store:
             except Exception as error:
                 place = without_password(self.url)
                 words = f"cannot {what} {key!r} in {place}" if key else f"cannot {what} {place}"
-                fault, said = fault_of(error), self._shown(sentence_of(error))
+                fault, said = error_code(error), self._shown(error_text(error))
                 self._raise_if_lasting(error, fault, said, what, words)
                 waited_s = time.monotonic() - begun
                 if attempt == self._storage.retries or waited_s >= self._storage.give_up_after_s:
@@ -333,16 +333,16 @@ class Store:
 
 
 @lru_cache(maxsize=16)
-def _connect(url: str, storage: StorageSettings, process_id: int, apart_from: str = "") -> Backend:  # noqa: ARG001
+def _connect(url: str, storage: StorageSettings, process_id: int, without_links_into: str = "") -> Backend:  # noqa: ARG001
     """Return this process's connection; s3fs does not survive a fork, hence the process id among the arguments."""
     protocol, (_, path) = protocol_of(url), split_protocol(url)
     if protocol in ("file", "local"):
-        other, other_path = split_protocol(apart_from)
-        is_folder = apart_from and other in (None, "file", "local")
-        return LocalFolder(Path(path), Path(other_path) if is_folder else None)
+        other, other_path = split_protocol(without_links_into)
+        is_folder = without_links_into and other in (None, "file", "local")
+        return LocalBackend(Path(path), Path(other_path) if is_folder else None)
     if protocol in ("s3", "s3a"):
-        return S3Bucket(path, storage)
+        return S3Backend(path, storage)
     try:
-        return AnyFileSystem(fsspec.filesystem(protocol), path)
+        return FsspecBackend(fsspec.filesystem(protocol), path)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"{without_password(url)}: fsspec cannot open {protocol}:// ({error})") from error

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-from foliopress.tasks.host_trouble import raise_if_of_host
+from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.witness.tiff_tags import directory_starts, is_tiff, tags_of
 from foliopress.tasks.witness.view_difference import look_step, resampled
 
@@ -94,7 +94,7 @@ def look_at(data: bytes, frame: int, dpi: float | None) -> ImageLook | None:
     return ImageLook(look, height_px, width_px, step, resolution / step, eye)
 
 
-def look_alike(data: bytes, frame: int, like: ImageLook, dpi: float | None) -> ImageLook | None:
+def look_in_raster(data: bytes, frame: int, like: ImageLook, dpi: float | None) -> ImageLook | None:
     """Return an image of a file in the raster of a look at another; None where no decoder reads it.
 
     Args:
@@ -126,7 +126,7 @@ def pixel_aspect(data: bytes) -> float:
             across, down = (float(axis) for axis in told)
             return across / down if across > 0 and down > 0 else 1.0
     except Exception as error:  # Pillow's readers raise nearly anything over a damaged file
-        raise_if_of_host(error, _LOOKING)
+        raise_if_host_error(error, _LOOKING)
         return 1.0
 
 
@@ -140,7 +140,7 @@ def profile_of(data: bytes, frame: int = 0) -> bytes | None:
                 image.seek(frame)
             icc = image.info.get("icc_profile")
     except Exception as error:  # Pillow's readers raise nearly anything over a damaged file
-        raise_if_of_host(error, _LOOKING)
+        raise_if_host_error(error, _LOOKING)
         return None
     return icc if isinstance(icc, bytes) and icc else None
 
@@ -171,7 +171,7 @@ def as_srgb(look: np.ndarray, icc: bytes | None) -> np.ndarray:
         flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
         shown = ImageCms.profileToProfile(image, profile, srgb, intent, "RGB", flags=flags)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
-        raise_if_of_host(error, _LOOKING)
+        raise_if_host_error(error, _LOOKING)
         return look
     return look if shown is None else np.asarray(shown)
 
@@ -217,7 +217,7 @@ def _by_opencv(data: bytes, frame: int, flag: int) -> np.ndarray | None:
             if pixels is not None:
                 pixels = _turned_by_xmp(pixels, kinds, blocks)
     except (cv2.error, SystemError) as error:  # the second for an exception that OpenCV's binding does not pass on
-        raise_if_of_host(error, _LOOKING)
+        raise_if_host_error(error, _LOOKING)
         return None
     if pixels is None or not pixels.size:
         return None
@@ -250,7 +250,7 @@ def _has_orientation(block: bytes) -> bool:
         exif.load(block)
         return 0x0112 in exif
     except Exception as error:  # a broken block says nothing
-        raise_if_of_host(error, _LOOKING)
+        raise_if_host_error(error, _LOOKING)
         return False
 
 
@@ -269,7 +269,7 @@ def _by_imagecodecs(data: bytes, frame: int) -> np.ndarray | None:
     except imagecodecs.DelayedImportError:  # it is built without this codec, and so on all machines
         return None
     except Exception as error:  # the codec's own kind of error, of which there is one for each codec
-        raise_if_of_host(error, _LOOKING)
+        raise_if_host_error(error, _LOOKING)
         return None
     return _as_rgb(pixels)
 

@@ -42,7 +42,7 @@ class PdfLook:
     is_coarse: bool
 
 
-class PdfEye:
+class PdfViewer:
     """An open document. Close it, or use it in a `with` block, through `opened`."""
 
     def __init__(self, document: pypdfium2.PdfDocument) -> None:
@@ -77,7 +77,7 @@ class PdfEye:
 
 
 @contextmanager
-def opened(source: bytes | BinaryIO) -> Iterator[PdfEye]:
+def opened(source: bytes | BinaryIO) -> Iterator[PdfViewer]:
     """Open a document.
 
     Raises:
@@ -90,7 +90,7 @@ def opened(source: bytes | BinaryIO) -> Iterator[PdfEye]:
     try:
         if document.get_formtype() != raw.FORMTYPE_NONE:
             document.init_forms()
-        yield PdfEye(document)
+        yield PdfViewer(document)
     finally:
         document.close()
 

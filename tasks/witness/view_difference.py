@@ -61,7 +61,7 @@ def look_step(dpi: float, height_px: int, width_px: int) -> int:
     return step
 
 
-def has_shape(height_px: int, width_px: int, like: tuple[float, float]) -> bool:
+def has_same_aspect(height_px: int, width_px: int, like: tuple[float, float]) -> bool:
     """Return whether an image has the proportions of another, (height_px, width_px)."""
     wanted_px = height_px * like[1] / like[0]
     return abs(width_px - wanted_px) <= max(1.5, 1.5 * height_px / like[0], _SHAPE_TOLERANCE * wanted_px)

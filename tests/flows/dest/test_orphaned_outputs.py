@@ -9,7 +9,7 @@ import pytest
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.dest.inventory import Holdings
 from foliopress.flows.dest.ledger import Ledger
-from foliopress.flows.dest.orphaned_outputs import clear_leftovers
+from foliopress.flows.dest.orphaned_outputs import delete_partial_writes
 from foliopress.tasks.storage.key_spelling import ORDINARY
 from foliopress.tasks.storage.store import Store
 from tests.flows.dest.test_ledger import commit, shard, stored
@@ -36,7 +36,7 @@ def test_an_output_that_no_row_names_goes_if_its_document_has_another(dest: Stor
     dest.write_bytes(left, b"of a run that was killed")
     footers = Ledger(dest, "next").footers
     assert Holdings(dest, footers).has_unnamed
-    assert clear_leftovers(dest, footers, ORDINARY) == 1
+    assert delete_partial_writes(dest, footers, ORDINARY) == 1
     assert outputs(dest) == before
     assert not Holdings(dest, footers).has_unnamed
 
@@ -46,12 +46,12 @@ def test_what_belongs_to_no_document_that_has_rows_may_be_all_that_is_left_of_it
     dest.write_bytes(other, b"precious")
     footers = Ledger(dest, "next").footers
     assert Holdings(dest, footers).has_unnamed
-    assert clear_leftovers(dest, footers, ORDINARY) == 0
+    assert delete_partial_writes(dest, footers, ORDINARY) == 0
     assert dest.read_bytes(other) == b"precious"
 
 
 def test_where_nothing_is_committed_all_outputs_are_unnamed_and_none_is_deleted(dest: Store) -> None:
     before = outputs(dest)
     assert Holdings(dest, {}).has_unnamed
-    assert clear_leftovers(dest, {}, ORDINARY) == 0
+    assert delete_partial_writes(dest, {}, ORDINARY) == 0
     assert outputs(dest) == before

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foliopress.tasks.checks import ssimulacra2
-from foliopress.tasks.checks.perceptual import PATCH_PX, SAMPLED_SHARE, measure, take_sample, text_area
+from foliopress.tasks.checks.perceptual import PATCH_PX, SAMPLED_SHARE, measure, take_patches, text_area
 from foliopress.tasks.ocr.recognition import Word
 
 DPI = 100.0
@@ -88,7 +88,7 @@ def test_a_sample_is_about_a_quarter_of_its_page_in_whole_patches_and_spread_ove
     text = (rows + cols) % 3 == 0
     if colour:
         source, mixed = (np.repeat(plane[..., np.newaxis], 3, axis=2) for plane in (source, mixed))
-    sample = take_sample(source, mixed, text)
+    sample = take_patches(source, mixed, text)
     assert sample.source.shape == sample.mixed.shape and sample.source.shape[:2] == sample.text.shape
     if sample.text.shape == (height, width):
         assert min(height, width) < PATCH_PX or height * width <= 4 * PATCH_PX**2
@@ -109,6 +109,6 @@ def test_a_samples_text_is_that_of_its_places():
     text = np.zeros((2048, 2048), bool)
     text[:PATCH_PX] = True
     plane = np.where(text, 1, 0).astype(np.uint8)
-    sample = take_sample(plane, plane, text)
+    sample = take_patches(plane, plane, text)
     assert np.array_equal(sample.text, sample.source > 0)
     assert sample.text.any() and not sample.text.all()

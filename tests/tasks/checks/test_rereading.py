@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from foliopress.configs.settings import LegibilitySettings, OcrSettings
-from foliopress.tasks.checks.rereading import Reader, bears_figures, is_digit_string, plain_text, reread
+from foliopress.tasks.checks.rereading import Reader, comparable_text, is_digit_string, is_numeric_page, reread
 from foliopress.tasks.ocr import recognition
 from foliopress.tasks.ocr.orientation import turned, turned_back
 from foliopress.tasks.ocr.recognition import Word
@@ -117,7 +117,7 @@ def test_a_changed_digit_string_never_passes(
     number, others, confidences, n_lines, place, lines_first, source_line_is_read, unread_by, repeated
 ):
     """Page and line read another number, or one of them does and the other nothing."""
-    assume(all(plain_text(other) != plain_text(number) for other in others))
+    assume(all(comparable_text(other) != comparable_text(number) for other in others))
     assume(n_lines >= 4 or not lines_first)
     place %= n_lines
     texts = ["an entry of the year"] * n_lines
@@ -364,11 +364,11 @@ def test_a_digit_string_has_as_many_digits_as_letters(text, is_one):
 
 
 def test_a_third_of_the_lines_but_at_least_four_make_a_page_of_figures():
-    assert bears_figures(laid_out(*["paid 4.50"] * 4, *["to him"] * 8))
-    assert not bears_figures(laid_out(*["paid 4.50"] * 4, *["to him"] * 9))
-    assert not bears_figures(laid_out(*["paid 4.50"] * 3))
-    assert not bears_figures(laid_out(*["paid 4.50"] * 4, confidence=60.0))
-    assert not bears_figures([])
+    assert is_numeric_page(laid_out(*["paid 4.50"] * 4, *["to him"] * 8))
+    assert not is_numeric_page(laid_out(*["paid 4.50"] * 4, *["to him"] * 9))
+    assert not is_numeric_page(laid_out(*["paid 4.50"] * 3))
+    assert not is_numeric_page(laid_out(*["paid 4.50"] * 4, confidence=60.0))
+    assert not is_numeric_page([])
 
 
 STRICT = LegibilitySettings(reread_words_below=1.0)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms
 
 from foliopress.configs.settings import EncodeSettings, LimitSettings
-from foliopress.tasks.codecs.encode import CODECS, LARGEST_JPEG_XMP_BYTES, Carried, carried_by, encode
+from foliopress.tasks.codecs.encode import CODECS, LARGEST_JPEG_XMP_BYTES, CarriedMetadata, carried_metadata, encode
 from foliopress.tasks.images import isobmff, metadata
 from foliopress.tasks.images.image_reader import read_header, read_page, with_profile_for
 
@@ -74,7 +74,7 @@ def saved(pixels, form="JPEG", **options):
 
 
 def jp2(exif=b"II*\0", xmp=None):
-    return isobmff.jp2_with(saved(picture(), "JPEG2000"), None, None, exif.removeprefix(b"Exif\0\0"), xmp)
+    return isobmff.jp2_with_metadata(saved(picture(), "JPEG2000"), None, None, exif.removeprefix(b"Exif\0\0"), xmp)
 
 
 def output(data, codec, page_index=0):
@@ -83,12 +83,12 @@ def output(data, codec, page_index=0):
     pixels = page.pixels
     if codec == "g4":
         pixels = (pixels if pixels.ndim == 2 else pixels.mean(axis=2)) >= 128
-    return encode(pixels, codec, 90, carried_by(page), EncodeSettings())
+    return encode(pixels, codec, 90, carried_metadata(page), EncodeSettings())
 
 
 def exif_of(data):
     """An output's EXIF as Pillow reads it, which knows nothing of how we wrote it."""
-    beside = isobmff.beside_pixels(data)
+    beside = isobmff.container_metadata(data)
     if beside.exif is None:
         return Image.open(io.BytesIO(data)).getexif()
     exif = Image.Exif()
@@ -97,7 +97,7 @@ def exif_of(data):
 
 
 def xmp_of(data):
-    beside = isobmff.beside_pixels(data)
+    beside = isobmff.container_metadata(data)
     return beside.xmp if beside.exif else Image.open(io.BytesIO(data)).info.get("xmp")
 
 
@@ -120,7 +120,7 @@ def camera_exif():
 def test_the_resolution_of_both_axes_comes_through(codec, axes):
     page = read_page(output(saved(picture(), "TIFF", dpi=axes), codec), 0, LIMITS)
     assert page.dpi == pytest.approx(min(axes), abs=0.01)
-    assert page.dpi_ratio == pytest.approx(axes[0] / axes[1], abs=0.01)
+    assert page.pixel_aspect == pytest.approx(axes[0] / axes[1], abs=0.01)
 
 
 @pytest.mark.parametrize("codec", ALL)
@@ -134,7 +134,7 @@ def test_the_resolution_of_a_page_on_its_side_is_turned_with_it():
     exif = Image.Exif()
     exif[0x0112] = 6
     page = read_page(saved(picture(), "JPEG", dpi=(204, 98), exif=exif), 0, LIMITS)
-    assert (page.dpi, page.dpi_ratio) == (98, pytest.approx(98 / 204))
+    assert (page.dpi, page.pixel_aspect) == (98, pytest.approx(98 / 204))
 
 
 @pytest.mark.parametrize("codec", COLOUR)
@@ -419,13 +419,13 @@ def test_whatever_stands_in_the_blocks_the_pixels_are_read(form, junk):
     assert page.pixels.shape[0] * page.pixels.shape[1] == 48 * 64  # junk may be a true orientation
     for codec in ("avif", "g4"):
         pixels = page.pixels if codec == "avif" else page.pixels[..., 0] > 128
-        assert read_header(encode(pixels, codec, 50, carried_by(page), EncodeSettings()), LIMITS).is_ours
+        assert read_header(encode(pixels, codec, 50, carried_metadata(page), EncodeSettings()), LIMITS).is_ours
 
 
 def test_junk_to_carry_does_not_keep_a_page_from_being_written():
     for codec in ALL:
         pixels = picture() if codec != "g4" else picture()[..., 0] > 128
-        written = encode(pixels, codec, 50, Carried(dpi=300.0, exif=b"junk"), EncodeSettings())
+        written = encode(pixels, codec, 50, CarriedMetadata(dpi=300.0, exif=b"junk"), EncodeSettings())
         assert read_page(written, 0, LIMITS).dpi == pytest.approx(300)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from foliopress.configs.settings import EncodeSettings, LimitSettings
-from foliopress.tasks.codecs.encode import CODECS, Carried, encode
+from foliopress.tasks.codecs.encode import CODECS, CarriedMetadata, encode
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.images import isobmff, tiff_ifd
 from foliopress.tasks.images.image_reader import plausible_dpi, read_header, read_page, to_srgb, with_profile_for
@@ -357,7 +357,7 @@ def test_a_jpeg_whose_exif_has_no_resolution_has_none():
 
 
 def test_a_jpeg_xl_of_others_is_kept():
-    ours = encode(np.array(picture()), "jxl", 90, Carried(), EncodeSettings())
+    ours = encode(np.array(picture()), "jxl", 90, CarriedMetadata(), EncodeSettings())
     others = ours.replace(b"Foliopress", b"Somebody  ")
     assert (problem(others).reason, problem(others).failed) == ("unsupported_format", False)
     assert read_header(ours, LIMITS).format == "JXL"
@@ -397,7 +397,7 @@ def test_empty_and_foreign_bytes_fail_with_a_reason():
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP", "JPEG2000", "AVIF", "BMP", "JXL", ".png", ".tiff"])
 def test_damaged_bytes_give_a_page_or_a_page_error_and_nothing_else(form, cut, flips):
     if form == "JXL":
-        data = bytearray(encode(np.array(picture()), "jxl", 90, Carried(dpi=300.0), EncodeSettings()))
+        data = bytearray(encode(np.array(picture()), "jxl", 90, CarriedMetadata(dpi=300.0), EncodeSettings()))
     else:
         data = bytearray(coded(form, deep_picture()) if form.startswith(".") else saved(picture(), form))
     for place, value in flips:

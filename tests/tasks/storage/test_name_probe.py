@@ -13,7 +13,7 @@ from foliopress.tasks.storage import store as store_module
 from foliopress.tasks.storage.key_spelling import LONGEST_KEY_BYTES, ORDINARY, WINDOWS_LETTERS, Naming
 from foliopress.tasks.storage.name_probe import find_naming
 from foliopress.tasks.storage.output_keys import output_key
-from foliopress.tasks.storage.s3_backend import S3Bucket
+from foliopress.tasks.storage.s3_backend import S3Backend
 from foliopress.tasks.storage.store import Store
 from tests.disks import FOLDERS, REAL_DISKS, mounted
 from tests.promises import NO_COLLISION
@@ -61,7 +61,7 @@ KEYS = [
 @pytest.fixture
 def folder_like(monkeypatch, tmp_path):
     def make(kind):
-        monkeypatch.setattr(store_module, "LocalFolder", FOLDERS[kind])
+        monkeypatch.setattr(store_module, "LocalBackend", FOLDERS[kind])
         return Store(str(tmp_path / "out"), PLAIN)
 
     return make
@@ -138,14 +138,14 @@ def test_an_ordinary_store_is_asked_for_one_object_and_its_twins(kind, request, 
 
 
 def test_a_long_prefix_of_a_bucket_leaves_less_room_for_keys(s3_url, monkeypatch):
-    real = S3Bucket._put
+    real = S3Backend._put
 
     def put(self, key, data, **options):
         if len(self.prefix + key) > 1024:
             raise ClientError({"Error": {"Code": "KeyTooLongError"}}, "PutObject")
         real(self, key, data, **options)
 
-    monkeypatch.setattr(S3Bucket, "_put", put)
+    monkeypatch.setattr(S3Backend, "_put", put)
     dest = Store(f"{s3_url}/{'deep/' * 60}", PLAIN)
     naming = find_naming(dest)
     assert naming == Naming(longest_key_bytes=600)
@@ -171,7 +171,7 @@ def test_a_store_that_fails_while_it_is_asked_is_not_taken_for_one_of_few_names(
     def fails(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_module.LocalFolder, "write", fails)
+    monkeypatch.setattr(store_module.LocalBackend, "write", fails)
     with pytest.raises((ConfigError, StoreUnavailable), match="No space left"):
         find_naming(dest)
 
@@ -198,7 +198,7 @@ def test_a_name_that_a_bucket_refuses_is_said_at_once(s3_url, monkeypatch, code)
     def refuses(*_, **__):
         raise OSError(22, "no such name") from ClientError({"Error": {"Code": code}}, "PutObject")
 
-    monkeypatch.setattr(S3Bucket, "_put", refuses)
+    monkeypatch.setattr(S3Backend, "_put", refuses)
     monkeypatch.setattr(store_module.time, "sleep", lambda _: pytest.fail("another try does not mend it"))
     with pytest.raises(NameRefused, match="holds no such name"):
         Store(s3_url, PLAIN).write_bytes("pages/a:b", b"")

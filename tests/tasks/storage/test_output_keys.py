@@ -7,7 +7,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from foliopress.tasks.storage.key_spelling import ORDINARY, WINDOWS_LETTERS, Naming
-from foliopress.tasks.storage.output_keys import output_key, page_in_output, text_key, twin_key
+from foliopress.tasks.storage.output_keys import duplicate_key, output_key, page_in_output, text_key
 from tests.promises import NO_COLLISION
 
 pytestmark = pytest.mark.promise(
@@ -296,7 +296,7 @@ def test_what_a_store_does_not_tell_apart_is_spelt_so_that_people_can_read_it(na
 @given(key=twin_keys, first=twin_keys, form=forms, naming=namings)
 @settings(max_examples=300, deadline=None)
 def test_a_twin_gets_the_name_that_it_would_have_by_itself(key, first, form, naming):
-    assert twin_key(key, first, output_key(first, **form, naming=naming), naming) == output_key(
+    assert duplicate_key(key, first, output_key(first, **form, naming=naming), naming) == output_key(
         key, **form, naming=naming
     )
 

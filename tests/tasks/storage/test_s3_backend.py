@@ -237,14 +237,14 @@ CONDITIONS: dict[str, tuple[Callable[[ScriptedS3], None], bool]] = {
 def test_a_store_that_passes_over_conditions_is_found_out_and_nothing_is_left_there(s3: ScriptedS3, kind: str) -> None:
     become, expected = CONDITIONS[kind]
     become(s3)
-    assert store_of(s3, "out").has_conditions() == expected
+    assert store_of(s3, "out").has_conditional_writes() == expected
     assert s3.objects == {}
 
 
 def test_a_folder_keeps_two_apart_and_other_protocols_are_not_said_to(tmp_path: Path) -> None:
-    assert Store(str(tmp_path / "out"), StorageSettings()).has_conditions()
+    assert Store(str(tmp_path / "out"), StorageSettings()).has_conditional_writes()
     assert not (tmp_path / "out").exists()
-    assert not Store("memory://conditions", StorageSettings()).has_conditions()
+    assert not Store("memory://conditions", StorageSettings()).has_conditional_writes()
 
 
 # What the store says itself
@@ -288,7 +288,7 @@ def test_who_pays_for_requests_says_so_with_each(s3: ScriptedS3) -> None:
     assert store.create_bytes("b", b"2") and store.replace_bytes("b", store.read_versioned("b")[1], b"3")
     assert keys_of(store) == ["a", "b"]
     assert [store.read_listed(found) for found in store.list_objects()] == [b"1", b"3"]
-    assert store.read_piece("a", 0, 9) == b"1" and store.exists("a")
+    assert store.read_range("a", 0, 9) == b"1" and store.exists("a")
     store.delete("a")
     assert keys_of(store) == ["b"]
 

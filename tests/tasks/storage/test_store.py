@@ -331,11 +331,11 @@ def test_a_file_that_a_killed_run_left_half_written_is_no_object_and_is_cleared_
     for path in left:
         path.write_bytes(b"half")
     assert keys_of(store) == ["pages/deep/a"]
-    store.clear_leftovers()
+    store.delete_partial_writes()
     assert all(path.exists() for path in left)  # somebody may be writing it
     for path in left:
         os.utime(path, (1, 1))
-    store.clear_leftovers()
+    store.delete_partial_writes()
     assert not any(path.exists() for path in left)
     assert keys_of(store) == ["pages/deep/a"]
 

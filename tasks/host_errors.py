@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from foliopress.tasks.errors import ConfigError, HostTrouble, StoreUnavailable
+from foliopress.tasks.errors import ConfigError, HostError, StoreUnavailable
 
 _SHORT_BYTES = 2**29
 """A machine that cannot give so much is short of memory; on any other what asked for too much is to blame."""
@@ -30,24 +30,24 @@ _ADVICE = {
 }
 
 
-def trouble_of(error: BaseException) -> HostTrouble | None:
+def host_error_of(error: BaseException) -> HostError | None:
     """Return what an error says of the machine that it came from; None where it is not the machine's.
 
     A library that is missing, a disk that is full, files, processes or memory that run out are the machine's.
     """
-    if isinstance(error, HostTrouble):
+    if isinstance(error, HostError):
         return error
     if isinstance(error, OSError) and error.errno in _ADVICE:
-        return HostTrouble(f"a worker's machine: {_told(error)}; {_ADVICE[error.errno]}")
+        return HostError(f"a worker's machine: {_told(error)}; {_ADVICE[error.errno]}")
     if isinstance(error, MemoryError):
-        return HostTrouble(f"a worker's machine is out of memory ({error}); {_ADVICE[errno.ENOMEM]}")
+        return HostError(f"a worker's machine is out of memory ({error}); {_ADVICE[errno.ENOMEM]}")
     if isinstance(error, ImportError):
-        return HostTrouble(f"a worker lacks a package: {error}; install the same Foliopress on all workers")
+        return HostError(f"a worker lacks a package: {error}; install the same Foliopress on all workers")
     return None
 
 
 @contextmanager
-def on_this_host(doing: str) -> Iterator[None]:
+def as_host_error(doing: str) -> Iterator[None]:
     """Say of whatever the system refuses in this block that it is this machine's trouble.
 
     To be put round work on files and processes of our own, which no document has a say in.
@@ -56,7 +56,7 @@ def on_this_host(doing: str) -> Iterator[None]:
         doing: What is done, e.g. `writing a page for Tesseract`.
 
     Raises:
-        HostTrouble: In place of OSError and MemoryError.
+        HostError: In place of OSError and MemoryError.
     """
     try:
         yield
@@ -64,13 +64,13 @@ def on_this_host(doing: str) -> Iterator[None]:
         raise
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, "look after its folder for temporary files")
-        raise HostTrouble(f"{place()}: {doing}: {_told(error)}; {advice}") from error
+        raise HostError(f"{place()}: {doing}: {_told(error)}; {advice}") from error
     except MemoryError as error:
         raise _out_of_memory(doing) from error
 
 
-def raise_if_of_host(error: Exception, doing: str) -> None:
-    """Raise HostTrouble if an error that came while a document was read is the machine's, not the document's.
+def raise_if_host_error(error: Exception, doing: str) -> None:
+    """Raise HostError if an error that came while a document was read is the machine's, not the document's.
 
     Of memory that was not given the machine is to blame if it has none left; else whoever asked for so much.
 
@@ -78,9 +78,9 @@ def raise_if_of_host(error: Exception, doing: str) -> None:
         error: What came.
         doing: What was done, e.g. `decoding a page`.
     """
-    if isinstance(error, HostTrouble):
+    if isinstance(error, HostError):
         raise error
-    trouble = trouble_of(error)
+    trouble = host_error_of(error)
     if trouble is not None and not isinstance(error, MemoryError):
         raise trouble from error
     if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
@@ -99,8 +99,8 @@ def place() -> str:
     return f"host {socket.gethostname()} (temporary files in {folder})"
 
 
-def _out_of_memory(doing: str) -> HostTrouble:
-    return HostTrouble(f"{place()}: {doing}: out of memory; {_ADVICE[errno.ENOMEM]}")
+def _out_of_memory(doing: str) -> HostError:
+    return HostError(f"{place()}: {doing}: out of memory; {_ADVICE[errno.ENOMEM]}")
 
 
 def _told(error: OSError) -> str:
