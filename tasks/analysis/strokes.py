@@ -22,11 +22,6 @@ _ALONE = np.ones((1, 1), np.float32)  # a kernel that leaves an axis as it is
 _MOST_CONTRAST = 24.0  # grain of whatever strength must not hide plain ink
 
 
-def luma_of(pixels: np.ndarray) -> np.ndarray:
-    """Return (height, width) uint8 luma (ITU-R BT.601, as OpenCV computes it); a grey page is returned as it is."""
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
-
-
 @dataclass(frozen=True)
 class Ink:
     """Strokes of a page, each (height, width) bool: `plain` ones, and `faint` ones too.

@@ -12,7 +12,8 @@ from foliopress.configs.settings import LegibilitySettings
 from foliopress.tasks.analysis.block_sums import block_sums
 from foliopress.tasks.analysis.colour_marks import NO_MARKS, ColourMarks, compare_marks
 from foliopress.tasks.analysis.resolution import reduced
-from foliopress.tasks.analysis.strokes import Ink, luma_of
+from foliopress.tasks.analysis.strokes import Ink
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.ocr.recognition import Word, text_mask
 
 BLOCK_INCH = (0.25, 0.5)

@@ -11,8 +11,8 @@ import numpy as np
 from foliopress.configs.settings import Settings
 from foliopress.tasks.analysis import resolution
 from foliopress.tasks.analysis.page_analysis import Findings
-from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.checks import legibility, perceptual, rereading
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.errors import PageError
 
 

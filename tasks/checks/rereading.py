@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from foliopress.configs.settings import LegibilitySettings
-from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.checks.legibility import READING_DPI, at_reading_size, ssim_map
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.ocr.orientation import turned, turned_back, turns_of
 from foliopress.tasks.ocr.recognition import Word, bounding_box, by_line, letter_height
 

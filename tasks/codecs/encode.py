@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from foliopress.configs.settings import EncodeSettings
-from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.codecs import icc_profiles, jp2_tiles, jpeg_entropy, jpeg_quantise, jxl
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.images import isobmff, tiff_ifd
 from foliopress.tasks.images.image_reader import Page
 from foliopress.tasks.images.metadata import signed

@@ -13,10 +13,11 @@ from foliopress.configs.settings import EncodeSettings, Settings
 from foliopress.tasks.analysis import chroma, page_kinds, resolution, tiles
 from foliopress.tasks.analysis.colour_marks import allowed_error
 from foliopress.tasks.analysis.page_analysis import Findings
-from foliopress.tasks.analysis.strokes import Ink, luma_of
+from foliopress.tasks.analysis.strokes import Ink
 from foliopress.tasks.checks import perceptual, rereading
 from foliopress.tasks.checks.page_check import Check, Judgement
 from foliopress.tasks.codecs import encode
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.fit import fit_layers, quality_search
 from foliopress.tasks.fit.outcome import (

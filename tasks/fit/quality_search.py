@@ -10,8 +10,8 @@ import numpy as np
 
 from foliopress.tasks.analysis.block_sums import block_sums
 from foliopress.tasks.analysis.sample_patches import evenly_spaced, stack_patches
-from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.checks.legibility import at_reading_size, ssim_map
+from foliopress.tasks.codecs.luma import luma_of
 
 Coder = Callable[[np.ndarray, int], np.ndarray]
 """Encodes pixels at a quality and decodes them again."""

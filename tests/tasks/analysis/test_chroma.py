@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foliopress.tasks.analysis.chroma import CHROMA_LEVELS, coarsest_chroma, with_coarse_chroma
-from foliopress.tasks.analysis.strokes import luma_of
+from foliopress.tasks.codecs.luma import luma_of
 
 BUDGET = 4.0
 

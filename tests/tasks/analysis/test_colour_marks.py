@@ -12,8 +12,9 @@ from foliopress.tasks.analysis import colour_marks, page_kinds
 from foliopress.tasks.analysis.chroma import coarsest_chroma, with_coarse_chroma
 from foliopress.tasks.analysis.colour_marks import allowed_error, compare_marks, find_colour_marks
 from foliopress.tasks.analysis.page_kinds import PageKind, page_kind
-from foliopress.tasks.analysis.strokes import find_ink, luma_of
+from foliopress.tasks.analysis.strokes import find_ink
 from foliopress.tasks.checks import legibility
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.documents import read_page
 from foliopress.tasks.images.image_reader import Page
 

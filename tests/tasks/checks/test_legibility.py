@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foliopress.configs.settings import LegibilitySettings
-from foliopress.tasks.analysis.strokes import find_ink, grain, ink_mask, luma_of
+from foliopress.tasks.analysis.strokes import find_ink, grain, ink_mask
 from foliopress.tasks.checks import legibility
 from foliopress.tasks.checks.legibility import READING_DPI, at_reading_size, block_means, chroma_error, ssim_map
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.ocr.recognition import Word
 
 DPI = 150.0

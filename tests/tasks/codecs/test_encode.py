@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw, ImageFont
 
 from foliopress.configs.settings import EncodeSettings, LimitSettings
-from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.codecs import encode as encode_module
 from foliopress.tasks.codecs.encode import CODECS, EXTENSIONS, LARGEST_SIDE_PX, CarriedMetadata, encode, require
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.images.image_reader import read_page
 

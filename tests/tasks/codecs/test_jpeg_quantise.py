@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw, ImageFont
 
-from foliopress.tasks.analysis.strokes import ink_mask, luma_of
+from foliopress.tasks.analysis.strokes import ink_mask
 from foliopress.tasks.checks.legibility import ssim_map
 from foliopress.tasks.codecs.jpeg_quantise import encode_jpeg, quantisation_tables
+from foliopress.tasks.codecs.luma import luma_of
 
 QUALITIES = (5, 20, 40, 60, 80, 95)
 

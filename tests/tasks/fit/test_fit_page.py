@@ -17,10 +17,11 @@ from foliopress.configs.settings import EncodeSettings, Settings
 from foliopress.tasks.analysis import tiles
 from foliopress.tasks.analysis.page_analysis import Findings
 from foliopress.tasks.analysis.page_kinds import PageKind, page_kind
-from foliopress.tasks.analysis.strokes import Ink, find_ink, luma_of
+from foliopress.tasks.analysis.strokes import Ink, find_ink
 from foliopress.tasks.checks import legibility, ssimulacra2
 from foliopress.tasks.checks.rereading import Reader
 from foliopress.tasks.codecs import encode
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.fit.fit_page import fit_page, strengthened, useful_bytes
 from foliopress.tasks.fit.quality_search import PROBED_QUALITIES
 from foliopress.tasks.images.image_reader import Page, read_header, read_page
