@@ -1,4 +1,4 @@
-"""Host trouble: tells what a machine lacks from what a page is, so that no page's row says what a rerun would mend."""
+"""Tell errors of the machine from errors of a page: a rerun may cure the former, so no page's row records them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from contextlib import contextmanager
 from foliopress.tasks.errors import ConfigError, HostError, StoreUnavailable
 
 _SHORT_BYTES = 2**29
-"""A machine that cannot give so much is short of memory; on any other what asked for too much is to blame."""
+"""A machine that cannot allocate this much is short of memory; on any other the request was too large."""
 
 _NO_MEMORY = re.compile("out.of.memory|insufficient memory|cannot allocate|bad_alloc", re.IGNORECASE)
-"""What libraries say that have a kind of error of their own for it: OpenCV, Pillow, libavif, qpdf."""
+"""Messages of libraries that have their own error for it: OpenCV, Pillow, libavif, qpdf."""
 
 _ADVICE = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room there, or raise the quota",
-    errno.EROFS: "name a folder that can be written with TMPDIR",
+    errno.EROFS: "set TMPDIR to a writable folder",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "raise the machine's limit of open files",
-    errno.ENOMEM: "give it more memory, or have fewer workers",
-    errno.EAGAIN: "raise the limit of processes (ulimit -u), or have fewer workers",
+    errno.ENOMEM: "give it more memory, or use fewer workers",
+    errno.EAGAIN: "raise the limit of processes (ulimit -u), or use fewer workers",
 }
 
 
 def host_error_of(error: BaseException) -> HostError | None:
-    """Return what an error says of the machine that it came from; None where it is not the machine's.
+    """Return the HostError for an error caused by the machine; None for other errors.
 
-    A library that is missing, a disk that is full, files, processes or memory that run out are the machine's.
+    The machine causes missing libraries, full disks, and running out of files, processes or memory.
     """
     if isinstance(error, HostError):
         return error
@@ -48,12 +48,12 @@ def host_error_of(error: BaseException) -> HostError | None:
 
 @contextmanager
 def as_host_error(doing: str) -> Iterator[None]:
-    """Say of whatever the system refuses in this block that it is this machine's trouble.
+    """Raise system errors in this block as HostError.
 
-    To be put round work on files and processes of our own, which no document has a say in.
+    For work on our own files and processes, which no document influences.
 
     Args:
-        doing: What is done, e.g. `writing a page for Tesseract`.
+        doing: Activity for the message, e.g. `writing a page for Tesseract`.
 
     Raises:
         HostError: In place of OSError and MemoryError.
@@ -63,20 +63,20 @@ def as_host_error(doing: str) -> Iterator[None]:
     except (ConfigError, StoreUnavailable):
         raise
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "look after its folder for temporary files")
+        advice = _ADVICE.get(error.errno or 0, "check its folder for temporary files")
         raise HostError(f"{place()}: {doing}: {_told(error)}; {advice}") from error
     except MemoryError as error:
         raise _out_of_memory(doing) from error
 
 
 def raise_if_host_error(error: Exception, doing: str) -> None:
-    """Raise HostError if an error that came while a document was read is the machine's, not the document's.
+    """Raise HostError if an error raised while reading a document was caused by the machine, not the document.
 
-    Of memory that was not given the machine is to blame if it has none left; else whoever asked for so much.
+    A failed allocation is the machine's error if it has no memory left; else the document asked for too much.
 
     Args:
-        error: What came.
-        doing: What was done, e.g. `decoding a page`.
+        error: The error.
+        doing: Activity for the message, e.g. `decoding a page`.
     """
     if isinstance(error, HostError):
         raise error
@@ -91,7 +91,7 @@ def raise_if_host_error(error: Exception, doing: str) -> None:
 
 
 def place() -> str:
-    """Return how this machine and its folder for temporary files are called in an error."""
+    """Return this machine and its folder for temporary files, as named in an error."""
     try:
         folder = tempfile.gettempdir()
     except OSError:

@@ -58,9 +58,8 @@ class Check:
         """Compare a decoded page with its source; words are read again only where its strokes have passed."""
         found, wanted = self.found, self.settings.legibility
         start = perf_counter()
-        verdict = legibility.judge(
-            found.page.pixels, decoded, found.words, found.ink, found.dpi, wanted, found.colour_marks
-        )
+        source = legibility.SourcePage(found.page.pixels, found.words, found.ink, found.dpi, found.colour_marks)
+        verdict = legibility.judge(source, decoded, wanted)
         figures: dict[str, object] = {
             "text_ssim": verdict.text_ssim,
             "worst_block_ssim": verdict.worst_block_ssim,

@@ -108,7 +108,7 @@ def test_memory_that_has_run_out_is_the_machine_s() -> None:
         "        print(trouble)\n"
     )
     told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "decoding a page: out of memory; give it more memory, or have fewer workers" in told
+    assert "decoding a page: out of memory; give it more memory, or use fewer workers" in told
 
 
 @pytest.fixture

@@ -197,7 +197,8 @@ def test_one_mark_makes_a_black_and_white_page_one_in_colour(mark):
 def judge(source, decoded, dpi=200):
     marks = find_colour_marks(source, dpi)
     assert len(marks)
-    return legibility.judge(source, decoded, [], find_ink(luma_of(source), dpi), dpi, LegibilitySettings(), marks)
+    page = legibility.SourcePage(source, [], find_ink(luma_of(source), dpi), dpi, marks)
+    return legibility.judge(page, decoded, LegibilitySettings())
 
 
 @pytest.mark.parametrize("mark", [tick(RED, 3), word(BLUE), stamp(VIOLET, 15), word(PINK), highlighter(YELLOW)])

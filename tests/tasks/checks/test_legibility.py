@@ -17,7 +17,8 @@ DPI = 150.0
 
 
 def judge(source, decoded, words):
-    return legibility.judge(source, decoded, words, find_ink(luma_of(source), DPI), DPI, LegibilitySettings())
+    page = legibility.SourcePage(source, words, find_ink(luma_of(source), DPI), DPI)
+    return legibility.judge(page, decoded, LegibilitySettings())
 
 
 @pytest.fixture

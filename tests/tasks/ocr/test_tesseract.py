@@ -307,7 +307,7 @@ def test_a_folder_for_temporary_files_that_is_gone_is_the_machine_s_trouble(
     settings: OcrSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(HostError, match="No such file or directory.*; look after its folder for temporary files"):
+    with pytest.raises(HostError, match="No such file or directory.*; check its folder for temporary files"):
         read_pictures([drawn(*LINES)], WHOLE_PAGE, 200, settings)
 
 

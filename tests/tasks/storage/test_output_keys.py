@@ -118,7 +118,7 @@ def test_a_page_needs_an_extension():
 
 @pytest.mark.parametrize("extension", ["", "a/b", "exe", "AVIF", ".avif"])
 def test_an_ending_that_no_output_has_is_refused(extension):
-    with pytest.raises(ValueError, match="ending"):
+    with pytest.raises(ValueError, match="extension"):
         output_key("a.tif", extension=extension)
 
 

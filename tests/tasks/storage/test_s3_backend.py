@@ -124,7 +124,7 @@ def test_a_listing_is_never_short_and_ends(s3: ScriptedS3, become: Callable[[Scr
 def test_a_listing_that_does_not_go_on_is_refused(s3: ScriptedS3) -> None:
     fill(s3)
     s3.page_keys, s3.goes_on, s3.gives_token = 7, False, False
-    with pytest.raises(ConfigError, match=r"does not go on behind 'in/006\.jpg'"):
+    with pytest.raises(ConfigError, match=r"does not continue after 'in/006\.jpg'"):
         keys_of(store_of(s3, "in"))
     s3.gives_token = True
     with pytest.raises(ConfigError, match="order of their bytes"):

@@ -104,15 +104,15 @@ def test_an_object_without_an_etag_or_a_time_is_an_object(part: str, instead: st
 @pytest.mark.parametrize(
     ("body", "said"),
     {
-        "nothing": ("", "no whole XML"),
+        "nothing": ("", "not well-formed XML"),
         "an empty listing": ("<ListBucketResult/>", "no listing"),
         "a page of a portal": ("<html><body>Please log in</body></html>", "no listing: <html>"),
-        "broken html": ("<!doctype html><p>Bad gateway<br>", "no whole XML"),
-        "cut short": (f"{NAMED}<IsTruncated>true</IsTruncated>{LISTED}<Contents><Key>b", "no whole XML"),
+        "broken html": ("<!doctype html><p>Bad gateway<br>", "not well-formed XML"),
+        "cut short": (f"{NAMED}<IsTruncated>true</IsTruncated>{LISTED}<Contents><Key>b", "not well-formed XML"),
         "no size": (f"{NAMED}{LISTED.replace('Size>', 'Sizes>')}</ListBucketResult>", "size as None"),
         "no key": (f"{NAMED}{LISTED.replace('Key>', 'Keys>')}</ListBucketResult>", "key as None"),
         "a size that is none": (f"{NAMED}{LISTED.replace('12345678901', '-1')}</ListBucketResult>", "size as '-1'"),
-        "a control character": (f"{NAMED}{LISTED.replace('b/', chr(1))}</ListBucketResult>", "no whole XML"),
+        "a control character": (f"{NAMED}{LISTED.replace('b/', chr(1))}</ListBucketResult>", "not well-formed XML"),
         "entities": (
             f'<!DOCTYPE x [<!ENTITY e "{"a" * 99}">]>{NAMED}{LISTED.replace("b/", "&e;" * 9)}</ListBucketResult>',
             "document type",
