@@ -22,7 +22,7 @@ RETRIED_REASONS = ("ocr_timeout", "ocr_killed", "source_changed")
 
 
 class PageError(Exception):
-    """A document or page cannot be compressed; it becomes a row and the run goes on.
+    """A document or page cannot be compressed; it becomes a row and the run continues.
 
     Args:
         reason: Short snake_case word for the row's `reason` column, e.g. `ocr_timeout`.

@@ -19,7 +19,7 @@ from foliopress.tasks.ocr.recognition import Word, text_mask
 BLOCK_INCH = (0.25, 0.5)
 """Height and width of a block on paper: part of a line of print. The worst block decides."""
 READING_DPI = 150.0
-"""Resolution of a page on a screen: half of what most scans have."""
+"""Resolution of a page on a screen: half that of most scans."""
 LEAST_INK_FRACTION = 0.02
 """Blocks with less ink contain only specks and are not judged."""
 _WINDOW_PX = 11

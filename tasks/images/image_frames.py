@@ -114,7 +114,7 @@ def _in_avif(data: bytes) -> OtherImages:
         elif number in auxiliaries:
             left_out.append(f"item {number}: an auxiliary image")
         elif item.kind == b"tmap" and number in tone_maps:
-            left_out.append(f"item {number}: the same image for brighter screens")
+            left_out.append(f"item {number}: the same picture for brighter screens")
         elif number not in parts and not item.is_hidden:
             others.append(f"item {number}")
     return OtherImages(tuple(others), tuple(left_out))

@@ -1,4 +1,4 @@
-"""What a machine lacks is told from what a page is."""
+"""Errors of the machine are told from errors of a page."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_memory_that_has_run_out_is_the_machine_s() -> None:
 
 @pytest.fixture
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine gives no more memory."""
+    """Make the machine run out of memory."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))

@@ -1,4 +1,4 @@
-"""Colour marks: which strokes have a colour of their own, and when a copy has lost it."""
+"""Detection of coloured marks, and of their loss on a copy."""
 
 import io
 
@@ -26,7 +26,7 @@ MARK_AT_MM = (62, 20)  # from the top and the left, below the print
 
 
 def printed(dpi, paper=WHITE, mark=None):
-    """A page of 3 x 4 inches with black print and a black bar, and what `mark` draws on it."""
+    """Return a page of 3 x 4 inches with black print, a black bar and the drawing of `mark`."""
     twice = 2 * dpi
     image = Image.new("RGB", (3 * twice, 4 * twice), paper)
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(0.14 * twice)
@@ -136,13 +136,13 @@ def test_the_chroma_of_a_mark_says_its_hue():
 
 
 def shifted(pixels, by_px):
-    """A scanner whose three rows of sensors do not meet."""
+    """Return the page as scanned by three misaligned rows of sensors."""
     red, green, blue = cv2.split(pixels)
     return cv2.merge([np.roll(red, by_px, axis=1), green, np.roll(blue, -by_px, axis=0)])
 
 
 def tinted(pixels, cast):
-    """Film: its base is not white, its shadows are not black."""
+    """Return the page as film: its base is not white, its shadows are not black."""
     light = pixels.astype(np.float32) / 255
     return np.clip(light * (255 - np.array(cast[1])) + (1 - light) * np.array(cast[0]), 0, 255).astype(np.uint8)
 
@@ -159,7 +159,7 @@ def test_tints_noise_and_fringes_round_black_strokes_are_no_marks(cast, paper, q
 
 
 def test_letters_smoothed_for_a_screen_of_three_colours_are_black():
-    """ClearType and its like shift red and blue by a third of a pixel, both ways."""
+    """ClearType and similar renderers shift red and blue by a third of a pixel in opposite directions."""
     fine = printed(300)[:, : 3 * 290]
     red, green, blue = fine[:, 0::3, 0], fine[:, 1::3, 1], fine[:, 2::3, 2]
     page = cv2.merge([np.ascontiguousarray(plane[::3]) for plane in (red, green, blue)])

@@ -1,4 +1,4 @@
-"""Check: what counts as ink, and when a page fails."""
+"""Legibility check: pages that pass and pages that fail."""
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ def judge(source, decoded, words):
 
 @pytest.fixture
 def page():
-    """A light page with one dark word at the top and faint writing at the foot."""
+    """Return a light page with one dark word at the top and faint writing at the bottom."""
     pixels = np.full((300, 450), 235, np.uint8)
     cv2.putText(pixels, "Ledger 1887", (40, 80), cv2.FONT_HERSHEY_SIMPLEX, 1.4, 30, 3, cv2.LINE_AA)
     cv2.putText(pixels, "faint note", (40, 240), cv2.FONT_HERSHEY_SCRIPT_SIMPLEX, 1.2, 205, 2, cv2.LINE_AA)

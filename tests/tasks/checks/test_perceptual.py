@@ -1,4 +1,4 @@
-"""Likeness: the whole page and its text alone, and the sample that stands for them."""
+"""Perceptual scores of a page, its text and its sample."""
 
 import cv2
 import numpy as np
@@ -81,7 +81,7 @@ def test_a_page_too_small_for_the_measure_has_none():
 @given(height=st.integers(1, 2600), width=st.integers(1, 2600), colour=st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_a_sample_is_about_a_quarter_of_its_page_in_whole_patches_and_spread_over_it(height, width, colour):
-    """Each pixel of the page tells its own place, so that the sample tells where it was taken."""
+    """Each pixel of the page encodes its position, so that the sample shows where it was taken."""
     rows, cols = np.mgrid[:height, :width]
     source = (rows // 16 % 256).astype(np.uint8)
     mixed = (cols // 16 % 256).astype(np.uint8)

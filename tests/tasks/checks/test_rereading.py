@@ -1,4 +1,4 @@
-"""Read again: a page of boxes that stand for words, and a reader that says of each box what its script tells."""
+"""Repeated OCR, on a page of boxes for words, with a scripted reader."""
 
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +23,7 @@ NOTHING = ("", 0.0)
 
 
 def laid_out(*lines, confidence=96.0):
-    """Words in boxes of 20 by 12 pixels a letter, a line every 40 pixels; each line a text."""
+    """Return words in boxes of 20 by 12 pixels a letter, one line of text every 40 pixels."""
     words = []
     for line_index, line in enumerate(lines):
         col_px = 80
@@ -44,11 +44,11 @@ def drawn(words, tones):
 
 @dataclass
 class Scripted:
-    """A page in its two states, and what a reader makes of each box: by its tone, on the page and in a line cut out.
+    """A source page, its decoded page, and a scripted reading of each box, by its tone, on the page and in a crop.
 
-    `touched` numbers the lines whose boxes differ on the decoded page, all of them without it. The scripts hold
-    (text, confidence) by tone; a box that they do not name is read as it was on the source. `by_close_line` is for the
-    second cut of a line, the closer one, where it reads otherwise than the first.
+    `touched` numbers the lines whose boxes differ on the decoded page, by default all. The scripts hold
+    (text, confidence) by tone; other boxes are read as on the source. `by_close_line` is for the second, closer crop of
+    a line, where it reads differently from the first.
     """
 
     words: list
@@ -116,7 +116,7 @@ sure = st.floats(80, 100)
 def test_a_changed_digit_string_never_passes(
     number, others, confidences, n_lines, place, lines_first, source_line_is_read, unread_by, repeated
 ):
-    """Page and line read another number, or one of them does and the other nothing."""
+    """Page and line read another number, or one of them does and the other reads nothing."""
     assume(all(comparable_text(other) != comparable_text(number) for other in others))
     assume(n_lines >= 4 or not lines_first)
     place %= n_lines
@@ -248,7 +248,7 @@ def test_one_word_may_be_lost_and_of_many_two_in_a_hundred(n_words, data):
 
 
 def test_what_the_sources_own_line_does_not_give_back_was_read_by_chance_and_its_loss_is_not_counted():
-    """Of handwriting in a ruled ledger OCR makes something else each time; its strokes are judged all the same."""
+    """OCR reads handwriting in a ruled ledger differently each time; its strokes are judged all the same."""
     words = laid_out(*["oak elm ash"] * 4)
     lost = {AFTER + place: NOTHING for place in range(9)}
     scripted = Scripted(words, by_page=lost, by_line=lost)
@@ -375,7 +375,7 @@ STRICT = LegibilitySettings(reread_words_below=1.0)
 
 
 class Turned:
-    """Reads pictures in which the ink of a word fills its box, and remembers how they lay."""
+    """Reads images in which the ink of a word fills its box, and records their orientation."""
 
     def __init__(self):
         self.shapes = []

@@ -1,4 +1,4 @@
-"""Looking again: outputs are held against the sources that they were made of, and no others."""
+"""Visual audit: outputs are compared with the sources they were made from, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encode: what is written can be read back with all that it carried."""
+"""Encoding: pages can be read back with all their metadata."""
 
 import io
 import sys
@@ -100,7 +100,7 @@ def test_a_higher_quality_is_nearer_to_the_page_and_costs_more(codec):
 
 
 def test_jpeg_2000_blurs_strokes_little_more_where_most_of_the_page_is_bare():
-    """OpenJPEG's ratio is the page's mean: beside 15 times as much bare paper strokes would err 16 times as much."""
+    """OpenJPEG's ratio is the page's mean: with 15 times as much bare paper, strokes would have 16 times the error."""
     strokes = paper_with_strokes()
     corner = np.full((4 * strokes.shape[0], 4 * strokes.shape[1]), strokes.max(), np.uint8)
     corner[: strokes.shape[0], : strokes.shape[1]] = strokes

@@ -1,4 +1,4 @@
-"""Colour profiles: what is known of them, and the small stand-in for a large one."""
+"""Colour profiles, and the compact approximation of a large one."""
 
 import io
 import struct
@@ -18,7 +18,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def lab_of(icc, rgb, intent=0):
-    """(n, 3) float Lab of device colours, as lcms sees them."""
+    """Return (n, 3) float Lab of device colours, by lcms."""
     lab = ImageCms.createProfile("LAB")
     image = Image.fromarray(np.asarray(rgb, np.uint8).reshape(1, -1, 3))
     found = ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(io.BytesIO(icc)), lab, intent, outputMode="LAB")

@@ -1,4 +1,4 @@
-"""JPEG for scans: valid, faithful, and smaller than libjpeg's at equal likeness of the strokes."""
+"""JPEG for scans: valid, faithful, and smaller than libjpeg's at equal SSIM of the strokes."""
 
 import io
 
@@ -23,7 +23,7 @@ def opened(data):
 
 
 def written(paper, ink):
-    """A page of (600, 500, 3) with lines of print, as scanned."""
+    """Return a page of (600, 500, 3) with lines of print, as scanned."""
     image = Image.new("RGB", (500, 600), paper)
     font = ImageFont.load_default(22)
     for row in range(18):

@@ -1,4 +1,4 @@
-"""Everything beside the pixels: what of it comes through which codec. docs/fidelity.md names these tests row by row."""
+"""Metadata that each codec carries. docs/fidelity.md names these tests row by row."""
 
 import io
 import re
@@ -44,7 +44,7 @@ XMP = (
 
 
 def grey_profile(gamma=1.8):
-    """A profile of a grey device with one curve (ICC.1:2010, 8.3.4)."""
+    """Return a profile of a grey device with one curve (ICC.1:2010, 8.3.4)."""
     curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
     white = b"XYZ " + bytes(4) + struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
     described = b"desc" + bytes(4) + struct.pack(">I", 5) + b"grey\0" + bytes(78)
@@ -61,7 +61,7 @@ def grey_profile(gamma=1.8):
 
 
 def picture(height=48, width=64):
-    """Colours in large fields, dark and light, so that every codec shows them."""
+    """Return large areas of dark and light colours, so that every codec shows them."""
     fields = np.array([[[200, 60, 50], [240, 235, 220]], [[30, 40, 90], [70, 160, 80]]], np.uint8)
     return np.kron(fields, np.ones((height // 2, width // 2, 1), np.uint8))
 
@@ -78,7 +78,7 @@ def jp2(exif=b"II*\0", xmp=None):
 
 
 def output(data, codec, page_index=0):
-    """A source through reading and writing; to `g4` goes what is lighter than middle grey."""
+    """Return a source read and encoded; for `g4`, pixels lighter than middle grey are white."""
     page = with_profile_for(read_page(data, page_index, LIMITS), CODECS[codec].can_carry, 65_536)
     pixels = page.pixels
     if codec == "g4":
@@ -87,7 +87,7 @@ def output(data, codec, page_index=0):
 
 
 def exif_of(data):
-    """An output's EXIF as Pillow reads it, which knows nothing of how we wrote it."""
+    """Return an output's EXIF as read by Pillow, independently of our writer."""
     beside = isobmff.container_metadata(data)
     if beside.exif is None:
         return Image.open(io.BytesIO(data)).getexif()
@@ -433,7 +433,7 @@ def test_junk_to_carry_does_not_keep_a_page_from_being_written():
 
 
 def rows(text):
-    """The rows of the tables that name tests, each as its cells."""
+    """Return the rows of the tables that name tests, each as its cells."""
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     lines = [line for table in tables if "tests" in table.split("\n", 1)[0] for line in table.strip().split("\n")[2:]]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]

@@ -1,4 +1,4 @@
-"""Read: formats, orientation, resolution, and what is refused with a reason."""
+"""Image reader: formats, orientation, resolution, and refusals with a reason."""
 
 import io
 import pickle
@@ -41,13 +41,13 @@ def problem(data, page_index=None, limits=LIMITS, **options):
 
 
 def coded(suffix, samples):
-    """As OpenCV writes it, which can write 16 bits of colour."""
+    """Return the file as written by OpenCV, which can write 16 bits of colour."""
     order = samples[..., ::-1] if samples.ndim == 3 else samples
     return cv2.imencode(suffix, np.ascontiguousarray(order))[1].tobytes()
 
 
 def deep_picture(most=65_535, channels=3):
-    """Every value from 0 to `most` in even steps, each channel in another order."""
+    """Return every value from 0 to `most` in even steps, each channel in another order."""
     ramp = np.linspace(0, most, 40 * 60).astype(np.uint16).reshape(40, 60)
     return np.stack([ramp, ramp[::-1], ramp.T.reshape(40, 60)][:channels], axis=-1) if channels > 1 else ramp
 
@@ -57,7 +57,7 @@ def rounded(samples):
 
 
 def ink_profile():
-    """A CMYK profile of one small table: each ink darkens by a quarter, cyan pulls to blue, black to dark grey."""
+    """Return a CMYK profile of one small table: each ink darkens by a quarter, cyan gives blue, black dark grey."""
     points = np.stack(np.meshgrid(*[[0, 1]] * 4, indexing="ij"), axis=-1).reshape(-1, 4)
     lab = np.stack([255 - 60 * points[:, :3].sum(axis=1), np.full(16, 128), 128 - 60 * points[:, 0]], axis=1)
     lab[points[:, 3] == 1] = (30, 128, 128)

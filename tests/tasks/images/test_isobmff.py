@@ -1,4 +1,4 @@
-"""Boxes of JPEG 2000 and JPEG XL: what is put beside the pixels is found again, also by others."""
+"""Boxes of JPEG 2000 and JPEG XL: metadata can be read back, also by other programs."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""TIFFs of many pages, put together from single ones: every reader finds each page with all that it says of itself."""
+"""Multi-page TIFFs joined from single ones: every reader finds each page with its metadata."""
 
 import io
 

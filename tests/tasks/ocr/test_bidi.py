@@ -1,4 +1,4 @@
-"""A word's characters from left to right, as they stand in the picture."""
+"""A word's characters in visual order, from left to right."""
 
 import unicodedata
 

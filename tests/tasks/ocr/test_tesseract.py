@@ -1,4 +1,4 @@
-"""Tesseract by its library and by its program: the same words, and whatever goes wrong is an error with a reason."""
+"""Tesseract by library and by program: the same words, and every failure is an error with a reason."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def text_of(readings) -> str:
 
 
 def helper() -> subprocess.Popen[bytes]:
-    """The process with the library that reads for this one."""
+    """Return the process with the library that reads for this one."""
     running = tesseract._library(os.getpid())._process
     assert running is not None
     return running
@@ -92,7 +92,7 @@ def test_no_answer_in_time_is_an_error_and_never_means_no_text(settings: OcrSett
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Put a shell script in the place of the program; it can go on as `$TESSERACT "$@"`, and its starts are counted."""
+    """Replace the program by a shell script; it can continue as `$TESSERACT "$@"`, and its starts are counted."""
 
     def replace(script: str) -> Path:
         found = shutil.which(pytesseract.pytesseract.tesseract_cmd)
@@ -141,7 +141,7 @@ def test_a_program_that_somebody_ends_is_the_machine_s_trouble_and_no_page_s(
     assert text_of(read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, PROGRAM)[0]) == LINES[0]
     starts.unlink()
     starts = program(f"kill -{name} $$")
-    with pytest.raises(HostError, match=f"somebody ends Tesseract by SIG{name}"):
+    with pytest.raises(HostError, match=f"Tesseract is repeatedly ended by SIG{name}"):
         read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, PROGRAM)
     assert starts.read_text() == "\n" * 3
 
@@ -166,7 +166,7 @@ def test_a_process_that_hangs_without_working_is_ended_by_the_wall_clock(program
 
 
 def stopped_for(seconds: float, process: psutil.Process) -> threading.Thread:
-    """Stop a process now, and let it go on after some seconds."""
+    """Stop a process now, and let it continue after some seconds."""
     process.suspend()
     waker = threading.Timer(seconds, process.resume)
     waker.start()
@@ -313,7 +313,7 @@ def test_a_folder_for_temporary_files_that_is_gone_is_the_machine_s_trouble(
 
 @pytest.fixture
 def no_helper() -> Iterator[None]:
-    """The library's process is started anew within a test, and after it."""
+    """Restart the library's process within a test and after it."""
     tesseract._library.cache_clear()
     yield
     tesseract._library.cache_clear()
@@ -360,7 +360,7 @@ def test_a_program_that_cannot_be_loaded_is_the_machine_s_trouble(
 
 @pytest.fixture
 def broken_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_helper: None) -> None:
-    """The package is there, and the library that it needs is not."""
+    """Provide the package without the library that it needs."""
     package = tmp_path / "site" / "tesserocr"
     package.mkdir(parents=True)
     error = "libtesseract.so.5: cannot open shared object file: No such file or directory"

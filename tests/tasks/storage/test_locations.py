@@ -1,4 +1,4 @@
-"""Which places can be a SOURCE or DEST: the kinds of URL that hold an archive, without a secret in them."""
+"""Locations that can be a SOURCE or DEST: URLs of stores, without secrets."""
 
 import fsspec
 import pytest

@@ -1,4 +1,4 @@
-"""Places and links: no scan is written or deleted and nothing outside DEST, whatever links or mounts lead there."""
+"""Links and mounts: no scan, and nothing outside DEST, is written or deleted, whatever leads there."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ PLAIN = StorageSettings()
 
 @pytest.fixture
 def bound(tmp_path):
-    """Show a folder at another place by a mount."""
+    """Mount a folder at another path."""
     points = []
 
     def bind(folder, point):
@@ -126,7 +126,7 @@ def test_a_dest_that_no_link_can_lead_to_changes_no_listing(folders, url):
 
 @pytest.fixture
 def outside(folders, tmp_path):
-    """A folder beside DEST, of files that look like leftovers and outputs, to which links in DEST lead."""
+    """Return a folder next to DEST, with files that look like partial writes and outputs, and links in DEST to it."""
     _, dest = folders
     outside = tmp_path / "outside"
     (outside / "deep").mkdir(parents=True)

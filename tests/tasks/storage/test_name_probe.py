@@ -1,4 +1,4 @@
-"""Name probe: what disks tell apart is found out, and names by those rules come back as they were written."""
+"""Name probe: finds the names that disks distinguish; names by these rules are listed as written."""
 
 import subprocess
 import sys
@@ -84,7 +84,7 @@ def test_what_a_disk_tells_apart_and_holds_is_found_out_and_nothing_of_it_stays(
 
 
 def put_and_list(dest, naming):
-    """Write an output of every key, as other bytes, and return what is listed and what was written."""
+    """Write an output with different bytes for every key; return the listed and the written outputs."""
     written = {output_key(key, extension="avif", naming=naming): key.encode("utf-8", "surrogatepass") for key in KEYS}
     assert len(written) == len(KEYS)
     for place, data in written.items():

@@ -1,4 +1,4 @@
-"""Keys: every document has places of its own, whatever its key."""
+"""Output keys: no two documents share one, whatever their keys."""
 
 import unicodedata
 
@@ -192,7 +192,7 @@ def simple_upper(name):
 
 
 def as_linux_folds(name):
-    """Return a name as ext4 compares it in a folder that folds: without what is not seen, in full folding."""
+    """Return a name as ext4 compares it in a casefold folder: without ignorable characters, fully case-folded."""
     seen = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", seen).casefold())
 
@@ -202,7 +202,7 @@ FORMS = [lambda name, form=form: unicodedata.normalize(form, name) for form in (
 
 
 def folds_of(naming):
-    """Return all ways in which a store of these rules may look at names."""
+    """Return all ways in which a store with these rules may compare names."""
     cases = CASES if naming.folds_case else []
     forms = FORMS if naming.forms != "kept" else []
     both = [lambda name, one=one, other=other: one(other(one(name))) for one in cases for other in forms]

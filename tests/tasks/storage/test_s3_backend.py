@@ -1,4 +1,4 @@
-"""Bucket: S3 stores as they are. Each test has a server answer in one of the ways in which stores differ."""
+"""S3 backend: each test has a server respond in one of the ways in which stores differ."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_a_store_that_refuses_conditions_is_asked_for_none_again(s3: ScriptedS3)
 
 
 def passes_over(*names: str) -> Callable[[ScriptedS3], None]:
-    """A store that heeds some conditions and not others."""
+    """Script a store that honours some conditions and not others."""
 
     def become(s3: ScriptedS3) -> None:
         def forget(request: Request) -> None:
@@ -372,7 +372,7 @@ def test_a_store_whose_heads_differ_from_its_listings_is_held_against_its_listin
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment with keys and a home folder, and without anything else of AWS's."""
+    """Set an environment with keys and a home folder, and no other AWS settings."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"):

@@ -1,4 +1,4 @@
-"""Listing: an S3 listing is read whole, in order and to its end, however a store writes it, or it is refused."""
+"""S3 listing: it is read completely and in order, in every store's format, or it is refused."""
 
 from __future__ import annotations
 

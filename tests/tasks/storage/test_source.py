@@ -1,4 +1,4 @@
-"""Source: a folder, a prefix or one file; and what is said where no document is."""
+"""Source: a folder, a prefix or one file; and errors for a source without documents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLAIN = StorageSettings()
 
 @pytest.fixture(params=["disk", "s3", "memory"])
 def above(request, tmp_path):
-    """The URL of a place that is empty."""
+    """Return the URL of an empty location."""
     if request.param == "disk":
         (tmp_path / "in").mkdir()
         return str(tmp_path / "in")
