@@ -29,7 +29,7 @@ class WorkBudget:
     >>> budget.spend(2)
     >>> budget.spend()
     Traceback (most recent call last):
-    tasks.errors.PageError: more than the 2 operations of limits.max_document_operations; it stays as it is
+    foliopress.tasks.errors.PageError: more than the 2 operations of limits.max_document_operations; it stays as it is
     """
 
     def __init__(self, limits: LimitSettings, clock: Callable[[], float] = thread_time) -> None:

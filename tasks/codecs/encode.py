@@ -116,7 +116,7 @@ def encode(pixels: np.ndarray, codec: Codec, quality: int, carried: CarriedMetad
     """
     traits = CODECS[codec]
     if max(pixels.shape[:2]) > traits.largest_side_px:
-        raise ValueError(f"{codec} allows {traits.largest_side_px} pixels a side, the page has {pixels.shape}")
+        raise ValueError(f"{codec} allows at most {traits.largest_side_px} pixels a side, the page has {pixels.shape}")
     if (pixels.dtype == np.bool_) != (codec == "g4"):
         raise ValueError(f"{codec} cannot hold pixels of {pixels.dtype}")
     if carried.icc and codec != "g4":  # black and white are the same in every profile

@@ -46,7 +46,7 @@ def write_jpeg(
         ValueError: If a side is longer than `LONGEST_SIDE_PX`, or the numbers of blocks do not match the size.
     """
     if max(height_px, width_px) > LONGEST_SIDE_PX:
-        raise ValueError(f"JPEG allows {LONGEST_SIDE_PX} pixels a side, the page has {height_px} x {width_px}")
+        raise ValueError(f"JPEG allows at most {LONGEST_SIDE_PX} pixels a side, the page has {height_px} x {width_px}")
     sampling = 2 if len(components) == 3 else 1
     units = -(-height_px // (8 * sampling)), -(-width_px // (8 * sampling))  # T.81's MCUs
     factors = [sampling, 1, 1][: len(components)]

@@ -90,7 +90,7 @@ def test_an_avif_with_another_image_is_kept_and_thumbnails_are_named(items, refe
 
 def test_the_tiles_of_a_grid_are_no_images_of_their_own():
     data = avif_with(saved(PAGE, "AVIF"), [*COLOUR, (2, b"grid", 0)], [(b"dimg", 2, 1)], primary=2)
-    assert image_frames.find_other_images(data, "AVIF") == image_frames.Held()
+    assert image_frames.find_other_images(data, "AVIF") == image_frames.OtherImages()
     tone_map = avif_with(saved(PAGE, "AVIF"), [*COLOUR, (2, b"tmap", 0)], [(b"dimg", 2, 1)])
     assert left_out(tone_map) == ("item 2: the same picture for brighter screens",)
 
