@@ -25,7 +25,7 @@ from foliopress.tasks.errors import ConfigError, PageError, StoreUnavailable
 from foliopress.tasks.images.image_reader import Page
 from foliopress.tasks.records.overview import RATIO, PageFound, Wanted, by_folder, find_page, totals_of
 from foliopress.tasks.records.statistics import PageRow
-from foliopress.tasks.storage.locations import names_a_host
+from foliopress.tasks.storage.locations import has_host
 from foliopress.tasks.storage.output_keys import page_in_output
 
 _GALLERY = 12
@@ -331,7 +331,7 @@ def _source_page(opened: Opened, found: PageFound) -> Page | str:
     if opened.source is None:
         return "The run does not say where its source lies."
     try:
-        if names_a_host(opened.source):
+        if has_host(opened.source):
             return f"The source lies on a server that DEST names ({opened.source}), which is not asked from here."
         data = store(opened.source).read_bytes(found.row.document_key)
         return read_page(data, found.row.page_index, LimitSettings())

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from foliopress.app.trial_result import Tried
-from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.codecs.encode import CODECS
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.fit import quality_search
 from foliopress.tasks.fit.page_writer import Writer
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from benchmarks.planes import Plane
 from foliopress.configs.settings import LimitSettings
-from foliopress.tasks.analysis.strokes import ink_mask, luma_of
+from foliopress.tasks.analysis.strokes import ink_mask
 from foliopress.tasks.analysis.tiles import tile_grid, work_plane
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.images.image_reader import read_page
 from foliopress.tasks.samples.sample_archive import sample_document
 

@@ -13,8 +13,8 @@ from benchmarks.arms import Arm, ArmFailed, Made
 from benchmarks.marked import MarkedPage, count_words, half_size, read_marked
 from foliopress.configs.settings import OcrSettings
 from foliopress.model.truth import Scan
-from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.checks.legibility import chroma_error, ssim_map
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.ocr import recognition
 

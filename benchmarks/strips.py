@@ -16,8 +16,8 @@ from benchmarks.marked import MarkedPage, read_marked
 from benchmarks.product import PageArm
 from benchmarks.uniform import encode_to_bytes, family_of
 from foliopress.model.truth import Scan
-from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.checks.legibility import block_means, block_size, ssim_map
+from foliopress.tasks.codecs.luma import luma_of
 
 STRIP_FOLDER = "strips"
 

@@ -150,7 +150,7 @@ def verify_archive(
     found.damages += _extra(target, named, damaged)
     found.damages += (Damage(*one) for one in bag_problems(target))
     if scans is not None:
-        found.damages += _holes(scans.apart_from(dest), settings, documents)
+        found.damages += _holes(scans.without_links_into(dest), settings, documents)
     found.damages = sorted({(one.kind, one.key): one for one in reversed(found.damages)}.values())
     log.info("%s", found.as_text())
     return found

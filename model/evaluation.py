@@ -33,7 +33,7 @@ from foliopress.model.tile_truth import TEXT_FRACTION, tile_truth
 from foliopress.model.truth import Scan, data_folder, find_scans, read_truth
 from foliopress.model.turned import TURNS, read_turned_cached, turned_page, turned_words
 from foliopress.tasks.analysis import tiles
-from foliopress.tasks.analysis.strokes import luma_of
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.errors import ConfigError, PageError
 from foliopress.tasks.ocr import recognition
 

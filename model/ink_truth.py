@@ -14,7 +14,8 @@ from foliopress.model.drawn.scanning import DrawnPage
 from foliopress.model.tile_truth import TEXT_FRACTION, tile_sums
 from foliopress.model.truth import Scan
 from foliopress.tasks.analysis import tiles
-from foliopress.tasks.analysis.strokes import grain, luma_of
+from foliopress.tasks.analysis.strokes import grain
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.ocr import recognition
 from foliopress.tasks.samples.lettering import Mask
 

@@ -18,7 +18,7 @@ from foliopress.model.dataset import LabelledTiles, MarkedPage, read_marked_page
 from foliopress.model.tile_truth import LITTLE_INK_STD, TEXT_FRACTION, fill_polygons, tile_std, tile_sums, tile_truth
 from foliopress.model.truth import PageTruth, Scan, TruthLine, TruthRegion
 from foliopress.tasks.analysis import tiles
-from foliopress.tasks.analysis.strokes import luma_of
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.ocr import recognition
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from foliopress.configs.loading import load_settings
-from foliopress.tasks.codecs.encode import Carried, encode
+from foliopress.tasks.codecs.encode import CarriedMetadata, encode
 from foliopress.tasks.images.image_reader import read_page
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.store import Store
@@ -53,7 +53,7 @@ def main(source: str, dest: str, key: str, out: str) -> None:
     ]
     gap = np.full((panels[0].shape[0], GAP_PX, 3), 255, np.uint8)
     picture = np.hstack([panels[0], gap, panels[1], gap, panels[2]])
-    data = encode(picture, "webp", 82, Carried(), settings.encode)
+    data = encode(picture, "webp", 82, CarriedMetadata(), settings.encode)
     Store(".", settings.storage).write_bytes(out, data)
 
 

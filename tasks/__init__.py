@@ -1,1 +1,1 @@
-"""Plain functions on pages, tiles and masks, one topic a package; no scheduler is imported here."""
+"""Process pages, tiles and masks with plain functions, one package per topic; no scheduler is imported here."""

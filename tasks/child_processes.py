@@ -1,4 +1,4 @@
-"""Start child processes that import this package, and nothing that lies in the folder they are started in."""
+"""Start child processes that import this package, and nothing from the folder they are started in."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def search_path() -> str:
 
 
 def keep_to_installed_packages() -> None:
-    """Have every Python process that is started from here on, workers of Dask too, ignore the current folder."""
+    """Make all Python processes started from now on, Dask workers included, ignore the current folder."""
     os.environ["PYTHONSAFEPATH"] = "1"

@@ -1,4 +1,4 @@
-"""Read: any document's bytes become headers, then upright pages, whether it is a PDF or an image file."""
+"""Read documents, PDFs and image files alike: headers first, then upright pages."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from foliopress.tasks.pdf.multi_image import LEAST_BYTES
 from foliopress.tasks.pdf.pdf_reader import PageLook, PdfPage, Placed
 from foliopress.tasks.work_budget import WorkBudget
 
-_DIGITAL_DPI = 150.0  # at which a page without a scan is drawn, to be looked at
-_FINEST_DPI = 600.0  # at which a page of several images is drawn
-_MATTERS = 0.05  # share of its page that an image covers whose resolution counts
+_DIGITAL_DPI = 150.0  # for rendering a page without a scan
+_FINEST_DPI = 600.0  # for rendering a page of several images
+_LEAST_COVERAGE = 0.05  # share of the page that an image must cover for its resolution to count
 
 _STAY = {
-    PageLook.COMPOSED: PageError("composed_page", "the page is put together of several images; it stays as it is"),
+    PageLook.COMPOSED: PageError("composed_page", "the page is composed of several images; it stays as it is"),
     PageLook.DIGITAL: PageError("digital_page", "the page is a program's text and drawings; it stays as it is"),
 }
 
@@ -32,12 +32,12 @@ def read_header(data: bytes | BinaryIO, limits: LimitSettings, *, as_drawn: bool
     """Return a document's format and the sizes of its pages, without decoding pixels.
 
     Args:
-        data: The document, or a file of it, of which no more is read than is needed where it is a PDF.
-        limits: What it may be.
-        as_drawn: The pages of a PDF are wanted as images of what they show, not to be put back into it.
+        data: The document, or an open file of it; of a PDF only the necessary parts are read.
+        limits: Limits for documents.
+        as_drawn: Describe the pages of a PDF as rendered images, not as images to be put back into it.
 
     Raises:
-        PageError: If the document cannot be opened (`failed`), or is of a kind or size that is kept whole.
+        PageError: If the document cannot be opened (`failed`), or its kind or size means that it is kept whole.
     """
     if not pdf_reader.is_pdf(data):
         return image_reader.read_header(_bytes(data), limits)
@@ -67,18 +67,18 @@ def read_page(
 ) -> Page:
     """Decode one page, upright.
 
-    Of a PDF's page that is a scan this is its image, never drawn anew; other pages are drawn as they are shown. Where
-    pages are wanted as they are drawn, that is with annotations and form fields, unless the scan is all that is seen.
+    A PDF page that is a scan yields its image, without rendering; other pages are rendered. With `as_drawn`, rendering
+    includes annotations and form fields, unless the scan is all that is visible.
 
     Args:
-        data: The document, or a file of it.
+        data: The document, or an open file of it.
         page_index: 0-based.
-        limits: What a page may cost.
+        limits: Limits for pages.
         keep_deep: Refuse pages of more than 8 bits a sample, which are rounded to 8 otherwise.
-        as_drawn: Draw a PDF's scan too where a reader sees more than the scan, or not all of it.
+        as_drawn: Render a PDF's scan too if a reader sees more than the scan, or not all of it.
 
     Raises:
-        PageError: If the page cannot be decoded (`failed`), or holds what cannot be carried over (kept whole).
+        PageError: If the page cannot be decoded (`failed`), or its content cannot be carried over (kept whole).
     """
     if not pdf_reader.is_pdf(data):
         return image_reader.read_page(_bytes(data), page_index, limits, keep_deep=keep_deep)
@@ -93,7 +93,7 @@ def read_page(
             return Page(image_reader.grey_if_grey(drawn), False, max(dpi), None, None)
         stored = _stored(document, page.scan, limits, keep_deep)
     if not as_drawn and stored.pixels.ndim == 2:
-        stored = replace(stored, icc=None)  # the image goes back into its own colours, whatever grey is there
+        stored = replace(stored, icc=None)  # the image goes back into its own colour space, whichever grey that has
     tag, ratio = image_reader.likely_dpi([dpi], height_px, width_px)
     found = Page(stored.pixels, stored.is_bitonal, tag, stored.icc, None, None, ratio, page.quarter_turns)
     return replace(found, pixels=found.upright(stored.pixels))
@@ -104,7 +104,7 @@ def _bytes(data: bytes | BinaryIO) -> bytes:
 
 
 def _described(document: pikepdf.Pdf, page_index: int, budget: WorkBudget, *, as_seen: bool) -> PdfPage | PageError:
-    """Return a page, or its problem; what is one of the whole document is raised."""
+    """Return a page, or its error; raise an error of the whole document."""
     budget.look_at_clock()
     try:
         budget.spend()
@@ -149,24 +149,26 @@ def _header(
 
 
 def _may_be_part(image: Placed, shared: frozenset[tuple[int, int]]) -> bool:
-    """Return whether one of several images on a page can be coded anew: its colours are known, and it is no other's."""
+    """Return whether one of several images on a page can be re-encoded: its colours are known, and it is not shared."""
     is_free = not image.is_ours and image.object_id not in shared
     return image.is_colour_known and is_free and image.stored_bytes >= LEAST_BYTES
 
 
 def _shape(page: PdfPage, as_drawn: bool) -> tuple[int, int, tuple[float, float]]:
-    """Return (height_px, width_px) of the upright page and its dots per inch down and across."""
+    """Return (height_px, width_px) of the upright page and its vertical and horizontal dots per inch."""
     if page.scan is not None and (page.is_bare or not as_drawn):
         height_px, width_px, dpi = page.scan.height_px, page.scan.width_px, page.scan.dpi
         return (width_px, height_px, dpi[::-1]) if page.quarter_turns % 2 else (height_px, width_px, dpi)
-    finest = max((min(image.dpi) for image in page.images if page.covered(image) > _MATTERS), default=_DIGITAL_DPI)
+    finest = max(
+        (min(image.dpi) for image in page.images if page.covered(image) > _LEAST_COVERAGE), default=_DIGITAL_DPI
+    )
     finest = min(finest, _FINEST_DPI)
     height_px, width_px = (max(1, round(side * finest / pdf_reader.POINTS_PER_INCH)) for side in page.shown_pt)
     return height_px, width_px, (finest, finest)
 
 
 def _stored(document: pikepdf.Pdf, scan: Placed, limits: LimitSettings, keep_deep: bool) -> Page:
-    """Return a scan as it is stored, in its own colours, with the profile that its document gives them."""
+    """Return a scan as stored, in its own colours, with the document's profile for them."""
     if pdf_reader.is_in_layers(document, scan):
         form = pdf_reader.stream_of(document, scan)
         return Page(mrc_page.layered_image(form, (scan.height_px, scan.width_px)), False, None, None, None)

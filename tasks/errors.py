@@ -1,4 +1,4 @@
-"""The few kinds of error, sorted by who acts on them."""
+"""Define the few kinds of error, by who acts on them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from foliopress.configs.errors import ConfigError
 from foliopress.configs.secrets import hide
 
 __all__ = [
-    "TRIED_AGAIN",
+    "RETRIED_REASONS",
     "ConfigError",
-    "HostTrouble",
+    "HostError",
     "LeaseLost",
     "NameRefused",
     "PageError",
@@ -17,16 +17,16 @@ __all__ = [
 ]
 
 
-TRIED_AGAIN = ("ocr_timeout", "ocr_killed", "source_changed")
-"""Reasons that hang on the clock, the machine or whoever writes: such pages are tried again by every rerun."""
+RETRIED_REASONS = ("ocr_timeout", "ocr_killed", "source_changed")
+"""Reasons that depend on the clock, the machine or a writer of the source: every rerun retries such pages."""
 
 
 class PageError(Exception):
-    """A document or page cannot be compressed; it becomes a row and the run goes on.
+    """A document or page cannot be compressed; it becomes a row and the run continues.
 
     Args:
-        reason: A short snake_case word for the row's `reason` column, e.g. `ocr_timeout`.
-        message: What came, and what is allowed or can be done about it.
+        reason: Short snake_case word for the row's `reason` column, e.g. `ocr_timeout`.
+        message: Cause, and the limit or remedy.
         failed: True if the page ends as `failed` (its content cannot be read), False for `kept`.
     """
 
@@ -48,26 +48,26 @@ def _page_error(reason: str, message: str, failed: bool) -> PageError:
 
 
 class PayloadDamaged(Exception):
-    """What a bag should hold is not there as it was written; a bag of it would vouch for damage."""
+    """A file of a bag's payload is missing or changed; a bag of it would certify damage."""
 
 
 class StoreUnavailable(Exception):
-    """The object store gave no answer; worth another try, then the shard fails and a rerun repeats it."""
+    """The object store did not respond; worth another try, then the shard fails and a rerun repeats it."""
 
     def __str__(self) -> str:
         return hide(super().__str__())
 
 
 class LeaseLost(Exception):
-    """Another run took over the lease on DEST, so this one must not write any more."""
+    """Another run took over the lease on DEST, so this one may no longer write."""
 
 
 class NameRefused(Exception):
-    """The store holds no object of this name; its document's row says so, and its neighbours go on."""
+    """The store cannot hold this name; the document's row records it, and other documents continue."""
 
 
-class HostTrouble(StoreUnavailable):
-    """The machine could not do its part, e.g. its folder for temporary files is full; says nothing about the page.
+class HostError(StoreUnavailable):
+    """An error of the machine, not of the page, e.g. a full folder for temporary files.
 
     Worth another try, perhaps on another machine; then the shard fails and a rerun repeats it.
     """

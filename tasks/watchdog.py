@@ -1,8 +1,8 @@
-"""Watchdog: a worker's process that a document occupies for too long is ended, whatever code it is in.
+"""End a worker's process that a document occupies for too long, whatever code it is running.
 
-A decoder in C asks no Python clock and may hold the interpreter's lock, so it is the kernel that ends the process, with
-SIGPROF, once it has spent so much processor time. Before it ends it leaves a mark in the temporary folder, that shows
-where it was; whoever takes the document up again on this machine finds it and says what happened.
+A decoder in C checks no Python clock and may hold the interpreter's lock, so the kernel ends the process with SIGPROF
+once it has used its processor time. Before it ends, it leaves a mark with its traceback in the temporary folder; the
+next attempt at the document on this machine finds the mark and reports the time-out.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from pathlib import Path
 from foliopress.tasks.errors import PageError
 
 _ROOM_S = 10.0
-"""Beyond twice the time that a document may take by its own clock."""
-_KEPT_S = 86_400.0  # after which a mark says nothing any more
+"""Margin beyond twice the time that a document may take by its own clock."""
+_KEPT_S = 86_400.0  # age at which a mark expires
 
 _armed = False
-_patience_s = 0.0  # of the block that is being watched; 0 outside
+_patience_s = 0.0  # processor time of the watched block; 0 outside
 
 
 def arm() -> None:
-    """Allow this process to be ended; for workers that are started again. Elsewhere nothing is."""
+    """Allow this process to be ended; for workers that are restarted. By default no process is."""
     global _armed
     _armed = hasattr(signal, "SIGPROF")
     folder = _folder()
@@ -50,17 +50,17 @@ def disarm() -> None:
 
 @contextmanager
 def watched(name: str, seconds: float) -> Iterator[None]:
-    """End this process, if that is allowed, when the block takes far more processor time than it may.
+    """End this process, if allowed, when the block takes far more processor time than its limit.
 
     One block at a time in a process.
 
     Args:
-        name: Of what is worked on, and of the run, so that a later run tries it again.
-        seconds: That the block may take by its own clock; the end comes after twice as many and ten more, counted from
-            the last time that it looked at that clock.
+        name: Name of the document and of the run, so that a later run tries it again.
+        seconds: Limit of the block by its own clock; the process ends after twice this time and ten seconds more,
+            counted from the block's last look at that clock.
 
     Raises:
-        PageError: If a process was ended over the same name on this machine before (`out_of_time`, `failed`).
+        PageError: If a process on this machine was ended over the same name before (`out_of_time`, `failed`).
     """
     global _patience_s
     if not _armed:
@@ -87,13 +87,13 @@ def watched(name: str, seconds: float) -> Iterator[None]:
 
 
 def restart() -> None:
-    """Begin to count anew: the block that is watched has just looked at its own clock."""
+    """Restart the count: the watched block has just checked its own clock."""
     if _patience_s:
         signal.setitimer(signal.ITIMER_PROF, _patience_s)
 
 
 def out_of_time(seconds: float) -> PageError:
-    """Return the problem of a document that occupies a worker for too long."""
+    """Return the error of a document that occupies a worker for too long."""
     message = f"not read in the {seconds:g} s of limits.max_document_seconds; --retry-failed tries it again"
     return PageError("out_of_time", message, failed=True)
 
@@ -105,7 +105,7 @@ def _is_marked(folder: Path, begin: str) -> bool:
 
 
 def _folder() -> Path | None:
-    """Return the folder of the marks, which is this user's own; None where there can be none."""
+    """Return the folder of the marks, owned by this user; None if it cannot be made."""
     folder = Path(tempfile.gettempdir()) / f"foliopress-out-of-time-{os.getuid() if hasattr(os, 'getuid') else ''}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

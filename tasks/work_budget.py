@@ -1,4 +1,4 @@
-"""Work budget: how much work it may be to read a document. What it is spent on decides first, the clock last."""
+"""Limit the work of reading a document, first by counting operations, last by the clock."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _LOOKS_EVERY = 256  # operations between two looks at the clock
 
 
 class WorkBudget:
-    """Counts the work of reading one document, or one page of it, and says when it is too much.
+    """Counts the work of reading one document, or one page of it, and raises when it is too much.
 
-    Counts hang on the document alone, so that it comes to the same end everywhere; the seconds are for what nobody
-    counts.
+    Counts depend on the document alone, so that the result is the same on every machine; the seconds cover work that is
+    not counted.
 
     Args:
-        limits: What a document may cost.
+        limits: Limits for documents.
         clock: Returns seconds of this thread's processor time.
 
     >>> budget = WorkBudget(LimitSettings(max_document_operations=2))
     >>> budget.spend(2)
     >>> budget.spend()
     Traceback (most recent call last):
-    tasks.errors.PageError: more than the 2 operations of limits.max_document_operations; it stays as it is
+    foliopress.tasks.errors.PageError: more than the 2 operations of limits.max_document_operations; it stays as it is
     """
 
     def __init__(self, limits: LimitSettings, clock: Callable[[], float] = thread_time) -> None:
@@ -39,7 +39,7 @@ class WorkBudget:
         self.operations = self.unpacked_bytes = 0
 
     def spend(self, operations: int = 1) -> None:
-        """Count operations: marks, forms, fields, directories, whatever is looked at one by one.
+        """Count operations: marks, forms, fields, directories and other items processed one by one.
 
         Raises:
             PageError: If they are too many (`too_complex`), or took too long (`out_of_time`, `failed`).
@@ -52,7 +52,7 @@ class WorkBudget:
             self.look_at_clock()
 
     def unpack(self, n_bytes: int) -> None:
-        """Count bytes that packed streams came to.
+        """Count bytes unpacked from compressed streams.
 
         Raises:
             PageError: If they are too many (`too_large`), or took too long (`out_of_time`, `failed`).
@@ -69,16 +69,16 @@ class WorkBudget:
 
     @property
     def bytes_left(self) -> int:
-        """How many bytes may be unpacked yet."""
+        """Bytes that may still be unpacked."""
         return max(0, self._limits.max_unpacked_bytes - self.unpacked_bytes)
 
     @property
     def seconds_left(self) -> float:
-        """How much processor time is left; negative once it is spent."""
+        """Remaining processor time; negative once it is spent."""
         return self._most_s - (self._clock() - self._began)
 
     def allow_for_pages(self, n_pages: int) -> None:
-        """Give the document what so many pages may take, now that their number is known."""
+        """Extend the limits for a document's number of pages, once it is known."""
         self._most_operations = self._limits.max_document_operations + n_pages * _OPERATIONS_A_PAGE
         self._most_s = seconds_for(n_pages, self._limits)
 
@@ -91,10 +91,10 @@ class WorkBudget:
 
 
 def seconds_for(n_pages: int, limits: LimitSettings) -> float:
-    """Return for how long a document of so many pages may be worked on in one go."""
+    """Return the seconds that a document of so many pages may take in one go."""
     return limits.max_document_seconds + n_pages * _SECONDS_A_PAGE
 
 
 def unpacks_too_far(most_bytes: int) -> PageError:
-    """Return the problem of packed data that would come to more bytes than they may."""
+    """Return the error of compressed data that unpack to too many bytes."""
     return PageError("too_large", f"packed streams hold more than {most_bytes} bytes; it stays as it is")

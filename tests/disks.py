@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from foliopress.tasks.storage.key_spelling import WINDOWS_LETTERS
-from foliopress.tasks.storage.local_backend import LocalFolder
+from foliopress.tasks.storage.local_backend import LocalBackend
 
 REAL_DISKS = ("exfat", "ntfs")
 
@@ -61,7 +61,7 @@ def mac_fold(name: str) -> str:
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
-class FoldingFolder(LocalFolder):
+class FoldingFolder(LocalBackend):
     """A folder of a disk that folds: a name finds what lies under another spelling of it.
 
     `fold` returns how names are compared, `spelt` how they are kept, `refused` whether a name cannot be held.
@@ -127,12 +127,12 @@ class CodedFolder(FoldingFolder):
     refused = staticmethod(lambda name: len(name) > 143 or not name.isascii())
 
 
-def only_at(root: Path, kind: type[FoldingFolder]) -> type[LocalFolder]:
+def only_at(root: Path, kind: type[FoldingFolder]) -> type[LocalBackend]:
     """Return a kind of folder that acts alike at one place, and anywhere else as folders do."""
 
     class Folder(kind):  # type: ignore[misc, valid-type]
         def _path(self, key: str) -> Path:
-            return super()._path(key) if self.root == root else LocalFolder._path(self, key)
+            return super()._path(key) if self.root == root else LocalBackend._path(self, key)
 
     return Folder
 

@@ -16,7 +16,7 @@ from foliopress.configs.clusters import ClusterKind, option_names
 from foliopress.configs.settings import Closed, ClusterSettings, LimitSettings, ScanSettings, StorageSettings
 from foliopress.flows import cli
 from foliopress.tasks.checks.audit import DamageKind
-from foliopress.tasks.errors import TRIED_AGAIN
+from foliopress.tasks.errors import RETRIED_REASONS
 from foliopress.tasks.storage.locations import PROTOCOLS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,7 +76,7 @@ def reasons() -> Mapping[str, set[str]]:
 
 def tried_again_by(reason: str, statuses: set[str]) -> str:
     """Return who tries pages with a reason again."""
-    if reason in TRIED_AGAIN:
+    if reason in RETRIED_REASONS:
         return "every rerun"
     return "`--retry-failed`" if "failed" in statuses else "nobody"
 

@@ -28,7 +28,7 @@ from foliopress.flows.cluster.task_events import TaskEvents, error_of, has_lost_
 from foliopress.flows.steps import steps as page_steps
 from foliopress.flows.steps.steps import DocumentResult, DocumentShape, PageJob
 from foliopress.tasks.errors import ConfigError, LeaseLost, StoreUnavailable
-from foliopress.tasks.host_trouble import trouble_of
+from foliopress.tasks.host_errors import host_error_of
 from foliopress.tasks.storage.source_listing import Document
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ class ShardDispatcher:
         error = error_of(future)
         if isinstance(error, StoreUnavailable | ConfigError | LeaseLost):
             raise error
-        if (trouble := trouble_of(error)) is not None:
+        if (trouble := host_error_of(error)) is not None:
             raise trouble from error
         document = opened.document
         n_pages = self._suspects.n_pages(document, len(opened.pages))

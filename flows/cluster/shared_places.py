@@ -293,8 +293,8 @@ def _is_there(store: Store, sample: Sample) -> bool:
 
 
 def _digest(store: Store, key: str, size_bytes: int) -> str:
-    beginning = store.read_piece(key, 0, min(size_bytes, _SAMPLE_BYTES)) if size_bytes else b""
-    end = store.read_piece(key, max(0, size_bytes - _SAMPLE_BYTES), 2 * _SAMPLE_BYTES)
+    beginning = store.read_range(key, 0, min(size_bytes, _SAMPLE_BYTES)) if size_bytes else b""
+    end = store.read_range(key, max(0, size_bytes - _SAMPLE_BYTES), 2 * _SAMPLE_BYTES)
     return hashlib.sha256(len(beginning).to_bytes(8, "big") + beginning + end).hexdigest()
 
 

@@ -98,7 +98,7 @@ def make_bag(dest: Store, evidence: EvidenceSettings, lease: Lease) -> BagMade:
         bagit.remove_bag(place)
     elif bagit.holds_tag_files(place):
         raise ConfigError(f"{without_password(place.url)} {_NOT_OURS}")
-    dest.clear_leftovers(0.0)  # the lease is held: only its own thread writes, and tries again
+    dest.delete_partial_writes(0.0)  # the lease is held: only its own thread writes, and tries again
     totals, recipes = Totals(), set[tuple[str, str]]()
     algorithm, n_unnamed = evidence.bag_algorithm, 0
     payload = bagit.survey(dest, _NOT_IN_THE_BAG)

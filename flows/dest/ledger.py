@@ -13,7 +13,9 @@ from foliopress.flows.dest.inventory import Inventory
 from foliopress.flows.dest.shard_rows import ShardRows, count_pages
 from foliopress.flows.dest.statistics_files import TABLES, StatisticsFiles
 from foliopress.flows.run.shards import Shard
-from foliopress.tasks.errors import LeaseLost
+from foliopress.flows.steps.duplicates import give_own
+from foliopress.flows.steps.store_document import DocumentResult
+from foliopress.tasks.errors import LeaseLost, RETRIED_REASONS
 from foliopress.tasks.records.fences import is_fenced, mend_fences, write_fence
 from foliopress.tasks.records.statistics import Footer, ShardEntry
 from foliopress.tasks.storage.key_spelling import ORDINARY, Naming

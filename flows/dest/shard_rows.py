@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.store_document import DocumentResult
-from foliopress.tasks.errors import TRIED_AGAIN
+from foliopress.tasks.errors import RETRIED_REASONS
 from foliopress.tasks.records.statistics import SCHEMAS, as_table
 
 
@@ -34,4 +34,4 @@ class ShardRows:
 def count_pages(pages: pa.Table) -> tuple[int, int]:
     """Return the number of failed pages, and of pages that every rerun tries again."""
     rows: Mapping[str, list[str | None]] = pages.select(["status", "reason"]).to_pydict()
-    return rows["status"].count("failed"), sum(reason in TRIED_AGAIN for reason in rows["reason"])
+    return rows["status"].count("failed"), sum(reason in RETRIED_REASONS for reason in rows["reason"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from foliopress.tasks.codecs.encode import Codec
-from foliopress.tasks.errors import TRIED_AGAIN, PageError
+from foliopress.tasks.errors import RETRIED_REASONS, PageError
 from foliopress.tasks.ocr.recognition import Word
 from foliopress.tasks.storage.store import Store
 
@@ -60,7 +60,7 @@ def park(page: FinishedPage, dest: Store, place: str) -> FinishedPage:
     One that a rerun may do better, or that failed, is returned as it is.
     """
     problem = page.problem
-    if problem is not None and (problem.failed or problem.reason in TRIED_AGAIN):
+    if problem is not None and (problem.failed or problem.reason in RETRIED_REASONS):
         return page
     told = dataclasses.asdict(dataclasses.replace(page, problem=None, data=None))
     told["problem"] = [problem.reason, problem.message] if problem else None

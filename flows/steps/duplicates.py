@@ -11,7 +11,7 @@ from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.errors import NameRefused
 from foliopress.tasks.records.statistics import TILES_SCHEMA, WORDS_SCHEMA, WrittenFile, as_table
 from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
-from foliopress.tasks.storage.output_keys import text_key, twin_key
+from foliopress.tasks.storage.output_keys import duplicate_key, text_key
 from foliopress.tasks.storage.store import Store
 
 Row = Mapping[str, object]
@@ -86,7 +86,7 @@ def _copies(
         data = _read_if_intact(dest, place, row["output_sha256"])
         if data is None:
             return None
-        places[place] = twin_key(twin, first, place, naming)
+        places[place] = duplicate_key(twin, first, place, naming)
         dest.write_bytes(places[place], data, is_output=True)
     rows = []
     for row, one in zip(ours, theirs, strict=True):

@@ -11,7 +11,7 @@ from foliopress.flows.steps import checkpoints
 from foliopress.flows.steps.checkpoints import FinishedPage
 from foliopress.flows.steps.document_plan import PageJob, SourceDocument
 from foliopress.tasks.errors import ConfigError, PageError, StoreUnavailable
-from foliopress.tasks.host_trouble import raise_if_of_host
+from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.witness.document_check import (
     DocumentSighting,
     OutputImage,
@@ -44,7 +44,7 @@ def witness(
     except (ConfigError, StoreUnavailable):
         raise
     except Exception as error:  # decoders raise nearly anything; whatever cannot be compared is not stored
-        raise_if_of_host(error, "comparing a document with its output")
+        raise_if_host_error(error, "comparing a document with its output")
         log.exception("%r could not be compared with its output", source.document.key)
         seen = DocumentSighting(problem=f"it could not be compared ({type(error).__name__}: {error})")
     seconds = (perf_counter() - start) / max(1, len(seen.pages))

@@ -15,7 +15,7 @@ from foliopress.model.drawn.printing import print_text, some_type
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.wording import phrase
 from foliopress.tasks.samples.paper import BLACK, RED, VIOLET, turned
-from foliopress.tasks.samples.sample_archive import draw_box_stamp, draw_round_stamp, draw_signature
+from foliopress.tasks.samples.stamps import draw_box_stamp, draw_round_stamp, draw_signature
 
 
 def annotate(sheet: TracedSheet, rng: Rng, most: int = 3) -> TracedSheet:

@@ -19,7 +19,8 @@ from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.stationery import BIG, MIDDLE, PAPERS, SMALL, empty_sheet, rule_paper
 from foliopress.model.drawn.wording import phrase
 from foliopress.tasks.samples.paper import BLUE_BLACK, CREAM_PAPER, OLD_PAPER, VIOLET
-from foliopress.tasks.samples.sample_archive import draw_signature, sample_text
+from foliopress.tasks.samples.stamps import draw_signature
+from foliopress.tasks.samples.texts import sample_text
 
 
 def letter(rng: Rng) -> TracedSheet:

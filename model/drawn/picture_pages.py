@@ -20,7 +20,7 @@ from foliopress.model.drawn.stationery import MIDDLE, empty_sheet
 from foliopress.model.drawn.wording import phrase
 from foliopress.tasks.samples.lettering import print_line
 from foliopress.tasks.samples.paper import RED, cloud, turned
-from foliopress.tasks.samples.sample_archive import sample_text
+from foliopress.tasks.samples.texts import sample_text
 
 
 def map_page(rng: Rng) -> TracedSheet:

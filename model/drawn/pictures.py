@@ -10,9 +10,9 @@ import numpy as np
 from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.ink import Layer
 from foliopress.model.drawn.sheet import Box, TracedSheet
+from foliopress.tasks.samples.landscape import draw_landscape
 from foliopress.tasks.samples.lettering import Mask
 from foliopress.tasks.samples.paper import WHITE_PAPER, Light, cloud
-from foliopress.tasks.samples.sample_archive import draw_landscape
 
 
 def place_photo(sheet: TracedSheet, box_mm: Box, rng: Rng) -> None:

@@ -18,7 +18,7 @@ from foliopress.model.drawn.stationery import MIDDLE, empty_sheet
 from foliopress.model.drawn.wording import phrase
 from foliopress.tasks.samples.lettering import wrap
 from foliopress.tasks.samples.paper import CREAM_PAPER, OLD_PAPER
-from foliopress.tasks.samples.sample_archive import sample_text
+from foliopress.tasks.samples.texts import sample_text
 
 
 def book_page(rng: Rng) -> TracedSheet:

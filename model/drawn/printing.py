@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.sheet import Box, TracedSheet
 from foliopress.model.drawn.wording import prose
-from foliopress.tasks.samples.lettering import LINE_HEIGHT, Face, Mask, print_block, print_line
+from foliopress.tasks.samples.lettering import LINE_HEIGHT, BlockLayout, Face, Mask, print_block, print_line
 from foliopress.tasks.samples.paper import BLACK, BLUE_BLACK, VIOLET, Colour, worn
 
 
@@ -109,11 +109,8 @@ def print_column(
         width_px,
         size_px,
         style.face,
-        leading=style.leading,
-        is_justified=is_justified,
-        indent=indent,
-        rng=rng,
-        unevenness=style.unevenness,
+        BlockLayout(style.leading, is_justified, indent, style.unevenness),
+        rng,
     )
     height_px = round(((n_lines - 1) * style.leading + LINE_HEIGHT) * size_px)
     return _lay_print(sheet, mask[:height_px], top, left, style, rng)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from foliopress.model.drawn.chance import Rng
 from foliopress.model.drawn.ink import TRACE_CONTRAST, VISIBLE_CONTRAST, Layer, weakened
 from foliopress.model.drawn.leaf import Leaf
-from foliopress.tasks.analysis.strokes import luma_of
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.samples.lettering import Mask
 from foliopress.tasks.samples.paper import ScanLook, scan, skew
 

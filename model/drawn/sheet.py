@@ -11,7 +11,7 @@ from foliopress.model.drawn.ink import Layer
 from foliopress.tasks.samples.lettering import Mask
 from foliopress.tasks.samples.paper import BLACK, CREAM_PAPER, Colour, Light, Sheet
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as `tasks.analysis.strokes.luma_of`
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as `tasks.codecs.luma.luma_of`
 
 Box = tuple[float, float, float, float]
 """(top, left, bottom, right) of a part of a sheet, in millimetres from its top left corner."""

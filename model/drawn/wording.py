@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from foliopress.model.drawn.chance import Rng
-from foliopress.tasks.samples.sample_archive import sample_text
+from foliopress.tasks.samples.texts import sample_text
 
 
 def prose(rng: Rng, n_letters: float) -> str:

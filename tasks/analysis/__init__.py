@@ -1,1 +1,1 @@
-"""Find out about a page before it is compressed: its strokes, tiles, colour marks, kind and resolution."""
+"""Analyse a page before it is compressed: its strokes, tiles, colour marks, kind and resolution."""

@@ -1,4 +1,4 @@
-"""Blocks: sums over the rectangles that a plane is divided into."""
+"""Sum a plane over blocks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import numpy as np
 
 
 def block_sums(plane: np.ndarray, height_px: int, width_px: int) -> np.ndarray:
-    """Return (n_rows, n_cols), int64 of a bool plane and float32 of another: the sum over each block.
+    """Return (n_rows, n_cols) sums over blocks, int64 for a bool plane and float32 for another.
 
     The blocks of the last row and column may be smaller. `np.add.reduceat` along both axes would take 66 ms for a page
     of 8.7 megapixels, this takes 4.
 
     Args:
         plane: (height, width) bool or float32.
-        height_px: Of a block.
-        width_px: Of a block.
+        height_px: Height of a block.
+        width_px: Width of a block.
 
     >>> block_sums(np.array([[True, True, False], [False, True, True]]), 2, 2).tolist()
     [[3, 1]]
@@ -28,7 +28,7 @@ def block_sums(plane: np.ndarray, height_px: int, width_px: int) -> np.ndarray:
 
 
 def block_areas(shape: tuple[int, ...], height_px: int, width_px: int) -> np.ndarray:
-    """Return (n_rows, n_cols) int64: how many pixels each block of a plane has.
+    """Return (n_rows, n_cols) int64: the number of pixels in each block of a plane.
 
     >>> block_areas((3, 5), 2, 4).tolist()
     [[8, 2], [4, 1]]

@@ -1,4 +1,4 @@
-"""Colour: how much coarser than its luma a page's chroma may be stored, and the page with such chroma."""
+"""Choose the coarsest chroma that a page may be stored with, and reduce a page's chroma."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from foliopress.tasks.analysis.colour_marks import NO_MARKS, ColourMarks, mean_o
 from foliopress.tasks.analysis.resolution import reduced, restored
 
 CHROMA_LEVELS = (8, 4)
-"""Levels of chroma beyond the codec's own 4:2:0, coarsest first: a pixel of chroma for 8 x 8 or 4 x 4 of luma."""
+"""Levels of chroma subsampling beyond the codec's own 4:2:0, coarsest first: one pixel for 8 x 8 or 4 x 4 of luma."""
 
-_BLOCK_PX = 8  # a coloured stroke is seen where it fills some of a block of this side
-_MARK_SHARE = 0.5  # of the error that a mark may have: the codec adds its own
+_BLOCK_PX = 8  # a coloured stroke is visible if it fills part of a block of this side
+_MARK_SHARE = 0.5  # share of a mark's allowed error: the codec adds its own
 _WORST_BLOCK = 3.0  # budgets that the worst block may lose: a lone coloured mark on a large page is in very few
 
 
 def coarsest_chroma(
     pixels: np.ndarray, budget: float, marks: ColourMarks = NO_MARKS, allowed: np.ndarray | None = None
 ) -> int:
-    """Return the coarsest level of chroma at which no block of the page loses more colour than the budget; 1 for none.
+    """Return the coarsest chroma level at which no block of the page loses more colour than the budget; 1 for none.
 
     Args:
         pixels: uint8 (height, width, 3) RGB.
-        budget: Root mean square of the error of Cb and Cr over a block of 8 x 8 pixels, in grey levels, that 999 of
-            1,000 blocks must stay below, and three times as much for every one; with 0 chroma is left to the codec.
-        marks: The coloured marks of the page; a level at which one of them would lose too much is passed over.
-        allowed: (n,) chroma error, in grey levels, that each mark may have in the end.
+        budget: Largest root mean square error of Cb and Cr over a block of 8 x 8 pixels, in grey levels, for 999 of
+            1,000 blocks, and three times as much for every block; 0 leaves chroma to the codec.
+        marks: The coloured marks of the page; a level at which one of them would lose too much is skipped.
+        allowed: (n,) largest chroma error of each mark in the output, in grey levels.
     """
     if not budget:  # a flat colour would pass, and so would a coloured mark in fewer blocks
         return 1
-    # finer than half the codec's own 4:2:0 does not keep it either
+    # the codec's own 4:2:0 keeps nothing finer than half size
     planes = cv2.split(cv2.cvtColor(reduced(pixels, 2), cv2.COLOR_RGB2YCrCb))[1:]
     for level in CHROMA_LEVELS:
         size = max(1, pixels.shape[1] // _BLOCK_PX), max(1, pixels.shape[0] // _BLOCK_PX)
@@ -47,13 +47,13 @@ def coarsest_chroma(
 
 
 def with_coarse_chroma(pixels: np.ndarray, level: int) -> np.ndarray:
-    """Return a page whose chroma is stored at a level, its luma being the source's but for rounding.
+    """Return a page with its chroma reduced to a level; its luma is the source's except for rounding.
 
-    Only where RGB does not hold the new colour, as on white beside saturated ink, luma changes by more.
+    Luma changes more only where RGB cannot represent the new colour, as on white next to saturated ink.
 
     Args:
-        pixels: uint8, (height, width) grey, returned as it is, or (height, width, 3) RGB.
-        level: 1 (untouched), 2, 4 or 8.
+        pixels: uint8, (height, width) grey, returned unchanged, or (height, width, 3) RGB.
+        level: 1 (unchanged), 2, 4 or 8.
     """
     if pixels.ndim == 2 or level == 1:
         return pixels

@@ -1,6 +1,6 @@
-"""Colour marks: where a page has strokes of a colour of their own, such as a red tick, a stamp or pale carbon copy.
+"""Find coloured marks on a page, such as a red tick, a stamp or a pale carbon copy, and compare them after encoding.
 
-A mark is found by what it is, never by its share of the page: a small one counts on a large page too.
+A mark is found by its own properties, never by its share of the page: a small one counts on a large page too.
 """
 
 from __future__ import annotations
@@ -13,50 +13,50 @@ import numpy as np
 from foliopress.tasks.analysis.resolution import reduced
 
 WORK_DPI = 100.0
-"""Resolution at which marks are looked for, about: a stroke of a pen is a pixel or two wide, and grain is averaged."""
+"""Approximate resolution of the search: a pen's stroke is one or two pixels wide, and grain is averaged out."""
 MOST_WORK_PIXELS = 6_000_000
-"""Pages that have more pixels at `WORK_DPI` are looked at more coarsely."""
+"""Pages with more pixels at `WORK_DPI` are searched at a lower resolution."""
 LEAST_EXTENT_INCH = 0.04
 """Longer side of the smallest mark: 1 mm."""
 LEAST_CHROMA = 6.0
-"""Grey levels of chroma, against the paper, that a mark has on average; pale carbon copies have 6 to 8."""
+"""Least mean chroma of a mark against the paper, in grey levels; pale carbon copies have 6 to 8."""
 PLAIN_CHROMA, FAINT_AREA_SQ_INCH = 9.0, 0.018
-"""A fainter mark counts from 12 square millimetres: JPEG leaves small spots of up to 7 levels beside black print."""
+"""A fainter mark counts from 12 square millimetres: JPEG leaves small spots of up to 7 levels next to black print."""
 CLEAN_NOISE, CLEAN_AREA_SQ_INCH = 0.3, 0.005
-"""On paper whose chroma is so even (grey levels) it counts from 3 square millimetres: a letter or two."""
+"""On paper with so little chroma noise (grey levels) it counts from 3 square millimetres: a letter or two."""
 LEAST_SATURATION = 0.15
-"""Share of chroma in what parts a mark from its paper. Black print that a scanner or JPEG tinted has up to 0.10 on
-real scans, pale carbon copies 0.4, a red pen 0.5, navy ink 0.1 to 0.2."""
+"""Least chroma of a mark relative to its contrast with the paper. Black print tinted by a scanner or JPEG has up to
+0.10 on real scans, pale carbon copies 0.4, a red pen 0.5, navy ink 0.1 to 0.2."""
 STRONG_CHROMA, STRONG_SATURATION = 9.0, 0.11
-"""The same for ink that is dark and coloured at once."""
+"""Least chroma and saturation of ink that is both dark and coloured."""
 
-_EDGE_CHROMA = 4.0  # where a mark ends; noise of JPEG on white paper stays below
-_EDGE_NOISE, _LEAST_NOISE = 4.0, 5.0  # the same, and the least chroma, in standard deviations of the paper's own
-_SMALL_NOISE = 10.0  # and the least of a mark below `CLEAN_AREA_SQ_INCH`, which is a fleck or a fibre on grainy paper
+_EDGE_CHROMA = 4.0  # at the edge of a mark; JPEG noise on white paper stays below
+_EDGE_NOISE, _LEAST_NOISE = 4.0, 5.0  # the same, and the least chroma, in standard deviations of the paper's chroma
+_SMALL_NOISE = 10.0  # least chroma of a mark below `CLEAN_AREA_SQ_INCH`: on grainy paper it may be a fleck or a fibre
 _LEAST_PIXELS = 6
-_LEAST_COHERENCE = 0.6  # net chroma over the sum of its amounts: fringes on both sides of a stroke cancel out
-_MOST_FRINGE = 0.15  # share of the energy of chroma that a shift between the channels explains: pens 0.05, fringes 0.2
-_PLAIN_ERROR, _MOST_SHARE = 4.0, 0.9  # the error for which these shares are meant, and the most that they grow to
+_LEAST_COHERENCE = 0.6  # net chroma over total chroma: fringes on the two sides of a stroke cancel out
+_MOST_FRINGE = 0.15  # share of chroma energy explained by a shift between the channels: pens 0.05, fringes 0.2
+_PLAIN_ERROR, _MOST_SHARE = 4.0, 0.9  # error for which the shares below are meant, and the most that they grow to
 _LEAST_HUE_ERROR, _HUE_SHARE, _HUE_SATURATION = 1.5, 0.2, 0.3
-"""Chroma (grey levels, and share of a mark's own) by which a mark may move across its direction: 11 degrees of hue;
-and the chroma, as a share of its contrast, from which that is judged. On real scans a good encoding moves most marks by
-0.12 at most; a cyan note that looked green had moved by 0.24."""
-_REACH_INCH = 0.02  # strokes so near to each other are one mark
+"""Largest change of a mark's chroma perpendicular to its hue (grey levels, and share of its own chroma): 11 degrees;
+and the least chroma, as a share of its contrast, for judging it. On real scans a good encoding moves most marks by 0.12
+at most; a cyan note that looked green had moved by 0.24."""
+_REACH_INCH = 0.02  # strokes this close to each other are one mark
 _PAPER_STEP = 8
 _PAPER_WINDOW_PX = 25  # at 1/8 of the working size: 2 inches
 _DARKEST_PAPER = 32.0
-_LIGHTER = 1.25  # print lowers the median of the paper's luma, but not the ratio of its chroma to it
-_INK_DARKNESS = 8.0  # what is as light as paper but for this is paper
+_LIGHTER = 1.25  # print lowers the median luma of the paper, but not the ratio of its chroma to it
+_INK_DARKNESS = 8.0  # pixels less dark than this against the paper are paper
 _SAMPLE_STEP = 3
-_BROAD_INCH = 0.08  # a stroke of a broad pen; a highlighter's is broader
-_WEAK_SHARE, _STRONG_SHARE = 0.6, 0.4  # of its chroma that a mark may lose
-_CAST_SATURATION, _CAST_SHARE = 0.2, 1.1  # ink with less chroma for its darkness is black with a cast
+_BROAD_INCH = 0.08  # width of a broad pen's stroke; a highlighter's is wider
+_WEAK_SHARE, _STRONG_SHARE = 0.6, 0.4  # shares of its chroma that a mark may lose
+_CAST_SATURATION, _CAST_SHARE = 0.2, 1.1  # ink with less chroma relative to its darkness is black with a cast
 _LEAST_CONTRAST, _KEPT_CONTRAST = 4.0, 0.5  # grey levels of luma, and the share of them that must stay
 
 
 @dataclass(frozen=True)
 class _Places:
-    """Pixels of the working page, by their flat index, and the number of the mark, from 0, that each belongs to."""
+    """Pixels of the working page by flat index, and the 0-based number of each pixel's mark."""
 
     at: np.ndarray
     number: np.ndarray
@@ -73,19 +73,19 @@ class _Places:
         return np.asarray(self.total(self.of(plane)) / np.maximum(n_pixels, 1))
 
     def only(self, wanted: np.ndarray) -> _Places:
-        """Return those of the wanted marks, (n_marks,) bool, numbered anew."""
+        """Return the pixels of the wanted marks, (n_marks,) bool, with the marks renumbered."""
         kept = wanted[self.number]
         numbers = np.cumsum(wanted) - 1
         return _Places(self.at[kept], numbers[self.number[kept]], int(wanted.sum()))
 
     def where(self, is_kept: np.ndarray) -> _Places:
-        """Return some of the pixels, of the same marks."""
+        """Return the selected pixels of the same marks."""
         return _Places(self.at[is_kept], self.number[is_kept], self.n_marks)
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A working page: luma uint8, Cr and Cb against the paper, how much darker than it, where chroma stands out."""
+    """A working page: luma uint8, Cr and Cb against the paper, darkness against it, mask of pixels with chroma."""
 
     luma: np.ndarray
     chroma: list[np.ndarray]
@@ -100,7 +100,7 @@ class ColourMarks:
     """The marks of a page, held at 1/`step` of its size, which is `shape`.
 
     `boxes` are (n, 4) int64 (row_px, col_px, height_px, width_px) in the page's own pixels; `chroma` (n, 2) float64,
-    mean Cb and Cr against the paper, in grey levels; `look` is what `look_of` says of the page itself.
+    mean Cb and Cr against the paper, in grey levels; `look` is `look_of` the page itself.
     """
 
     step: int
@@ -120,7 +120,7 @@ class ColourMarks:
         return self._enlarged(self._mask(), height_px, width_px)
 
     def strokes(self, height_px: int, width_px: int, dpi: float) -> np.ndarray:
-        """Return (height_px, width_px) bool: what of the marks on the page is no broader than a pen's stroke."""
+        """Return (height_px, width_px) bool: the parts of the marks no broader than a pen's stroke."""
         mask = self._mask()
         side = max(2, round(_BROAD_INCH * dpi / self.step))
         broad = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
@@ -142,14 +142,14 @@ NO_MARKS = ColourMarks(1, (1, 1), np.zeros((0, 4), np.int64), np.zeros((0, 2)), 
 
 
 def find_colour_marks(pixels: np.ndarray, dpi: float) -> ColourMarks:
-    """Return the strokes of a page whose colour is neither that of the paper nor that of black ink on it.
+    """Return the strokes of a page that have neither the colour of the paper nor that of black ink on it.
 
-    The tint of film or paper is no mark, and neither are the fringes that scanners and screen fonts leave on the two
-    sides of a black stroke. Of a page whose colour changes everywhere only what stands out of that is found.
+    A tint of film or paper is no mark, nor are the fringes that scanners and screen fonts leave on the two sides of a
+    black stroke. On a page with colour variations everywhere, only marks that stand out are found.
 
     Args:
-        pixels: uint8, (height, width) grey, which has none, or (height, width, 3) RGB.
-        dpi: Resolution of the page; that of the tag or a guess will do.
+        pixels: uint8, (height, width) grey, which has no marks, or (height, width, 3) RGB.
+        dpi: Resolution of the page; the tag or a guess is sufficient.
     """
     if pixels.ndim == 2:
         return NO_MARKS
@@ -191,11 +191,11 @@ def find_colour_marks(pixels: np.ndarray, dpi: float) -> ColourMarks:
 
 
 def look_of(pixels: np.ndarray, marks: ColourMarks) -> np.ndarray:
-    """Return (n, 3) float64: what marks look like on a page, their mean Cb and Cr and their luma against what is round.
+    """Return (n, 3) float64: the appearance of marks on a page: mean Cb and Cr, and luma against the surroundings.
 
     Args:
-        pixels: uint8, (height, width) or (height, width, 3), the page that the marks were found on or a copy of it.
-        marks: Of the page.
+        pixels: uint8, (height, width) or (height, width, 3), the page on which the marks were found or a copy of it.
+        marks: Marks of the page.
     """
     small = reduced(pixels, marks.step)
     rgb = small if small.ndim == 3 else cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)
@@ -203,16 +203,16 @@ def look_of(pixels: np.ndarray, marks: ColourMarks) -> np.ndarray:
 
 
 def mean_over_marks(plane: np.ndarray, marks: ColourMarks) -> np.ndarray:
-    """Return (n,) float64: the mean of a (height, width) plane of the page, of any size, over each mark."""
+    """Return (n,) float64: the mean over each mark of a (height, width) plane of the page, of any size."""
     small: np.ndarray = cv2.resize(plane, marks.shape[::-1], interpolation=cv2.INTER_AREA)
     return marks.inside.mean(small)
 
 
 @dataclass(frozen=True)
 class MarkChange:
-    """Changes of marks on a copy of their page: (n,) `chroma_error` in grey levels, and (n,) bool.
+    """Changes of marks on a copy of their page: (n,) `chroma_error` in grey levels, and two (n,) bool.
 
-    `is_discoloured` where a mark is off by more than it may be, `is_faded` where it lost its contrast in luma.
+    `is_discoloured`: a mark's colour error is too large. `is_faded`: a mark lost its luma contrast.
     """
 
     chroma_error: np.ndarray
@@ -221,12 +221,12 @@ class MarkChange:
 
 
 def compare_marks(marks: ColourMarks, decoded: np.ndarray, most_error: float) -> MarkChange:
-    """Return how the marks of a page changed on its way through a codec.
+    """Return the changes of a page's marks after encoding and decoding.
 
     Args:
-        marks: Of the source.
+        marks: Marks of the source.
         decoded: uint8, (height, width) or (height, width, 3), of the source's size.
-        most_error: Chroma error (grey levels) that a mark may have; a strong colour may be off by four tenths of its
+        most_error: Largest chroma error (grey levels) of a mark; a strong colour may be off by four tenths of its
             chroma, a pale one by six tenths at most. Above 4 levels these shares grow with it, to nine tenths at most.
     """
     look = look_of(decoded, marks)
@@ -241,23 +241,23 @@ def compare_marks(marks: ColourMarks, decoded: np.ndarray, most_error: float) ->
 
 
 def _is_of_another_hue(marks: ColourMarks, delta: np.ndarray, most_error: float) -> np.ndarray:
-    """Return (n,) bool: the marks that turned to another hue, which is seen sooner than a paler one."""
+    """Return (n,) bool: the marks that changed hue, which is more visible than a loss of chroma."""
     strength = np.hypot(*marks.look[:, :2].T)
     across = np.abs(delta[:, 0] * marks.look[:, 1] - delta[:, 1] * marks.look[:, 0]) / np.maximum(strength, 1e-6)
-    is_colourful = strength >= _HUE_SATURATION * np.abs(marks.look[:, 2])  # of a darker one its darkness is seen
+    is_colourful = strength >= _HUE_SATURATION * np.abs(marks.look[:, 2])  # in a darker mark the darkness dominates
     most = _leniency(most_error) * np.maximum(_LEAST_HUE_ERROR, _HUE_SHARE * strength)
     return np.asarray((across > most) & is_colourful)
 
 
 def _leniency(most_error: float) -> float:
-    """Return by how much more than the shares here say a mark may change, for profiles that allow more error."""
+    """Return the factor by which the shares above grow for profiles that allow more error."""
     return max(1.0, most_error / _PLAIN_ERROR)
 
 
 def allowed_error(marks: ColourMarks, most_error: float) -> np.ndarray:
-    """Return (n,) float64: the chroma error (grey levels) that each mark may have, given that of a plain one.
+    """Return (n,) float64: the largest chroma error (grey levels) of each mark, given that of a plain one.
 
-    Dark ink with a cast, such as the blue-black of a typewriter's ribbon, may become black, but turn to no other hue.
+    Dark ink with a cast, such as a typewriter ribbon's blue-black, may become black but not change its hue.
     """
     strength = np.hypot(*marks.chroma.T)
     weak, strong = (min(_MOST_SHARE, _leniency(most_error) * share) for share in (_WEAK_SHARE, _STRONG_SHARE))
@@ -272,9 +272,9 @@ def _work_step(height_px: int, width_px: int, dpi: float) -> int:
 
 
 def _against_paper(luma: np.ndarray, stored: list[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return Cr and Cb, float32, less what the paper has where it is as light; and by how much it is lighter, float32.
+    """Return Cr and Cb, float32, minus the paper's at equal luma; and how much lighter the paper is, float32.
 
-    Ink is seen as paper with less light: black ink on cream paper has no colour of its own.
+    Ink is treated as paper with less light: black ink on cream paper has no colour of its own.
     """
     height, width = luma.shape
     coarse = [reduced(plane, _PAPER_STEP) for plane in (luma, *stored)]
@@ -295,15 +295,15 @@ def _against_paper(luma: np.ndarray, stored: list[np.ndarray]) -> tuple[list[np.
 
 
 def _noise(strength: np.ndarray, darkness: np.ndarray) -> float:
-    """Return the standard deviation of a paper's own chroma, that of JPEG included, from all that is as light as it."""
+    """Return the standard deviation of a paper's own chroma, JPEG noise included, from pixels as light as the paper."""
     sample = np.s_[::_SAMPLE_STEP, ::_SAMPLE_STEP]
     paper = strength[sample][darkness[sample] < _INK_DARKNESS]
-    # nine in ten of a Rayleigh distribution lie below 2.15 sigma
+    # 90 % of a Rayleigh distribution is below 2.15 sigma
     return float(np.percentile(paper, 90)) / 2.15 if paper.size else 0.0
 
 
 def _stand_out(around: _Places, seen: _Seen) -> np.ndarray:
-    """Return (n,) bool: the places that have enough chroma."""
+    """Return (n,) bool: the candidates with enough chroma."""
     inside = around.where(around.of(seen.core))
     strength = np.hypot(*(inside.mean(plane) for plane in seen.chroma))
     n_pixels = np.bincount(inside.number, minlength=inside.n_marks)
@@ -316,7 +316,7 @@ def _stand_out(around: _Places, seen: _Seen) -> np.ndarray:
 
 
 def _have_colour(around: _Places, seen: _Seen) -> np.ndarray:
-    """Return (n,) bool: the places whose chroma is a colour of their own, no tint of black and no fringe."""
+    """Return (n,) bool: the candidates with a colour of their own, not tinted black ink and not a fringe."""
     inside = around.where(around.of(seen.core))
     strength = np.hypot(*(inside.mean(plane) for plane in seen.chroma))
     planes = [around.of(plane) for plane in seen.chroma]
@@ -330,9 +330,9 @@ def _have_colour(around: _Places, seen: _Seen) -> np.ndarray:
 
 
 def _explained_by_shift(luma: np.ndarray, planes: list[np.ndarray], around: _Places) -> np.ndarray:
-    """Return (n,) float64: the energy of chroma that goes with the slope of the luma (least squares).
+    """Return (n,) float64: the chroma energy explained by the luma gradient (least squares).
 
-    Where one channel lies a little beside the others, chroma is that shift times the slope.
+    Where one channel is slightly shifted against the others, chroma is that shift times the gradient.
     """
     down, across = (around.of(cv2.Sobel(luma, cv2.CV_32F, *order)) for order in ((0, 1), (1, 0)))
     total = around.total

@@ -10,7 +10,8 @@ import numpy as np
 
 from foliopress.tasks.analysis import page_kinds, resolution, tiles
 from foliopress.tasks.analysis.colour_marks import ColourMarks, find_colour_marks
-from foliopress.tasks.analysis.strokes import Ink, find_ink, luma_of
+from foliopress.tasks.analysis.strokes import Ink, find_ink
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.images import image_reader
 from foliopress.tasks.ocr import recognition
 

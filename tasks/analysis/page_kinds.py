@@ -9,7 +9,7 @@ import numpy as np
 
 from foliopress.tasks.analysis.colour_marks import find_colour_marks
 from foliopress.tasks.analysis.resolution import reduced
-from foliopress.tasks.analysis.strokes import luma_of
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.images.image_reader import Page
 from foliopress.tasks.ocr import recognition
 

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 
 from foliopress.configs.settings import ImportanceSettings, ResolutionSettings
-from foliopress.tasks.analysis.strokes import Ink, find_ink, luma_of
+from foliopress.tasks.analysis.strokes import Ink, find_ink
 from foliopress.tasks.analysis.tiles import CORE_PX, WORK_DPI, TileGrid, masked_fraction
+from foliopress.tasks.codecs.luma import luma_of
 
 LEVELS = (1, 2, 4, 8)
 """A tile at level n keeps every n-th pixel each way."""

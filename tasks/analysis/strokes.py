@@ -1,4 +1,4 @@
-"""Ink: where a page has strokes, by local contrast, dark on light and light on dark."""
+"""Find the strokes of a page by local contrast, dark on light and light on dark."""
 
 from __future__ import annotations
 
@@ -8,30 +8,25 @@ import cv2
 import numpy as np
 
 WINDOW_INCH = 0.25
-"""Side of the neighbourhood that a stroke must differ from: about one line of print with its spacing."""
+"""Side of the neighbourhood from which a stroke must differ: about one line of print with its spacing."""
 LEAST_CONTRAST = 8.0
-"""Grey levels from its surroundings below which nothing counts as ink."""
+"""Least difference of ink from its surroundings, in grey levels."""
 PLAIN_GRAIN = 5.0
-"""By how many standard deviations of the grain plain strokes stand out: those that the check judges."""
+"""Contrast of plain strokes, in standard deviations of the grain: the strokes that the check judges."""
 FAINT_GRAIN = 4.0
-"""The same for faint strokes: fainter than what the check judges, so that it finds nothing that was not kept."""
+"""Contrast of faint strokes: fainter than those the check judges, so that it judges no stroke that was not kept."""
 SMOOTHING_INCH = 1 / 250
-"""By which a page is smoothed before its strokes are looked for: a little less than a stroke's width."""
+"""Sigma of the blur before the search for strokes: a little less than a stroke's width."""
 _GRAIN_STEP = 3  # pixels
-_ALONE = np.ones((1, 1), np.float32)  # a kernel that leaves an axis as it is
-_MOST_CONTRAST = 24.0  # grain of whatever strength must not hide plain ink
-
-
-def luma_of(pixels: np.ndarray) -> np.ndarray:
-    """Return (height, width) uint8 luma (ITU-R BT.601, as OpenCV computes it); a grey page is returned as it is."""
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
+_ALONE = np.ones((1, 1), np.float32)  # a kernel that leaves an axis unchanged
+_MOST_CONTRAST = 24.0  # strong grain must not hide plain ink
 
 
 @dataclass(frozen=True)
 class Ink:
     """Strokes of a page, each (height, width) bool: `plain` ones, and `faint` ones too.
 
-    `coloured` are the marks in a colour of their own, whatever their contrast; None on a page without any.
+    `coloured` are the coloured marks, whatever their contrast; None on a page without any.
     """
 
     plain: np.ndarray
@@ -40,10 +35,9 @@ class Ink:
 
 
 def find_ink(luma: np.ndarray, dpi: float) -> Ink:
-    """Return the strokes that stand out from the page's own grain, faint ones on clean paper too.
+    """Return the strokes that stand out from the page's own grain, including faint ones on clean paper.
 
-    The page is smoothed by a little less than a stroke's width first, so that grain, which is finer, goes and
-    strokes stay.
+    The page is first smoothed by a little less than a stroke's width, which removes the finer grain and keeps strokes.
 
     Args:
         luma: (height, width) uint8.
@@ -63,24 +57,24 @@ def find_ink(luma: np.ndarray, dpi: float) -> Ink:
 def ink_mask(luma: np.ndarray, dpi: float, least_contrast: float = LEAST_CONTRAST) -> np.ndarray:
     """Return (height, width) bool, True on strokes.
 
-    A pixel is ink when it differs from its neighbourhood's mean by more than 0.8 of that neighbourhood's
-    standard deviation (a Niblack threshold, both ways) and by more than `least_contrast` grey levels.
+    A pixel is ink if it differs from its neighbourhood's mean by more than 0.8 of that neighbourhood's standard
+    deviation (a Niblack threshold in both directions) and by more than `least_contrast` grey levels.
 
     Args:
         luma: (height, width) uint8.
         dpi: Resolution of `luma`, for the neighbourhood's size.
-        least_contrast: Grey levels; raise it to pass over paper grain.
+        least_contrast: Grey levels; raise it to ignore paper grain.
     """
     difference, deviation = _local_contrast(luma, dpi)
     return np.asarray(difference > np.maximum(deviation, least_contrast))
 
 
 def grain(luma: np.ndarray, dpi: float) -> float:
-    """Return the standard deviation of paper grain, in grey levels: a robust one of what a blur takes away."""
+    """Return the standard deviation of paper grain, in grey levels: a robust estimate from what a blur removes."""
     sigma_px = max(0.8, 0.02 * dpi)
     kernel = cv2.getGaussianKernel(round(8 * sigma_px) | 1, sigma_px, cv2.CV_32F)
     plane = luma.astype(np.float32)
-    # every third pixel tells as much; of the rows between them none is blurred along itself
+    # every third pixel is enough; rows in between are not blurred horizontally
     down = np.ascontiguousarray(cv2.sepFilter2D(plane, cv2.CV_32F, _ALONE, kernel)[::_GRAIN_STEP])
     blurred = cv2.sepFilter2D(down, cv2.CV_32F, kernel, _ALONE)[:, ::_GRAIN_STEP]
     rest = cv2.absdiff(np.ascontiguousarray(plane[::_GRAIN_STEP, ::_GRAIN_STEP]), np.ascontiguousarray(blurred))
@@ -88,7 +82,7 @@ def grain(luma: np.ndarray, dpi: float) -> float:
 
 
 def _local_contrast(luma: np.ndarray, dpi: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return each pixel's distance from the mean round it, and 0.8 of the standard deviation there, float32."""
+    """Return each pixel's distance from the local mean, and 0.8 of the local standard deviation, float32."""
     window = int(np.clip(WINDOW_INCH * dpi, 9, 201)) | 1
     mean = cv2.boxFilter(luma, cv2.CV_32F, (window, window))
     deviation: np.ndarray = cv2.sqrBoxFilter(luma, cv2.CV_32F, (window, window))

@@ -1,1 +1,1 @@
-"""Judge an encoding against its source: legibility, words that read the same, how it looks; audit stored outputs."""
+"""Compare an encoding with its source: legibility, OCR, perceptual quality; audit stored outputs."""

@@ -1,4 +1,4 @@
-"""Check: is the decoded result still the page that it was? Every figure compares it with its own source."""
+"""Compare a decoded page with its source by the SSIM of its strokes and the error of its colours."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from foliopress.configs.settings import LegibilitySettings
 from foliopress.tasks.analysis.block_sums import block_sums
 from foliopress.tasks.analysis.colour_marks import NO_MARKS, ColourMarks, compare_marks
 from foliopress.tasks.analysis.resolution import reduced
-from foliopress.tasks.analysis.strokes import Ink, luma_of
+from foliopress.tasks.analysis.strokes import Ink
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.ocr.recognition import Word, text_mask
 
 BLOCK_INCH = (0.25, 0.5)
-"""Height and width of a block on paper: a piece of a line of print. The worst one decides."""
+"""Height and width of a block on paper: part of a line of print. The worst block decides."""
 READING_DPI = 150.0
-"""Resolution of a page on a screen: half of what most scans have."""
+"""Resolution of a page on a screen: half that of most scans."""
 LEAST_INK_FRACTION = 0.02
-"""Blocks with less ink are specks, and are judged with what surrounds them, not alone."""
+"""Blocks with less ink contain only specks and are not judged."""
 _WINDOW_PX = 11
 _STRIP_ROWS = 128
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the check found.
+    """Result of the check.
 
-    `text_ssim` is the mean SSIM on the strokes of words that OCR read (None without words), `worst_block_ssim` that of
-    the block of ink that fared worst (None on a page without ink), `chroma_error` the 95th percentile of the chroma
-    difference at 1/8 size. `mark_chroma_error` is the largest error of a coloured mark's mean chroma, in grey levels
-    (None on a page without one), and `marks_lost` counts those that are off by more than they may be or faded.
-    `failing` holds the blocks below the floor and the boxes of such marks, (n, 4) (row_px, col_px, height_px,
-    width_px); `is_discoloured` says that chroma is what fails, anywhere.
+    `text_ssim` is the mean SSIM on the strokes of words that OCR read (None without words), `worst_block_ssim` the mean
+    of the worst block of ink (None on a page without ink), `chroma_error` the 95th percentile of the chroma difference
+    at 1/8 size. `mark_chroma_error` is the largest error of a coloured mark's mean chroma, in grey levels (None on a
+    page without one), and `marks_lost` counts the marks that are discoloured or faded. `failing` has the blocks below
+    the floor and the boxes of such marks, (n, 4) (row_px, col_px, height_px, width_px); `is_discoloured` means that
+    chroma failed, anywhere.
     """
 
     passed: bool
@@ -47,38 +48,42 @@ class Verdict:
     is_discoloured: bool = False
 
 
-def judge(
-    source: np.ndarray,
-    decoded: np.ndarray,
-    words: Sequence[Word],
-    ink: Ink,
-    dpi: float,
-    settings: LegibilitySettings,
-    marks: ColourMarks = NO_MARKS,
-) -> Verdict:
-    """Compare a decoded result with its source.
+@dataclass(frozen=True)
+class SourcePage:
+    """An upright page and its analysis, with which a decoded page is compared.
+
+    `pixels` is uint8, (height, width) or (height, width, 3). `words` are those that OCR read; ink outside them is
+    judged as well.
+    """
+
+    pixels: np.ndarray
+    words: Sequence[Word]
+    ink: Ink
+    dpi: float
+    marks: ColourMarks = NO_MARKS
+
+
+def judge(source: SourcePage, decoded: np.ndarray, settings: LegibilitySettings) -> Verdict:
+    """Compare a decoded page with its source.
 
     Args:
-        source: uint8, (height, width) or (height, width, 3), the upright page.
+        source: The source page.
         decoded: The same page after encoding and decoding, of the same height and width.
-        words: What OCR read on the source; the page's other ink is judged all the same.
-        ink: The source's strokes.
-        dpi: Resolution of the page.
         settings: The floors.
-        marks: The source's coloured marks.
 
     Raises:
         ValueError: If the two differ in height or width.
     """
-    if source.shape[:2] != decoded.shape[:2]:
-        raise ValueError(f"the decoded page has {decoded.shape[:2]} pixels, its source {source.shape[:2]}")
-    similarity = ssim_map(luma_of(source), luma_of(decoded))
-    text = ink.plain & text_mask(words, *similarity.shape)
-    blocks = block_means(similarity, ink.plain, dpi)
+    if source.pixels.shape[:2] != decoded.shape[:2]:
+        raise ValueError(f"the decoded page has {decoded.shape[:2]} pixels, its source {source.pixels.shape[:2]}")
+    ink, marks = source.ink, source.marks
+    similarity = ssim_map(luma_of(source.pixels), luma_of(decoded))
+    text = ink.plain & text_mask(source.words, *similarity.shape)
+    blocks = block_means(similarity, ink.plain, source.dpi)
     worst = float(blocks.min(initial=np.inf))
-    error = chroma_error(source, decoded)
+    error = chroma_error(source.pixels, decoded)
     rows, cols = np.nonzero(blocks < settings.min_block_ssim)
-    height_px, width_px = block_size(dpi)
+    height_px, width_px = block_size(source.dpi)
     sizes = np.broadcast_to([height_px, width_px], (len(rows), 2))
     failing = np.concatenate([np.stack([rows * height_px, cols * width_px], axis=1), sizes], axis=1)
     is_discoloured, marks_lost, mark_error = error > settings.max_chroma_error, 0, None
@@ -101,9 +106,9 @@ def judge(
 
 
 def at_reading_size(plane: np.ndarray, dpi: float) -> np.ndarray:
-    """Return a (height, width) plane brought down to `READING_DPI`, averaged; a coarser one is returned as it is.
+    """Return a (height, width) plane averaged down to `READING_DPI`; a coarser one is returned unchanged.
 
-    There a stroke of print is two pixels wide and the grain of the paper is gone: shapes are left.
+    At that size a stroke of print is two pixels wide and the grain of the paper is gone: only shapes remain.
     """
     if dpi <= READING_DPI:
         return plane
@@ -116,7 +121,7 @@ def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the SSIM of two (height, width) uint8 planes at every pixel, float32.
 
     Gaussian window of 11 pixels, sigma 1.5, K1 = 0.01, K2 = 0.03 (Wang et al. 2004, "Image quality assessment: from
-    error visibility to structural similarity"). Strip by strip, so that what is worked on stays in the cache.
+    error visibility to structural similarity"). Computed in strips, so that the data stay in the cache.
     """
     height_px = a.shape[0]
     similarity = np.empty(a.shape, np.float32)
@@ -129,7 +134,7 @@ def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _ssim(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the SSIM of two float32 planes; both variances are needed only as their sum, which saves a window."""
+    """Return the SSIM of two float32 planes; only the sum of the variances is needed, which saves a filter."""
     mean_x, mean_y = _window_mean(x), _window_mean(y)
     product, squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
     covariance = _window_mean(x * y)
@@ -149,7 +154,7 @@ def _ssim(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def block_means(similarity: np.ndarray, ink: np.ndarray, dpi: float) -> np.ndarray:
-    """Return (n_block_rows, n_block_cols) float32: mean similarity on each block's ink, infinite where it has none."""
+    """Return (n_block_rows, n_block_cols) float32: mean similarity on each block's ink, infinite without enough ink."""
     block_px = block_size(dpi)
     n_ink = block_sums(ink, *block_px)
     total = block_sums(cv2.copyTo(similarity, ink.view(np.uint8)), *block_px)

@@ -11,8 +11,8 @@ import numpy as np
 from foliopress.configs.settings import Settings
 from foliopress.tasks.analysis import resolution
 from foliopress.tasks.analysis.page_analysis import Findings
-from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.checks import legibility, perceptual, rereading
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.errors import PageError
 
 
@@ -58,9 +58,8 @@ class Check:
         """Compare a decoded page with its source; words are read again only where its strokes have passed."""
         found, wanted = self.found, self.settings.legibility
         start = perf_counter()
-        verdict = legibility.judge(
-            found.page.pixels, decoded, found.words, found.ink, found.dpi, wanted, found.colour_marks
-        )
+        source = legibility.SourcePage(found.page.pixels, found.words, found.ink, found.dpi, found.colour_marks)
+        verdict = legibility.judge(source, decoded, wanted)
         figures: dict[str, object] = {
             "text_ssim": verdict.text_ssim,
             "worst_block_ssim": verdict.worst_block_ssim,
@@ -105,7 +104,7 @@ def _stroke_problem(verdict: legibility.Verdict, settings: Settings) -> PageErro
     )
 
 
-def _likeness_problem(like: perceptual.Likeness, least: np.ndarray, mode: str) -> PageError | None:
+def _likeness_problem(like: perceptual.PerceptualScores, least: np.ndarray, mode: str) -> PageError | None:
     if mode != "enforce" or (np.array([like.page, like.text]) >= least).all():
         return None
     return PageError(

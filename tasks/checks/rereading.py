@@ -1,4 +1,4 @@
-"""Read again: do the words that OCR was sure of still read the same on the decoded page?"""
+"""Repeat OCR on the decoded page, and compare the words that OCR was sure of on the source."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ import cv2
 import numpy as np
 
 from foliopress.configs.settings import LegibilitySettings
-from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.checks.legibility import READING_DPI, at_reading_size, ssim_map
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.ocr.orientation import turned, turned_back, turns_of
-from foliopress.tasks.ocr.recognition import Word, box_round, by_line, letter_height
+from foliopress.tasks.ocr.recognition import Word, bounding_box, by_line, letter_height
 
 
 @dataclass(frozen=True)
 class Reader:
-    """OCR as a page's words were read by: whole pages, and pictures of one line of text each, turned upright."""
+    """The OCR functions that read the source: whole pages, and images of one upright line of text each."""
 
     page: Callable[[np.ndarray], Sequence[Word]]
     lines: Callable[[Sequence[np.ndarray]], Sequence[Sequence[Word]]]
 
 
 SURE_CONFIDENCE = 80.0
-"""From which confidence a reading is taken for what stands there."""
+"""Confidence from which a reading counts as correct."""
 
-_LEAST_FIGURES = 4  # lines: a date and a number make no table
-_FEW_LINES = 1 / 2  # of a page's: more of them take longer than the whole page
+_LEAST_NUMERIC_LINES = 4  # a date and a number make no table
+_FEW_LINES = 1 / 2  # of a page's lines: more of them take longer than the whole page
 _MARGINS = (0.3, 0.1)
-"""Of the line's height, on every side of its picture. At the very edge Tesseract reads badly, and where the lines above
-and below look in as well: what one cut does not give, the other mostly does."""
+"""Margins on every side of a line's image, in line heights. Tesseract reads badly at the very edge, and also where
+parts of the lines above and below are visible: words missed with one margin are mostly read with the other."""
 
 
 @dataclass(frozen=True)
 class Rereading:
-    """What reading again found.
+    """Result of repeated OCR.
 
-    `words_kept_fraction` is the share of the confident words that read the same, stand on lines that the encoding
-    hardly touched, or were read by chance (None without such words); `digits_changed` counts digit strings that read
-    otherwise, `digits_lost` those that read in no way sure; `lines_reread` the lines that were read at all. `failing`
-    holds the boxes of words that could not be read again, (n, 4) (row_px, col_px, height_px, width_px).
+    `words_kept_fraction` is the share of the confident words that read the same, are on lines that the encoding hardly
+    changed, or were read by chance (None without such words); `digits_changed` counts digit strings that read
+    differently, `digits_lost` those without a confident reading; `lines_reread` the lines that were read again.
+    `failing` has the boxes of words that could not be read again, (n, 4) (row_px, col_px, height_px, width_px).
     """
 
     passed: bool
@@ -55,13 +55,13 @@ class Rereading:
 
 @dataclass(frozen=True, eq=False)
 class _Line:
-    """A line's confident words, and (top, bottom, left, right) px of the box round all its words."""
+    """A line's confident words, and (top, bottom, left, right) px of the bounding box of all its words."""
 
     words: tuple[Word, ...]
     box: tuple[int, int, int, int]
 
     def cut(self, pixels: np.ndarray, margin: float) -> tuple[np.ndarray, int, int]:
-        """Return its picture, and the row and column of its corner on the page."""
+        """Return its image, and the row and column of the image's corner on the page."""
         top, bottom, left, right = self.box
         height_px = right - left if turns_of(self.words) % 2 else bottom - top
         around = round(margin * height_px) + 4
@@ -81,22 +81,22 @@ def reread(
     reader: Reader,
     settings: LegibilitySettings,
 ) -> Rereading:
-    """Read again where a digit string or much of a word's shape changed, and compare word by word.
+    """Repeat OCR where a digit string, or much of a word's shape, changed, and compare word by word.
 
-    A word is *kept* when the decoded page reads the same within half a line's height of its place. There are three ways
-    to read it: as part of the whole page, as the source was, or as its line cut out, more or less closely, in which
-    case the source's line is cut out and read as well. OCR wavers, so that a word is lost only if no way gives it back,
-    and the two cut lines do not read alike either. What the source itself says in neither cut was read by chance, as
-    OCR reads handwriting and ruled tables; its loss is not counted. A word is *changed* if another confident reading
-    stands in its place; a digit string that is changed fails the page, by chance or not.
+    A word is *kept* if the decoded page reads the same within half a line's height of its position. It is read in three
+    ways: as part of the whole page, like the source, and as its line cropped with two margins; then the source's line
+    is cropped and read as well. OCR is unstable, so a word is lost only if no way recovers it, and the cropped lines of
+    source and decoded page differ too. A word that neither crop of the source yields was read by chance, as happens
+    with handwriting and ruled tables; its loss is not counted. A word is *changed* if another confident reading is in
+    its place; a changed digit string fails the page, by chance or not.
 
     Args:
         source: uint8, (height, width) or (height, width, 3), the upright page.
         decoded: The same page after encoding and decoding.
-        words: What OCR read on the source.
+        words: Words that OCR read on the source.
         dpi: Resolution of the page.
         reader: Reads pages and lines.
-        settings: Which lines are read again, and how many words may be lost.
+        settings: Thresholds for reading lines again, and for lost words.
     """
     lines = _confident_lines(words)
     n_words = sum(len(line.words) for line in lines)
@@ -115,7 +115,7 @@ def reread(
     digits_changed = sum(digits)
     by_chance = set[Word].intersection(*(cut.by_chance for cut in cuts))
     lost = [word for word in doubted if word not in by_chance or (is_digit_string(word.text) and word in changed)]
-    # one word of a short page is no hundredth of it
+    # one word may always be lost: on a short page it exceeds any percentage
     too_many = len(lost) > max(1.0, (1.0 - settings.min_words_kept) * n_words)
     boxes = [(word.row_px, word.col_px, word.height_px, word.width_px) for word in doubted]
     return Rereading(
@@ -130,7 +130,7 @@ def reread(
 
 @dataclass(frozen=True)
 class WordCheck:
-    """A word that OCR was sure of, and what it reads in its place on the decoded page; `found` is empty if nothing."""
+    """A word that OCR was sure of, and the reading in its place on the decoded page; `found` is empty without one."""
 
     word: Word
     found: str
@@ -138,18 +138,18 @@ class WordCheck:
 
 
 def check_words(words: Sequence[Word], again: Sequence[Word]) -> tuple[WordCheck, ...]:
-    """Hold each word that OCR was sure of against a reading of the whole decoded page.
+    """Compare each word that OCR was sure of with OCR of the whole decoded page.
 
-    This is the first of the two ways by which `reread` looks for a word, and the one that a person can follow: a word
-    that it calls lost may still be there for whoever looks at its line.
+    `reread` also reads single lines; this is the check that a person can follow. A word that it reports as lost may
+    still be legible on its line.
 
     Args:
-        words: What OCR read on the source.
-        again: What it read on the decoded page, of the same size.
+        words: Words that OCR read on the source.
+        again: Words that it read on the decoded page, of the same size.
     """
     checks = []
     for word in words:
-        if word.confidence < SURE_CONFIDENCE or not plain_text(word.text):
+        if word.confidence < SURE_CONFIDENCE or not comparable_text(word.text):
             continue
         there = _at(word, 0, 0, again)
         is_sure = any(other.confidence >= SURE_CONFIDENCE for other in there)
@@ -160,7 +160,7 @@ def check_words(words: Sequence[Word], again: Sequence[Word]) -> tuple[WordCheck
 
 
 def is_digit_string(text: str) -> bool:
-    """Return whether a word is an amount, a date or a number: half or more of its letters are digits.
+    """Return whether a word is an amount, a date or a number: at least half of its alphanumerics are digits.
 
     >>> is_digit_string("1887,"), is_digit_string("20th"), is_digit_string("habill4e")
     (True, True, False)
@@ -169,19 +169,19 @@ def is_digit_string(text: str) -> bool:
     return 2 * sum(letter.isdigit() for letter in letters) >= max(1, len(letters))
 
 
-def bears_figures(words: Sequence[Word]) -> bool:
-    """Return whether a page is one of figures, a receipt or a table: a third of its lines hold digit strings."""
+def is_numeric_page(words: Sequence[Word]) -> bool:
+    """Return whether a page is mostly numbers, like a receipt or a table: a third of its lines have digit strings."""
     lines = _confident_lines(words)
     with_digits = sum(any(is_digit_string(word.text) for word in line.words) for line in lines)
-    return with_digits >= max(_LEAST_FIGURES, len(lines) / 3)
+    return with_digits >= max(_LEAST_NUMERIC_LINES, len(lines) / 3)
 
 
-def plain_text(text: str) -> str:
-    """Return what two readings of a word must agree in: its letters, and for a digit string where it is parted.
+def comparable_text(text: str) -> str:
+    """Return the part of a word that two readings must agree in: its letters, and a digit string's separators.
 
-    Which mark parts them OCR often mistakes; that there is one tells 12.50 from 1250.
+    OCR often confuses separators, so all become `.`; their positions distinguish 12.50 from 1250.
 
-    >>> plain_text("(Ledger,"), plain_text("'4,512:60.")
+    >>> comparable_text("(Ledger,"), comparable_text("'4,512:60.")
     ('ledger', '4.512.60')
     """
     if is_digit_string(text):
@@ -190,19 +190,19 @@ def plain_text(text: str) -> str:
 
 
 def _confident_lines(words: Sequence[Word]) -> list[_Line]:
-    """Return the lines that hold confident words."""
+    """Return the lines with confident words."""
     lines = []
     for members in by_line(words):
-        confident = tuple(word for word in members if word.confidence >= SURE_CONFIDENCE and plain_text(word.text))
+        confident = tuple(word for word in members if word.confidence >= SURE_CONFIDENCE and comparable_text(word.text))
         if confident:
-            lines.append(_Line(confident, box_round(members)))
+            lines.append(_Line(confident, bounding_box(members)))
     return lines
 
 
 def _doubtful(
     lines: Sequence[_Line], source: np.ndarray, decoded: np.ndarray, dpi: float, settings: LegibilitySettings
 ) -> list[_Line]:
-    """Return the lines where reading again tells something: digits that changed at all, words that changed much."""
+    """Return the lines worth reading again: those with changed digits or strongly changed words."""
     before, after = (at_reading_size(luma_of(pixels), dpi) for pixels in (source, decoded))
     similarity = ssim_map(before, after)
     scale = min(1.0, READING_DPI / dpi)
@@ -220,12 +220,12 @@ def _doubtful(
 
 class _Way(Protocol):
     def missing(self, wanted: _Words, changed: set[Word]) -> _Words:
-        """Return the words that are not read again; those with another confident reading are added to `changed`."""
+        """Return the words that are not read the same; add those with another confident reading to `changed`."""
 
 
 @dataclass(frozen=True)
 class _ByPage:
-    """Read the whole page again, as its source was read."""
+    """Reads the whole decoded page, as its source was read."""
 
     decoded: np.ndarray
     reader: Reader
@@ -244,9 +244,9 @@ class _ByPage:
 
 @dataclass(frozen=True)
 class _ByLine:
-    """Cut lines out of the decoded page and read them; where a word is missing, the source's line as well.
+    """Crops lines from the decoded page and reads them; if a word is missing, the source's line as well.
 
-    `by_chance` takes in the words that the source's own line does not give back.
+    `by_chance` collects the words that the source's own line does not yield.
     """
 
     source: np.ndarray
@@ -266,14 +266,14 @@ class _ByLine:
         return self._unlike_the_source(missing, there, changed) if missing else missing
 
     def _read(self, pixels: np.ndarray, lines: Iterable[_Line]) -> Iterator[tuple[_Line, int, int, Sequence[Word]]]:
-        """Yield each line with the corner of its picture on the page, and what is read in it, turned upright."""
+        """Yield each line with the corner of its image on the page, and the words read in the upright image."""
         cuts = [(line, *line.cut(pixels, self.margin)) for line in lines]
         found = self.reader.lines([turned(picture, turns_of(line.words)) for line, picture, _, _ in cuts])
         for (line, picture, row_px, col_px), words in zip(cuts, found, strict=True):
             yield line, row_px, col_px, turned_back(words, turns_of(line.words), *picture.shape[:2])
 
     def _unlike_the_source(self, missing: _Words, there: dict[Word, list[Word]], changed: set[Word]) -> _Words:
-        """Leave out what the source's line, cut out, gives no better: the cut made the difference."""
+        """Leave out words that the source's cropped line reads the same: the crop made the difference."""
         lost: dict[_Line, tuple[Word, ...]] = {}
         for line, row_px, col_px, then in self._read(self.source, missing):
             for word in missing[line]:
@@ -288,12 +288,12 @@ class _ByLine:
 
 
 def _reads(word: Word, there: Sequence[Word]) -> bool:
-    wanted = plain_text(word.text)
-    return any(plain_text(other.text) == wanted for other in there) or _joined(there) == wanted
+    wanted = comparable_text(word.text)
+    return any(comparable_text(other.text) == wanted for other in there) or _joined(there) == wanted
 
 
 def _at(word: Word, row_px: int, col_px: int, again: Sequence[Word]) -> list[Word]:
-    """Return what was read within half its letters' height of a word's box, in a picture whose corner is (row, col)."""
+    """Return the words within half a letter height of a word's box, in an image with its corner at (row, col)."""
     slack = letter_height(word) / 2
     top, left = word.row_px - row_px - slack, word.col_px - col_px - slack
     bottom, right = top + word.height_px + 2 * slack, left + word.width_px + 2 * slack
@@ -310,4 +310,4 @@ def _note_change(word: Word, there: Sequence[Word], changed: set[Word]) -> None:
 
 
 def _joined(words: Sequence[Word]) -> str:
-    return plain_text("".join(word.text for word in words))
+    return comparable_text("".join(word.text for word in words))

@@ -1,4 +1,4 @@
-"""SSIMULACRA 2: how different a page looks from its source to a person, pictures and paper included."""
+"""Compute SSIMULACRA 2, a perceptual measure of the difference between a page and its source."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-# The measure, its matrix, constants and weights: J. Sneyers, SSIMULACRA 2.1 (BSD-3-Clause, see NOTICE), as the Python
-# package `ssimulacra2` 0.3 reads it; test_ssimulacra2.py holds the two together. That package takes 0.9 to
-# 2 s for a megapixel, this 0.12 s, and 11 bytes a pixel beside the pictures: a page is measured several times.
+# The measure, its matrix, constants and weights: J. Sneyers, SSIMULACRA 2.1 (BSD-3-Clause, see NOTICE), as implemented
+# by the Python package `ssimulacra2` 0.3; test_ssimulacra2.py compares the two. That package takes 0.9 to 2 s per
+# megapixel, this module 0.12 s and 11 bytes a pixel in addition to the images: a page is measured several times.
 
 _ABSORBANCE = np.array(
     [[0.30, 0.622, 0.078], [0.23, 0.692, 0.078], [0.24342268924547819, 0.20476744424496821, 0.5518098665095536]]
@@ -17,9 +17,9 @@ _ABSORBANCE = np.array(
 _BIAS = 0.0037930732552754493
 _C2 = 0.0009
 _MIDDLE = (0.42, 0.6, 0.5)
-"""About what X, Y and B of paper are: taken away, it leaves float32 its digits for what differs. No figure changes."""
+"""Approximate X, Y and B of paper, subtracted to preserve float32 precision for differences. No score changes."""
 LEAST_SIDE_PX = 8
-"""Of a picture that can be measured; a smaller scale is not looked at."""
+"""Least side of an image that can be measured; smaller scales are skipped."""
 
 # [channel X, Y, B][scale][mean, 4-norm][structure, artifact, lost detail]
 _WEIGHTS = np.array(
@@ -60,7 +60,7 @@ _WEIGHTS = np.array(
 _RADIUS_PX = 5
 _WINDOW = np.exp(-(np.arange(-_RADIUS_PX, _RADIUS_PX + 1) ** 2) / (2 * 1.5**2)).astype(np.float32)
 _WINDOW /= _WINDOW.sum()
-_STRIP_PX = 1 << 19  # worked on at once
+_STRIP_PX = 1 << 19  # pixels processed at once
 _GREY_LEVELS = np.arange(256) / 255
 _LINEAR = np.where(_GREY_LEVELS <= 0.04045, _GREY_LEVELS / 12.92, ((_GREY_LEVELS + 0.055) / 1.055) ** 2.4).astype(
     np.float32
@@ -68,21 +68,22 @@ _LINEAR = np.where(_GREY_LEVELS <= 0.04045, _GREY_LEVELS / 12.92, ((_GREY_LEVELS
 
 
 def scores(source: np.ndarray, others: Sequence[np.ndarray]) -> list[float]:
-    """Return the SSIMULACRA 2 score of each of some pictures against the source; 100 is the source itself.
+    """Return the SSIMULACRA 2 scores of images against the source; 100 is the source itself.
 
-    90 cannot be told from the source when the two are flipped, 80 not when they lie side by side, 70 is high quality.
+    At 90 a person cannot distinguish an image from the source when flipping between them, at 80 not side by side; 70 is
+    high quality.
 
     Args:
         source: uint8, (height, width) or (height, width, 3) sRGB, at least 8 pixels a side.
-        others: The same of the same height and width.
+        others: Images of the same kind, height and width.
 
     Raises:
-        ValueError: If a picture differs in height or width, or the source has fewer than 8 pixels a side.
+        ValueError: If an image differs in height or width, or the source has fewer than 8 pixels a side.
     """
     if min(source.shape[:2]) < LEAST_SIDE_PX:
-        raise ValueError(f"a picture of {source.shape[:2]} pixels is too small to be measured")
+        raise ValueError(f"an image of {source.shape[:2]} pixels is too small to be measured")
     if unlike := [other.shape[:2] for other in others if other.shape[:2] != source.shape[:2]]:
-        raise ValueError(f"a picture has {unlike[0]} pixels, its source {source.shape[:2]}")
+        raise ValueError(f"an image has {unlike[0]} pixels, its source {source.shape[:2]}")
     totals = np.zeros(len(others))
     pictures = [source, *others]
     weights = _weights(*source.shape[:2])
@@ -93,7 +94,7 @@ def scores(source: np.ndarray, others: Sequence[np.ndarray]) -> list[float]:
 
 
 def _weights(height_px: int, width_px: int) -> np.ndarray:
-    """Return the weights of a picture's scales: a small one has fewer, and the list is read on without gaps."""
+    """Return the weights of an image's scales; a small image has fewer, filled from the flat list without gaps."""
     scales = 1
     while scales < _WEIGHTS.shape[1] and min(height_px, width_px) > (LEAST_SIDE_PX - 1) << scales:
         scales += 1
@@ -101,10 +102,10 @@ def _weights(height_px: int, width_px: int) -> np.ndarray:
 
 
 def _weighed(pictures: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """Return what one scale adds to the total of each picture but the first, their source, float64.
+    """Return the contribution of one scale to the total of each image but the first, their source, float64.
 
     Args:
-        pictures: Of one scale, uint8 or linear float32.
+        pictures: Images of one scale, uint8 or linear float32.
         weights: (3, 2, 3) [channel][mean, 4-norm][structure, artifact, lost detail].
     """
     height_px, width_px = pictures[0].shape[:2]
@@ -128,7 +129,7 @@ def _weighed(pictures: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
 
 
 class _Plane:
-    """One channel of a strip, less `middle`, and its local mean; only the rows `inner` count."""
+    """One channel of a strip minus `middle`, and its local mean; only the rows `inner` count."""
 
     def __init__(self, plane: np.ndarray, middle: float, inner: slice) -> None:
         self.inner = inner
@@ -148,7 +149,7 @@ class _Plane:
         return np.abs(sums)
 
     def _structure(self, other: _Plane) -> np.ndarray:
-        """Return 1 - SSIM, with the means' term as the measure has it."""
+        """Return 1 - SSIM, with the measure's own term for the means."""
         square, other_square, product = (
             _window_mean(plane, self.middle * self.middle)[self.inner]
             for plane in (self.plane * self.plane, other.plane * other.plane, self.plane * other.plane)
@@ -165,7 +166,7 @@ def _powers(errors: np.ndarray) -> tuple[float, float]:
 
 
 def _linear(picture: np.ndarray) -> np.ndarray:
-    """Return (height, width, 3) float32 linear light of uint8 sRGB; what is linear already is returned as it is."""
+    """Return (height, width, 3) float32 linear light of uint8 sRGB; linear input is returned unchanged."""
     if picture.dtype != np.uint8:
         return picture
     linear = _LINEAR[picture]
@@ -186,17 +187,17 @@ def _halved(picture: np.ndarray) -> np.ndarray:
 
 
 def _opsin(linear: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the channels X, Y and B of the XYB colour space as the measure wants them, less `_MIDDLE`."""
+    """Return the channels X, Y and B of the XYB colour space, scaled as in the measure, minus `_MIDDLE`."""
     mixing = np.hstack([_ABSORBANCE, np.full((3, 1), _BIAS)]).astype(np.float32)
     long, middle, short = cv2.split(np.cbrt(cv2.transform(linear, mixing)) - np.float32(np.cbrt(_BIAS)))
     y = (long + middle) / 2
-    # made positive they are 14 X + 0.42, Y + 0.01 and B - Y + 0.55
+    # the measure's positive channels are 14 X + 0.42, Y + 0.01 and B - Y + 0.55
     return (long - middle) * 7 + (0.42 - _MIDDLE[0]), y + (0.01 - _MIDDLE[1]), short - y + (0.55 - _MIDDLE[2])
 
 
-def _window_mean(plane: np.ndarray, beside: float) -> np.ndarray:
-    """Return the Gaussian mean round each pixel; above and below a picture lies its mirror, `beside` it one value."""
-    wide = cv2.copyMakeBorder(plane, 0, 0, _RADIUS_PX, _RADIUS_PX, cv2.BORDER_CONSTANT, value=beside)
+def _window_mean(plane: np.ndarray, side_value: float) -> np.ndarray:
+    """Return the Gaussian mean around each pixel; the image is mirrored at top and bottom, constant at the sides."""
+    wide = cv2.copyMakeBorder(plane, 0, 0, _RADIUS_PX, _RADIUS_PX, cv2.BORDER_CONSTANT, value=side_value)
     mean: np.ndarray = cv2.sepFilter2D(wide, -1, _WINDOW, _WINDOW, borderType=cv2.BORDER_REFLECT)
     return mean[:, _RADIUS_PX:-_RADIUS_PX]
 

@@ -1,4 +1,4 @@
-"""Look again: compare stored outputs with their sources through the eyes of the witness, as `verify --look` does."""
+"""Compare stored outputs with their sources through the witness's decoders, for `verify --look`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from foliopress.tasks.checks.audit import Damage
 from foliopress.tasks.errors import ConfigError, StoreUnavailable
-from foliopress.tasks.host_trouble import raise_if_of_host
+from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.storage.output_keys import page_in_output
 from foliopress.tasks.storage.store import Store
 from foliopress.tasks.witness.document_check import (
@@ -21,24 +21,24 @@ from foliopress.tasks.witness.document_check import (
 )
 
 LOOK_COLUMNS = ("dpi", "height_px", "output_height_px")
-"""Columns of a page's row that a look needs beside `tasks.checks.audit.ROW_COLUMNS`."""
+"""Columns of a page's row that are needed in addition to `tasks.checks.audit.ROW_COLUMNS`."""
 
 Row = Mapping[str, Any]
 
 
 def look_again(source: Store, dest: Store, rows: Sequence[Row]) -> tuple[int, list[Damage]]:
-    """Compare the outputs of one document with their source, if that still is what was compressed.
+    """Compare the outputs of one document with their source, if it is still the one that was compressed.
 
     Args:
-        source: Where the document lies.
-        dest: Where its outputs lie.
-        rows: All its rows; those of pages that were kept are passed over.
+        source: Store of the document.
+        dest: Store of its outputs.
+        rows: All its rows; those of pages that were kept are skipped.
 
     Returns:
-        How many pages a witness saw, and what it saw otherwise.
+        The number of pages compared, and the differences found.
 
     Raises:
-        StoreUnavailable: If a store gives no answer, or this machine lacks what a look takes.
+        StoreUnavailable: If a store does not respond, or this machine lacks a requirement.
     """
     compressed = sorted((row for row in rows if row["status"] == "compressed"), key=lambda row: int(row["page_index"]))
     if not compressed:
@@ -47,19 +47,19 @@ def look_again(source: Store, dest: Store, rows: Sequence[Row]) -> tuple[int, li
     try:
         data = source.read_bytes(key)
     except (FileNotFoundError, PermissionError):
-        return 0, [Damage("source_missing", key, "its source is not there, so that nobody can compare the two")]
+        return 0, [Damage("source_missing", key, "its source is missing, so the two cannot be compared")]
     written_of = {row["source_sha256"] for row in compressed} - {None}
     if written_of - {hashlib.sha256(data).hexdigest()}:
-        why = "the source is not the one that was compressed; compress it again, or bring that one back"
+        why = "the source is not the one that was compressed; compress it again, or restore the original"
         return 0, [Damage("source_changed", key, why)]
     try:
         seen = _compare(data, dest, compressed)
     except FileNotFoundError:
-        return 0, []  # a missing output is told of by itself
+        return 0, []  # a missing output is reported separately
     except (ConfigError, StoreUnavailable):
         raise
-    except Exception as error:  # decoders raise nearly anything
-        raise_if_of_host(error, "comparing a document with its output")
+    except Exception as error:  # decoders raise almost anything
+        raise_if_host_error(error, "comparing a document with its output")
         why = f"it could not be compared ({type(error).__name__}: {error})"
         return 0, [Damage("seen_otherwise", key, why)]
     n_seen = sum(page.eye != UNHEARD for page in seen.pages.values())

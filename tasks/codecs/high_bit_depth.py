@@ -1,4 +1,4 @@
-"""Pages of more than 8 bits a sample: all their bits, and those that 8 hold of them."""
+"""Read pages of more than 8 bits a sample at full depth, and round them to 8 bits."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 
 LEAST_BRIGHT = 0.5
-"""Share of the range that the brightest thousandth of a page must reach. A page of 12 bits stored in 16 reaches 1/16:
-as 8 bits it would be black. Half the range leaves at least 7 of the 8 bits in use."""
+"""Share of the range that the brightest thousandth of a page must reach. A page of 12 bits stored in 16 reaches 1/16
+and would be black in 8 bits. Half the range leaves at least 7 of the 8 bits in use."""
 _SAMPLED_SIDE = 1_000
 _BLOCK_ROWS = 128
 
 
-def uses_its_range(samples: np.ndarray, bits: int) -> bool:
-    """Return whether a page's values, 0 to 2^bits - 1, reach far enough up to be told apart in 8 bits."""
+def fills_range(samples: np.ndarray, bits: int) -> bool:
+    """Return whether a page's values use enough of 0 to 2^bits - 1 to stay distinct in 8 bits."""
     steps = [max(1, side // _SAMPLED_SIDE) for side in samples.shape[:2]]
     bright = np.percentile(samples[:: steps[0], :: steps[1]], 99.9)
     return bool(bright >= LEAST_BRIGHT * (2**bits - 1))
@@ -34,7 +34,7 @@ def to_eight_bits(samples: np.ndarray, bits: int) -> np.ndarray:
 
 
 def agree(samples: np.ndarray, shown: np.ndarray, bits: int) -> bool:
-    """Return whether deep samples are what Pillow shows in 8 bits; of JPEG 2000 it rounds up, and past 255 to 0."""
+    """Return whether deep samples match Pillow's 8-bit ones; for JPEG 2000 Pillow rounds up, and past 255 to 0."""
     if samples.shape != shown.shape:
         return False
     return all(
@@ -44,14 +44,14 @@ def agree(samples: np.ndarray, shown: np.ndarray, bits: int) -> bool:
 
 
 def _row_blocks(n_rows: int) -> list[slice]:
-    """Return slices of few rows: NumPy's temporary arrays of a whole page would take eight times its bytes."""
+    """Return slices of a few rows: NumPy's temporary arrays of a whole page would take eight times its bytes."""
     return [slice(start, start + _BLOCK_ROWS) for start in range(0, n_rows, _BLOCK_ROWS)]
 
 
-def all_bits(data: bytes, frame: int) -> np.ndarray | None:
+def read_full_depth(data: bytes, frame: int) -> np.ndarray | None:
     """Return a colour page's 16-bit samples, (height, width, 3 or 4) uint16 RGB or RGBA; None if OpenCV has none.
 
-    Pillow reads such pages with the lower eight bits cut off.
+    Pillow truncates such pages to the upper eight bits.
 
     Args:
         data: A PNG, TIFF or JPEG 2000.

@@ -1,7 +1,7 @@
-"""Colour profiles (ICC): which can be used, conversion to sRGB, and a small stand-in for a large one.
+"""Check ICC colour profiles, convert colours to sRGB, and replace a large profile by a compact approximation.
 
-A scanner's own profile can be ten times its page's bytes. The stand-in says the same of every colour, nearly: one table
-from the device's RGB to Lab on a coarse grid, fitted so that what lies between the grid's points comes out right.
+A scanner's own profile can be ten times its page's bytes. The compact one maps every colour to nearly the same Lab: one
+table from the device's RGB to Lab on a coarse grid, fitted so that interpolated colours are right.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-STAND_IN_GRIDS = (5, 7, 9, 11, 12, 13, 15, 17)
-"""Points a side of the tables that are tried, the smallest first."""
+COMPACT_GRIDS = (5, 7, 9, 11, 12, 13, 15, 17)
+"""Grid points per side of the tables that are tried, smallest first."""
 MOST_MEAN_ERROR, MOST_HIGH_ERROR = 1.0, 3.5
-"""Largest mean and 99th percentile of the colour difference (CIE 1976) between a stand-in and its original, over all
-device colours; Lab is read to 8 bits on both sides, which alone gives up to 0.7."""
+"""Largest mean and 99th percentile of the colour difference (CIE 1976) between a compact profile and its original, over
+all device colours; Lab has 8 bits on both sides, which alone causes up to 0.7."""
 
 _FIT_LEVELS, _CHECK_LEVELS = 33, 29
 _FIT_STEPS, _FIT_ANCHOR = 40, 1e-3
@@ -28,7 +28,7 @@ _CMS_ERRORS = (ImageCms.PyCMSError, OSError, TypeError, ValueError)
 
 
 def space_of(icc: bytes) -> str:
-    """Return the colour space of a profile's device: `RGB`, `GRAY`, `CMYK`, …; nothing if it cannot be used."""
+    """Return the colour space of a profile's device: `RGB`, `GRAY`, `CMYK`, …; empty if it cannot be used."""
     if not 132 <= int.from_bytes(icc[:4]) <= len(icc) or icc[36:40] != b"acsp":
         return ""
     try:
@@ -38,7 +38,7 @@ def space_of(icc: bytes) -> str:
 
 
 def is_table(icc: bytes) -> bool:
-    """Return whether a profile works by tables of colours rather than by a matrix and curves alone."""
+    """Return whether a profile uses colour tables, not only a matrix and curves."""
     return any(name in _tags(icc) for name in (b"A2B0", b"A2B1", b"A2B2", b"D2B0"))
 
 
@@ -46,11 +46,11 @@ def to_srgb(image: Image.Image, icc: bytes | None = None) -> np.ndarray | None:
     """Return an image's colours in sRGB, (height, width, 3) uint8, by the profile's own rendering intent.
 
     Args:
-        image: Of mode L, RGB or CMYK with a profile of that space, or of mode LAB without one.
+        image: Mode L, RGB or CMYK with a profile of that space, or mode LAB without one.
         icc: Its profile.
 
     Returns:
-        None where the profile does not fit the image.
+        None if the profile does not fit the image.
     """
     try:
         if icc is None:
@@ -71,24 +71,24 @@ def to_srgb(image: Image.Image, icc: bytes | None = None) -> np.ndarray | None:
 
 
 @lru_cache(maxsize=8)
-def stand_in(icc: bytes) -> bytes | None:
-    """Return a small profile that gives every device colour nearly the Lab that a large one gives it.
+def compact_profile(icc: bytes) -> bytes | None:
+    """Return a small profile that maps every device colour to nearly the same Lab as a large one.
 
-    It has a table of 8 bits (lut8Type, ICC.1:2010, 10.9), used for every rendering intent, made for the original's own;
-    the description, copyright and white point are the original's.
+    Its table of 8 bits (lut8Type, ICC.1:2010, 10.9) is fitted to the original's own rendering intent and used for all
+    intents; description, copyright and white point are the original's.
 
     Args:
         icc: A profile of an RGB device.
 
     Returns:
-        None if the profile cannot be used, or no grid of `STAND_IN_GRIDS` comes near enough.
+        None if the profile cannot be used, or no grid of `COMPACT_GRIDS` is accurate enough.
     """
     if space_of(icc) != "RGB":
         return None
     try:
         fitted = _Samples(icc, _FIT_LEVELS)
         check = _Samples(icc, _CHECK_LEVELS)
-        for grid in STAND_IN_GRIDS:
+        for grid in COMPACT_GRIDS:
             small = _profile(icc, fitted.table(grid), grid)
             error = np.linalg.norm(_lab(small, check.rgb) - check.lab, axis=1)
             if float(error.mean()) <= MOST_MEAN_ERROR and np.percentile(error, 99) <= MOST_HIGH_ERROR:
@@ -99,7 +99,7 @@ def stand_in(icc: bytes) -> bytes | None:
 
 
 class _Samples:
-    """Device colours, evenly spread, and the Lab that a profile gives them."""
+    """Evenly spaced device colours, and their Lab by a profile."""
 
     def __init__(self, icc: bytes, levels: int) -> None:
         self._icc = icc
@@ -107,11 +107,11 @@ class _Samples:
         self.lab = _lab(icc, self.rgb)
 
     def table(self, grid: int) -> np.ndarray:
-        """Return (grid³, 3) float Lab at a grid's points: what gives the samples back with the least square error.
+        """Return (grid³, 3) float Lab at a grid's points that reproduces the samples with least square error.
 
-        The grid is interpolated as colour engines do it, in tetrahedra. Conjugate gradients on the normal equations,
-        from the profile's own Lab at the points, and held to it where no sample lies near (`_FIT_ANCHOR`). Black and
-        white are the profile's own: they are what an eye adapts to.
+        The grid is interpolated in tetrahedra, as colour engines do. Conjugate gradients on the normal equations start
+        from the profile's own Lab at the points; `_FIT_ANCHOR` keeps points without nearby samples close to it. Black
+        and white are the profile's own: the eye adapts to them.
         """
         corners, weights = _tetrahedra(self.rgb / 255.0, grid)
         flat = corners.ravel()
@@ -141,14 +141,15 @@ class _Samples:
 
 
 def _lattice(levels: np.ndarray) -> np.ndarray:
-    """Return (n³, 3) uint8, every colour of n levels, red slowest."""
+    """Return (n³, 3) uint8: every colour of n levels, red varying slowest."""
     return np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
 def _tetrahedra(places: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (n, 4) indices of a grid's points and their weights for places (n, 3) in [0, 1].
+    """Return (n, 4) indices of grid points and their weights for positions (n, 3) in [0, 1].
 
-    From a cell's lowest corner one walks to its highest along the axes in falling order of the fraction.
+    The tetrahedron's corners lead from a cell's lowest corner to its highest, along the axes in descending order of the
+    fraction.
     """
     scaled = places * (grid - 1)
     lowest = np.minimum(scaled.astype(np.int64), grid - 2)
@@ -182,13 +183,13 @@ def _lab(icc: bytes, rgb: np.ndarray) -> np.ndarray:
 
 
 def _intent(icc: bytes) -> ImageCms.Intent:
-    """Return a profile's rendering intent; absolute is told by the white point, on the same table as relative."""
+    """Return a profile's rendering intent; absolute uses the same table as relative, and differs in the white point."""
     number = int.from_bytes(icc[64:68])
     return ImageCms.Intent(number) if number < 3 else ImageCms.Intent.RELATIVE_COLORIMETRIC
 
 
 def _tags(icc: bytes) -> dict[bytes, bytes]:
-    """Return a profile's tags by their signature (ICC.1:2010, 7.3); those that reach past its end are left out."""
+    """Return a profile's tags by signature (ICC.1:2010, 7.3), without those that extend past its end."""
     found = {}
     for number in range(min(100, int.from_bytes(icc[128:132]))):
         entry = icc[132 + 12 * number : 144 + 12 * number]
@@ -201,7 +202,7 @@ def _tags(icc: bytes) -> dict[bytes, bytes]:
 
 
 def _profile(icc: bytes, table: np.ndarray, grid: int) -> bytes:
-    """Return an input profile of version 2.4 with one table, its header's dates and device as in the original."""
+    """Return an input profile of version 2.4 with one table, and the original's dates and device in its header."""
     old = ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile
     described = _ascii(f"{old.profile_description or 'RGB'} (stand-in)")
     parts = {
@@ -227,7 +228,7 @@ def _profile(icc: bytes, table: np.ndarray, grid: int) -> bytes:
 
 
 def _lut8(table: np.ndarray, grid: int) -> bytes:
-    """Return a lut8Type: no matrix, straight curves, (grid³, 3) Lab to 8 bits (ICC.1:2010, 10.9 and 6.3.4.2)."""
+    """Return a lut8Type: no matrix, linear curves, (grid³, 3) Lab in 8 bits (ICC.1:2010, 10.9 and 6.3.4.2)."""
     levels: np.ndarray = np.clip(np.rint(table * [2.55, 1, 1] + [0, 128, 128]), 0, 255).astype(np.uint8)
     straight = bytes(range(256)) * 3
     unit = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)

@@ -1,8 +1,8 @@
-"""JPEG 2000 of large pages in strips: tiles as wide as the page, each coded by itself, put into one codestream.
+"""Encode large pages as JPEG 2000 in strips: tiles as wide as the page, encoded separately, joined in one codestream.
 
-OpenJPEG takes 16 bytes for each sample that it codes at once. It can cut a page into tiles by itself, but then all
-get the same ratio of signal to noise, and a strip with little on it errs as much as a full one: strokes there are worse
-than in a page that is coded whole. So a sample of the page is coded at first, and says how much less each strip errs.
+OpenJPEG takes 16 bytes for each sample that it encodes at once. Its own tiling was tried: all tiles get the same
+signal-to-noise ratio, so that a sparse strip has as much error as a full one, and its strokes are worse than in a page
+encoded as a whole. So a sample of the page is encoded first, to measure how much less error each strip has.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from PIL import Image
 from foliopress.tasks.images.isobmff import box, boxes
 
 _BAND_PX, _FEWEST_BANDS = 32, 4
-"""The sample is every fourth band of so many rows, or fewer where strips are more. On four pages of 11 to 26 megapixels
-strips took 1.002 to 1.03 times the bytes of the whole; by a page of half size 1.005 to 1.035; all alike, to 1.125."""
+"""The sample is every fourth band of so many rows, or fewer bands with more strips. On four pages of 11 to 26
+megapixels strips took 1.002 to 1.03 times the bytes of the whole page; measured on a page of half size, 1.005 to 1.035;
+with equal ratios, up to 1.125."""
 _MOST_DECIBELS = 20.0
-"""A strip with nothing on it could be any number of them better."""
+"""Largest gain of a strip; without a limit an empty strip's would be infinite."""
 _SOT, _EOC = b"\xff\x90", b"\xff\xd9"
 
 
 class Coder(Protocol):
-    """Writes a JP2 of (h, w) or (h, w, 3) pixels at a ratio of signal to noise, with Pillow's options."""
+    """Writes a JP2 of (h, w) or (h, w, 3) pixels at a signal-to-noise ratio, with Pillow's options."""
 
     def __call__(self, pixels: np.ndarray, decibels: float, **options: tuple[int, int]) -> bytes:
         """Return the file."""
@@ -37,9 +38,9 @@ def coded(pixels: np.ndarray, decibels: float, n_strips: int, code: Coder) -> by
 
     Args:
         pixels: (h, w) or (h, w, 3) uint8.
-        decibels: Peak signal-to-noise ratio, a mean over the page.
-        n_strips: How many at most; no more pixels are coded at once than there are in one, or in a quarter of the page.
-        code: What writes a strip.
+        decibels: Mean peak signal-to-noise ratio of the page.
+        n_strips: Most strips; at most one strip or a quarter of the page is encoded at once.
+        code: Writes a strip.
     """
     height_px, width_px = pixels.shape[:2]
     strip_px = math.ceil(height_px / n_strips)
@@ -59,7 +60,7 @@ def coded(pixels: np.ndarray, decibels: float, n_strips: int, code: Coder) -> by
 
 
 def _more_decibels(pixels: np.ndarray, decibels: float, strip_px: int, code: Coder) -> list[float]:
-    """Return by how much each strip is better than the mean where all are coded at once."""
+    """Return the decibels by which each strip exceeds the mean when all are encoded at once."""
     rows = np.arange(len(pixels))
     n_strips = int(rows[-1] // strip_px) + 1
     every = max(_FEWEST_BANDS, n_strips)
@@ -79,13 +80,13 @@ def _more_decibels(pixels: np.ndarray, decibels: float, strip_px: int, code: Cod
 
 
 def joined(strips: Sequence[bytes]) -> bytes:
-    """Return one JP2 file of strips, each one tile, coded where it lies on the page (ISO 15444-1, A.4.2, A.5.1, B.3).
+    """Return one JP2 file of strips, each one tile at its position on the page (ISO 15444-1, A.4.2, A.5.1, B.3).
 
     Args:
-        strips: JP2 files from the top downwards, alike in all but the rows.
+        strips: JP2 files from top to bottom, equal in all but their rows.
     """
     streams = [data[start:end] for data in strips for kind, start, end in boxes(data) if kind == b"jp2c"]
-    bottom = streams[-1][12:16]  # Ysiz: where the page ends
+    bottom = streams[-1][12:16]  # Ysiz: bottom of the page
     stream = streams[0][:12] + bottom + streams[0][16 : _first_tile(streams[0])]
     for number, one in enumerate(streams):
         stream += _tile(one[_first_tile(one) : -len(_EOC)], number)
@@ -109,10 +110,10 @@ def _first_tile(stream: bytes) -> int:
 
 
 def _tile(parts: bytes, number: int) -> bytes:
-    """Return a tile's parts with another number: Isot, the two bytes behind a part's marker and length."""
+    """Return a tile's parts with another number: Isot, the two bytes after a part's marker and length."""
     out, at = b"", 0
     while at < len(parts):
-        length = int.from_bytes(parts[at + 6 : at + 10]) or len(parts) - at  # Psot; 0 is all that is left
+        length = int.from_bytes(parts[at + 6 : at + 10]) or len(parts) - at  # Psot; 0 means the rest
         out += parts[at : at + 4] + number.to_bytes(2) + parts[at + 6 : at + length]
         at += length
     return out

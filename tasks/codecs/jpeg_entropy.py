@@ -1,4 +1,8 @@
-"""Write quantised DCT coefficients as a JPEG that any viewer opens, progressive or baseline (ITU-T T.81)."""
+"""Write quantised DCT coefficients as a JPEG that any viewer opens, progressive or baseline (ITU-T T.81).
+
+jpeglib 1.0.2 followed by mozjpeg-lossless-optimization 1.3.2 was tried: 0.9 % smaller on 8 pages, but 0.2 to 3.7 s a
+page. jpeglib alone gives our baseline size.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 
 ZIGZAG = np.array(sorted(range(64), key=lambda i: (i // 8 + i % 8, i // 8 if (i // 8 + i % 8) % 2 else i % 8)))
-"""(64,) row-major place in a block of each coefficient, from the lowest frequency to the highest (T.81, figure 5)."""
+"""(64,) row-major index in a block of each coefficient, from the lowest frequency to the highest (T.81, figure 5)."""
 
 LONGEST_SIDE_PX = 65_500
-"""Longest side that libjpeg opens (`JPEG_MAX_DIMENSION`); the format itself ends 35 pixels later."""
+"""Longest side that libjpeg opens (`JPEG_MAX_DIMENSION`); the format itself allows 35 pixels more."""
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _SOF0, _SOF2, _DHT, _SOS = 0xC0, 0xC2, 0xC4, 0xDA
@@ -24,25 +28,25 @@ _LONGEST_END_RUN = 0x7FFF  # blocks that one end-of-band code can span
 def write_jpeg(
     segments: bytes, components: Sequence[np.ndarray], height_px: int, width_px: int, *, is_progressive: bool = True
 ) -> bytes:
-    """Return a JPEG of one component (grey) or three (YCbCr, chroma at half size each way).
+    """Return a JPEG of one component (grey) or three (YCbCr, chroma at half size in both directions).
 
-    Of a progressive one, one scan holds the DC coefficients of all components, then each component has one or two scans
-    of AC coefficients, every scan with Huffman codes of its own. A baseline one has a single scan.
+    A progressive file has one scan of all DC coefficients, then one or two scans of AC coefficients for each component,
+    each scan with its own Huffman codes. A baseline file has a single scan.
 
     Args:
-        segments: Whole marker segments to stand after SOI: JFIF, EXIF, ICC and so on, and the quantisation tables 0
+        segments: Complete marker segments to follow SOI: JFIF, EXIF, ICC and so on, and the quantisation tables 0
             (luma) and 1 (chroma).
         components: For each (n_block_rows, n_block_cols, 64) int16 in zigzag order. With three components the luma
             has twice as many rows and columns of blocks as the others.
         height_px: Height of the page.
         width_px: Width of the page.
-        is_progressive: Smaller by some hundredths; a TIFF must not have it.
+        is_progressive: Write a progressive file, a few percent smaller; not allowed in a TIFF.
 
     Raises:
-        ValueError: If a side is longer than `LONGEST_SIDE_PX`, or the numbers of blocks do not fit the size.
+        ValueError: If a side is longer than `LONGEST_SIDE_PX`, or the numbers of blocks do not match the size.
     """
     if max(height_px, width_px) > LONGEST_SIDE_PX:
-        raise ValueError(f"JPEG holds at most {LONGEST_SIDE_PX} pixels a side, the page has {height_px} x {width_px}")
+        raise ValueError(f"JPEG allows at most {LONGEST_SIDE_PX} pixels a side, the page has {height_px} x {width_px}")
     sampling = 2 if len(components) == 3 else 1
     units = -(-height_px // (8 * sampling)), -(-width_px // (8 * sampling))  # T.81's MCUs
     factors = [sampling, 1, 1][: len(components)]
@@ -56,7 +60,7 @@ def write_jpeg(
         )
     parts = [_SOI, segments, _frame(_SOF2, height_px, width_px, factors), _dc_scan(components, factors)]
     for number, (blocks, factor) in enumerate(zip(components, factors, strict=True)):
-        # a scan of one component holds the blocks that the page covers, not those that fill up the last unit
+        # a scan of one component has the blocks that the page covers, not those that pad the last unit
         covered = -(-height_px * factor // (8 * sampling)), -(-width_px * factor // (8 * sampling))
         for first, last in _LUMA_BANDS if number == 0 else _CHROMA_BANDS:
             band = blocks[: covered[0], : covered[1], first : last + 1].reshape(-1, last + 1 - first)
@@ -71,7 +75,7 @@ def _frame(kind: int, height_px: int, width_px: int, factors: Sequence[int]) -> 
 
 
 def _dc_scan(components: Sequence[np.ndarray], factors: Sequence[int]) -> bytes:
-    """Code the DC coefficients of all components, unit by unit, each as its difference from the one before."""
+    """Encode the DC coefficients of all components, unit by unit, each as the difference from the one before."""
     ordered, table = _by_units([blocks[..., :1] for blocks in components], factors)
     value = _differences(ordered[:, 0], len(components), factors)
     size = _bit_length(np.abs(value))
@@ -82,7 +86,7 @@ def _dc_scan(components: Sequence[np.ndarray], factors: Sequence[int]) -> bytes:
 
 
 def _by_units(components: Sequence[np.ndarray], factors: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the blocks of all components, unit by unit, (n_blocks, n_frequencies), and the table of each, 0 or 1."""
+    """Return all components' blocks, unit by unit, (n_blocks, n_frequencies), and each block's table, 0 or 1."""
     parts, tables = [], []
     for number, (blocks, factor) in enumerate(zip(components, factors, strict=True)):
         rows, cols, depth = blocks.shape[0] // factor, blocks.shape[1] // factor, blocks.shape[2]
@@ -95,7 +99,7 @@ def _by_units(components: Sequence[np.ndarray], factors: Sequence[int]) -> tuple
 
 
 def _differences(values: np.ndarray, n_components: int, factors: Sequence[int]) -> np.ndarray:
-    """Return by how much each DC value, unit by unit, differs from the one before of its component."""
+    """Return the difference of each DC value, unit by unit, from the one before of its component."""
     per_unit = values.astype(np.int32).reshape(-1, sum(factor * factor for factor in factors))
     ends = np.cumsum([factor * factor for factor in factors])
     own = [per_unit[:, end - factor * factor : end] for end, factor in zip(ends, factors, strict=True)]
@@ -104,12 +108,12 @@ def _differences(values: np.ndarray, n_components: int, factors: Sequence[int]) 
 
 
 def _coded(symbol: np.ndarray, table: np.ndarray, kind: int) -> tuple[bytes, np.ndarray, np.ndarray]:
-    """Return the definitions of the best Huffman tables, and each symbol's code and length.
+    """Return the definitions of optimal Huffman tables, and each symbol's code and length.
 
     Args:
         symbol: (n,) 0 to 255.
-        table: (n,) which of the tables each takes, 0 or 1.
-        kind: 0 for tables of DC values, 1 for those of AC values.
+        table: (n,) table of each symbol, 0 or 1.
+        kind: 0 for tables of DC values, 1 for tables of AC values.
     """
     code, length, definitions = np.zeros(symbol.shape, np.int64), np.zeros(symbol.shape, np.int64), b""
     for number in range(int(table.max(initial=0)) + 1):
@@ -121,7 +125,7 @@ def _coded(symbol: np.ndarray, table: np.ndarray, kind: int) -> tuple[bytes, np.
 
 
 def _only_scan(components: Sequence[np.ndarray], factors: Sequence[int]) -> bytes:
-    """Code all coefficients of all components, block after block (T.81, F.1.2)."""
+    """Encode all coefficients of all components, block after block (T.81, F.1.2)."""
     blocks, table = _by_units(components, factors)
     dc = _differences(blocks[:, 0], len(components), factors)
     dc_size = _bit_length(np.abs(dc))
@@ -135,7 +139,7 @@ def _only_scan(components: Sequence[np.ndarray], factors: Sequence[int]) -> byte
     long = np.nonzero(run > 15)[0]
     zero_runs = np.repeat(long, run[long] // 16)
     last = np.full(len(blocks), -1)
-    last[block] = place  # the last one of each block stays
+    last[block] = place  # the last assignment of each block remains
     ends = np.nonzero(last < 62)[0]
 
     symbol = np.concatenate([np.full(len(zero_runs), _ZERO_RUN), (run % 16) << 4 | size, np.zeros(len(ends), np.int64)])
@@ -166,7 +170,7 @@ def _only_scan(components: Sequence[np.ndarray], factors: Sequence[int]) -> byte
 
 
 def _ac_scan(band: np.ndarray, component: int, first: int, last: int) -> bytes:
-    """Code one band of frequencies of one component: runs of zeros, values, and ends of band that span blocks."""
+    """Encode one band of frequencies of one component: runs of zeros, values, and end-of-band runs over blocks."""
     symbol, extra, size = _ac_symbols(band)
     definition, codes, lengths = _huffman(np.bincount(symbol, minlength=256))
     table = min(component, 1)
@@ -178,8 +182,8 @@ def _ac_scan(band: np.ndarray, component: int, first: int, last: int) -> bytes:
 def _ac_symbols(band: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (symbol, extra bits, number of extra bits) of (n_blocks, n_frequencies) coefficients, in coding order.
 
-    T.81, G.1.2.2: a value is coded as its run of zeros and size; after a block's last value the band ends, and so it
-    does in all blocks without any value that follow.
+    T.81, G.1.2.2: a value is coded as its run of zeros and size; after a block's last value an end-of-band code also
+    covers the following blocks without values.
     """
     n_blocks, n_frequencies = band.shape
     block, place = np.nonzero(band)
@@ -191,7 +195,7 @@ def _ac_symbols(band: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     zero_runs = np.repeat(long, run[long] // 16)
 
     is_last = np.append(is_first[1:], True)[: len(block)]
-    start = np.append(-1, block[is_last])  # the end before the first value belongs to no block
+    start = np.append(-1, block[is_last])  # the end of band before the first value belongs to no block
     open_end = np.append(0, place[is_last] < n_frequencies - 1)
     spanned = np.diff(np.append(start, n_blocks)) - 1 + open_end
     whole, rest = spanned // _LONGEST_END_RUN, spanned % _LONGEST_END_RUN
@@ -212,17 +216,17 @@ def _ac_symbols(band: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _bit_length(values: np.ndarray) -> np.ndarray:
-    """Return the number of binary digits of non-negative integers below 2 ** 24; 0 has none."""
+    """Return the bit length of non-negative integers below 2 ** 24; 0 for 0."""
     return np.frexp(values.astype(np.float32))[1].astype(np.int64)
 
 
 def _extra(value: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Return the bits that tell a value of known size: itself, or its ones' complement where it is negative."""
+    """Return the bits that encode a value of known size: the value, or its ones' complement if it is negative."""
     return np.where(value < 0, value + (1 << size) - 1, value).astype(np.int64)
 
 
 def _huffman(counts: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
-    """Return the best Huffman table for symbols that occur so often (T.81, K.2; at most 16 bits, no code all ones).
+    """Return the optimal Huffman table for symbol counts (T.81, K.2; at most 16 bits, no code of all ones).
 
     Args:
         counts: (256,) occurrences of each symbol.
@@ -231,7 +235,7 @@ def _huffman(counts: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
         The table as DHT writes it, and (256,) int64 code and length of each symbol.
     """
     symbols = np.nonzero(counts)[0]
-    # a symbol that never occurs takes the longest code, the one of ones alone
+    # a dummy symbol takes the longest code, the one of all ones
     heap = [(int(counts[s]), n, [n]) for n, s in enumerate(symbols)] + [(0, len(symbols), [len(symbols)])]
     depth = np.zeros(len(symbols) + 1, np.int64)
     heapq.heapify(heap)
@@ -261,7 +265,7 @@ def _huffman(counts: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
 
 
 def _packed(code: np.ndarray, length: np.ndarray, extra: np.ndarray, n_extra: np.ndarray) -> bytes:
-    """Return codes and their extra bits one after the other, filled up with ones; a byte of ones is followed by 0."""
+    """Return codes and their extra bits in sequence, padded with ones; a zero byte follows each byte of ones."""
     bits = (code << n_extra | extra).astype(np.uint64)  # at most 16 + 15
     n_bits = length + n_extra
     end = np.cumsum(n_bits)
@@ -269,7 +273,7 @@ def _packed(code: np.ndarray, length: np.ndarray, extra: np.ndarray, n_extra: np
     n_total = int(end[-1])
     window = bits << (64 - n_bits - start % 32).astype(np.uint64)
     n_words = n_total // 32 + 2
-    # bits of different codes never meet, so adding is joining; sums stay below 2 ** 32, which float64 holds
+    # bits of different codes never overlap, so addition joins them; sums stay below 2 ** 32, exact in float64
     words = np.bincount(start // 32, (window >> np.uint64(32)).astype(np.float64), n_words)
     words += np.bincount(start // 32 + 1, (window & np.uint64(0xFFFFFFFF)).astype(np.float64), n_words)
     data = bytearray(words.astype(">u4").tobytes()[: -(-n_total // 8)])

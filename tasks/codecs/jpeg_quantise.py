@@ -1,4 +1,8 @@
-"""JPEG for scans: a table for strokes, values rounded where it saves bits, and white that may overshoot."""
+"""Encode JPEG for scans: a luma table for strokes, rate-distortion thresholds, and deringing of clipped white.
+
+mozjpeg has trellis quantisation and deringing, but no installable package offers it: imagecodecs 2026.3.6 has only a
+stub.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,13 @@ from PIL import Image
 
 from foliopress.tasks.codecs.jpeg_entropy import ZIGZAG, write_jpeg
 
-# What the choices below save was measured on 10 crops of 1 to 2 megapixels (print, typing, receipts, two-tone) at equal
-# SSIM of strokes (0.93 to 0.97), after rescaling. libjpeg's encoder needs 25 % more bytes; ours with its luma table
-# 12 % more, without overshoot 10 % (on receipts 1 to 20 %, on a two-tone page 80 %), without thrift 2 %. The best path
-# through each block (trellis) was no better than thresholds; a weight for blocks of strokes saves another 2 %.
+# Savings of the choices below, measured on 10 crops of 1 to 2 megapixels (print, typing, receipts, two-tone) at equal
+# SSIM of strokes (0.93 to 0.97), after rescaling: libjpeg's encoder needs 25 % more bytes; ours with libjpeg's luma
+# table 12 % more, without deringing 10 % (on receipts 1 to 20 %, on a two-tone page 80 %), without rate-distortion
+# thresholds 2 %. The best path through each block (trellis) was no better than thresholds; a weight for blocks of
+# strokes saves another 2 %.
 
-# The tables that the standard shows (ITU-T T.81, Annex K) are made for photographs.
+# The standard's example tables (ITU-T T.81, Annex K) are made for photographs.
 _ANNEX_K_LUMA = np.array(
     [
         [16, 11, 10, 16, 24, 40, 51, 61],
@@ -34,20 +39,20 @@ _ANNEX_K_LUMA = np.array(
 _ANNEX_K_CHROMA = np.full((8, 8), 99.0)
 _ANNEX_K_CHROMA[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 _FLATNESS = 0.75  # strokes need high frequencies as much as low ones
-_MEAN_STEP = 10  # of a block's mean at quality 50: 1.25 grey levels, so that smooth paper shows no blocks
+_MEAN_STEP = 10  # step of a block's mean at quality 50: 1.25 grey levels, so that smooth paper shows no blocks
 
 _BIT_WORTH = 0.04
-"""The squared error, in mean squared steps of the luma table, that a saved bit may cost."""
-_SAMPLED_BLOCKS = 20_000  # from which the statistics of a page are taken
+"""Squared error, in mean squared steps of the luma table, that a saved bit may cost."""
+_SAMPLED_BLOCKS = 20_000  # for the statistics of a page
 
 _WHITE, _BLACK = 250, 5
-"""Grey levels from which on a viewer's clipping hides what comes out too bright or too dark."""
-_OVERSHOOT_ROUNDS = 2
-_OVERSHOOT_GAIN = 1.5  # each round aims beyond what the last one came out at
-_MOST_OVERSHOOT = 64  # grey levels; libjpeg takes what is 384 off for its opposite
+"""Grey levels beyond which a viewer's clipping hides ringing."""
+_DERINGING_ROUNDS = 2
+_DERINGING_GAIN = 1.5  # each round targets more overshoot than the last one had
+_MOST_OVERSHOOT = 64  # grey levels; libjpeg inverts values that are 384 off
 
-_LARGEST = 1023  # that a coefficient of a picture of 8 bits may be (T.81, F.1.2.2)
-_STRIP_BLOCKS = 1 << 16  # worked on at once, to bound memory: 4 megapixels
+_LARGEST = 1023  # largest coefficient of an image of 8 bits (T.81, F.1.2.2)
+_STRIP_BLOCKS = 1 << 16  # processed at once, to bound memory: 4 megapixels
 
 
 def _basis() -> np.ndarray:
@@ -64,20 +69,20 @@ _BASIS = _basis()
 def encode_jpeg(
     pixels: np.ndarray, quality: int, options: Mapping[str, object] | None = None, *, is_progressive: bool = True
 ) -> bytes:
-    """Return a page as a JPEG, chroma at half size each way.
+    """Return a page as a JPEG, chroma at half size in both directions.
 
-    At equal likeness of the strokes it is smaller than what libjpeg makes of the same pixels: the luma table is
-    flatter; small coefficients become zero where that saves more bits than it costs likeness; white and black pixels
-    may come out beyond 255 and 0, which every viewer clips; and the scans are coded as `write_jpeg` does.
+    At equal SSIM of strokes it is smaller than libjpeg's output: the luma table is flatter; small coefficients become
+    zero if that saves more bits than the error is worth; white and black pixels may decode beyond 255 and 0, which
+    every viewer clips; and `write_jpeg` encodes the scans.
 
     Args:
         pixels: uint8 (height, width) grey or (height, width, 3) RGB.
         quality: 1 to 100, on libjpeg's scale.
-        options: Pillow's options for what the file carries: `dpi`, `icc_profile`, `exif`, `xmp`, `comment`.
-        is_progressive: As `write_jpeg` says.
+        options: Pillow's options for metadata: `dpi`, `icc_profile`, `exif`, `xmp`, `comment`.
+        is_progressive: See `write_jpeg`.
 
     Raises:
-        ValueError: If a side is longer than the format holds, or Pillow cannot write what the file is to carry.
+        ValueError: If a side is longer than the format allows, or Pillow cannot write the metadata.
     """
     tables = quantisation_tables(quality)[: 1 if pixels.ndim == 2 else 2]
     luma, *chroma = _planes(pixels)
@@ -90,8 +95,8 @@ def encode_jpeg(
 def quantisation_tables(quality: int) -> tuple[np.ndarray, np.ndarray]:
     """Return (8, 8) int64 steps of luma and chroma coefficients, each 1 to 255.
 
-    The luma's is Annex K's, drawn three quarters of the way (in logarithms) towards one step for all frequencies. They
-    grow and shrink with the quality as libjpeg's do (jcparam.c, `jpeg_quality_scaling`).
+    The luma table is Annex K's, moved three quarters of the way (in logarithms) towards one step for all frequencies.
+    Both scale with the quality as libjpeg's do (jcparam.c, `jpeg_quality_scaling`).
 
     >>> quantisation_tables(50)[0][0].tolist()
     [10, 22, 22, 25, 27, 31, 33, 35]
@@ -106,7 +111,7 @@ def quantisation_tables(quality: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _planes(pixels: np.ndarray) -> list[np.ndarray]:
-    """Return uint8 luma, and Cb and Cr at half size (JFIF), their edges drawn out to whole blocks."""
+    """Return uint8 luma, and Cb and Cr at half size (JFIF), padded to whole blocks by repeating the edges."""
     if pixels.ndim == 2:
         return [_drawn_out(pixels)]
     luma, red, blue = cv2.split(cv2.cvtColor(_drawn_out(pixels), cv2.COLOR_RGB2YCrCb))
@@ -122,7 +127,7 @@ def _drawn_out(pixels: np.ndarray) -> np.ndarray:
 
 
 def _clipping(pixels: np.ndarray) -> np.ndarray:
-    """Return int8, of the luma plane's shape: 1 where a pixel may come out brighter, -1 where darker, 0 elsewhere."""
+    """Return int8, of the luma plane's shape: 1 where a pixel may decode brighter, -1 where darker, 0 elsewhere."""
     drawn = _drawn_out(pixels)
     n_channels = 1 if drawn.ndim == 2 else 3
     brighter = cv2.inRange(drawn, (_WHITE,) * n_channels, (255,) * n_channels)
@@ -131,7 +136,7 @@ def _clipping(pixels: np.ndarray) -> np.ndarray:
 
 
 def _quantised_luma(luma: np.ndarray, clipping: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Return (n_block_rows, n_block_cols, 64) int16, rounded with thrift and with overshoot where it is clipped."""
+    """Return (n_block_rows, n_block_cols, 64) int16, rounded by rate-distortion thresholds and deringed."""
     steps = table.ravel()[ZIGZAG].astype(np.float32)
     shape = luma.shape[0] // 8, luma.shape[1] // 8, 64
     result = np.empty(shape, np.int16)
@@ -140,37 +145,37 @@ def _quantised_luma(luma: np.ndarray, clipping: np.ndarray, table: np.ndarray) -
     for top in range(0, shape[0], rows):
         strip = np.s_[top * 8 : (top + rows) * 8]
         blocks = _centred(_blocks(luma[strip]))
-        quantised = _thrifty(blocks @ (_BASIS.T / steps), *thresholds)
-        _let_overshoot(quantised, blocks, _blocks(clipping[strip]), steps, thresholds)
+        quantised = _rd_threshold(blocks @ (_BASIS.T / steps), *thresholds)
+        _dering(quantised, blocks, _blocks(clipping[strip]), steps, thresholds)
         result[top : top + rows] = quantised.reshape(-1, *shape[1:])
     return result
 
 
-def _let_overshoot(
+def _dering(
     quantised: np.ndarray,
     blocks: np.ndarray,
     clipping: np.ndarray,
     steps: np.ndarray,
     thresholds: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    """Quantise blocks of strokes on clipped white or black anew, in place.
+    """Requantise blocks of strokes on clipped white or black, in place.
 
-    Where such a pixel came out beyond what it should be, that is no error: it is made the aim, and a little more.
+    Overshoot of such a pixel is no error: it becomes the target, with a little more.
 
     Args:
         quantised: (n, 64) int16 coefficients.
         blocks: (n, 64) float32 pixels less 128.
-        clipping: (n, 64) as `_clipping` says.
+        clipping: (n, 64) from `_clipping`.
         steps: (64,) zigzag quantisation steps.
         thresholds: From `_thresholds`.
     """
     chosen = np.nonzero(quantised[:, 1:].any(axis=1) & clipping.any(axis=1))[0]
     wanted, direction = blocks[chosen], clipping[chosen]
     coefficients = quantised[chosen]
-    for _ in range(_OVERSHOOT_ROUNDS):
+    for _ in range(_DERINGING_ROUNDS):
         beyond = np.maximum(((coefficients * steps) @ _BASIS - wanted) * direction, 0.0)
-        aim = wanted + direction * np.minimum(_OVERSHOOT_GAIN * beyond, _MOST_OVERSHOOT)
-        coefficients = _thrifty(aim @ (_BASIS.T / steps), *thresholds)
+        aim = wanted + direction * np.minimum(_DERINGING_GAIN * beyond, _MOST_OVERSHOOT)
+        coefficients = _rd_threshold(aim @ (_BASIS.T / steps), *thresholds)
     quantised[chosen] = coefficients
 
 
@@ -182,29 +187,29 @@ def _quantised_chroma(plane: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def _blocks(plane: np.ndarray, every: int = 1) -> np.ndarray:
-    """Return (n_blocks, 64) of a plane of whole blocks, or of every n-th row and column of blocks."""
+    """Return (n_blocks, 64): the blocks of a padded plane, or every n-th row and column of them."""
     blocks = plane.reshape(plane.shape[0] // 8, 8, -1, 8).swapaxes(1, 2)
     return blocks[::every, ::every].reshape(-1, 64)
 
 
 def _centred(blocks: np.ndarray) -> np.ndarray:
-    """Return uint8 pixels as float32 about zero, which a coefficient is reckoned from (T.81, A.3.1)."""
+    """Return uint8 pixels as float32 centred on zero, as the DCT requires (T.81, A.3.1)."""
     return np.asarray(blocks.astype(np.float32) - np.float32(128))
 
 
 def _thresholds(luma: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return from which size on (in steps) a coefficient is not zero, and what larger ones lose before rounding.
+    """Return the least size (in steps) of a non-zero coefficient, and the amount subtracted from larger ones to round.
 
-    Between n - 1 and n steps a coefficient x becomes n where the squared error that this saves, (2 (x - n) + 1) step²,
-    outweighs the further bits. What a size costs at a frequency is the negative logarithm of how often the page has it,
-    and a bit for the sign; from 2 on every size costs as much more than the one below as 2 costs more than 1.
+    Between n - 1 and n steps a coefficient x becomes n if the squared error that this saves, (2 (x - n) + 1) step²,
+    outweighs the additional bits. The cost of a size at a frequency is the negative logarithm of its share on the page,
+    and a bit for the sign; each size above 2 adds as much cost as 2 adds to 1.
 
     Args:
         luma: uint8 plane of whole blocks.
         steps: (64,) zigzag quantisation steps.
 
     Returns:
-        Two (64,) float32; DC is rounded as ever.
+        Two (64,) float32; DC is rounded normally.
     """
     every = max(1, round((luma.size / 64 / _SAMPLED_BLOCKS) ** 0.5))
     sample = _centred(_blocks(luma, every))
@@ -217,10 +222,11 @@ def _thresholds(luma: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.float32(0.5) + zero.astype(np.float32), rest.astype(np.float32)
 
 
-def _thrifty(values: np.ndarray, least: np.ndarray, loss: np.ndarray) -> np.ndarray:
-    """Return (n, 64) int16: coefficients in steps, rounded by the thresholds.
+def _rd_threshold(values: np.ndarray, least: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """Return (n, 64) int16: coefficients in steps, rounded by rate-distortion thresholds.
 
-    >>> _thrifty(np.array([[0.7, -0.7, 1.6, -2.4]]), np.array([0.5, 0.8, 0.8, 0.8]), np.array([0.0, 0.2, 0.2, 0.0]))
+    >>> least, loss = np.array([0.5, 0.8, 0.8, 0.8]), np.array([0.0, 0.2, 0.2, 0.0])
+    >>> _rd_threshold(np.array([[0.7, -0.7, 1.6, -2.4]]), least, loss)
     array([[ 1,  0,  1, -2]], dtype=int16)
     """
     size = np.abs(values)
@@ -229,10 +235,10 @@ def _thrifty(values: np.ndarray, least: np.ndarray, loss: np.ndarray) -> np.ndar
 
 
 def _segments(tables: Sequence[np.ndarray], options: Mapping[str, object]) -> bytes:
-    """Return the marker segments from JFIF to the quantisation tables, as Pillow writes them for one pixel."""
+    """Return the marker segments from JFIF to the quantisation tables, as Pillow writes them for a one-pixel image."""
     buffer = io.BytesIO()
     image = Image.new("L" if len(tables) == 1 else "RGB", (1, 1))
-    # Pillow's quality would scale the tables; -1 is none
+    # Pillow's quality would scale the tables; -1 means none
     as_they_are: dict[str, Any] = {"quality": -1, "qtables": [table.ravel().tolist() for table in tables]}
     image.save(buffer, "JPEG", **{**options, **as_they_are})
     data, place = buffer.getvalue(), 2

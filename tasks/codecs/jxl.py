@@ -1,4 +1,7 @@
-"""JPEG XL, written and read by imagecodecs."""
+"""Encode and decode JPEG XL with imagecodecs.
+
+imagecodecs takes and returns pixels only: `isobmff` adds EXIF and XMP, and `size_of` parses the header.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from types import ModuleType
 import numpy as np
 
 from foliopress.tasks.errors import ConfigError
-from foliopress.tasks.images.isobmff import beside_pixels
+from foliopress.tasks.images.isobmff import container_metadata
 
 START = b"\xff\x0a"
 """First bytes of a codestream (ISO 18181-1, D.1)."""
 
-# At qualities 5 to 85 (5 crops of 1 megapixel of print, typing, a receipt) 5 to 7 take 8 to 15 times as long and store
-# strokes worse at equal bytes: at quality 53 SSIM 0.965 with 242 kB for 5, 0.973 with 247 kB for 3.
+# At qualities 5 to 85 (5 crops of 1 megapixel of print, typing, a receipt) efforts 5 to 7 take 8 to 15 times as long
+# and give worse strokes at equal bytes: at quality 53 SSIM 0.965 with 242 kB for 5, 0.973 with 247 kB for 3.
 _EFFORT = 3
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _LARGE = (9, 13, 18, 30)
@@ -29,12 +32,12 @@ def library() -> ModuleType:
     try:
         return importlib.import_module("imagecodecs")
     except ImportError as error:
-        message = "JPEG XL needs the library imagecodecs, which does not load: pip install imagecodecs, or take another"
+        message = "JPEG XL needs the library imagecodecs, which does not load: pip install imagecodecs, or use another"
         raise ConfigError(f"{message} encode.codec") from error
 
 
 def encoded(pixels: np.ndarray, quality: int) -> bytes:
-    """Return a codestream of a uint8 page, (height, width) or (height, width, 3); its colours are sRGB's.
+    """Return the codestream of a uint8 page, (height, width) or (height, width, 3), in sRGB.
 
     Args:
         pixels: The page.
@@ -52,7 +55,7 @@ def decoded(data: bytes) -> np.ndarray:
 
 
 def distance(quality: int) -> float:
-    """Return libjxl's distance for a quality, as its own JxlEncoderDistanceFromQuality has it; never lossless.
+    """Return libjxl's distance for a quality, as computed by JxlEncoderDistanceFromQuality; never lossless.
 
     >>> [round(distance(quality), 2) for quality in (100, 90, 30, 1)]
     [0.1, 1.0, 6.4, 23.87]
@@ -63,12 +66,12 @@ def distance(quality: int) -> float:
 
 
 def size_of(data: bytes) -> tuple[int, int]:
-    """Return (height_px, width_px) as the codestream's header says (ISO 18181-1, D.2), without decoding.
+    """Return (height_px, width_px) from the codestream's header (ISO 18181-1, D.2), without decoding.
 
     Raises:
         ValueError: If there is no codestream.
     """
-    at = 0 if data[:2] == START else beside_pixels(data).codestream_at
+    at = 0 if data[:2] == START else container_metadata(data).codestream_at
     if at is None or data[at : at + 2] != START:
         raise ValueError("no JPEG XL codestream")
     bits = int.from_bytes(data[at + 2 : at + 14], "little")

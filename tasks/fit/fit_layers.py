@@ -10,8 +10,8 @@ import numpy as np
 from foliopress.configs.settings import Settings
 from foliopress.tasks.analysis import resolution
 from foliopress.tasks.analysis.page_analysis import Findings
-from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.checks.page_check import Check
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.fit.outcome import Outcome, no_gain, pixels_to_code, plan_figures, planned_levels, strengthened
 from foliopress.tasks.pdf import mrc, mrc_page

@@ -13,10 +13,11 @@ from foliopress.configs.settings import EncodeSettings, Settings
 from foliopress.tasks.analysis import chroma, page_kinds, resolution, tiles
 from foliopress.tasks.analysis.colour_marks import allowed_error
 from foliopress.tasks.analysis.page_analysis import Findings
-from foliopress.tasks.analysis.strokes import Ink, luma_of
+from foliopress.tasks.analysis.strokes import Ink
 from foliopress.tasks.checks import perceptual, rereading
 from foliopress.tasks.checks.page_check import Check, Judgement
 from foliopress.tasks.codecs import encode
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.fit import fit_layers, quality_search
 from foliopress.tasks.fit.outcome import (
@@ -51,7 +52,7 @@ def code_bitonal(page: Page, settings: EncodeSettings) -> CodedBitonal:
     """Return a page as CCITT G4, which needs to know nothing about it but its pixels."""
     start = perf_counter()
     stored = page.as_stored(page_kinds.to_bitonal(luma_of(page.pixels)))
-    data = encode.encode(stored, "g4", 100, encode.carried_by(page), settings)
+    data = encode.encode(stored, "g4", 100, encode.carried_metadata(page), settings)
     return CodedBitonal(data, perf_counter() - start)
 
 
@@ -242,7 +243,7 @@ def _probed_quality(pixels: np.ndarray, mixed: np.ndarray, levels: np.ndarray, c
     if sample is None:
         return quality
     wanted, found = settings.legibility, check.found
-    target = wanted.figures_target_ssim if rereading.bears_figures(found.words) else wanted.target_ssim
+    target = wanted.figures_target_ssim if rereading.is_numeric_page(found.words) else wanted.target_ssim
     coder = writer.coder(*sample.ink.shape)
     target = max(target, wanted.target_ssim)
     return max(quality, quality_search.find_quality(sample, coder, found.dpi, target, wanted.target_full_ssim))
@@ -251,7 +252,7 @@ def _probed_quality(pixels: np.ndarray, mixed: np.ndarray, levels: np.ndarray, c
 def _quality_for_likeness(pixels: np.ndarray, mixed: np.ndarray, check: Check, writer: Writer) -> int:
     """Return the quality at which a sample of the page looks enough like its source."""
     assert check.least_likeness is not None
-    sample = perceptual.take_sample(pixels, mixed, check.text)
+    sample = perceptual.take_patches(pixels, mixed, check.text)
     coder = writer.coder(*sample.text.shape)
 
     def scores(quality: int) -> np.ndarray:

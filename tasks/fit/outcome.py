@@ -10,8 +10,9 @@ import numpy as np
 from foliopress.configs.settings import EncodeSettings, Settings
 from foliopress.tasks.analysis import page_kinds, resolution, tiles
 from foliopress.tasks.analysis.page_analysis import Findings
-from foliopress.tasks.analysis.strokes import Ink, luma_of
+from foliopress.tasks.analysis.strokes import Ink
 from foliopress.tasks.codecs import encode
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.errors import PageError
 
 

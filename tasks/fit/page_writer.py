@@ -23,7 +23,7 @@ class Writer:
     """Encodes a page at the resolution that it may have, and decodes it to its source's size again."""
 
     codec: encode.Codec
-    carried: encode.Carried
+    carried: encode.CarriedMetadata
     size_px: tuple[int, int]
     written_px: tuple[int, int]
     settings: Settings
@@ -33,7 +33,7 @@ class Writer:
     @classmethod
     def for_page(cls, found: Findings, settings: Settings) -> Writer:
         """Return the writer of one page, which caps its resolution if the settings do."""
-        carried = encode.carried_by(found.page)
+        carried = encode.carried_metadata(found.page)
         size_px = found.page.pixels.shape[0], found.page.pixels.shape[1]
         most = settings.resolution.max_dpi
         if most is None or most / found.dpi > _LEAST_CAP:
@@ -74,7 +74,9 @@ class Writer:
         """Return the codec there and back for a sample of another size."""
         rows, cols = self.written_px[0] / self.size_px[0], self.written_px[1] / self.size_px[1]
         written_px = max(1, round(height_px * rows)), max(1, round(width_px * cols))
-        bare = replace(self, carried=encode.Carried(), size_px=(height_px, width_px), written_px=written_px, page=None)
+        bare = replace(
+            self, carried=encode.CarriedMetadata(), size_px=(height_px, width_px), written_px=written_px, page=None
+        )
         return lambda pixels, quality: bare.decode(bare.encode(pixels, quality))
 
     def size_figures(self) -> dict[str, object]:

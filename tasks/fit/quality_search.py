@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from foliopress.tasks.analysis.block_sums import block_sums
-from foliopress.tasks.analysis.sample_patches import beside_one_another, evenly
-from foliopress.tasks.analysis.strokes import luma_of
+from foliopress.tasks.analysis.sample_patches import evenly_spaced, stack_patches
 from foliopress.tasks.checks.legibility import at_reading_size, ssim_map
+from foliopress.tasks.codecs.luma import luma_of
 
 Coder = Callable[[np.ndarray, int], np.ndarray]
 """Encodes pixels at a quality and decodes them again."""
@@ -52,8 +52,8 @@ def take_sample(source: np.ndarray, mixed: np.ndarray, ink: np.ndarray) -> Sampl
     places = np.argwhere(share >= least)
     if not len(places):
         return None
-    corners = evenly([(int(row) * side, int(col) * side) for row, col in places], min(MOST_PATCHES, len(places)))
-    return Sample(*beside_one_another((source, mixed, ink), corners, side))
+    corners = evenly_spaced([(int(row) * side, int(col) * side) for row, col in places], min(MOST_PATCHES, len(places)))
+    return Sample(*stack_patches((source, mixed, ink), corners, side))
 
 
 def find_quality(sample: Sample, code: Coder, dpi: float, target_ssim: float, target_full_ssim: float) -> int:

@@ -1,1 +1,1 @@
-"""Read image files: their headers, frames and metadata, and the upright pages in them; write multi-page TIFFs."""
+"""Read image files: headers, frames, metadata and upright pages; write multi-page TIFFs."""

@@ -1,6 +1,7 @@
-"""Pictures: what an image file holds beside the one picture that Pillow shows of it.
+"""Find further images in an image file besides the one that Pillow decodes.
 
-Items of an AVIF, codestreams of a JPEG 2000, frames of a PNG, images behind a JPEG (CIPA DC-007), EXIF's thumbnail.
+These are items of an AVIF, codestreams of a JPEG 2000, frames of a PNG, images after a JPEG (CIPA DC-007) and EXIF's
+thumbnail.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _IMAGES = frozenset(
         b"tmap",
     }
 )
-"""Types of items that are images, coded or put together of others (ISO 23008-12 and its amendments)."""
+"""Types of items that are images, coded or derived from others (ISO 23008-12 and its amendments)."""
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 _COUNT_OF_IMAGES, _ENTRIES, _ENTRY_BYTES = 0xB001, 0xB002, 16  # CIPA DC-007, 5.2.3
 _THUMBNAIL_AT, _THUMBNAIL_BYTES = 0x0201, 0x0202  # EXIF 2.32, 4.5.5
@@ -37,15 +38,15 @@ _LARGEST_INDEX_BYTES = 65_536
 
 
 @dataclass(frozen=True)
-class Held:
-    """What a file holds beside its picture: `others` are pictures too, `left_out` copies of it, aids and the like."""
+class OtherImages:
+    """Further images in a file: `others` are independent images; `left_out` are copies of the main one, masks etc."""
 
     others: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
 
-def beside_picture(data: bytes, form: str) -> Held:
-    """Return what a file holds beside the picture that Pillow shows, but for the thumbnail within its EXIF.
+def find_other_images(data: bytes, form: str) -> OtherImages:
+    """Return the further images in a file, except the thumbnail in its EXIF.
 
     Args:
         data: The file.
@@ -56,17 +57,16 @@ def beside_picture(data: bytes, form: str) -> Held:
     if form == "JPEG2000":
         kinds = [kind for kind, _, _ in isobmff.boxes(data, is_cut_off_too=True)]
         several = kinds.count(b"jp2c") > 1 or kinds.count(b"jpch") > 1
-        return Held(("another codestream",)) if several or b"ftbl" in kinds else Held()
+        return OtherImages(("another codestream",)) if several or b"ftbl" in kinds else OtherImages()
     if form == "PNG":
-        return Held(("frames of an animation",)) if metadata.png_kinds(data).count(b"fcTL") > 1 else Held()
-    return _behind_jpeg(data) if form == "JPEG" else Held()
+        return (
+            OtherImages(("frames of an animation",)) if metadata.png_kinds(data).count(b"fcTL") > 1 else OtherImages()
+        )
+    return _behind_jpeg(data) if form == "JPEG" else OtherImages()
 
 
 def exif_thumbnail(exif: bytes | None) -> bytes | None:
-    """Return the JPEG in the second directory of an EXIF block; nothing of one that is there but lies elsewhere.
-
-    None says that there is no thumbnail.
-    """
+    """Return the JPEG in the second directory of an EXIF block: None without a thumbnail, empty if it is not a JPEG."""
     block = (exif or b"").removeprefix(b"Exif\0\0")
     second = next((at for number, at in enumerate(tiff_ifd.starts(block)) if number == 1), None)
     if second is None:
@@ -83,7 +83,7 @@ class _Item(NamedTuple):
 
 @dataclass
 class _Items:
-    """The items of a file's `meta` box, and which refers to which (ISO 14496-12, 8.11)."""
+    """The items of a file's `meta` box and their references (ISO 14496-12, 8.11)."""
 
     primary: int = 0
     items: dict[int, _Item] = field(default_factory=dict)
@@ -91,11 +91,11 @@ class _Items:
     alphas: set[int] = field(default_factory=set)
 
     def of_kind(self, kind: bytes) -> dict[int, int]:
-        """Return which item each item that refers so to another refers to."""
+        """Return the target of each item's reference of one kind."""
         return {from_: to for name, from_, to in self.references if name == kind}
 
 
-def _in_avif(data: bytes) -> Held:
+def _in_avif(data: bytes) -> OtherImages:
     found = _Items()
     is_sequence = False
     for kind, start, end in isobmff.boxes(data):
@@ -117,7 +117,7 @@ def _in_avif(data: bytes) -> Held:
             left_out.append(f"item {number}: the same picture for brighter screens")
         elif number not in parts and not item.is_hidden:
             others.append(f"item {number}")
-    return Held(tuple(others), tuple(left_out))
+    return OtherImages(tuple(others), tuple(left_out))
 
 
 def _read_items(data: bytes, start: int, end: int, found: _Items) -> None:
@@ -142,11 +142,11 @@ def _read_items(data: bytes, start: int, end: int, found: _Items) -> None:
             elif kind == b"iprp":
                 found.alphas |= _alphas(data, at, stop)
         except struct.error:
-            continue  # a box that lies about its length
+            continue  # a box with a wrong length
 
 
 def _alphas(data: bytes, start: int, end: int) -> set[int]:
-    """Return the items that have the property of being another's alpha."""
+    """Return the items marked as alpha planes."""
     alphas: set[int] = set()
     properties: list[bool] = [False]
     for kind, at, stop in isobmff.boxes(data, start, end):
@@ -171,8 +171,8 @@ def _number(data: bytes, at: int, shape: str) -> int:
     return int(struct.unpack_from(f">{shape}", data, at)[0])
 
 
-def _behind_jpeg(data: bytes) -> Held:
-    """Return the images that a JPEG's index of several pictures lists behind the first."""
+def _behind_jpeg(data: bytes) -> OtherImages:
+    """Return the images listed after the first in a JPEG's multi-picture index."""
     for index in _indices(data):
         try:
             found = tiff_ifd.read(index, None, lambda tag: tag in (_COUNT_OF_IMAGES, _ENTRIES), _LARGEST_INDEX_BYTES)
@@ -181,17 +181,17 @@ def _behind_jpeg(data: bytes) -> Held:
         entries = found.tags.get(_ENTRIES)
         n_images = int(found.number(_COUNT_OF_IMAGES) or 0)
         n_images = max(n_images, len(entries.data) // _ENTRY_BYTES if entries else 0)
-        if n_images == 0 and b"\xff\xd9\xff\xd8\xff" in data:  # an index that cannot be read, and an image behind
-            return Held(("an image behind the first",))
+        if n_images == 0 and b"\xff\xd9\xff\xd8\xff" in data:  # an unreadable index, and an image after it
+            return OtherImages(("an image after the first",))
         if n_images == 2 and b"hdrgm:Version" in data[: data.find(b"\xff\xda") + 1]:
-            return Held(left_out=("a gain map for brighter screens",))
+            return OtherImages(left_out=("a gain map for brighter screens",))
         if n_images > 1:
-            return Held(tuple(f"image {number}" for number in range(2, n_images + 1)))
-    return Held()
+            return OtherImages(tuple(f"image {number}" for number in range(2, n_images + 1)))
+    return OtherImages()
 
 
 def _indices(data: bytes) -> Iterator[bytes]:
-    """Yield the index of several pictures (`MPF`) where a JPEG has one."""
+    """Yield a JPEG's multi-picture indices (`MPF`)."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
         length = int.from_bytes(data[at + 2 : at + 4])

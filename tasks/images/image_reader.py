@@ -1,4 +1,8 @@
-"""Read: a document's bytes become headers, then upright pages. The only door to Pillow's decoders."""
+"""Read image files with Pillow: headers first, then upright pages.
+
+All decoding of source images by Pillow happens here. `tasks.codecs.jp2_tiles` decodes its own samples with it, and the
+witness reads tags with it.
+"""
 
 from __future__ import annotations
 
@@ -18,29 +22,29 @@ from PIL import AvifImagePlugin, Image, TiffImagePlugin, UnidentifiedImageError
 from foliopress.configs.settings import LimitSettings
 from foliopress.tasks.codecs import high_bit_depth, icc_profiles, jxl
 from foliopress.tasks.errors import ConfigError, PageError
-from foliopress.tasks.host_trouble import raise_if_of_host
+from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.images import image_frames, isobmff, metadata, reduced_copies, tiff_directories, tiff_ifd
 from foliopress.tasks.work_budget import WorkBudget
 
-# The size limit is ours (LimitSettings), checked on the header before a pixel is decoded.
+# We apply our own size limit (LimitSettings) to the header before a pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
-# Pillow decodes AVIF with a thread for each core and asks no variable; workers, which are as many, allow one.
+# Pillow decodes AVIF with a thread per core and reads no variable; there is a worker per core, so each allows one.
 if os.environ.get("OMP_NUM_THREADS") == "1":
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "JPEG2000", "AVIF", "BMP")
-"""Pillow's names of the formats that are read; the bytes decide, not the file's extension. JPEG XL is read as far as it
-is our own."""
+"""Pillow's names of the formats that are read, detected by content, not by extension. JPEG XL is read only if
+Foliopress wrote it."""
 
-_COMPARED_SIDE = 256  # pixels of a page that is held against a thumbnail
+_COMPARED_SIDE = 256  # pixels of a page that is compared with a thumbnail
 _PLAUSIBLE_DPI = (50.0, 2400.0)
-_SCREEN_DPI = 100.0  # tags of 72 or 96 dpi are mostly a default that nobody set
+_SCREEN_DPI = 100.0  # tags of 72 or 96 dpi are mostly an unset default
 _LARGEST_SCREEN_DPI_PAGE_INCH = 17.5  # the long side of A3, with some room
 _LARGEST_DPI_RATIO = 4.0  # the coarsest fax has 204 dots an inch across and 98 down
 _LOSSY_TIFF = frozenset({6, 7, 33003, 33005, 34712, 34892, 50001, 50002})  # JPEG, JPEG 2000, WebP, JPEG XL
 _TIFF_G4 = 4  # tag Compression: CCITT T.6 (TIFF 6.0, section 11)
-_MOST_SCANS = 200  # of a JPEG; encoders write 12 at most, and each is a walk over all of its pixels
+_MOST_SCANS = 200  # of a JPEG; encoders write 12 at most, and decoding each takes a pass over all pixels
 _SRGB_GAMMA, _SRGB_RED = 0.45455, (0.64, 0.33)
 _SRGB_PRIMARIES, _SRGB_TRANSFERS = frozenset({1, 2}), frozenset({1, 2, 6, 13, 14, 15})  # ITU-T H.273; 2 is unknown
 
@@ -49,14 +53,13 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class PageHeader:
-    """What is known of a page before its pixels are decoded; sizes are those of the upright page.
+    """Properties of a page, known before its pixels are decoded; sizes are those of the upright page.
 
-    `is_lossy` says that its coding has lost something already, as JPEG's does: to code it again loses more.
-    `stored_bytes` is what its image takes, where that is told apart from the rest of its document. `problem` is what
-    keeps it as it is, where that can be seen already. `parts` are those of a page's images (numbers, in the order of
-    painting) that are coded anew where it is put together of several. `is_g4` says that it is CCITT G4, which a bitonal
-    page becomes here as well. `left_out` names the images of the document that have no page of their own since this
-    page shows all that they show, e.g. `directory 2: a copy reduced to 1/2`.
+    `is_lossy`: its encoding is lossy, as JPEG is, so that re-encoding loses more. `stored_bytes`: size of its image, if
+    known separately from the rest of its document. `problem`: reason to keep it as it is, if known already. `parts`:
+    images of a composed page that are re-encoded (numbers, in painting order). `is_g4`: it is CCITT G4, which a bitonal
+    page becomes here as well. `left_out`: images of the document that get no page of their own because this page shows
+    all of their content, e.g. `directory 2: a copy reduced to 1/2`.
     """
 
     page_index: int
@@ -73,7 +76,7 @@ class PageHeader:
 
 @dataclass(frozen=True)
 class DocumentHeader:
-    """What a document is, known before any pixel is decoded; `is_ours` says that Foliopress wrote it."""
+    """Properties of a document, known before any pixel is decoded; `is_ours`: Foliopress wrote it."""
 
     format: str
     pages: tuple[PageHeader, ...]
@@ -84,10 +87,11 @@ class DocumentHeader:
 class Page:
     """One upright page.
 
-    `pixels` is uint8, (height, width) grey or (height, width, 3) RGB. `dpi` is the file's tag, of the coarser axis, or
-    None where there is none or it cannot be true; `dpi_ratio` is dots per inch across by those down. `icc` is the
-    file's profile where it can be used. `exif` and `xmp` hold what the source says about itself, upright.
-    `quarter_turns` is how often its picture was turned clockwise to stand upright, and is turned back to be stored.
+    `pixels` is uint8, (height, width) grey or (height, width, 3) RGB. `dpi` is the file's tag, of the coarser axis;
+    None if it is missing or implausible. `pixel_aspect` is a pixel's height divided by its width: horizontal by
+    vertical dots per inch. `icc` is the file's profile if it can be used. `exif` and `xmp` hold the source's metadata
+    with an upright orientation. `quarter_turns` is the number of clockwise quarter turns that made the image upright;
+    they are undone when it is stored.
     """
 
     pixels: np.ndarray
@@ -96,15 +100,15 @@ class Page:
     icc: bytes | None
     exif: bytes | None
     xmp: bytes | None = None
-    dpi_ratio: float = 1.0
+    pixel_aspect: float = 1.0
     quarter_turns: int = 0
 
     def as_stored(self, pixels: np.ndarray) -> np.ndarray:
-        """Return upright pixels as they lie in the document."""
+        """Return upright pixels in the document's orientation."""
         return np.ascontiguousarray(np.rot90(pixels, self.quarter_turns)) if self.quarter_turns else pixels
 
     def upright(self, pixels: np.ndarray) -> np.ndarray:
-        """Return pixels as they lie in the document upright."""
+        """Return pixels in the document's orientation upright."""
         return np.ascontiguousarray(np.rot90(pixels, -self.quarter_turns)) if self.quarter_turns else pixels
 
 
@@ -112,10 +116,10 @@ def read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
     """Return a document's format and the sizes of its pages, without decoding pixels.
 
     Raises:
-        PageError: If the document cannot be opened (`failed`), or is of a kind or size that is kept whole.
+        PageError: If the document cannot be opened (`failed`), or its kind or size means that it is kept whole.
     """
     header = _despite_broken_blocks(lambda readable: _read_header(readable, limits), data)
-    held = image_frames.beside_picture(data, header.format)
+    held = image_frames.find_other_images(data, header.format)
     if held.others:
         message = f"the {header.format} holds more than one picture ({', '.join(held.others[:5])}); it is kept whole"
         raise PageError("many_frames", message)
@@ -133,12 +137,12 @@ def read_page(
     Args:
         data: The document.
         page_index: 0-based.
-        limits: What a page may cost.
+        limits: Limits for pages.
         keep_deep: Refuse pages of more than 8 bits a sample, which are rounded to 8 otherwise.
-        only_pixels: Pass over what the file says of its orientation, colours and resolution.
+        only_pixels: Ignore the file's metadata on orientation, colours and resolution.
 
     Raises:
-        PageError: If the page cannot be decoded (`failed`), or holds what cannot be carried over (kept whole).
+        PageError: If the page cannot be decoded (`failed`), or its content cannot be carried over (kept whole).
     """
     return _despite_broken_blocks(
         lambda readable: _read_page(readable, page_index, limits, keep_deep, only_pixels), data
@@ -148,7 +152,7 @@ def read_page(
 def to_srgb(page: Page) -> Page:
     """Return the page with its colours converted from its own profile to sRGB, and without a profile.
 
-    A page without a profile, or with one that cannot be used, is returned as it is.
+    A page without a profile, or with an unusable one, is returned unchanged.
     """
     if page.icc is None:
         return page
@@ -159,24 +163,24 @@ def to_srgb(page: Page) -> Page:
 
 
 def with_profile_for(page: Page, can_carry: Callable[[bytes], bool], largest_bytes: int) -> Page:
-    """Return the page with a profile that its output can carry, converted to sRGB where there is none.
+    """Return the page with a profile that its output can carry, or converted to sRGB.
 
     Args:
         page: The page.
-        can_carry: Says whether the output's format has a place for a profile.
-        largest_bytes: A larger profile gives way to a small one that says nearly the same.
+        can_carry: Returns whether the output's format can hold a profile.
+        largest_bytes: Larger profiles are replaced by a compact approximation.
     """
-    if page.icc is not None and len(page.icc) > largest_bytes and (small := icc_profiles.stand_in(page.icc)):
+    if page.icc is not None and len(page.icc) > largest_bytes and (small := icc_profiles.compact_profile(page.icc)):
         page = replace(page, icc=small)
     if page.icc is not None and (len(page.icc) > largest_bytes or not can_carry(page.icc)):
-        page = replace(to_srgb(page), icc=None)  # one that nothing can be converted by is of no use to a reader
+        page = replace(to_srgb(page), icc=None)  # a profile that cannot convert is of no use to a reader
     return page
 
 
 def with_document_profile(page: Page) -> Page:
-    """Return the page without its profile, which its document keeps and which goes on to hold for its pixels.
+    """Return the page without its profile, which its document keeps and which still applies to its pixels.
 
-    A grey page with an RGB profile has only one value a pixel, which becomes that of sRGB.
+    A grey page with an RGB profile has only one value per pixel, which is converted to sRGB.
     """
     if page.icc is not None and page.pixels.ndim == 2 and icc_profiles.space_of(page.icc) == "RGB":
         page = to_srgb(page)
@@ -184,7 +188,7 @@ def with_document_profile(page: Page) -> Page:
 
 
 def plausible_dpi(tagged: float | None, height_px: int, width_px: int) -> float | None:
-    """Return the tag when a page of this size can have it, else None.
+    """Return the tag if it is plausible for a page of this size, else None.
 
     >>> plausible_dpi(300.0, 3508, 2480), plausible_dpi(72.0, 3508, 2480), plausible_dpi(None, 10, 10)
     (300.0, None, None)
@@ -197,7 +201,7 @@ def plausible_dpi(tagged: float | None, height_px: int, width_px: int) -> float 
 
 
 def _despite_broken_blocks(read: Callable[[bytes], _Result], data: bytes) -> _Result:
-    """Return what `read` makes of a document; where it fails, of the document without what its pixels do not need."""
+    """Return the result of `read`; if it fails, retry without the metadata that the pixels do not need."""
     try:
         return read(data)
     except PageError as error:
@@ -225,16 +229,16 @@ def _read_header(data: bytes, limits: LimitSettings) -> DocumentHeader:
         for frame in _page_frames(image, sorting.left_out):
             budget.spend(1 + len(_tiff_tags(frame)))
             budget.look_at_clock()
-            told = metadata.told(data, str(image.format), starts.get(frame.tell()), frame.info)
-            height_px, width_px = _upright_size(frame, told)
+            embedded = metadata.read_metadata(data, str(image.format), starts.get(frame.tell()), frame.info)
+            height_px, width_px = _upright_size(frame, embedded)
             check_size(height_px, width_px, limits)
             is_g4 = _tiff_tags(frame).get(259) == _TIFF_G4
-            left_out = sorting.notes.get(frame.tell(), ()) if frame.format == "TIFF" else _thumbnail(data, told)
+            left_out = sorting.notes.get(frame.tell(), ()) if frame.format == "TIFF" else _thumbnail(data, embedded)
             is_lossy = _is_lossy(data, frame)
             pages.append(
                 PageHeader(len(pages), height_px, width_px, frame.mode, is_lossy, is_g4=is_g4, left_out=left_out)
             )
-            is_ours = is_ours or (_has_our_form(frame) and metadata.is_marked(told.exif))
+            is_ours = is_ours or (_has_our_form(frame) and metadata.is_marked(embedded.exif))
             if len(pages) > limits.max_document_pages:
                 raise PageError(
                     "too_many_pages", f"more than the {limits.max_document_pages} pages of limits.max_document_pages"
@@ -253,33 +257,33 @@ def _read_page(data: bytes, page_index: int, limits: LimitSettings, keep_deep: b
         if frame is None:
             raise PageError("damaged", f"the document has no page {page_index + 1}", failed=True)
         starts = _tiff_starts(data, image)
-        told = metadata.Told()
+        embedded = metadata.EmbeddedMetadata()
         if not only_pixels:
-            told = metadata.told(data, str(image.format), starts.get(frame.tell()), frame.info)
-        height_px, width_px = _upright_size(frame, told)
+            embedded = metadata.read_metadata(data, str(image.format), starts.get(frame.tell()), frame.info)
+        height_px, width_px = _upright_size(frame, embedded)
         check_size(height_px, width_px, limits)
         bits = _bits(data, frame)
         if bits > 8 and keep_deep:
             raise PageError("high_bit_depth", f"{bits} bits a sample are kept whole (encode.deep_to_eight_bits)")
-        _check_colours(frame, told)
+        _check_colours(frame, embedded)
         if frame.format == "JPEG2000":
             _check_components(data, frame)
-        dpi, dpi_ratio = _resolution(frame, told, height_px, width_px)
+        dpi, pixel_aspect = _resolution(frame, embedded, height_px, width_px)
         frame.load()
         if bits > 8:
-            pixels, icc = _from_deep(data, frame, bits), told.icc
+            pixels, icc = _from_deep(data, frame, bits), embedded.icc
         else:
             is_narrow = frame.format == "JPEG2000" and bits < 8
-            pixels, icc = _to_pixels(_spread(frame, bits) if is_narrow else frame, told.icc)
-        pixels = grey_if_grey(_turned(pixels, 1 if frame.format in ("TIFF", "JPEG2000") else told.orientation))
+            pixels, icc = _to_pixels(_scaled_to_255(frame, bits) if is_narrow else frame, embedded.icc)
+        pixels = grey_if_grey(_turned(pixels, 1 if frame.format in ("TIFF", "JPEG2000") else embedded.orientation))
         return Page(
             pixels,
             frame.mode == "1",
             dpi,
-            _fitting(icc, pixels),
-            metadata.carried_exif(told),
-            metadata.carried_xmp(told.xmp),
-            dpi_ratio,
+            _usable_profile(icc, pixels),
+            metadata.carried_exif(embedded),
+            metadata.carried_xmp(embedded.xmp),
+            pixel_aspect,
         )
 
 
@@ -288,9 +292,11 @@ def _is_jxl(data: bytes) -> bool:
 
 
 def _jxl_size(data: bytes, limits: LimitSettings) -> tuple[int, int]:
-    """Return (height_px, width_px) of a JPEG XL that is our own; others may hold what is not looked for here."""
-    if not metadata.is_marked(isobmff.beside_pixels(data).exif):
-        raise PageError("unsupported_format", "a JPEG XL of others is kept whole; it is hardly made smaller")
+    """Return (height_px, width_px) of a JPEG XL that Foliopress wrote; others may have features not checked here."""
+    if not metadata.is_marked(isobmff.container_metadata(data).exif):
+        raise PageError(
+            "unsupported_format", "a JPEG XL not written by Foliopress is kept whole; it would hardly shrink"
+        )
     try:
         height_px, width_px = jxl.size_of(data)
     except ValueError as error:
@@ -301,28 +307,28 @@ def _jxl_size(data: bytes, limits: LimitSettings) -> tuple[int, int]:
 
 def _read_jxl(data: bytes, limits: LimitSettings) -> Page:
     height_px, width_px = _jxl_size(data, limits)
-    told = metadata.told(data, "JXL", None, {})
+    embedded = metadata.read_metadata(data, "JXL", None, {})
     try:
         pixels = grey_if_grey(jxl.decoded(data))
     except ConfigError as error:
         raise PageError("unsupported_format", str(error)) from error
-    except Exception as error:  # the library's own kinds, of which none is public
-        raise_if_of_host(error, "decoding a page")
+    except Exception as error:  # the library's own errors, none of which is public
+        raise_if_host_error(error, "decoding a page")
         raise PageError("damaged", f"cannot be decoded: {type(error).__name__}: {error}", failed=True) from error
-    dpi, dpi_ratio = likely_dpi([told.exif_dpi], height_px, width_px)
-    exif = metadata.carried_exif(told)
-    return Page(pixels, False, dpi, None, exif, metadata.carried_xmp(told.xmp), dpi_ratio)
+    dpi, pixel_aspect = likely_dpi([embedded.exif_dpi], height_px, width_px)
+    exif = metadata.carried_exif(embedded)
+    return Page(pixels, False, dpi, None, exif, metadata.carried_xmp(embedded.xmp), pixel_aspect)
 
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
-    """Open with Pillow; whatever a decoder throws at damaged bytes comes out as one PageError."""
+    """Open a file with Pillow; raise any error of a decoder as PageError."""
     if not data:
         raise PageError("empty", "the file has no bytes", failed=True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            readable = metadata.without_chunks(data) if data[:8] == b"\x89PNG\r\n\x1a\n" else data
+            readable = metadata.strip_ancillary_chunks(data) if data[:8] == b"\x89PNG\r\n\x1a\n" else data
             with Image.open(io.BytesIO(readable), formats=FORMATS) as image:
                 if image.format == "JPEG":
                     _check_scans(data)
@@ -331,24 +337,24 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError as error:
         names = "JPEG, PNG, TIFF, WebP, JPEG 2000, AVIF or BMP"
-        raise PageError("unreadable", f"the bytes are no {names} that can be opened", failed=True) from error
+        raise PageError("unreadable", f"the bytes are no readable {names}", failed=True) from error
     except MemoryError as error:
-        raise_if_of_host(error, "decoding a page")
+        raise_if_host_error(error, "decoding a page")
         raise PageError("too_large", "the page does not fit into this machine's memory") from error
-    except Exception as error:  # decoders raise nearly anything: struct.error, KeyError, SyntaxError, OSError …
-        raise_if_of_host(error, "decoding a page")
+    except Exception as error:  # decoders raise almost anything: struct.error, KeyError, SyntaxError, OSError …
+        raise_if_host_error(error, "decoding a page")
         raise PageError("damaged", f"cannot be decoded: {type(error).__name__}: {error}", failed=True) from error
 
 
 def _check_scans(data: bytes) -> None:
-    """Raise PageError (`too_complex`) where a JPEG is put together of too many scans."""
-    n_scans = data.count(b"\xff\xda")  # which no entropy-coded data hold (T.81, B.1.1.5)
+    """Raise PageError (`too_complex`) if a JPEG has too many scans."""
+    n_scans = data.count(b"\xff\xda")  # never inside entropy-coded data (T.81, B.1.1.5)
     if n_scans > _MOST_SCANS:
-        raise PageError("too_complex", f"a JPEG of {n_scans} scans, where {_MOST_SCANS} are read; it stays as it is")
+        raise PageError("too_complex", f"a JPEG of {n_scans} scans, more than {_MOST_SCANS}; it stays as it is")
 
 
 def _page_frames(image: Image.Image, left_out: Collection[int]) -> Iterator[Image.Image]:
-    """Yield each frame that is a page."""
+    """Yield the frames that are pages."""
     if image.format != "TIFF":
         yield image
         return
@@ -362,38 +368,38 @@ def _page_frames(image: Image.Image, left_out: Collection[int]) -> Iterator[Imag
         yield image
 
 
-def _sorted(data: bytes, image: Image.Image, limits: LimitSettings) -> tiff_directories.Sorted:
-    """Return which of a TIFF's frames are no pages."""
+def _sorted(data: bytes, image: Image.Image, limits: LimitSettings) -> tiff_directories.PageDirectories:
+    """Return the frames of a TIFF that are no pages."""
     if image.format != "TIFF":
-        return tiff_directories.Sorted()
-    return tiff_directories.sort_directories(data, limits, decoded_luma)
+        return tiff_directories.PageDirectories()
+    return tiff_directories.find_page_directories(data, limits, decoded_luma)
 
 
-def _thumbnail(data: bytes, told: metadata.Told) -> tuple[str, ...]:
-    """Return the name of the thumbnail that a file's EXIF holds, if it holds one.
+def _thumbnail(data: bytes, embedded: metadata.EmbeddedMetadata) -> tuple[str, ...]:
+    """Return a description of the thumbnail in a file's EXIF; empty without one.
 
     Raises:
-        PageError: If it clearly shows something else than the page does (`many_frames`).
+        PageError: If it clearly shows something other than the page (`many_frames`).
     """
-    stored = image_frames.exif_thumbnail(told.exif)
+    stored = image_frames.exif_thumbnail(embedded.exif)
     if stored is None:
         return ()
     try:
         thumbnail, page = decoded_luma(stored), decoded_luma(data, _COMPARED_SIDE)
     except PageError:
-        return ("a thumbnail in EXIF",)  # broken, or the page is, which reading it tells
+        return ("a thumbnail in EXIF",)  # broken, or the page is, which reading the page will show
     if reduced_copies.shows_another_picture(thumbnail, page):
-        message = "the thumbnail in EXIF shows another picture than the page; the document is kept whole"
+        message = "the thumbnail in EXIF shows another image than the page; the document is kept whole"
         raise PageError("many_frames", message)
     return (f"a thumbnail in EXIF of {thumbnail.shape[0]} x {thumbnail.shape[1]} pixels",)
 
 
 def decoded_luma(data: bytes, least_side: int | None = None) -> np.ndarray:
-    """Return an image file's first image as (height, width) uint8 luma, to be compared with others.
+    """Return an image file's first image as (height, width) uint8 luma, for comparison.
 
     Args:
         data: The file.
-        least_side: Pixels that each side needs at least; a JPEG is decoded at the smallest scale that has them.
+        least_side: Least pixels of each side; a JPEG is decoded at the smallest sufficient scale.
 
     Raises:
         PageError: If it cannot be decoded.
@@ -408,7 +414,7 @@ def decoded_luma(data: bytes, least_side: int | None = None) -> np.ndarray:
 
 
 def _tiff_starts(data: bytes, image: Image.Image) -> dict[int, int]:
-    """Return where the directory of each of a TIFF's frames stands."""
+    """Return the offset of each TIFF frame's directory."""
     return dict(enumerate(tiff_ifd.starts(data))) if image.format == "TIFF" else {}
 
 
@@ -418,7 +424,7 @@ def _tiff_tags(image: Image.Image) -> dict[int, Any]:
 
 
 def check_size(height_px: int, width_px: int, limits: LimitSettings) -> None:
-    """Raise PageError if a page has more pixels than it may have (`too_large`), or none (`damaged`, `failed`)."""
+    """Raise PageError if a page has too many pixels (`too_large`) or none (`damaged`, `failed`)."""
     if min(height_px, width_px) < 1:
         raise PageError("damaged", f"{height_px} x {width_px} pixels are no page", failed=True)
     if height_px * width_px > limits.max_page_pixels:
@@ -426,15 +432,15 @@ def check_size(height_px: int, width_px: int, limits: LimitSettings) -> None:
         raise PageError("too_large", message)
 
 
-def _upright_size(image: Image.Image, told: metadata.Told) -> tuple[int, int]:
+def _upright_size(image: Image.Image, embedded: metadata.EmbeddedMetadata) -> tuple[int, int]:
     """Return (height_px, width_px) of the upright page; orientations 5 to 8 turn it on its side."""
     width_px, height_px = image.size
     is_turned = image.format == "JPEG2000" or (image.format == "TIFF" and 0x0112 in _tiff_tags(image))
-    return (width_px, height_px) if told.orientation >= 5 and not is_turned else (height_px, width_px)
+    return (width_px, height_px) if embedded.orientation >= 5 and not is_turned else (height_px, width_px)
 
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Return the upright page of one stored in an EXIF orientation, 1 to 8 (EXIF 2.32, 4.6.4)."""
+    """Return a page stored in an EXIF orientation, 1 to 8, upright (EXIF 2.32, 4.6.4)."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     flips_rows, flips_cols = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
@@ -442,7 +448,7 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _has_our_form(image: Image.Image) -> bool:
-    """Return whether a file is of a kind that we write; another program may have carried our mark into its own."""
+    """Return whether a file is of a kind that we write; another program may have copied our mark into its own file."""
     is_ours = {"TIFF": _tiff_tags(image).get(259) in (4, 7), "JPEG": True, "WEBP": True, "AVIF": True, "JPEG2000": True}
     return is_ours.get(str(image.format), False)
 
@@ -467,25 +473,27 @@ def _riff_chunks(data: bytes) -> set[bytes]:
     return kinds
 
 
-def _resolution(image: Image.Image, told: metadata.Told, height_px: int, width_px: int) -> tuple[float | None, float]:
-    """Return dots per inch of the coarser axis and those across by those down, of the upright page."""
+def _resolution(
+    image: Image.Image, embedded: metadata.EmbeddedMetadata, height_px: int, width_px: int
+) -> tuple[float | None, float]:
+    """Return the upright page's dots per inch of the coarser axis, and its pixel aspect."""
     tagged: tuple[float, float] | None = None
-    is_ratio = _tiff_tags(image).get(296) == 1  # TIFF ResolutionUnit 1: an aspect ratio, no length
-    is_invented = image.format == "JPEG" and not image.info.get("jfif_unit")  # Pillow's 72 for an EXIF without any
+    is_ratio = _tiff_tags(image).get(296) == 1  # TIFF ResolutionUnit 1: an aspect ratio, not a length
+    is_invented = image.format == "JPEG" and not image.info.get("jfif_unit")  # Pillow's default of 72 dpi
     if not is_ratio and not is_invented:
         try:
             across, down = (float(axis) for axis in image.info["dpi"])
             tagged = down, across
-        except Exception:  # a broken tag is no tag
+        except Exception:  # ignore a broken tag
             tagged = None
-    axes = [tagged, told.exif_dpi]
-    if told.orientation >= 5:
+    axes = [tagged, embedded.exif_dpi]
+    if embedded.orientation >= 5:
         axes = [(pair[1], pair[0]) if pair else None for pair in axes]
     return likely_dpi(axes, height_px, width_px)
 
 
 def likely_dpi(axes: list[tuple[float, float] | None], height_px: int, width_px: int) -> tuple[float | None, float]:
-    """Return the first of several (down, across) that can be true, as the coarser axis and across by down."""
+    """Return the first plausible of several (vertical, horizontal) dpi, as dpi of the coarser axis and pixel aspect."""
     for pair in axes:
         if pair and min(pair) > 0 and (dpi := plausible_dpi(min(pair), height_px, width_px)):
             ratio = pair[1] / pair[0]
@@ -494,7 +502,7 @@ def likely_dpi(axes: list[tuple[float, float] | None], height_px: int, width_px:
 
 
 def _bits(data: bytes, image: Image.Image) -> int:
-    """Return the most bits that a sample has in the file; Pillow cuts those of colours off after 8 without a word."""
+    """Return the most bits per sample in the file; Pillow silently truncates colour samples to 8."""
     if image.format == "TIFF":
         return max(_numbers(_tiff_tags(image).get(TiffImagePlugin.BITSPERSAMPLE, 8)))
     if image.format == "PNG" and len(data) > 24:
@@ -511,37 +519,39 @@ def _numbers(value: object) -> list[int]:
     return [int(number) for number in value] if isinstance(value, tuple) else [int(str(value))]
 
 
-def _check_colours(image: Image.Image, told: metadata.Told) -> None:
-    """Raise where a file says in another way than by a profile that its numbers are not those of sRGB."""
-    if told.icc or image.mode == "1":
+def _check_colours(image: Image.Image, embedded: metadata.EmbeddedMetadata) -> None:
+    """Raise PageError if tags other than a profile say that the colours are not sRGB."""
+    if embedded.icc or image.mode == "1":
         return
     gamma, chromaticity = image.info.get("gamma"), image.info.get("chromaticity")
-    is_other = told.cicp is not None and not (told.cicp[0] in _SRGB_PRIMARIES and told.cicp[1] in _SRGB_TRANSFERS)
-    is_other = is_other or (told.jp2_colours is not None and told.jp2_colours not in isobmff.PLAIN_COLOURS)
+    is_other = embedded.cicp is not None and not (
+        embedded.cicp[0] in _SRGB_PRIMARIES and embedded.cicp[1] in _SRGB_TRANSFERS
+    )
+    is_other = is_other or (embedded.jp2_colours is not None and embedded.jp2_colours not in isobmff.PLAIN_COLOURS)
     if "srgb" not in image.info and image.format == "PNG":
         is_other = is_other or (gamma is not None and abs(gamma - _SRGB_GAMMA) > 0.02)
         is_other = is_other or (chromaticity is not None and _far(chromaticity[2:4], _SRGB_RED))
     if is_other:
-        raise PageError("colour_space", "the colours are neither sRGB's nor told by a profile; the page is kept whole")
+        raise PageError("colour_space", "the colours are not sRGB and have no profile; the page is kept whole")
 
 
 def _check_components(data: bytes, image: Image.Image) -> None:
-    """Raise where Pillow does not show a JPEG 2000's components as what they are."""
+    """Raise PageError if Pillow decodes a JPEG 2000's components wrongly."""
     components = isobmff.jp2_components(data)
     n_colours = isobmff.jp2_palette_colours(data)
     problem = None
     if len(set(components)) > 1:
-        problem = "components of several depths or of which some have a sign are kept whole"
+        problem = "components of different depths, or only some of them signed, are kept whole"
     elif n_colours is not None:
-        palette = image.palette if image.mode in ("P", "PA") else None  # Pillow does not look at it with every space
+        palette = image.palette if image.mode in ("P", "PA") else None  # Pillow ignores it with some colour spaces
         if palette is None or len(palette.colors) != n_colours or any(one.bits != 8 for one in components):
-            problem = "a palette of few bits, or one with a colour twice, is kept whole"
+            problem = "a palette of few bits, or with a repeated colour, is kept whole"
     if problem:
         raise PageError("unsupported_mode", problem)
 
 
-def _spread(image: Image.Image, bits: int) -> Image.Image:
-    """Return a loaded JPEG 2000 of few bits with 255 for its brightest; Pillow only shifts its samples up."""
+def _scaled_to_255(image: Image.Image, bits: int) -> Image.Image:
+    """Return a loaded JPEG 2000 of few bits scaled to 255; Pillow only shifts its samples."""
     table = [round((level >> (8 - bits)) * 255 / (2**bits - 1)) for level in range(256)]
     return image.point(table * len(image.getbands()))
 
@@ -551,13 +561,13 @@ def _far(found: tuple[float, ...], usual: tuple[float, ...]) -> bool:
 
 
 def _from_deep(data: bytes, image: Image.Image, bits: int) -> np.ndarray:
-    """Return a loaded page of more than 8 bits a sample, rounded to 8; raise where that would not show it."""
+    """Return a loaded page of more than 8 bits a sample, rounded to 8; raise PageError if that would lose content."""
     if "transparency" in image.info:
         raise PageError("transparency", "the page is partly transparent and is kept whole")
     samples: np.ndarray | None = None
     if image.mode.startswith("I;16"):
         samples = np.array(image).astype(np.uint16)
-        if image.format == "JPEG2000":  # Pillow brings them to 16 bits
+        if image.format == "JPEG2000":  # Pillow scales them to 16 bits
             bits = min(16, bits)
             samples >>= np.uint16(16 - bits)
         elif image.format != "TIFF":
@@ -565,25 +575,25 @@ def _from_deep(data: bytes, image: Image.Image, bits: int) -> np.ndarray:
         if _tiff_tags(image).get(262) == 0:  # white is zero
             samples = np.uint16(2**bits - 1) - samples
     elif image.mode in ("RGB", "RGBA") and image.format != "AVIF":
-        samples = high_bit_depth.all_bits(data, image.tell() if image.format == "TIFF" else 0)
+        samples = high_bit_depth.read_full_depth(data, image.tell() if image.format == "TIFF" else 0)
         shown = np.array(image)
         if samples is not None and not high_bit_depth.agree(samples, shown, bits):
-            samples = None  # two decoders see two pages
+            samples = None  # the two decoders disagree
     if samples is None:
         raise PageError("high_bit_depth", f"{bits} bits a sample in mode {image.mode} are kept whole")
     if samples.ndim == 3 and samples.shape[2] == 4 and (samples[..., 3] != 2**bits - 1).any():
         raise PageError("transparency", "the page is partly transparent and is kept whole")
     samples = samples[..., :3] if samples.ndim == 3 else samples
-    if not high_bit_depth.uses_its_range(samples, bits):
-        raise PageError("high_bit_depth", f"the values do not fill their {bits} bits; as 8 bits they would be lost")
+    if not high_bit_depth.fills_range(samples, bits):
+        raise PageError("high_bit_depth", f"the values use too little of their {bits} bits; rounding would lose them")
     return high_bit_depth.to_eight_bits(samples, bits)
 
 
 def _to_pixels(image: Image.Image, icc: bytes | None) -> tuple[np.ndarray, bytes | None]:
-    """Return a loaded page as uint8 (H, W) or (H, W, 3) and the profile that is still its own.
+    """Return a loaded page as uint8 (H, W) or (H, W, 3), and its profile if that still applies.
 
     Raises:
-        PageError: Where the mode cannot be shown so without loss.
+        PageError: If the mode cannot be converted without loss.
     """
     if image.mode in ("1", "L") and "transparency" not in image.info:
         return np.array(image.convert("L")), icc
@@ -598,9 +608,9 @@ def _to_pixels(image: Image.Image, icc: bytes | None) -> tuple[np.ndarray, bytes
         return np.array(image), icc
     converted = None
     if image.mode == "CMYK" and icc and (image.format != "JPEG" or "adobe" in image.info):
-        # a JPEG without Adobe's mark does not say whether its inks are inverted
+        # a JPEG without Adobe's marker does not tell whether its inks are inverted
         converted = icc_profiles.to_srgb(image, icc)
-    elif image.mode == "LAB" and 318 not in _tiff_tags(image):  # a white point other than the usual
+    elif image.mode == "LAB" and 318 not in _tiff_tags(image):  # tag 318: a non-standard white point
         converted = icc_profiles.to_srgb(image)
     if converted is None:
         message = (
@@ -610,14 +620,14 @@ def _to_pixels(image: Image.Image, icc: bytes | None) -> tuple[np.ndarray, bytes
     return converted, None
 
 
-def _fitting(icc: bytes | None, pixels: np.ndarray) -> bytes | None:
-    """Return a profile that can be used and is for such pixels; grey ones can be an RGB profile's too."""
+def _usable_profile(icc: bytes | None, pixels: np.ndarray) -> bytes | None:
+    """Return a profile if it can be used for such pixels, else None; grey pixels may have an RGB profile."""
     spaces = ("RGB", "GRAY") if pixels.ndim == 2 else ("RGB",)
     return icc if icc and icc_profiles.space_of(icc) in spaces else None
 
 
 def grey_if_grey(pixels: np.ndarray) -> np.ndarray:
-    """Return (H, W) when the three channels are equal everywhere."""
+    """Return (H, W) if the three channels are equal everywhere, else the pixels, contiguous."""
     if pixels.ndim == 2:
         return np.ascontiguousarray(pixels)
     red = pixels[..., 0]

@@ -1,6 +1,7 @@
-"""Boxes: the parts of a JPEG 2000, JPEG XL or AVIF file, and what stands in them beside the codestream.
+"""Read and write the boxes of JPEG 2000, JPEG XL and AVIF files, and the metadata in them.
 
-A box is 4 bytes of length, 4 of type, then its content (ISO 15444-1, annex I; ISO 18181-2; ISO 14496-12, 4.2).
+A box is 4 bytes of length, 4 of type, then its content (ISO 15444-1, annex I; ISO 18181-2; ISO 14496-12, 4.2). No
+library was tried: only these few boxes are needed.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ _UUID_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # XMP specificati
 _MOST_BOXES = 1_000
 _SRGB, _GREY, _SYCC, _CMYK = 16, 17, 18, 12
 PLAIN_COLOURS = frozenset({_SRGB, _GREY, _SYCC, _CMYK})
-"""Enumerated colour spaces of JPEG 2000 that are read as what they are (ISO 15444-1, I.5.3.3; 15444-2, M.11.7.3)."""
+"""Enumerated colour spaces of JPEG 2000 that are decoded correctly (ISO 15444-1, I.5.3.3; 15444-2, M.11.7.3)."""
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What a file of boxes holds beside its pixels; `colours` is JPEG 2000's number of its colour space."""
+class ContainerMetadata:
+    """Metadata in a file of boxes; `colours` is JPEG 2000's number of its colour space."""
 
     icc: bytes | None = None
     exif: bytes | None = None
@@ -33,9 +34,9 @@ class Beside:
 def boxes(
     data: bytes, start: int = 0, end: int | None = None, *, is_cut_off_too: bool = False
 ) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, start and end of the content of each box; ends where one reaches past the data.
+    """Yield type, start and end of the content of each box; stop before a box that extends past the data.
 
-    With `is_cut_off_too` that one is the last, up to the data's end.
+    With `is_cut_off_too`, yield that box as well, cut at the end of the data.
     """
     end = len(data) if end is None else end
     for _ in range(_MOST_BOXES):
@@ -63,8 +64,8 @@ def box(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(content), kind) + content
 
 
-def beside_pixels(data: bytes) -> Beside:
-    """Return what a JPEG 2000 or JPEG XL file holds beside its pixels; a bare codestream holds nothing."""
+def container_metadata(data: bytes) -> ContainerMetadata:
+    """Return the metadata of a JPEG 2000 or JPEG XL file; a bare codestream has none."""
     icc = exif = xmp = colours = at = None
     for kind, start, end in boxes(data):
         if kind == b"jp2h":
@@ -79,22 +80,24 @@ def beside_pixels(data: bytes) -> Beside:
             exif = data[start + 16 : end]
         elif kind == b"uuid" and data[start : start + 16] == _UUID_XMP:
             xmp = data[start + 16 : end]
-        elif kind == b"Exif":  # four bytes say where the TIFF starts behind them
+        elif kind == b"Exif":  # its first four bytes are the offset of the TIFF header
             exif = data[start + 4 + int.from_bytes(data[start : start + 4]) : end]
         elif kind == b"xml ":
             xmp = data[start:end]
         elif kind in (b"jp2c", b"jxlc") and at is None:
             at = start
-    return Beside(icc, exif, xmp, colours, at)
+    return ContainerMetadata(icc, exif, xmp, colours, at)
 
 
-def jp2_with(data: bytes, dpi: tuple[float, float] | None, icc: bytes | None, exif: bytes, xmp: bytes | None) -> bytes:
-    """Return a JP2 file with more beside its pixels.
+def jp2_with_metadata(
+    data: bytes, dpi: tuple[float, float] | None, icc: bytes | None, exif: bytes, xmp: bytes | None
+) -> bytes:
+    """Return a JP2 file with metadata added.
 
     Args:
         data: A JP2 file as Pillow writes it.
-        dpi: Dots per inch down and across (ISO 15444-1, I.5.3.7.1).
-        icc: A profile of matrix and curves, or of grey: the restricted kind, all that a JP2 may hold (I.5.3.3).
+        dpi: Vertical and horizontal dots per inch (ISO 15444-1, I.5.3.7.1).
+        icc: A profile of matrix and curves, or of grey: the restricted kind, which alone a JP2 may hold (I.5.3.3).
         exif: A TIFF block.
         xmp: An XMP packet.
     """
@@ -112,7 +115,7 @@ def jp2_with(data: bytes, dpi: tuple[float, float] | None, icc: bytes | None, ex
     return out
 
 
-def jxl_with(codestream: bytes, exif: bytes, xmp: bytes | None) -> bytes:
+def jxl_container(codestream: bytes, exif: bytes, xmp: bytes | None) -> bytes:
     """Return a JPEG XL file of one codestream, with EXIF and XMP (ISO 18181-2, 3 to 9)."""
     out = JXL_START + box(b"ftyp", b"jxl \0\0\0\0jxl ") + box(b"Exif", bytes(4) + exif)
     return out + (box(b"xml ", xmp) if xmp else b"") + box(b"jxlc", codestream)
@@ -120,14 +123,14 @@ def jxl_with(codestream: bytes, exif: bytes, xmp: bytes | None) -> bytes:
 
 @dataclass(frozen=True)
 class Component:
-    """One component of a JPEG 2000 codestream: bits of its samples, and whether they have a sign."""
+    """Sample format of one component of a JPEG 2000 codestream."""
 
     bits: int
     is_signed: bool
 
 
 def jp2_components(data: bytes) -> tuple[Component, ...]:
-    """Return what marker SIZ says of a JPEG 2000's components (ISO 15444-1, A.5.1); nothing without a codestream."""
+    """Return the components in marker SIZ of a JPEG 2000 (ISO 15444-1, A.5.1); none without a codestream."""
     at = _codestream_at(data)
     if at is None:
         return ()
@@ -137,7 +140,7 @@ def jp2_components(data: bytes) -> tuple[Component, ...]:
 
 
 def jp2_codestream(data: bytes) -> tuple[int, bool] | None:
-    """Return a JPEG 2000 codestream's most bits a sample and whether its transform is reversible; None without one.
+    """Return a JPEG 2000's most bits per sample and whether its transform is reversible; None without a codestream.
 
     The markers are SIZ and COD of ISO 15444-1, A.5.1 and A.6.1.
     """
@@ -157,7 +160,7 @@ def jp2_codestream(data: bytes) -> tuple[int, bool] | None:
 
 
 def jp2_palette_colours(data: bytes) -> int | None:
-    """Return how many colours the palette of a JPEG 2000 file has (ISO 15444-1, I.5.3.4); None where it has none."""
+    """Return the number of colours in a JPEG 2000's palette (ISO 15444-1, I.5.3.4); None without a palette."""
     for kind, start, end in boxes(data):
         if kind == b"jp2h":
             palettes = (from_ for inner, from_, _ in boxes(data, start, end) if inner == b"pclr")
@@ -166,13 +169,13 @@ def jp2_palette_colours(data: bytes) -> int | None:
 
 
 def _codestream_at(data: bytes) -> int | None:
-    """Return where a JPEG 2000's first codestream starts, if its first marker is there as a whole."""
-    at = 0 if data[:4] == b"\xff\x4f\xff\x51" else beside_pixels(data).codestream_at
+    """Return the offset of a JPEG 2000's first codestream; None if its first marker is missing or incomplete."""
+    at = 0 if data[:4] == b"\xff\x4f\xff\x51" else container_metadata(data).codestream_at
     return None if at is None or data[at : at + 4] != b"\xff\x4f\xff\x51" or at + 42 > len(data) else at
 
 
 def avif_cicp(data: bytes) -> tuple[int, int] | None:
-    """Return the numbers of an AVIF's colour primaries and transfer (ISO 14496-12, 12.1.5), where it has them."""
+    """Return an AVIF's numbers of colour primaries and transfer (ISO 14496-12, 12.1.5); None without them."""
     for kind, start, end in boxes(data):
         at = data.find(b"colrnclx", start, end) if kind == b"meta" else -1
         if at >= 0 and at + 12 <= end:
@@ -181,7 +184,7 @@ def avif_cicp(data: bytes) -> tuple[int, int] | None:
 
 
 def avif_without_exif(data: bytes) -> bytes:
-    """Return an AVIF whose EXIF item is of a type that no reader knows."""
+    """Return an AVIF with its EXIF item renamed to a type that no reader knows."""
     out = bytearray(data)
     for kind, start, end in boxes(data):
         if kind == b"meta":
@@ -190,7 +193,7 @@ def avif_without_exif(data: bytes) -> bytes:
 
 
 def _resolution(dpi: tuple[float, float]) -> bytes:
-    """Return the box of the resolution: dots a metre as numerator, denominator and power of ten, down then across."""
+    """Return the resolution box: dots per metre as numerator, denominator and power of ten, vertical axis first."""
     power = 2 if max(dpi) < 655 else 3
     down, across = (round(axis * 10 ** (4 - power)) for axis in dpi)
     return box(b"res ", box(b"resc", struct.pack(">HHHHBB", down, 254, across, 254, power, power)))

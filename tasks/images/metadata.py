@@ -1,8 +1,8 @@
-"""What a source says about itself beside its pixels: found in any format, cleaned, and made ready to be carried on.
+"""Read the metadata embedded in a source of any format, clean it, and prepare it for the output.
 
-All of it goes as two blocks that every output format has a place for: EXIF, where also TIFF's descriptive tags, IPTC,
-comments and PNG's texts find theirs, and XMP. What becomes of what is told in docs/fidelity.md. Nothing here raises
-for what a source says: a broken block is no block.
+Outputs carry two blocks, for which every output format has a place: XMP, and EXIF, which also takes TIFF's descriptive
+tags, IPTC, comments and PNG's texts. docs/fidelity.md lists what is carried where. Nothing here raises for a source's
+metadata: a broken block is ignored.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 from foliopress.tasks.images import isobmff, tiff_ifd
 
 LARGEST_EXIF_BYTES = 64_000
-"""A block's largest tags are left out until it is no longer; a JPEG segment holds 65,533 (ITU T.81, B.1.1.4)."""
+"""Largest EXIF block; larger ones lose their largest tags. A JPEG segment holds 65,533 (ITU T.81, B.1.1.4)."""
 LARGEST_XMP_BYTES = 1_000_000
-"""A longer XMP packet is left out."""
+"""Largest XMP packet; larger ones are left out."""
 _LARGEST_PROFILE_BYTES = 16_000_000
 
 _ORIENTATION, _PIXEL_WIDTH, _PIXEL_HEIGHT, _USER_COMMENT, _PROCESSING = 0x0112, 0xA002, 0xA003, 0x9286, 0x000B
@@ -31,9 +31,9 @@ STRUCTURE = frozenset(
     {*range(254, 260), 262, *range(263, 267), 273, *range(277, 282), 284, *range(288, 294), 301, 317, *range(320, 326)}
     | {330, 332, 333, 334, 336, *range(338, 348), *range(512, 522), *range(529, 533)}
 )
-"""TIFF tags that say how the pixels lie in the file (TIFF 6.0 and its supplements); of use to no other file."""
+"""TIFF tags that describe the layout of the pixels (TIFF 6.0 and its supplements); useless in another file."""
 _NEVER_CARRIED = STRUCTURE | {
-    *(_ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _PROCESSING),  # applied, or written anew
+    *(_ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _PROCESSING),  # applied, or rewritten
     *(700, 34377, 34675, 37724, _PADDING),  # XMP, Photoshop's blocks, ICC profile, Photoshop's layers, padding
 }
 _DESCRIPTIVE = frozenset(
@@ -48,11 +48,12 @@ _PNG_KEPT = frozenset({b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"cICP", b"pHYs", b"a
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a page's file says, as found.
+class EmbeddedMetadata:
+    """Metadata of a page's file, as found.
 
-    `exif` is an EXIF block or the TIFF itself, `texts` are by EXIF tag; `cicp` are the numbers of the colours'
-    primaries and transfer (ITU-T H.273), `jp2_colours` is JPEG 2000's number of its colour space.
+    `exif` is an EXIF block, or the TIFF itself with the page's directory at `tiff_at`. `texts` are by EXIF tag. `cicp`
+    are the numbers of the colour primaries and transfer (ITU-T H.273), `jp2_colours` is JPEG 2000's number of its
+    colour space.
     """
 
     exif: bytes | None = None
@@ -67,7 +68,7 @@ class Told:
 
     @property
     def orientation(self) -> int:
-        """Which way the page is stored, 1 to 8 (EXIF 2.32, 4.6.4): as EXIF says, else XMP, else upright."""
+        """Stored orientation of the page, 1 to 8 (EXIF 2.32, 4.6.4): from EXIF, else from XMP, else upright."""
         try:
             found = tiff_ifd.read(self.exif or b"", self.tiff_at, lambda tag: tag == _ORIENTATION, 1_000)
             number = found.number(_ORIENTATION)
@@ -79,7 +80,7 @@ class Told:
 
     @property
     def exif_dpi(self) -> tuple[float, float] | None:
-        """Dots per inch down and across as an EXIF block says, the only place that AVIF and WebP have for them."""
+        """Vertical and horizontal dots per inch from EXIF, the only place for them in AVIF and WebP."""
         wanted = {_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT}
         try:
             found = tiff_ifd.read(self.exif or b"", None, lambda tag: tag in wanted, 1_000)
@@ -92,7 +93,7 @@ class Told:
 
 @cache
 def mark() -> str:
-    """Return what every output says in EXIF's ProcessingSoftware: who wrote it."""
+    """Return the mark of every output, in EXIF's ProcessingSoftware: name and version of the program."""
     try:
         return f"Foliopress {metadata.version('foliopress')}"
     except metadata.PackageNotFoundError:
@@ -100,7 +101,7 @@ def mark() -> str:
 
 
 def is_marked(block: bytes | None) -> bool:
-    """Return whether an EXIF block or a TIFF says that Foliopress wrote it."""
+    """Return whether an EXIF block or a TIFF carries our mark."""
     if not block:
         return False
     try:
@@ -113,35 +114,35 @@ def is_marked(block: bytes | None) -> bool:
         return False
 
 
-def told(data: bytes, form: str, tiff_at: int | None, info: Mapping[Any, Any]) -> Told:
-    """Return what a page's file says.
+def read_metadata(data: bytes, form: str, tiff_at: int | None, info: Mapping[Any, Any]) -> EmbeddedMetadata:
+    """Return the metadata of a page's file.
 
     Args:
         data: The file.
         form: Pillow's name of its format.
-        tiff_at: Where the directory of a TIFF's page stands.
-        info: What Pillow found when it opened the file.
+        tiff_at: Offset of the directory of a TIFF's page.
+        info: Pillow's `Image.info` of the opened file.
     """
     if form == "PNG":
-        return _png_told(data)
+        return _png_metadata(data)
     if form in ("JPEG2000", "JXL"):
-        beside = isobmff.beside_pixels(data)
-        return Told(exif=beside.exif, xmp=beside.xmp, icc=beside.icc, jp2_colours=beside.colours)
+        found = isobmff.container_metadata(data)
+        return EmbeddedMetadata(exif=found.exif, xmp=found.xmp, icc=found.icc, jp2_colours=found.colours)
     icc = _bytes(info.get("icc_profile"))
     if form == "TIFF":
-        return Told(exif=data, tiff_at=tiff_at or 0, xmp=_tiff_xmp(data, tiff_at or 0), icc=icc)
+        return EmbeddedMetadata(exif=data, tiff_at=tiff_at or 0, xmp=_tiff_xmp(data, tiff_at or 0), icc=icc)
     photoshop = info.get("photoshop")
     iptc = _bytes(photoshop.get(0x0404)) if isinstance(photoshop, dict) else None
     comment = _bytes(info.get("comment")) or b""
     cicp = isobmff.avif_cicp(data) if form == "AVIF" else None
-    return Told(_bytes(info.get("exif")), None, _bytes(info.get("xmp")), iptc, comment, icc=icc, cicp=cicp)
+    return EmbeddedMetadata(_bytes(info.get("exif")), None, _bytes(info.get("xmp")), iptc, comment, icc=icc, cicp=cicp)
 
 
-def carried_exif(found: Told) -> bytes | None:
-    """Return an EXIF block of all that a source says but its XMP and profile; None where that is nothing.
+def carried_exif(found: EmbeddedMetadata) -> bytes | None:
+    """Return an EXIF block of all of a source's metadata except XMP and profile; None if there is none.
 
-    Orientation, resolution, thumbnail and whatever describes the source's own bytes are left out. What is too much for
-    an output is left out only there (`signed`).
+    Orientation, resolution, thumbnail and tags that describe the source's own bytes are left out. `signed` leaves out
+    what an output cannot hold.
     """
     directory = tiff_ifd.Directory()
     if found.exif:
@@ -168,7 +169,7 @@ def carried_exif(found: Told) -> bytes | None:
 
 
 def carried_xmp(packet: bytes | None) -> bytes | None:
-    """Return an XMP packet that says nothing of turning the page, without its padding; None where it is none."""
+    """Return an XMP packet with an upright orientation and without padding; None if it is not valid."""
     if not packet or len(packet) > LARGEST_XMP_BYTES or b"rdf:RDF" not in packet:
         return None
     for pattern in (rb"""(tiff:Orientation\s*=\s*["'])\d""", rb"(<tiff:Orientation>\s*)\d"):
@@ -178,12 +179,12 @@ def carried_xmp(packet: bytes | None) -> bytes | None:
 
 
 def signed(exif: bytes | None, dpi: tuple[float, float] | None, size_px: tuple[int, int]) -> tiff_ifd.Directory:
-    """Return an EXIF block's tags, as many as fit, with an output's resolution, its size and our mark in them.
+    """Return an EXIF block's tags, as many as fit, with an output's resolution, size and our mark.
 
     Args:
         exif: The block.
-        dpi: Dots per inch, down and across.
-        size_px: Height and width, which take the place of the source's where the block has them.
+        dpi: Vertical and horizontal dots per inch.
+        size_px: Height and width, which replace the source's if the block has them.
     """
     directory = tiff_ifd.Directory()
     if exif:
@@ -203,10 +204,10 @@ def signed(exif: bytes | None, dpi: tuple[float, float] | None, size_px: tuple[i
     return directory
 
 
-def without_chunks(data: bytes) -> bytes:
-    """Return a PNG without what does not bear on its pixels; texts and blocks are read from the whole (`told`).
+def strip_ancillary_chunks(data: bytes) -> bytes:
+    """Return a PNG without the chunks that its pixels do not need; `read_metadata` reads all of them.
 
-    Pillow takes a text for whatever its keyword says, and gives up on a whole page for one broken text.
+    Pillow interprets a text by its keyword, and rejects a whole page for one broken text.
     """
     parts, start, is_whole = [], 8, True
     for kind, from_, to in _png_chunks(data):
@@ -225,7 +226,7 @@ def png_kinds(data: bytes) -> list[bytes]:
 
 
 def bare(data: bytes) -> bytes | None:
-    """Return a JPEG, TIFF or AVIF without the blocks that may have kept it from being opened; None for others."""
+    """Return a JPEG, TIFF or AVIF without metadata that may prevent it from opening; None for other formats."""
     try:
         if data[:2] == b"\xff\xd8":
             return _bare_jpeg(data)
@@ -261,8 +262,8 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at += 12 + length
 
 
-def _png_told(data: bytes) -> Told:
-    found = Told()
+def _png_metadata(data: bytes) -> EmbeddedMetadata:
+    found = EmbeddedMetadata()
     texts: dict[str, bytes] = {}
     for kind, start, end in _png_chunks(data):
         if kind in (b"tEXt", b"zTXt", b"iTXt"):
@@ -288,7 +289,7 @@ def _png_told(data: bytes) -> Told:
 
 
 def _png_text(kind: bytes, rest: bytes) -> bytes:
-    """Return a text chunk's text, from what follows its keyword, as UTF-8; nothing of one that is broken."""
+    """Return a text chunk's text, given the bytes after its keyword, as UTF-8; empty if it is broken."""
     if kind == b"tEXt":
         return rest.decode("latin-1").encode()
     if kind == b"zTXt":
@@ -314,7 +315,7 @@ def _from_hex(text: bytes) -> bytes | None:
 
 
 def _bare_jpeg(data: bytes) -> bytes:
-    """Return a JPEG with no segments but those that its pixels and their colours need."""
+    """Return a JPEG with only the segments needed for its pixels and colours."""
     out, at = [data[:2]], 2
     while data[at] == 0xFF and data[at + 1] != 0xDA:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])

@@ -1,8 +1,8 @@
-"""Copies: does a small image show the same picture as a larger one?
+"""Decide whether a small image is a reduced copy of a larger one.
 
-A reduced copy of a page holds nothing that the page does not hold. So each of its pixels must lie between the darkest
-and the brightest pixel of the page at that place, whichever way it was reduced (averaged, every n-th pixel taken, made
-bilevel), and both must have the same darker and lighter parts.
+A reduced copy of a page has no content of its own. So each of its pixels must be between the darkest and the brightest
+pixel of the page at that position, however it was reduced (averaged, subsampled, made bilevel), and the darker and
+lighter parts of both must correlate.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ import numpy as np
 CLEARLY_SMALLER = 0.75
 """Both sides of a reduced copy have at most this share of the page's."""
 _SAME_ASPECT = 0.02
-_LARGEST_SIDE, _COARSE_SIDE = 512, 128  # pixels at which two images are compared, and their parts
+_LARGEST_SIDE, _COARSE_SIDE = 512, 128  # pixels at which images are compared, and at which their parts are correlated
 _MOST_OUTSIDE, _LEAST_OUTSIDE, _SHARE_OF_CONTRAST = 24.0, 6.0, 0.2
-"""Grey levels, as a mean over 1/64 of the long side, by which a copy may leave the page's range, and that as a share
-of the page's contrast. On pages of 13 collections, reduced 2 to 16 times in seven ways (JPEG at quality 30 among them),
-copies reached 21, other pages of the same collection at least 37 (20 when reduced 16 times), an added stamp 31."""
+"""Grey levels by which a copy may exceed the page's range (mean over 1/64 of the long side): a share of the page's
+contrast, within these limits. On pages of 13 collections, reduced 2 to 16 times in seven ways (JPEG at quality 30 among
+them), copies reached 21, other pages of the same collection at least 37 (20 when reduced 16 times), an added stamp
+31."""
 _LEAST_ALIKE, _MUCH_ALIKE = 0.5, 0.9
-"""Least correlation of the parts, and that below which only half as much may be outside. Averaged copies reach 0.97,
-those of every 8th pixel 0.63, of every 16th 0.43."""
-_FLAT = 3.0  # standard deviation, in grey levels, of an image without anything in it
+"""Least correlation of the parts, and the correlation below which only half as much may be outside. Averaged copies
+reach 0.97, those of every 8th pixel 0.63, of every 16th 0.43."""
+_FLAT = 3.0  # standard deviation, in grey levels, of a blank image
 _OTHER_PICTURE = 0.7
-"""Correlation below which a thumbnail shows another picture. Thumbnails of the page reach 0.97 and more."""
-_BAR_LEVELS = 8  # a thumbnail's bars are of one tone
+"""Correlation below which a thumbnail shows another image. Thumbnails of the page reach 0.97 and more."""
+_BAR_LEVELS = 8  # a thumbnail's bars have one tone
 
 
 def has_reduced_size(size_px: tuple[int, int], page_px: tuple[int, int]) -> bool:
@@ -48,7 +49,7 @@ def is_copy(small: np.ndarray, page: np.ndarray) -> bool:
 
     Args:
         small: (height, width) uint8 luma.
-        page: The same of the page, larger and of the same aspect.
+        page: Luma of the page, larger and of the same aspect.
     """
     if _has_two_tones(small) and not _has_two_tones(page):
         page = cv2.threshold(page, 0, 255, cv2.THRESH_OTSU)[1]
@@ -65,13 +66,13 @@ def is_copy(small: np.ndarray, page: np.ndarray) -> bool:
 
 
 def shows_another_picture(thumbnail: np.ndarray, page: np.ndarray) -> bool:
-    """Return whether a thumbnail clearly shows something else than a page does.
+    """Return whether a thumbnail clearly shows something other than a page.
 
-    It may be turned by quarters, and may have bars beside its picture.
+    It may be rotated by quarter turns, and may have bars around its image.
 
     Args:
         thumbnail: (height, width) uint8 luma.
-        page: The same of the page, of any size.
+        page: Luma of the page, of any size.
     """
     bare = _without_bars(thumbnail)
     best = max(
@@ -81,7 +82,7 @@ def shows_another_picture(thumbnail: np.ndarray, page: np.ndarray) -> bool:
 
 
 def alike(small: np.ndarray, page: np.ndarray) -> float:
-    """Return the correlation of two luma planes' parts, the page stretched over the small one; 1 if both are blank."""
+    """Return the correlation of two coarse luma planes, the page resized to the small one; 1 if both are blank."""
     plane = _shrunk(small, min(_COARSE_SIDE, max(small.shape)))
     first, second = (
         cv2.GaussianBlur(cv2.resize(image, plane.shape[::-1], interpolation=cv2.INTER_AREA), (0, 0), 0.8)
@@ -104,7 +105,7 @@ def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _extreme(page: np.ndarray, shape: tuple[int, ...], of: Callable[..., np.ndarray]) -> np.ndarray:
-    """Return a page's least (cv2.erode) or greatest (cv2.dilate) values round each pixel of a smaller shape."""
+    """Return a page's least (cv2.erode) or greatest (cv2.dilate) values around each pixel of a smaller shape."""
     while (step := min(page.shape[0] / shape[0], page.shape[1] / shape[1])) >= 4:
         page = np.ascontiguousarray(of(page, np.ones((2, 2), np.uint8), anchor=(0, 0))[::2, ::2])
     page = of(page, np.ones((2 * int(np.ceil(step)) + 1,) * 2, np.uint8))
@@ -116,7 +117,7 @@ def _has_two_tones(image: np.ndarray) -> bool:
 
 
 def _without_bars(image: np.ndarray) -> np.ndarray:
-    """Return a thumbnail without the rows and columns of one tone at its rims."""
+    """Return a thumbnail without the rows and columns of one tone at its edges."""
     spread = [np.ptp(image.astype(int), axis=axis) > _BAR_LEVELS for axis in (1, 0)]
     if not all(lines.any() for lines in spread):
         return image

@@ -1,4 +1,4 @@
-"""Thumbnails: small pictures of pages, for looking through many."""
+"""Make thumbnails of pages."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def thumbnail(data: bytes, page_index: int, limits: LimitSettings, side_px: int 
     Args:
         data: Its document, or its output.
         page_index: 0-based.
-        limits: What a page may cost.
-        side_px: Longest side, at most.
+        limits: Limits for pages.
+        side_px: Longest side at most.
 
     Raises:
         PageError: If the page cannot be decoded.
@@ -31,5 +31,5 @@ def thumbnail(data: bytes, page_index: int, limits: LimitSettings, side_px: int 
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     plane = np.ascontiguousarray(small[..., ::-1]) if small.ndim == 3 else small
     done, coded = cv2.imencode(".jpg", plane, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    assert done, "a uint8 picture can always be coded"
+    assert done, "a uint8 image can always be encoded"
     return coded.tobytes()

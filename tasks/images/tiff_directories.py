@@ -1,7 +1,7 @@
-"""Directories: which images of a TIFF are its pages, and which are only copies or masks of one.
+"""Tell the pages of a TIFF from reduced copies and masks.
 
-Writers mark pages wrongly as reduced copies, so the mark alone leaves nothing out: a directory is left out where it is
-marked and its pixels show that a page holds all of it. What is not marked is a page.
+Some writers wrongly mark pages as reduced copies, so the mark alone is not enough: a directory is left out if it is
+marked and its pixels show that a page has all of its content. An unmarked directory is a page.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REDUCED, _MASK = 1, 4  # bits of NewSubfileType (TIFF 6.0, section 8)
 _OLD_REDUCED = 2  # value of SubfileType (the same)
 _MASK_PHOTOMETRIC, _BLACK_IS_ZERO = 4, 1
 _DIRECTORIES_PER_PAGE = 20
-"""More directories than this for each page that a document may have are no document."""
+"""Most directories per page that a document may have."""
 _MOST_SUB_DIRECTORIES = 1_000
 _DOCUMENTS_KNOWN = 8
 _READS_OF_EACH = 7  # of a directory's tags
@@ -34,8 +34,8 @@ Decode = Callable[[bytes], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Sorted:
-    """Directories that are no pages, by their number from 0; and of each page what is left out for it, in words."""
+class PageDirectories:
+    """Directories that are no pages, numbered from 0, and for each page descriptions of those left out for it."""
 
     left_out: frozenset[int] = frozenset()
     notes: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
@@ -55,23 +55,22 @@ class _Directory:
         return self.size_px[0] * self.size_px[1]
 
 
-_known: OrderedDict[bytes, Sorted] = OrderedDict()  # each page of a document asks again
+_known: OrderedDict[bytes, PageDirectories] = OrderedDict()  # reading each page of a document asks again
 
 
-def sort_directories(data: bytes, limits: LimitSettings, decode: Decode) -> Sorted:
-    """Return which directories of a TIFF are no pages.
+def find_page_directories(data: bytes, limits: LimitSettings, decode: Decode) -> PageDirectories:
+    """Return the directories of a TIFF that are no pages.
 
-    Nothing is decoded where no directory is marked and none has others inside.
+    Nothing is decoded unless a directory is marked or has sub-directories.
 
     Args:
         data: A TIFF.
-        limits: What a document may be.
+        limits: Limits for documents.
         decode: Decodes a TIFF's first image.
 
     Raises:
-        PageError: If a mask hides something (`transparency`), if there is an image inside a page that is no reduced
-            copy of it (`many_frames`), or if there are too many directories (`too_many_pages`) or
-            tags (`too_complex`).
+        PageError: If a mask hides something (`transparency`), a sub-image of a page is no reduced copy of it
+            (`many_frames`), or there are too many directories (`too_many_pages`) or tags (`too_complex`).
     """
     most = limits.max_document_pages
     found: list[_Directory] = []
@@ -83,17 +82,17 @@ def sort_directories(data: bytes, limits: LimitSettings, decode: Decode) -> Sort
         found.append(_directory(data, number, at))
     inside = {directory.number: subs for directory in found if (subs := list(_inside(data, directory, budget)))}
     if not inside and (len(found) < 2 or not any(one.is_reduced or one.is_mask for one in found)):
-        return Sorted()
+        return PageDirectories()
     key = hashlib.blake2b(data, digest_size=32).digest()
     if key not in _known:
         _known[key] = _Sorter(data, found, inside, limits, decode).sorted()
         while len(_known) > _DOCUMENTS_KNOWN:
             _known.popitem(last=False)
-    return _known.get(key) or Sorted()
+    return _known.get(key) or PageDirectories()
 
 
 class _Sorter:
-    """Sorts the directories of one TIFF; keeps the two images that were decoded last."""
+    """Sorts the directories of one TIFF; caches the two images decoded last."""
 
     def __init__(
         self,
@@ -108,7 +107,7 @@ class _Sorter:
         self._pages: dict[int, int] = {}
         self._notes: dict[int, list[tuple[int, str]]] = {}
 
-    def sorted(self) -> Sorted:
+    def sorted(self) -> PageDirectories:
         reduced = [one for one in self._found if one.is_reduced and not one.is_mask]
         for one in sorted(reduced, key=lambda one: -one.n_pixels):  # a copy of a copy is a copy of its page
             page = next((page for page in self._neighbours(one) if self._is_copy(one, page)), None)
@@ -120,7 +119,7 @@ class _Sorter:
         for number, subs in self._inside.items():
             self._judge_inside(self._found[number], subs)
         notes = {page: tuple(text for _, text in sorted(texts)) for page, texts in self._notes.items()}
-        return Sorted(frozenset(self._pages), notes)
+        return PageDirectories(frozenset(self._pages), notes)
 
     def _leave_out(self, number: int, page: int, text: str) -> None:
         self._pages[number] = page
@@ -130,11 +129,11 @@ class _Sorter:
         self._notes.setdefault(page, []).append((number, text))
 
     def _around(self, number: int) -> tuple[list[_Directory], list[_Directory]]:
-        """Return the directories before one, the nearest first, and those behind it."""
+        """Return the directories before one, the nearest first, and those after it."""
         return self._found[:number][::-1], self._found[number + 1 :]
 
     def _neighbours(self, one: _Directory) -> Iterator[_Directory]:
-        """Yield the pages before and behind a marked directory, past masks and what is smaller and marked too."""
+        """Yield the pages before and after a marked directory, skipping masks and smaller marked directories."""
         for side in self._around(one.number):
             for other in side:
                 is_smaller = other.is_reduced and other.n_pixels < one.n_pixels
@@ -162,7 +161,7 @@ class _Sorter:
             raise PageError("transparency", message)
 
     def _of_its_size(self, mask: _Directory) -> Iterator[_Directory]:
-        """Yield the images of a mask's size round it, up to the next page on either side."""
+        """Yield the images of a mask's size near it, up to the next page on either side."""
         for side in self._around(mask.number):
             for other in side:
                 if not other.is_mask and other.size_px == mask.size_px:
@@ -175,7 +174,7 @@ class _Sorter:
         for number, one in enumerate(subs):
             if not self._is_copy(one, parent):
                 message = (
-                    f"directory {parent.number + 1} holds an image of {one.size_px[0]} x {one.size_px[1]} pixels"
+                    f"directory {parent.number + 1} has an image of {one.size_px[0]} x {one.size_px[1]} pixels"
                     " (SubIFDs) that is no reduced copy of it; the document is kept whole"
                 )
                 raise PageError("many_frames", message)
@@ -205,7 +204,7 @@ def _directory(data: bytes, number: int, at: int) -> _Directory:
 
 
 def _inside(data: bytes, parent: _Directory, budget: WorkBudget) -> Iterator[_Directory]:
-    """Yield the directories inside one (SubIFDs), and those inside and behind these."""
+    """Yield the sub-directories of a directory (SubIFDs), their own sub-directories, and those that follow them."""
     waiting, seen = list(tiff_ifd.integers(data, parent.at, _INSIDE)), {0, parent.at}
     while waiting and len(seen) < _MOST_SUB_DIRECTORIES:
         at = waiting.pop(0)

@@ -1,7 +1,7 @@
-"""Directories of tags, as a TIFF and an EXIF block have them: read tag by tag, byte for byte, and written anew.
+"""Read and write the tag directories (IFDs) of TIFF files and EXIF blocks, tag by tag and byte for byte.
 
-Pillow would decode every value and write it back as what it takes it for; here a tag keeps its type and its bytes, and
-a broken one costs only itself. The layout is that of TIFF 6.0, section 2; BigTIFF is read too.
+Pillow was tried: it decodes every value and writes it back with the type that it assumes. Here a tag keeps its type and
+its bytes, and a broken tag affects no other. The layout is that of TIFF 6.0, section 2; BigTIFF is read too.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 """Bytes of one value of each type (TIFF 6.0, section 2)."""
 _NUMBERS = _SIZES | {5: 4, 10: 4}
-"""Bytes of each number that a value is made of: fractions are two."""
+"""Bytes of each number in a value: a fraction has two."""
 _OFFSETS = {4: "I", 13: "I", 16: "Q", 18: "Q"}
-"""Types that an offset may have, those of BigTIFF among them, and how each is unpacked."""
+"""Types of offsets, including BigTIFF's, and their `struct` formats."""
 
 _INTEGERS = _OFFSETS | {1: "B", 3: "H"}
-"""Types of unsigned whole numbers."""
+"""Types of unsigned integers, and their `struct` formats."""
 
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 _PARENTS = {EXIF: 0, GPS: 0, INTEROPERABILITY: EXIF}
-"""The tag that leads to each directory inside, and the directory where it stands; 0 is the page's own."""
+"""Tag that points to each sub-directory, and the directory that has the tag; 0 is the page's own."""
 _MOST_TAGS = 1_000
 
 
 @dataclass(frozen=True)
 class Tag:
-    """One tag's value: its TIFF type and its bytes, in the byte order of its directory."""
+    """One tag's TIFF type, and its value's bytes in the byte order of its directory."""
 
     kind: int
     data: bytes
@@ -43,19 +43,19 @@ Tags = dict[int, Tag]
 
 @dataclass(frozen=True)
 class Directory:
-    """A page's tags and those of the directories inside it (`EXIF`, `GPS`, `INTEROPERABILITY`)."""
+    """A page's tags and those of its sub-directories (`EXIF`, `GPS`, `INTEROPERABILITY`)."""
 
     order: Order = "<"
     tags: Tags = field(default_factory=dict)
     inside: dict[int, Tags] = field(default_factory=dict)
 
     def text(self, tag: int) -> str:
-        """Return a tag of text, or nothing where there is none."""
+        """Return the text of a tag; empty without it."""
         found = self.tags.get(tag)
         return readable(found.data.split(b"\0", 1)[0]) if found and found.kind in (BYTE, ASCII, UNDEFINED) else ""
 
     def number(self, tag: int) -> float | None:
-        """Return the first value of a tag of SHORTs, LONGs or RATIONALs; None where there is none."""
+        """Return the first value of a tag of SHORTs, LONGs or RATIONALs; None without one."""
         found = self.tags.get(tag)
         shape = {SHORT: "H", LONG: "I", RATIONAL: "II"}.get(found.kind) if found else None
         if found is None or shape is None or len(found.data) < struct.calcsize(shape):
@@ -64,7 +64,7 @@ class Directory:
         return None if divisor == [0] else value / (divisor[0] if divisor else 1)
 
     def numbers(self, tag: int) -> tuple[int, ...]:
-        """Return all values of a tag of SHORTs or LONGs; none where there is no such tag."""
+        """Return all values of a tag of SHORTs or LONGs; empty without such a tag."""
         found = self.tags.get(tag)
         shape = {SHORT: "H", LONG: "I"}.get(found.kind) if found else None
         if found is None or shape is None:
@@ -78,7 +78,7 @@ class Directory:
 
 
 def in_order(directory: Directory, order: Order) -> Directory:
-    """Return a directory with its numbers in a byte order; what is of no told type stays as it is."""
+    """Return a directory with its numbers in a byte order; values of unknown type are unchanged."""
     if directory.order == order:
         return directory
     inside = {key: _turned(tags) for key, tags in directory.inside.items()}
@@ -96,7 +96,7 @@ def _turned(tags: Tags) -> Tags:
 
 
 def readable(data: bytes) -> str:
-    """Return text whose encoding nobody wrote down: UTF-8 where it can be that, else Latin-1."""
+    """Return text of unknown encoding: as UTF-8 if valid, else as Latin-1."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -104,7 +104,7 @@ def readable(data: bytes) -> str:
 
 
 def starts(data: bytes) -> Iterator[int]:
-    """Yield where the directory of each page of a TIFF stands; ends where the chain is broken or bites its tail."""
+    """Yield the offset of each directory in a TIFF's main chain; stop where the chain breaks or repeats."""
     try:
         layout, at = _header(data)
         seen: set[int] = set()
@@ -117,7 +117,7 @@ def starts(data: bytes) -> Iterator[int]:
 
 
 def count_tags(data: bytes, at: int) -> int:
-    """Return how many tags the directory at `at` has, as far as they are read."""
+    """Return the number of tags in the directory at `at`, as far as they are read."""
     try:
         return _header(data)[0].count(data, at)
     except ValueError:
@@ -125,9 +125,9 @@ def count_tags(data: bytes, at: int) -> int:
 
 
 def integers(data: bytes, at: int, tag: int) -> tuple[int, ...]:
-    """Return the unsigned whole numbers of a tag of the directory at `at`, offsets and those of BigTIFF among them.
+    """Return the unsigned integers of a tag in the directory at `at`, including offsets and BigTIFF's types.
 
-    A tag that is not there, is of another type or reaches past the data has none.
+    A tag that is missing, has another type or extends past the data has none.
     """
     try:
         layout, _ = _header(data)
@@ -143,7 +143,7 @@ def integers(data: bytes, at: int, tag: int) -> tuple[int, ...]:
 
 
 def next_start(data: bytes, at: int) -> int:
-    """Return where the directory stands that the one at `at` is followed by, 0 for none."""
+    """Return the offset of the directory that follows the one at `at`, 0 for none."""
     try:
         return _header(data)[0].next_directory(data, at)
     except ValueError:
@@ -162,7 +162,7 @@ def starting_at(data: bytes, at: int) -> bytes:
 
 
 def with_short(data: bytes, at: int, tag: int, value: int) -> bytes:
-    """Return a TIFF in which a tag of one SHORT, of the directory at `at`, has another value.
+    """Return a TIFF with another value for a tag of one SHORT in the directory at `at`.
 
     Raises:
         ValueError: If the data is no TIFF.
@@ -177,14 +177,14 @@ def with_short(data: bytes, at: int, tag: int, value: int) -> bytes:
 def read(data: bytes, at: int | None, wanted: Callable[[int], bool], most_bytes: int) -> Directory:
     """Return the wanted tags of one directory of a TIFF or of an EXIF block.
 
-    Tags that reach past the data or are of no known type are passed over. Where all together are too many bytes the
-    largest are left out, so that one lying tag does not cost the others.
+    Tags that extend past the data or have an unknown type are skipped. If all values together are too large, the
+    largest are left out, so that one tag with a wrong length does not cost the others.
 
     Args:
         data: A TIFF file or an EXIF block, with or without `Exif` and two zero bytes before it.
-        at: Where the directory stands (`starts`); None for the first.
-        wanted: Says of a tag of the page's own directory whether it is; those inside come whole.
-        most_bytes: Bytes that all values may have together.
+        at: Offset of the directory (`starts`); None for the first.
+        wanted: Selects tags of the page's own directory; sub-directories are returned whole.
+        most_bytes: Most bytes of all values together.
 
     Raises:
         ValueError: If the data is no TIFF, or has no directory there.
@@ -212,16 +212,16 @@ def read(data: bytes, at: int | None, wanted: Callable[[int], bool], most_bytes:
 
 
 def block(directory: Directory, before: bytes = b"") -> bytes:
-    """Return a directory as a TIFF of its own; its tags follow `before`, which starts 8 bytes in."""
+    """Return a directory as a TIFF of its own: 8 bytes of header, the bytes `before`, then the directory."""
     before += bytes(len(before) % 2)
     head = struct.pack(directory.order + "2sHI", b"II" if directory.order == "<" else b"MM", 42, 8 + len(before))
     return head + before + laid_out(directory, 8 + len(before))
 
 
 def laid_out(directory: Directory, at: int, following: int = 0) -> bytes:
-    """Return a directory that starts at `at`, an even place in a TIFF, with those inside it behind it.
+    """Return a directory that starts at `at`, an even offset in a TIFF, followed by its sub-directories.
 
-    `following` is the place of the next page's directory, 0 for none.
+    `following` is the offset of the next page's directory, 0 for none.
     """
     inside = {key: dict(tags) for key, tags in directory.inside.items() if tags}
     if INTEROPERABILITY in inside:
@@ -241,7 +241,7 @@ def laid_out(directory: Directory, at: int, following: int = 0) -> bytes:
 
 
 def without(data: bytes, unwanted: Callable[[int], bool]) -> bytes:
-    """Return a TIFF whose unwanted tags, of all pages, have a type that no reader knows, and so passes over.
+    """Return a TIFF with the type of unwanted tags, of all pages, set to one that readers do not know and skip.
 
     Raises:
         ValueError: If the data is no TIFF.
@@ -284,7 +284,7 @@ class _Layout:
         return self.unpack(self.shape, data, place)
 
     def entries(self, data: bytes, at: int) -> dict[int, tuple[int, int, int]]:
-        """Return type, start and bytes of each tag of the directory at `at` whose value lies within the data."""
+        """Return type, start and size of each tag in the directory at `at` whose value is within the data."""
         found = {}
         for number in range(self.count(data, at)):
             place = at + self.head + self.entry * number
@@ -300,14 +300,14 @@ class _Layout:
         return found
 
     def offset(self, data: bytes, where: tuple[int, int, int] | None) -> int:
-        """Return the offset that a tag holds, or 0 where it is none."""
+        """Return the offset in a tag, or 0 if it has none."""
         kind, start, size = where or (0, 0, 0)
         shape = _OFFSETS.get(kind)
         return self.unpack(shape, data, start) if shape and size == struct.calcsize(shape) else 0
 
 
 def _smallest(sizes: Mapping[tuple[int, int], int], most_bytes: int) -> set[tuple[int, int]]:
-    """Return the keys of as many of the smallest values as fit, each with its entry and a pad byte."""
+    """Return the keys of as many of the smallest values as fit, counting each value's entry and pad byte."""
     kept = set()
     for key, size in sorted(sizes.items(), key=lambda item: (item[1], item[0])):
         most_bytes -= size + size % 2 + 12
@@ -318,7 +318,7 @@ def _smallest(sizes: Mapping[tuple[int, int], int], most_bytes: int) -> set[tupl
 
 
 def _header(data: bytes) -> tuple[_Layout, int]:
-    """Return the layout of a TIFF and the place of its first directory."""
+    """Return the layout of a TIFF and the offset of its first directory."""
     order: Order = "<" if data[:2] == b"II" else ">"
     version = struct.unpack_from(order + "H", data, 2)[0] if len(data) >= 8 else 0
     if data[:2] in (b"II", b"MM") and version == 42:
@@ -333,7 +333,7 @@ def _length(tags: Mapping[int, Tag]) -> int:
 
 
 def _laid_out(tags: Mapping[int, Tag], at: int, order: Order, following: int) -> bytes:
-    """Return a directory that starts at `at`: its entries in rising order, then the values of more than four bytes."""
+    """Return a directory that starts at `at`: its entries in ascending order, then values longer than four bytes."""
     entries, values = b"", b""
     values_at = at + 2 + 12 * len(tags) + 4
     for number, tag in sorted(tags.items()):

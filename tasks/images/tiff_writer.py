@@ -1,4 +1,8 @@
-"""Write a many-page TIFF: the pages of several files one after another, none of them coded again."""
+"""Write a multi-page TIFF by concatenating the pages of several files without re-encoding them.
+
+tifffile was looked at: it takes encoded strips and raw tags too, but would be a further dependency for these few lines,
+since `tiff_ifd` is needed to read tags byte for byte anyway.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +17,23 @@ from foliopress.tasks.images.image_reader import read_header
 
 _PAGE, _PAGE_NUMBER, _SUBFILE = 2, 297, 254  # TIFF 6.0: NewSubfileType bit 1, PageNumber
 _STRIP_OFFSETS, _STRIP_SIZES = 273, 279
-_LARGEST_BYTES = 2**32 - 2**20  # places are numbers of 32 bits
+_LARGEST_BYTES = 2**32 - 2**20  # offsets have 32 bits
 
 
 def joined(files: Iterable[bytes], n_pages: int, limits: LimitSettings) -> bytes:
     """Return one TIFF with the pages of several.
 
     Args:
-        files: TIFFs of one page in strips, as `tasks.codecs.encode` writes them, in either byte order.
-        n_pages: How many they are.
-        limits: What a document may be: whatever cannot be read again is never stored.
+        files: Single-page TIFFs in strips, as `tasks.codecs.encode` writes them, in either byte order.
+        n_pages: Number of files.
+        limits: Limits for documents, used to verify that the result can be read.
 
     Raises:
-        PageError: If it would be larger than a TIFF can be (`too_large`), or cannot be read again (`not_writable`).
+        PageError: If it would be larger than a TIFF can be (`too_large`), or cannot be read back (`not_writable`).
     """
     buffer = io.BytesIO()
     buffer.write(struct.pack("<2sHI", b"II", 42, 0))
-    link = 4  # where the place of the next directory goes
+    link = 4  # position of the next directory's offset
     for number, data in enumerate(files):
         page = tiff_ifd.in_order(tiff_ifd.read(data, None, lambda _: True, len(data)), "<")
         starts = []
@@ -55,11 +59,11 @@ def joined(files: Iterable[bytes], n_pages: int, limits: LimitSettings) -> bytes
 
 
 def _check(data: bytes, n_pages: int, limits: LimitSettings) -> None:
-    """Raise PageError (`not_writable`) if not all pages are found again."""
+    """Raise PageError (`not_writable`) if not all pages can be read back."""
     try:
         n_found = len(read_header(data, limits).pages)
     except PageError as error:
-        message = f"the TIFF put together cannot be read ({error}); it is kept whole"
+        message = f"the combined TIFF cannot be read ({error}); it is kept whole"
         raise PageError("not_writable", message) from error
     if n_found != n_pages:
-        raise PageError("not_writable", "the TIFF put together has other pages; it is kept whole")
+        raise PageError("not_writable", "the combined TIFF has a different number of pages; it is kept whole")

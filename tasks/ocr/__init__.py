@@ -1,1 +1,1 @@
-"""Recognise text with Tesseract: words, their mask, the orientation of a page; export of what was read."""
+"""Recognise text with Tesseract: words, their mask, the orientation of a page; export the text."""

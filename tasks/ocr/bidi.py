@@ -1,4 +1,4 @@
-"""Scripts that run from right to left: in which order their characters stand in a picture."""
+"""Convert words of right-to-left scripts from reading order to visual order."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _RIGHT_TO_LEFT = ("R", "AL")
 _MIRRORED = str.maketrans("()[]{}<>«»‹›", ")(][}{><»«›‹")
 
 
-def runs_right_to_left(text: str) -> bool:
-    """Return whether any character is of a script that runs from right to left, as Hebrew and Arabic do."""
+def is_right_to_left(text: str) -> bool:
+    """Return whether any character belongs to a right-to-left script, such as Hebrew or Arabic."""
     return any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in text)
 
 
-def as_it_stands(text: str) -> str:
-    """Return a word's characters from left to right as they stand, of a word that is spelt in the order of reading.
+def in_visual_order(text: str) -> str:
+    """Return a word's characters in visual order, from left to right, given the word in reading order.
 
-    Numbers and Latin letters keep their order within the word, and brackets face the other way where the letters
-    around them do: after the Unicode bidirectional algorithm (UAX #9, W1, N1, N2, L2, L4), for one word without
-    embeddings. Numbers count as Latin letters do, which tells from it only words that mix both with Hebrew or Arabic.
+    Numbers and Latin letters keep their order within the word, and brackets are mirrored among right-to-left letters:
+    the Unicode bidirectional algorithm (UAX #9, W1, N1, N2, L2, L4) for one word without embeddings. Numbers are
+    treated like Latin letters, which differs from it only for words that mix both with Hebrew or Arabic.
     """
-    if not runs_right_to_left(text):
+    if not is_right_to_left(text):
         return text
     directions = _directions(text)
     runs = [
@@ -35,7 +35,7 @@ def as_it_stands(text: str) -> str:
 
 
 def _leads_from_right(text: str) -> bool:
-    """Return the direction of the word as a whole, that of its first letter (UAX #9, P2); numbers have none."""
+    """Return whether the word as a whole runs from right to left, by its first letter (UAX #9, P2); ignore numbers."""
     return next(
         (kind in _RIGHT_TO_LEFT for kind in map(unicodedata.bidirectional, text) if kind in ("L", *_RIGHT_TO_LEFT)),
         False,
@@ -43,17 +43,17 @@ def _leads_from_right(text: str) -> bool:
 
 
 def _directions(text: str) -> list[bool]:
-    """Return for each character whether it runs from right to left; what has no direction goes with both neighbours."""
-    told: list[bool | None] = []
+    """Return for each character whether it runs from right to left; neutral ones follow equal neighbours."""
+    strong: list[bool | None] = []
     for kind in map(unicodedata.bidirectional, text):
         known = kind in _RIGHT_TO_LEFT if kind in (*_LEFT_TO_RIGHT, *_RIGHT_TO_LEFT) else None
-        told.append(told[-1] if kind == "NSM" and told else known)
+        strong.append(strong[-1] if kind == "NSM" and strong else known)
     whole = _leads_from_right(text)
     directions: list[bool] = []
-    for place, known in enumerate(told):
+    for place, known in enumerate(strong):
         if known is None:
             before = directions[-1] if directions else whole
-            after = next((later for later in told[place:] if later is not None), whole)
+            after = next((later for later in strong[place:] if later is not None), whole)
             known = before if before == after else whole
         directions.append(known)
     return directions

@@ -1,8 +1,8 @@
-"""Turn: a page whose text lies on its side or upside down is turned before it is read.
+"""Detect text that runs sideways or upside down, and rotate the page before OCR.
 
-Tesseract finds the lines of such a page as of any other. Where they lie on their side the boxes of words stand; where
-they are upside down the boxes are as ever and the letters make no words. So a first reading tells which way the text
-may lie, and a few lines of it, cut out and turned, tell whether it does: no page is read again on suspicion alone.
+Tesseract finds the lines of such a page as on any other. If they run sideways, the boxes of words are higher than wide;
+if they are upside down, the boxes look normal and the letters make no words. So a first OCR pass suggests a rotation,
+and a few lines, cropped and rotated, confirm it: a whole page is read again only after that.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ import numpy as np
 from foliopress.configs.settings import OcrSettings
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.ocr import recognition
-from foliopress.tasks.ocr.recognition import Word, box_round, by_line
+from foliopress.tasks.ocr.recognition import Word, bounding_box, by_line
 
-_LETTERS = 3  # a word of fewer is read into any speck
-_SURE = 80.0  # confidence from which a word is taken for what stands there
+_LETTERS = 3  # words with fewer are read into any speck
+_SURE = 80.0  # confidence from which a word counts as correct
 _READS_WELL = 0.2
-"""Share of sure words from which a page is not doubted. Of 99 scans, a third of them turned by each quarter too, the
-wrong way has at most .14; print the right way has mostly .5 and more, handwriting up to .13."""
-_TRIED_WORDS, _TRIED_LINES = 12, 6  # of a page, in a part of it that is read for a trial
-_TRIED_SHARE = 0.25  # of the page's area, which no such part is larger than if there is another
-_LEAST_SURE = 3  # words; a stamp is no page
-_BETTER = 2.0  # so many times the sure words, and share of them, tell that a page is read the right way now
-_AROUND = 0.5  # of a line's height, on every side of a part
+"""Share of sure words from which a page counts as upright. On 99 scans, each also rotated by one of the quarter turns,
+wrong orientations have at most .14; upright print has mostly .5 and more, upright handwriting up to .13."""
+_TRIED_WORDS, _TRIED_LINES = 12, 6  # most words and lines in the part of a page that is tried
+_TRIED_SHARE = 0.25  # of the page's area: larger parts are tried only if there is no smaller one
+_LEAST_SURE = 3  # words: fewer may come from a stamp
+_BETTER = 2.0  # factor by which sure words and their share must rise to confirm a rotation
+_AROUND = 0.5  # margin on every side of a part, in line heights
 
 
 class WholePageReader(Protocol):
-    """`tasks.ocr.recognition.read_words`, or what remembers its answers."""
+    """`tasks.ocr.recognition.read_words`, or a cached version of it."""
 
     def __call__(self, pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[Word, ...]:
         """Return the words of a page, in reading order."""
 
 
 def find_words(pixels: np.ndarray, dpi: float, settings: OcrSettings, read: WholePageReader) -> tuple[Word, ...]:
-    """Return the words of a page whichever way its text lies, in reading order, boxes in its own pixels.
+    """Return the words of a page whatever the orientation of its text, in reading order, boxes in its own pixels.
 
     Args:
         pixels: uint8, (height, width) or (height, width, 3) RGB.
         dpi: Resolution of the page.
-        settings: Of Tesseract.
-        read: Reads a page whose text is upright.
+        settings: Tesseract's settings.
+        read: Reads a page of upright text.
 
     Raises:
-        PageError: As `tasks.ocr.recognition.read_words`.
+        PageError: See `tasks.ocr.recognition.read_words`.
         ConfigError: If Tesseract or the language is not installed.
     """
     words = read(pixels, dpi, settings)
@@ -57,7 +57,7 @@ def find_words(pixels: np.ndarray, dpi: float, settings: OcrSettings, read: Whol
     for turns in _likely_turns(found, pixels, dpi, settings):
         try:
             again = read_turned(pixels, turns, lambda turned: read(turned, dpi, settings))
-        except PageError:  # what can be read is better than nothing
+        except PageError:  # the first reading is better than nothing
             return words
         if _Reading.of(again).is_clearly_better_than(found):
             return again
@@ -67,7 +67,7 @@ def find_words(pixels: np.ndarray, dpi: float, settings: OcrSettings, read: Whol
 def read_turned(
     pixels: np.ndarray, quarter_turns: int, read: Callable[[np.ndarray], Sequence[Word]]
 ) -> tuple[Word, ...]:
-    """Return what is read in a picture turned clockwise so many times by 90 degrees, boxes in its own pixels.
+    """Return the words of an image after so many clockwise quarter turns, boxes in the original image's pixels.
 
     >>> read_turned(np.zeros((10, 20)), 1, lambda turned: [Word(0, 1, 2, 3, 4, "a", 90.0)])
     (Word(line_index=0, row_px=4, col_px=1, height_px=4, width_px=3, text='a', confidence=90.0, quarter_turns=1),)
@@ -76,18 +76,18 @@ def read_turned(
 
 
 def turned(pixels: np.ndarray, quarter_turns: int) -> np.ndarray:
-    """Return a picture turned clockwise so many times by 90 degrees."""
+    """Return an image rotated by so many clockwise quarter turns."""
     return np.ascontiguousarray(np.rot90(pixels, -quarter_turns)) if quarter_turns else pixels
 
 
 def turned_back(words: Sequence[Word], quarter_turns: int, height_px: int, width_px: int) -> tuple[Word, ...]:
-    """Return what was read in a turned picture, boxes in pixels of the picture before it was turned.
+    """Return the words of a rotated image with boxes in pixels of the original image.
 
     Args:
-        words: With boxes on the turned picture.
-        quarter_turns: How often it was turned clockwise by 90 degrees, 0 to 3.
-        height_px: Of the picture before that.
-        width_px: Likewise.
+        words: Words with boxes on the rotated image.
+        quarter_turns: Clockwise quarter turns that were applied, 0 to 3.
+        height_px: Height of the original image.
+        width_px: Width of the original image.
     """
     if not quarter_turns:
         return tuple(words)
@@ -95,16 +95,16 @@ def turned_back(words: Sequence[Word], quarter_turns: int, height_px: int, width
 
 
 def turns_of(words: Sequence[Word]) -> int:
-    """Return by how many quarter turns clockwise a page's words stand upright."""
+    """Return the clockwise quarter turns that make a page's words upright."""
     return words[0].quarter_turns if words else 0
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """What tells whether a page was read the right way: words of some letters, and those of them that are sure.
+    """Evidence that a page was read upright: its longer words, and the number of sure ones among them.
 
-    A word whose box is higher than wide counts as `standing`, and is not among the `sure` ones: its line lies on its
-    side, however well Tesseract read it.
+    A word with a box higher than wide is `standing` and does not count as `sure`: its line runs sideways, however well
+    Tesseract read it.
     """
 
     words: tuple[Word, ...]
@@ -127,26 +127,26 @@ class _Reading:
         return self.sure / max(1, len(self.words))
 
     def is_clearly_better_than(self, other: _Reading) -> bool:
-        """Return whether this is the way in which the page is to be read, not the other."""
+        """Return whether this orientation of the page is the right one rather than the other."""
         is_enough = self.sure >= max(_LEAST_SURE, _BETTER * other.sure + 1)
         return is_enough and self.share >= max(_READS_WELL, _BETTER * other.share)
 
 
 def _likely_turns(found: _Reading, pixels: np.ndarray, dpi: float, settings: OcrSettings) -> list[int]:
-    """Return the turns, most likely first, that are worth a reading of the whole page."""
+    """Return the quarter turns, most likely first, that justify reading the whole page again."""
     if not found.words:  # no lines in any direction
         return []
     if 2 * found.standing <= len(found.words):
         candidates = [2]
     elif found.sure_standing >= _READS_WELL * len(found.words):
-        return [3]  # Tesseract itself turned what runs down the page, and read it
+        return [3]  # Tesseract itself rotated and read lines that run down the page
     else:
         candidates = [3, 1]
     return [turns for turns in candidates if _part_reads_better(found, pixels, dpi, settings, turns)]
 
 
 def _part_reads_better(found: _Reading, pixels: np.ndarray, dpi: float, settings: OcrSettings, turns: int) -> bool:
-    """Read a part of a page turned; say whether it has clearly more sure words than it had."""
+    """Return whether a part of a page has clearly more sure words when it is rotated."""
     top, bottom, left, right = _part_to_try(found.words, *pixels.shape[:2])
     before = [
         word
@@ -161,7 +161,7 @@ def _part_reads_better(found: _Reading, pixels: np.ndarray, dpi: float, settings
 
 
 def _part_to_try(words: Sequence[Word], height_px: int, width_px: int) -> tuple[int, int, int, int]:
-    """Return (top, bottom, left, right) px of a part of the page with some lines that stand together, full of words."""
+    """Return (top, bottom, left, right) px of a part of the page with some consecutive lines full of words."""
     lines = by_line(words)
     best: tuple[int, int, int, int] | None = None
     best_rank = (False, 0)
@@ -171,7 +171,7 @@ def _part_to_try(words: Sequence[Word], height_px: int, width_px: int) -> tuple[
             if len(part) >= _TRIED_WORDS:
                 break
             part += line
-        top, bottom, left, right = box_round(part)
+        top, bottom, left, right = bounding_box(part)
         around = round(_AROUND * float(np.median([min(word.height_px, word.width_px) for word in part])))
         top, bottom = max(0, top - around), min(height_px, bottom + around)
         left, right = max(0, left - around), min(width_px, right + around)

@@ -1,4 +1,4 @@
-"""Bands: a page that is too long to be read at once, cut where no line of text is cut."""
+"""Split a page that is too long for one OCR call into bands, without cutting through lines of text."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ LONGEST_PX = 6000
 """Longest band. Tesseract refuses sides above 32,767 pixels, and its search for columns is made for pages."""
 _SHORTEST_PX = 2500
 _LONGEST_SHARE = 4.0  # of the short side: a page has 1.4, and a receipt that is little longer is read at once
-_LATEST_CUT = 0.5  # a band may be cut short by so much to spare a line
-_MARGIN_PX = 24  # of paper round the ink: letters at the very edge are read badly
-_SEEN_AT = 2  # the ink is looked for at half the size
-_CLUSTER_PX = 9  # of that size, 2 mm at 200 dpi: about a letter
+_LATEST_CUT = 0.5  # share of a band's length that may be given up to spare a line
+_MARGIN_PX = 24  # of paper around the ink: letters at the very edge are read badly
+_SEEN_AT = 2  # ink is searched at half size
+_CLUSTER_PX = 9  # at that size, 2 mm at 200 dpi: about a letter
 _LEAST_CLUSTER = 8 / _CLUSTER_PX**2
-"""Share of ink in a letter's place that is no grain of the paper, of which single pixels pass for ink."""
+"""Least share of ink in the area of a letter: single pixels of paper grain may pass for ink."""
 
 
 @dataclass(frozen=True)
 class Band:
-    """A part of a page that is read by itself, and where its corner lies."""
+    """A part of a page that is read separately, and the position of its top left corner."""
 
     row_px: int
     col_px: int
@@ -32,13 +32,13 @@ class Band:
 
 
 def cut_bands(grey: np.ndarray, dpi: float) -> list[Band]:
-    """Return the bands of a page from its start to its end; an ordinary page is one band.
+    """Return the bands of a page from start to end; an ordinary page is one band.
 
-    A band ends where the rows (of a wide page the columns) have the least ink. What has no ink belongs to no band, so
-    that an empty page of this length has none.
+    A band ends where the rows (on a wide page the columns) have the least ink. Areas without ink belong to no band, so
+    an empty page of this length has none.
 
     Args:
-        grey: (height, width) uint8, at the size at which it is read.
+        grey: (height, width) uint8, at the size used for OCR.
         dpi: Its resolution.
     """
     height_px, width_px = grey.shape
@@ -58,11 +58,11 @@ def cut_bands(grey: np.ndarray, dpi: float) -> list[Band]:
 
 
 def _spans(amount: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of stretches that begin and end with ink, none longer than `longest`.
+    """Yield (start, end) of spans that begin and end with ink, none longer than `longest`.
 
     Args:
-        amount: (length,) how much ink each row has.
-        longest: Of a stretch, with its margins.
+        amount: (length,) ink in each row.
+        longest: Longest span, including its margins.
 
     >>> list(_spans(np.repeat([0, 1, 0, 1, 0], [50, 100, 3, 100, 900]), 200))
     [(50, 150), (153, 253)]
@@ -75,7 +75,7 @@ def _spans(amount: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
         if inked[-1] >= end:
             earliest = start + int(most * _LATEST_CUT)
             least = amount[earliest:end]
-            # of several gaps the last
+            # the last of several gaps
             end = earliest + len(least) - 1 - int(np.argmin(least[::-1]))
         within = inked[(inked >= start) & (inked < end)]
         yield start, int(within[-1]) + 1

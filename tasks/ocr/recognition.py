@@ -1,4 +1,4 @@
-"""Find text: Tesseract's words, their mask, and the resolution they betray. The only door to `tasks.ocr.tesseract`."""
+"""Read the words of a page with Tesseract; derive their mask and the page's resolution from them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from foliopress.tasks.ocr.tesseract import SINGLE_LINE, WHOLE_PAGE, Reading, Tim
 __all__ = ["check_tesseract"]
 
 LEAST_CONFIDENCE = 30.0
-"""Words below it are mostly texture read as letters; they stay in the rows but not in the mask."""
+"""Words below it are mostly texture read as letters; they are kept in the rows but not in the mask."""
 
 _LETTER_HEIGHT_INCH = 8.0 / 72  # a word's box in 10 to 12 point type
-_LETTER_PAGE_INCH = 11.7  # the long side of A4, for pages that tell nothing else
+_LETTER_PAGE_INCH = 11.7  # the long side of A4, for pages without other evidence
 _RECEIPT_INCH = 80 / 25.4  # the usual width of receipt paper, e.g. 79.5 ± 0.5 mm for an Epson TM-T88
 _LEAST_RECEIPT_DPI = 100.0  # a strip that would have less is a piece of a page, e.g. its head
 _WORDS_TO_TRUST = 20
 _LETTERS_OF_A_WORD = 3
-_LEAST_SIDE_PX = 3  # Tesseract refuses thinner images, and no letter fits in
+_LEAST_SIDE_PX = 3  # Tesseract refuses thinner images, and no letter fits into them
 
 
 @dataclass(frozen=True)
 class Word:
     """One word that Tesseract read; box in source pixels, confidence 0 to 100.
 
-    `quarter_turns` says how often the picture of the word must be turned clockwise by 90 degrees to stand upright; the
-    box stays in the page's own pixels.
+    `quarter_turns` is the number of clockwise quarter turns that make the word upright; the box is in the page's own
+    pixels regardless.
     """
 
     line_index: int
@@ -47,16 +47,16 @@ class Word:
 def read_words(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[Word, ...]:
     """Return the words of an upright page, in Tesseract's reading order.
 
-    A page that is longer than any sheet is read in bands, each with its share of the time by its size; what a band
-    leaves of it goes to the next.
+    A page longer than any sheet is read in bands. Each gets a share of the time by its size; unused time goes to the
+    next band.
 
     Args:
         pixels: uint8, (height, width) or (height, width, 3) RGB.
         dpi: Resolution of `pixels`; the page is read at `settings.min_dpi` to `settings.max_dpi`.
 
     Raises:
-        PageError: If Tesseract gives no answer in time (`ocr_timeout`), ends in an error (`ocr_failed`) or is killed
-            again and again (`ocr_killed`).
+        PageError: If Tesseract does not finish in time (`ocr_timeout`), fails (`ocr_failed`) or is killed repeatedly
+            (`ocr_killed`).
         ConfigError: If Tesseract or the language is not installed.
     """
     height_px, width_px = pixels.shape[:2]
@@ -77,17 +77,17 @@ def read_words(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[W
 
 
 def read_lines(lines: Sequence[np.ndarray], dpi: float, settings: OcrSettings) -> list[tuple[Word, ...]]:
-    """Return the words of pictures that hold one line of text each, all read in one call of Tesseract.
+    """Return the words of images that hold one line of text each, all read in one call of Tesseract.
 
     Args:
         lines: Each uint8, (height, width) or (height, width, 3) RGB.
-        dpi: Resolution of the pictures.
+        dpi: Resolution of the images.
 
     Returns:
-        For each picture its words, boxes in pixels of the picture.
+        The words of each image, boxes in the image's pixels.
 
     Raises:
-        PageError: As `read_words`.
+        PageError: See `read_words`.
         ConfigError: If Tesseract or the language is not installed.
     """
     planes = [_for_reading(line, dpi, settings) for line in lines]
@@ -103,7 +103,7 @@ def read_lines(lines: Sequence[np.ndarray], dpi: float, settings: OcrSettings) -
 
 
 def reading_scale(dpi: float, settings: OcrSettings) -> float:
-    """Return the factor that brings a page of `dpi` to what Tesseract reads well, at most 2.
+    """Return the factor that scales a page of `dpi` to a resolution that Tesseract reads well, at most 2.
 
     >>> reading_scale(400, OcrSettings()), reading_scale(200, OcrSettings()), reading_scale(50, OcrSettings())
     (0.5, 1.0, 2.0)
@@ -114,7 +114,7 @@ def reading_scale(dpi: float, settings: OcrSettings) -> float:
 
 
 def by_line(words: Iterable[Word]) -> list[tuple[Word, ...]]:
-    """Return the words of each line, in the order in which the lines begin."""
+    """Return the words of each line, in the order of the lines' first words."""
     lines: dict[int, list[Word]] = {}
     for word in words:
         lines.setdefault(word.line_index, []).append(word)
@@ -122,22 +122,22 @@ def by_line(words: Iterable[Word]) -> list[tuple[Word, ...]]:
 
 
 def letter_height(word: Word) -> int:
-    """Return how high a word's letters are, in px: of a word that stands on its side the width of its box."""
+    """Return the height of a word's letters in px; for a sideways word, the width of its box."""
     if word.quarter_turns % 2:
         return word.width_px
-    is_word = sum(map(str.isalnum, word.text)) >= _LETTERS_OF_A_WORD  # of fewer the box may be narrow
+    is_word = sum(map(str.isalnum, word.text)) >= _LETTERS_OF_A_WORD  # with fewer letters the box may be narrow
     return min(word.height_px, word.width_px) if is_word else word.height_px
 
 
-def box_round(words: Sequence[Word]) -> tuple[int, int, int, int]:
-    """Return (top, bottom, left, right) px of the box round some words; bottom and right are the first beyond it."""
+def bounding_box(words: Sequence[Word]) -> tuple[int, int, int, int]:
+    """Return (top, bottom, left, right) px of the bounding box of some words; bottom and right are exclusive."""
     top, bottom = min(word.row_px for word in words), max(word.row_px + word.height_px for word in words)
     left, right = min(word.col_px for word in words), max(word.col_px + word.width_px for word in words)
     return top, bottom, left, right
 
 
 def text_mask(words: Sequence[Word], height_px: int, width_px: int) -> np.ndarray:
-    """Return (height, width) bool, True inside the box of each word that was read with some confidence."""
+    """Return (height, width) bool, True inside the box of each word read with at least `LEAST_CONFIDENCE`."""
     mask = np.zeros((height_px, width_px), bool)
     for word in words:
         if word.confidence >= LEAST_CONFIDENCE and any(letter.isalnum() for letter in word.text):
@@ -146,7 +146,7 @@ def text_mask(words: Sequence[Word], height_px: int, width_px: int) -> np.ndarra
 
 
 def guess_dpi(height_px: int, width_px: int, tagged: float | None) -> float:
-    """Return the tag, or what a page would have that is as long as A4, and a long strip that is as wide as a receipt.
+    """Return the tag, or the dpi of a page as long as A4 or of a long strip as wide as a receipt.
 
     >>> round(guess_dpi(3508, 2480, None)), round(guess_dpi(30_000, 576, None)), guess_dpi(3508, 2480, 200.0)
     (300, 183, 200.0)
@@ -159,13 +159,13 @@ def guess_dpi(height_px: int, width_px: int, tagged: float | None) -> float:
 
 
 def estimate_dpi(height_px: int, width_px: int, words: Sequence[Word], tagged: float | None) -> float:
-    """Return a page's resolution: its tag where the text's height agrees within a factor of two, else by that height.
+    """Return a page's resolution: its tag if the text's height agrees within a factor of two, else from that height.
 
     Args:
         height_px: Height of the page.
         width_px: Width of the page.
-        words: What OCR read; below 20 confident words the text is not believed.
-        tagged: The file's own tag, None where it has no plausible one.
+        words: Words from OCR; with fewer than 20 confident words the text is ignored.
+        tagged: The file's own tag, None without a plausible one.
     """
     heights = [
         letter_height(word)
@@ -179,7 +179,7 @@ def estimate_dpi(height_px: int, width_px: int, words: Sequence[Word], tagged: f
 
 
 def _for_reading(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[np.ndarray, float]:
-    """Return (height, width) uint8 grey at the resolution that Tesseract reads well, and the factor it came by."""
+    """Return (height, width) uint8 grey at a resolution that Tesseract reads well, and the scaling factor."""
     height_px, width_px = pixels.shape[:2]
     scale = reading_scale(dpi, settings)
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
@@ -190,7 +190,7 @@ def _for_reading(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple
 
 
 def _told_dpi(dpi: float, scale: float) -> int:
-    return round(min(max(dpi * scale, 70), 2400))  # Tesseract takes no other
+    return round(min(max(dpi * scale, 70), 2400))  # Tesseract accepts no other values
 
 
 def _words_of(
@@ -201,14 +201,14 @@ def _words_of(
     corner: tuple[int, int] = (0, 0),
     first_line: int = 0,
 ) -> tuple[Word, ...]:
-    """Return the words of one picture, boxes in pixels of what it was made from.
+    """Return the words of one image, boxes in pixels of the page it was made from.
 
     Args:
-        readings: Of the picture.
-        scale: Pixels of the picture for one of what it was made from.
-        height_px: Of what it was made from.
-        width_px: Likewise.
-        corner: (row, col) px of the picture in what it is a part of, at its own size.
+        readings: Words of the image.
+        scale: Pixels of the image per pixel of the page.
+        height_px: Height of the page.
+        width_px: Width of the page.
+        corner: (row, col) of the image's top left corner on the scaled page, in px.
         first_line: Index of its first line.
     """
     words: list[Word] = []

@@ -1,4 +1,4 @@
-"""Run Tesseract by its library in a process that stays, or by the installed program."""
+"""Run Tesseract, by its library in a persistent process or by the installed program."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ import pytesseract
 
 from foliopress.configs.settings import OcrSettings
 from foliopress.tasks import child_processes
-from foliopress.tasks.errors import ConfigError, HostTrouble, PageError
-from foliopress.tasks.host_trouble import on_this_host, place
+from foliopress.tasks.errors import ConfigError, HostError, PageError
+from foliopress.tasks.host_errors import as_host_error, place
 
-# One thread a process: 1.3 s a page instead of 6 to 8 s where several run at once.
+# One thread per process: 1.3 s a page instead of 6 to 8 s when several run at once.
 os.environ["OMP_THREAD_LIMIT"] = "1"
 
 WHOLE_PAGE, SINGLE_LINE = 3, 7
@@ -37,12 +37,12 @@ WHOLE_PAGE, SINGLE_LINE = 3, 7
 
 _TRIES_IF_KILLED = 3
 _BY_SOMEBODY = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT)
-"""How a program ends that a user or a service ended; no page is to blame for that."""
+"""Exit statuses of a program ended by a user or a service, for which no page is to blame."""
 _FROM_OUTSIDE = (-signal.SIGKILL, *_BY_SOMEBODY)
-"""Likewise, and by the kernel for want of memory; one that breaks ends otherwise."""
+"""The same, and SIGKILL by the kernel for lack of memory; a crash has another status."""
 _WORD_LEVEL = 5  # in Tesseract's table: 1 is the page, 2 a block, 3 a paragraph, 4 a line
 _UNASKED = (pytesseract.TesseractNotFoundError, OSError, subprocess.SubprocessError, SystemExit)
-_WALL_CLOCK_SHARE = 10.0  # a reader that takes ten times its limit by the wall clock hangs without working
+_WALL_CLOCK_SHARE = 10.0  # a process that takes ten times its limit by the wall clock hangs without working
 _OF_THE_HOST = (
     "error while loading shared libraries",
     "Error opening data file",
@@ -50,14 +50,14 @@ _OF_THE_HOST = (
     "std::bad_alloc",
     "Cannot allocate memory",
 )
-"""What Tesseract says where its installation or the machine is at fault, and no page."""
+"""Messages of Tesseract about its installation or the machine, not about a page."""
 _CANNOT_BE_STARTED = (126, 127)
-"""How a program ends that the system could not load."""
+"""Exit statuses of a program that the system could not load."""
 _NOT_INSTALLED = "Tesseract is not installed; on Debian: apt-get install tesseract-ocr"
 
 
 class Reading(NamedTuple):
-    """A word of Tesseract's table: its line, its box in pixels of the picture, its confidence (0 to 100)."""
+    """A word of Tesseract's table: its line, its box in pixels of the image, its confidence (0 to 100)."""
 
     line: tuple[int, int, int]
     left: int
@@ -69,22 +69,22 @@ class Reading(NamedTuple):
 
 
 class _Died(Exception):
-    """Tesseract's process ended without an answer."""
+    """Tesseract's process ended without a response."""
 
-    def __init__(self, status: int, said: str) -> None:
-        super().__init__(said)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
 class _Late(Exception):
-    """Tesseract took more time than it was given."""
+    """Tesseract exceeded its time limit."""
 
 
 @dataclass
 class TimeLimit:
-    """Seconds of processor time that Tesseract may take, and what it has taken so far.
+    """Processor seconds that Tesseract may take, and those it has taken so far.
 
-    The wall clock says nothing about the page: on a busy machine a process waits for its turn. It only ends a process
+    Wall-clock time says nothing about the page: on a busy machine a process waits for its turn. It only ends a process
     that hangs without working, after ten times the limit.
     """
 
@@ -94,7 +94,7 @@ class TimeLimit:
 
     @classmethod
     def of(cls, settings: OcrSettings, share: float = 1.0) -> TimeLimit:
-        """Return the limit for a share, 0 to 1, of a page; the wall clock's is always that of a whole page."""
+        """Return the limit for a share of a page, 0 to 1; the wall-clock limit is always that of a whole page."""
         return cls(settings.timeout_s * share, _WALL_CLOCK_SHARE * settings.timeout_s)
 
 
@@ -105,24 +105,24 @@ def read_pictures(
     settings: OcrSettings,
     limit: TimeLimit | None = None,
 ) -> list[list[Reading]]:
-    """Return the words of each picture, in Tesseract's reading order.
+    """Return the words of each image, in Tesseract's reading order.
 
-    A Tesseract that is ended from outside is asked again. By SIGKILL the kernel ends what takes more memory than there
-    is, and how much it takes hangs on the page: a machine's trouble would have such a page hold its shard up for ever.
-    So the page is kept, and every rerun tries it again.
+    A Tesseract that was ended from outside is restarted. The kernel sends SIGKILL to a process that takes more memory
+    than there is, and the memory depends on the page: as a HostError such a page would block its shard for ever. So
+    the page is kept, and every rerun retries it.
 
     Args:
-        pictures: Each (height, width) uint8 grey, at least 3 pixels each way.
+        pictures: Each (height, width) uint8 grey, at least 3 pixels in each direction.
         segmentation: `WHOLE_PAGE` or `SINGLE_LINE`.
-        dpi: What Tesseract is told of their resolution.
-        limit: The time for all of them, `settings.timeout_s` without it; it is told what they took.
+        dpi: Resolution given to Tesseract.
+        limit: Time limit for all images, by default `settings.timeout_s`; updated with the time taken.
 
     Raises:
-        PageError: If Tesseract gives no answer in time (`ocr_timeout`), ends in an error (`ocr_failed`) or is killed
-            again and again (`ocr_killed`).
+        PageError: If Tesseract does not finish in time (`ocr_timeout`), fails (`ocr_failed`) or is killed repeatedly
+            (`ocr_killed`).
         ConfigError: If Tesseract is not installed.
-        HostTrouble: If this machine cannot start it or hand it a picture, what it needs is missing here, or somebody
-            ends it again and again by another signal than SIGKILL.
+        HostError: If this machine cannot start it or pass it an image, something it needs is missing here, or it is
+            ended repeatedly by another signal than SIGKILL.
     """
     tables = _asked(
         pictures, _Question(settings.language, segmentation, dpi), settings, limit or TimeLimit.of(settings)
@@ -131,7 +131,7 @@ def read_pictures(
 
 
 class _Question(NamedTuple):
-    """What Tesseract is to do with pictures."""
+    """Parameters of a call to Tesseract."""
 
     language: str
     segmentation: int
@@ -141,8 +141,11 @@ class _Question(NamedTuple):
 def _asked(
     pictures: Sequence[np.ndarray], question: _Question, settings: OcrSettings, limit: TimeLimit
 ) -> Sequence[str]:
-    """Return Tesseract's table of each picture."""
-    with on_this_host("reading a page with Tesseract"), tempfile.TemporaryDirectory(prefix="foliopress-ocr-") as folder:
+    """Return Tesseract's table of each image."""
+    with (
+        as_host_error("reading a page with Tesseract"),
+        tempfile.TemporaryDirectory(prefix="foliopress-ocr-") as folder,
+    ):
         paths = [str(Path(folder) / f"{number}.pgm") for number in range(len(pictures))]
         for path, grey in zip(paths, pictures, strict=True):
             _write_pgm(path, grey)
@@ -153,22 +156,22 @@ def _asked(
                     return _by_library(paths, question, limit)
                 return _by_program(paths, question, limit)
             except _Late as error:
-                raise PageError("ocr_timeout", f"OCR gave no answer {error}; page kept whole") from error
+                raise PageError("ocr_timeout", f"OCR did not finish {error}; page kept whole") from error
             except _Died as error:
                 if error.status not in _FROM_OUTSIDE:
                     raise PageError("ocr_failed", f"Tesseract ended with {error}; page kept whole") from error
                 statuses.append(error.status)
     if found := next((status for status in statuses if status in _BY_SOMEBODY), None):
         name = signal.Signals(-found).name
-        raise HostTrouble(f"{place()}: somebody ends Tesseract by {name}; find out who does, and run again")
-    times = f"{_TRIES_IF_KILLED} times, perhaps for want of memory"
+        raise HostError(f"{place()}: Tesseract is repeatedly ended by {name}; find out by whom, and run again")
+    times = f"{_TRIES_IF_KILLED} times, perhaps for lack of memory"
     raise PageError("ocr_killed", f"Tesseract was killed {times}; page kept whole")
 
 
 def _write_pgm(path: str, grey: np.ndarray) -> None:
-    """Write a picture as it is; pytesseract would write a PNG first, seconds on a large page.
+    """Write an image uncompressed; pytesseract would write a PNG first, which takes seconds on a large page.
 
-    OpenCV says nothing of a disk that is full, and Tesseract would take what is there for the page.
+    OpenCV would not report a full disk, and Tesseract would take the truncated file for the page.
     """
     height_px, width_px = grey.shape
     with open(path, "wb") as file:
@@ -177,7 +180,7 @@ def _write_pgm(path: str, grey: np.ndarray) -> None:
 
 
 def check_tesseract(settings: OcrSettings) -> str:
-    """Return the version of the Tesseract that reads.
+    """Return the version of the Tesseract in use.
 
     Raises:
         ConfigError: If Tesseract, or a language of `ocr.language`, is not installed.
@@ -188,7 +191,7 @@ def check_tesseract(settings: OcrSettings) -> str:
             version = str(pytesseract.get_tesseract_version())
             break
         except (*_UNASKED, ConfigError) as error:
-            # pytesseract says the same of a program that is not there and of one that was killed
+            # pytesseract reports a missing program and a killed one alike
             if not tries_left or shutil.which(pytesseract.pytesseract.tesseract_cmd) is None:
                 raise ConfigError(_NOT_INSTALLED) from error
     if missing := [code for code in settings.language.split("+") if code not in present]:
@@ -202,15 +205,15 @@ def check_tesseract(settings: OcrSettings) -> str:
 
 
 def _check_library(settings: OcrSettings) -> None:
-    """Have the library load its language, which each page would wait for otherwise.
+    """Make the library load its language, so that no page waits for it.
 
     Raises:
         ConfigError: If it cannot.
     """
     try:
         _asked([], _Question(settings.language, WHOLE_PAGE, 200), settings, TimeLimit.of(settings))
-    except (HostTrouble, PageError) as error:
-        raise ConfigError(f"ocr.engine: {error}; or read with the program: ocr.engine=program") from error
+    except (HostError, PageError) as error:
+        raise ConfigError(f"ocr.engine: {error}; or use the program: ocr.engine=program") from error
 
 
 def languages() -> tuple[str, ...]:
@@ -233,7 +236,7 @@ def has_library() -> bool:
 
 def _by_program(paths: Sequence[str], question: _Question, limit: TimeLimit) -> list[str]:
     path, folder = paths[0], Path(paths[0]).parent
-    if len(paths) > 1:  # a list of files is one call and one start of the program
+    if len(paths) > 1:  # one call, and one start of the program, reads a list of files
         path = str(folder / "pictures.txt")
         Path(path).write_text("\n".join(paths), encoding="utf-8")
     command = [pytesseract.pytesseract.tesseract_cmd, path, "stdout", "-l", question.language]
@@ -245,22 +248,22 @@ def _by_program(paths: Sequence[str], question: _Question, limit: TimeLimit) -> 
             raise ConfigError(_NOT_INSTALLED) from error
         with _ended_unless_answered(process):
             with _Watch(process, limit) as watch:
-                said = b"".join(iter(watch.read, b""))
+                output = b"".join(iter(watch.read, b""))
             status = process.wait()
         errors.seek(0)
         if status:
-            told = errors.read().decode(errors="replace").strip()
-            if status in _CANNOT_BE_STARTED or any(words in told for words in _OF_THE_HOST):
-                raise HostTrouble(f"{place()}: Tesseract cannot be used: {told[:300] or f'exit code {status}'}")
-            raise _Died(status, f"exit code {status}: {told[:200]}")
+            message = errors.read().decode(errors="replace").strip()
+            if status in _CANNOT_BE_STARTED or any(words in message for words in _OF_THE_HOST):
+                raise HostError(f"{place()}: Tesseract cannot be used: {message[:300] or f'exit code {status}'}")
+            raise _Died(status, f"exit code {status}: {message[:200]}")
     assert process.stdout is not None
     process.stdout.close()
-    table = said.decode("utf-8", "replace")
+    table = output.decode("utf-8", "replace")
     return [table] if len(paths) == 1 else _parted(table, len(paths))
 
 
 def _parted(table: str, n_pictures: int) -> list[str]:
-    """Return the table of each picture out of one of all of them, which numbers them from 1."""
+    """Split a table of all images, numbered from 1, into one table per image."""
     rows: list[list[str]] = [[] for _ in range(n_pictures)]
     for row in table.splitlines():
         cells = row.split("\t", 2)
@@ -274,12 +277,12 @@ def _by_library(paths: Sequence[str], question: _Question, limit: TimeLimit) -> 
     try:
         answer = _library(os.getpid()).ask(json.dumps(request | {"pictures": list(paths)}), limit)
     except _Died as error:
-        if error.status > 0:  # the process itself; a page would have been answered, or have crashed the library
-            raise HostTrouble(f"{place()}: the process with Tesseract's library ended with {error}") from error
+        if error.status > 0:  # an error of the process itself: a page gets a response, or crashes the library
+            raise HostError(f"{place()}: the process with Tesseract's library ended with {error}") from error
         raise
     if isinstance(answer, dict):
         if "trouble" in answer:
-            raise HostTrouble(f"{place()}: Tesseract's library cannot be used: {answer['trouble'][:300]}")
+            raise HostError(f"{place()}: Tesseract's library cannot be used: {answer['trouble'][:300]}")
         raise PageError("ocr_failed", f"Tesseract: {answer['error'][:200]}; page kept whole")
     return answer
 
@@ -295,22 +298,22 @@ def _words_of(table: str) -> Iterator[Reading]:
 
 
 @lru_cache(maxsize=1)
-def _library(process_id: int) -> _Library:  # noqa: ARG001 - a fork needs one of its own
+def _library(process_id: int) -> _Library:  # noqa: ARG001 - a fork needs its own
     return _Library()
 
 
 class _Library:
-    """The process with Tesseract's library: started when it is first asked, and again after its end."""
+    """The process with Tesseract's library, started on first use and restarted after its end."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
     def ask(self, request: str, limit: TimeLimit) -> list[str] | dict[str, str]:
-        """Return its answer.
+        """Return its response.
 
         Raises:
-            _Late: If none comes in time; the process is ended then.
+            _Late: If it does not respond in time; the process is ended then.
             _Died: If the process ends.
         """
         with self._lock:
@@ -338,7 +341,7 @@ class _Library:
 
 @contextmanager
 def _ended_unless_answered(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End a process that did not answer: what it says later must not be taken for the next answer."""
+    """End a process that did not respond: a late response must not be taken for the next one."""
     try:
         yield
     except BaseException:
@@ -351,14 +354,14 @@ def _ended_unless_answered(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 class _Watch:
-    """Reads what a process writes, as long as it keeps within its limit."""
+    """Reads the output of a process within its time limit."""
 
     def __init__(self, process: subprocess.Popen[bytes], limit: TimeLimit) -> None:
         self._process, self._limit = process, limit
         self._latest = monotonic() + limit.wall_s
-        self._told: psutil.Process | None = None
+        self._info: psutil.Process | None = None
         with suppress(psutil.Error):
-            self._told = psutil.Process(process.pid)
+            self._info = psutil.Process(process.pid)
         self._before_s = self._processor_s()
 
     def __enter__(self) -> _Watch:
@@ -368,17 +371,17 @@ class _Watch:
         self._limit.spent_s += self._taken_s()
 
     def read(self) -> bytes:
-        """Return the next bytes, none at their end.
+        """Return the next bytes, empty at the end.
 
         Raises:
-            _Late: If none come in time.
+            _Late: If none arrive in time.
         """
         pipe: IO[bytes] | None = self._process.stdout
         assert pipe is not None
         left_s = self._limit.processor_s - self._taken_s()
         while True:
             wall_s = self._latest - monotonic()
-            # one thread cannot take more processor time than goes by
+            # one thread cannot take more processor time than elapses
             ready, _, _ = select.select([pipe], [], [], max(0.0, min(left_s, wall_s)))
             if ready:
                 return os.read(pipe.fileno(), 1 << 20)
@@ -392,7 +395,7 @@ class _Watch:
         """Return the next bytes of a process that has not ended.
 
         Raises:
-            _Late: If none come in time.
+            _Late: If none arrive in time.
             _Died: If the process ends.
         """
         data = self.read()
@@ -404,10 +407,10 @@ class _Watch:
         return max(0.0, self._processor_s() - self._before_s)
 
     def _processor_s(self) -> float:
-        """Return the seconds of processor time that the process has taken since its start."""
-        if self._told is not None:
+        """Return the processor seconds that the process has taken since its start."""
+        if self._info is not None:
             with suppress(psutil.Error):
-                times = self._told.cpu_times()
+                times = self._info.cpu_times()
                 return float(times.user + times.system)
         return 0.0
 
@@ -427,7 +430,7 @@ def _read_answer(watch: _Watch) -> bytes:
 
 @lru_cache(maxsize=1)
 def _tessdata() -> str:
-    """Return the folder of the languages that the installed program knows.
+    """Return the folder of the installed program's language data.
 
     Raises:
         ConfigError: If Tesseract is not installed.

@@ -1,11 +1,11 @@
-"""The process in which Tesseract's library reads: one a worker, started once, so that no page waits for it to load.
+"""Run Tesseract's library in a process of its own: one per worker, started once, so that no page waits for it to load.
 
-It is a process of its own so that a Tesseract which crashes, hangs or is killed takes no worker along. It is asked by
-lines of JSON on its standard input, `{"language": …, "psm": …, "dpi": …, "pictures": [path, …]}`, and answers each with
-a line that holds the number of bytes, and so many bytes of JSON: Tesseract's table of each picture, `{"error": …}` if
-one cannot be read, or `{"trouble": …}` if the library cannot work on this machine.
+In its own process, a Tesseract that crashes, hangs or is killed does not end the worker. Requests are lines of JSON on
+its standard input, `{"language": …, "psm": …, "dpi": …, "pictures": [path, …]}`. A response is a line with the number
+of bytes, and so many bytes of JSON: Tesseract's table of each image, `{"error": …}` if an image cannot be read, or
+`{"trouble": …}` if the library cannot work on this machine.
 
-python -m foliopress.tasks.ocr.tesseract_worker TESSDATA
+python -P -m foliopress.tasks.ocr.tesseract_worker TESSDATA
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any
 
 
 class Trouble(Exception):
-    """The library, its languages or a file of ours cannot be used on this machine, whatever the picture."""
+    """The library, its languages or a file of ours cannot be used on this machine, whatever the image."""
 
 
 def tables_of(request: dict[str, Any], apis: dict[str, Any], tessdata: str) -> list[str]:
-    """Return Tesseract's table (TSV) of each picture; the library is loaded once for each language.
+    """Return Tesseract's table (TSV) of each image; load the library once per language.
 
     Raises:
         Trouble: If this machine is at fault.
@@ -37,9 +37,9 @@ def tables_of(request: dict[str, Any], apis: dict[str, Any], tessdata: str) -> l
         _check_file(path)
         api.SetImageFile(path)
         if not api.Recognize():
-            raise RuntimeError("Tesseract could not read the picture")
+            raise RuntimeError("Tesseract could not read the image")
         tables.append(api.GetTSVText(0))
-        api.Clear()  # what it has learnt of one picture must not colour the next
+        api.Clear()  # one image must not influence the next
         api.ClearAdaptiveClassifier()
     return tables
 
@@ -64,7 +64,7 @@ def _check_file(path: str) -> None:
 
 
 def _requests() -> Iterator[str]:
-    """Yield requests as they come; the end of them, which is that of the worker, ends the process at once."""
+    """Yield requests as they arrive; the end of input, when the worker ends, ends the process at once."""
     lines: SimpleQueue[str] = SimpleQueue()
 
     def listen() -> None:
@@ -78,9 +78,9 @@ def _requests() -> Iterator[str]:
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until the end of input."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # output printed by a library must not mix with responses
     apis: dict[str, Any] = {}
     for line in _requests():
         try:

@@ -1,4 +1,4 @@
-"""Searchable text: the words that OCR read on a page, as ALTO, hOCR or plain text."""
+"""Write the words that OCR read on a page as ALTO, hOCR or plain text."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
-from foliopress.tasks.ocr.recognition import Word, box_round, by_line
+from foliopress.tasks.ocr.recognition import Word, bounding_box, by_line
 
 TextForm = Literal["alto", "hocr", "txt"]
 
 EXTENSIONS: dict[TextForm, str] = {"alto": "alto.xml", "hocr": "hocr.html", "txt": "txt"}
-"""Ending of a page's text, after the name of its document."""
+"""Extension of a page's text, after the name of its document."""
 
 _ALTO = "http://www.loc.gov/standards/alto/ns-v4#"
 _XHTML = "http://www.w3.org/1999/xhtml"
-# XML 1.0, production [2] Char: what a document must not hold, however it is written
+# XML 1.0, production [2] Char: characters that a document may not contain, even escaped
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
 class TextPage:
-    """What a page's text is written from.
+    """A page's text with its context.
 
-    height_px, width_px: Of the picture that the boxes of `words` refer to. name: Of that picture's file. page_index: In
-    its document, from 0. engine: What read it, e.g. `tesserocr 2.8`.
+    height_px, width_px: Size of the image that the boxes of `words` refer to. name: Name of that image's file.
+    page_index: 0-based, in its document. engine: OCR engine, e.g. `tesserocr 2.8`.
     """
 
     name: str
@@ -45,7 +45,7 @@ def written(page: TextPage, form: TextForm) -> bytes:
 
 
 def scaled(words: Iterable[Word], rows: float, cols: float) -> tuple[Word, ...]:
-    """Return words with boxes of a page that is `rows` times as high and `cols` times as wide; none vanishes."""
+    """Return words with their boxes scaled by `rows` vertically and `cols` horizontally, to 1 pixel at least."""
     return tuple(
         replace(
             word,
@@ -59,14 +59,14 @@ def scaled(words: Iterable[Word], rows: float, cols: float) -> tuple[Word, ...]:
 
 
 def as_text(page: TextPage) -> bytes:
-    """Return a page's words, a line of text for each line of the page."""
+    """Return a page's words, one line of text per line of the page."""
     return "".join(" ".join(word.text for word in line) + "\n" for line in by_line(page.words)).encode()
 
 
 def as_alto(page: TextPage) -> bytes:
     """Return a page as ALTO 4.2 (Library of Congress, alto-4-2.xsd), its boxes in pixels.
 
-    It has one block, or one for each run of lines that are turned the same way; `ROTATION` says how far, in degrees
+    It has one block, or one for each run of lines with the same rotation; `ROTATION` gives it in degrees
     counter-clockwise.
     """
     root = ElementTree.Element("alto", {"xmlns": _ALTO, "SCHEMAVERSION": "4.2"})
@@ -85,10 +85,10 @@ def as_alto(page: TextPage) -> bytes:
     blocks = [list(lines) for _, lines in groupby(enumerate(by_line(page.words)), key=lambda one: _angle(one[1]))]
     for place, lines in enumerate(blocks):
         name = "block" if len(blocks) == 1 else f"block_{place}"
-        said = {"ID": name, **_alto_box([word for _, line in lines for word in line])}
+        attributes = {"ID": name, **_alto_box([word for _, line in lines for word in line])}
         if angle := _angle(lines[0][1]):
-            said["ROTATION"] = str(angle)
-        block = ElementTree.SubElement(space, "TextBlock", said)
+            attributes["ROTATION"] = str(angle)
+        block = ElementTree.SubElement(space, "TextBlock", attributes)
         for number, line in lines:
             _add_alto_line(block, number, line)
     return _document(root)
@@ -99,14 +99,14 @@ def _add_alto_line(block: ElementTree.Element, number: int, words: Sequence[Word
     for place, word in enumerate(words):
         if place:
             ElementTree.SubElement(line, "SP")
-        said = {"CONTENT": _xml_text(word.text), "WC": f"{min(max(word.confidence, 0.0), 100.0) / 100:.4f}"}
-        ElementTree.SubElement(line, "String", {"ID": f"word_{number}_{place}", **said, **_alto_box([word])})
+        content = {"CONTENT": _xml_text(word.text), "WC": f"{min(max(word.confidence, 0.0), 100.0) / 100:.4f}"}
+        ElementTree.SubElement(line, "String", {"ID": f"word_{number}_{place}", **content, **_alto_box([word])})
 
 
 def as_hocr(page: TextPage) -> bytes:
     """Return a page as hOCR 1.2 (the hOCR specification), in XHTML.
 
-    `textangle` says of a turned line how far it is turned, in degrees counter-clockwise.
+    `textangle` gives a rotated line's angle in degrees counter-clockwise.
     """
     root = ElementTree.Element("html", {"xmlns": _XHTML, "lang": "en"})
     head = ElementTree.SubElement(root, "head")
@@ -131,26 +131,26 @@ def as_hocr(page: TextPage) -> bytes:
             about = {"class": "ocr_line", "id": f"line_{number}", "title": _bbox(words) + turned}
             line = ElementTree.SubElement(paragraph, "span", about)
             for place, word in enumerate(words):
-                sure = f"; x_wconf {round(min(max(word.confidence, 0.0), 100.0))}"
-                about = {"class": "ocrx_word", "id": f"word_{number}_{place}", "title": _bbox([word]) + sure}
-                told = ElementTree.SubElement(line, "span", about)
-                told.text, told.tail = _xml_text(word.text), " "
+                confidence = f"; x_wconf {round(min(max(word.confidence, 0.0), 100.0))}"
+                about = {"class": "ocrx_word", "id": f"word_{number}_{place}", "title": _bbox([word]) + confidence}
+                span = ElementTree.SubElement(line, "span", about)
+                span.text, span.tail = _xml_text(word.text), " "
             line.tail = "\n"
     return _document(root, "<!DOCTYPE html>\n")
 
 
 def _angle(line: Sequence[Word]) -> int:
-    """Return by how many degrees counter-clockwise a line of words is turned: 0, 90, 180 or 270."""
+    """Return the counter-clockwise rotation of a line of words in degrees: 0, 90, 180 or 270."""
     return 90 * (line[0].quarter_turns % 4)
 
 
 def _alto_box(words: Sequence[Word]) -> dict[str, str]:
-    top, bottom, left, right = box_round(words)
+    top, bottom, left, right = bounding_box(words)
     return {"HPOS": str(left), "VPOS": str(top), "WIDTH": str(right - left), "HEIGHT": str(bottom - top)}
 
 
 def _bbox(words: Sequence[Word]) -> str:
-    top, bottom, left, right = box_round(words)
+    top, bottom, left, right = bounding_box(words)
     return f"bbox {left} {top} {right} {bottom}"
 
 
@@ -160,7 +160,7 @@ def _document(root: ElementTree.Element, kind: str = "") -> bytes:
 
 
 def _xml_text(text: str) -> str:
-    r"""Return text without what no XML may hold; a replacement character stands for each.
+    r"""Return text with a replacement character for each character that XML may not contain.
 
     >>> _xml_text("a\x00b")
     'a\ufffdb'

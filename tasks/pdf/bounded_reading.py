@@ -11,7 +11,7 @@ from typing import Any
 import pikepdf
 
 from foliopress.tasks.errors import ConfigError, PageError, StoreUnavailable
-from foliopress.tasks.host_trouble import raise_if_of_host
+from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.work_budget import WorkBudget, unpacks_too_far
 
 WHOLE_NAMES = {
@@ -67,12 +67,12 @@ def reading(what_fails: str, *, reason: str = "damaged", failed: bool = True) ->
     except (PageError, ConfigError, StoreUnavailable, OSError):
         raise
     except MemoryError as error:
-        raise_if_of_host(error, "reading a PDF")
+        raise_if_host_error(error, "reading a PDF")
         raise PageError("too_large", f"{what_fails}: it does not fit into this machine's memory") from error
     except Exception as error:
         if _TOO_FAR in str(error):
             raise unpacks_too_far(LARGEST_PART_BYTES) from error
-        raise_if_of_host(error, "reading a PDF")
+        raise_if_host_error(error, "reading a PDF")
         raise PageError(reason, f"{what_fails}: {told(error)}", failed=failed) from error
 
 

@@ -19,7 +19,7 @@ from pikepdf import Dictionary, Name
 from foliopress.configs.settings import LimitSettings
 from foliopress.tasks.codecs import icc_profiles
 from foliopress.tasks.errors import PageError
-from foliopress.tasks.host_trouble import raise_if_of_host
+from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.images import image_reader, isobmff
 from foliopress.tasks.images.image_reader import Page
 from foliopress.tasks.pdf import pdf_reader
@@ -73,10 +73,10 @@ def read_image(
     except PageError:
         raise
     except MemoryError as error:
-        raise_if_of_host(error, "decoding an image of a PDF")
+        raise_if_host_error(error, "decoding an image of a PDF")
         raise PageError("too_large", "an image of the PDF does not fit into this machine's memory") from error
     except Exception as error:  # qpdf, Pillow and pdfium raise nearly anything over what is not as it should be
-        raise_if_of_host(error, "decoding an image of a PDF")
+        raise_if_host_error(error, "decoding an image of a PDF")
         raise _unread(f"cannot be taken out: {told(error)}") from error
 
 
@@ -383,7 +383,7 @@ def _headers(data: bytes) -> list[tuple[bytes, int, int]]:
 
 def _siz(data: bytes) -> tuple[tuple[int, int], bytes]:
     """Return height and width of a JPEG 2000, and three bytes on each component (ISO 15444-1, A.5.1)."""
-    at = 0 if data[:4] == b"\xff\x4f\xff\x51" else isobmff.beside_pixels(data).codestream_at
+    at = 0 if data[:4] == b"\xff\x4f\xff\x51" else isobmff.container_metadata(data).codestream_at
     if at is None or data[at : at + 4] != b"\xff\x4f\xff\x51" or at + 42 > len(data):
         raise PageError("damaged", "a JPEG 2000 of the PDF has no codestream", failed=True)
     width, height, left, top = struct.unpack_from(">4I", data, at + 8)

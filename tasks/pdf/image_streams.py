@@ -107,7 +107,7 @@ class Colours:
         if self._largest_bytes is None or int(profile.get("/Length", 0)) <= self._largest_bytes:
             return space
         if profile.objgen not in self._small:
-            small = icc_profiles.stand_in(unpacked(profile))
+            small = icc_profiles.compact_profile(unpacked(profile))
             self._small[profile.objgen] = space if small is None else self._space_of(small, profile)
         return self._small[profile.objgen]
 

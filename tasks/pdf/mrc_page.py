@@ -34,14 +34,16 @@ def encode_layers(layers: Layers, codec: encode.Codec, quality: int, settings: E
     height_px, width_px = layers.mask.shape
 
     def coded(pixels: np.ndarray, quality: int) -> image_streams.CodedImage:
-        return image_streams.CodedImage(encode.encode(pixels, codec, quality, encode.Carried(), settings), codec)
+        return image_streams.CodedImage(
+            encode.encode(pixels, codec, quality, encode.CarriedMetadata(), settings), codec
+        )
 
     buffer = io.BytesIO()
     with pikepdf.new() as document:
         shown = Dictionary(Back=image_streams.stream(document, coded(layers.background, quality), Interpolate=True))
         content = b"/Back Do"
         if layers.mask.any():
-            bits = encode.encode(~layers.mask, "g4", 100, encode.Carried(), settings)
+            bits = encode.encode(~layers.mask, "g4", 100, encode.CarriedMetadata(), settings)
             mask = image_streams.stream(document, image_streams.CodedImage(bits, "g4"), ImageMask=True)
             front = coded(layers.foreground, _FOREGROUND_QUALITY)
             shown.Front = image_streams.stream(document, front, Interpolate=True, Mask=mask)

@@ -142,9 +142,11 @@ def _coded(
 ) -> image_streams.CodedImage:
     if is_bitonal:
         return image_streams.CodedImage(
-            encode.encode(pixels >= 128, "g4", 100, encode.Carried(), settings.encode), "g4"
+            encode.encode(pixels >= 128, "g4", 100, encode.CarriedMetadata(), settings.encode), "g4"
         )
-    return image_streams.CodedImage(encode.encode(pixels, codec, quality, encode.Carried(), settings.encode), codec)
+    return image_streams.CodedImage(
+        encode.encode(pixels, codec, quality, encode.CarriedMetadata(), settings.encode), codec
+    )
 
 
 def _with_images(composed: Composed, coded: Sequence[image_streams.CodedImage], settings: Settings) -> bytes:

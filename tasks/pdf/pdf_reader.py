@@ -25,7 +25,7 @@ from pypdfium2 import raw
 
 from foliopress.configs.settings import LimitSettings
 from foliopress.tasks.errors import PageError
-from foliopress.tasks.host_trouble import raise_if_of_host
+from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.images import metadata
 from foliopress.tasks.pdf import content_stream
 from foliopress.tasks.pdf.bounded_reading import filters_of, reading, unpacked
@@ -510,10 +510,10 @@ def _drawing(what_fails: str, *, failed: bool) -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise_if_of_host(error, "drawing a page of a PDF")
+        raise_if_host_error(error, "drawing a page of a PDF")
         raise PageError("too_large", f"{what_fails}: it does not fit into this machine's memory") from error
     except (pypdfium2.PdfiumError, ValueError, IndexError, OSError, RuntimeError, AssertionError) as error:
-        raise_if_of_host(error, "drawing a page of a PDF")
+        raise_if_host_error(error, "drawing a page of a PDF")
         raise PageError("damaged", f"{what_fails}: {error}", failed=failed) from error
 
 
@@ -551,7 +551,7 @@ class LetterFinder:
 
         Raises:
             PageError: If pdfium cannot open the page (`failed`).
-            HostTrouble: If this machine lacks what it takes.
+            HostError: If this machine lacks what it takes.
         """
         with _drawing("the text of a page cannot be read", failed=True):
             if self._document is None:

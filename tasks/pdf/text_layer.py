@@ -14,7 +14,7 @@ import numpy as np
 import pikepdf
 from pikepdf import Array, Dictionary, Name
 
-from foliopress.tasks.ocr.bidi import as_it_stands, runs_right_to_left
+from foliopress.tasks.ocr.bidi import in_visual_order, is_right_to_left
 from foliopress.tasks.ocr.recognition import Word
 from foliopress.tasks.pdf.existing_text import words_to_write
 from foliopress.tasks.pdf.pdf_reader import Letters, PdfPage
@@ -103,8 +103,8 @@ def _as_they_stand(words: Sequence[Word]) -> list[Word]:
     ordered: list[Word] = []
     for _, line in groupby(words, key=attrgetter("line_index")):
         there = list(line)
-        if any(runs_right_to_left(word.text) for word in there):
-            there = [replace(word, text=as_it_stands(word.text)) for word in sorted(there, key=_along)]
+        if any(is_right_to_left(word.text) for word in there):
+            there = [replace(word, text=in_visual_order(word.text)) for word in sorted(there, key=_along)]
         ordered += there
     return ordered
 

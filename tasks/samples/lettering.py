@@ -1,8 +1,8 @@
-"""Lettering drawn without any font file of our own: printed, typed, and written by hand.
+"""Draw printed, typed and handwritten text without a font file of our own.
 
-Printed letters start from the one typeface that Pillow carries, a sans; serifs and contrast are added to its shapes.
-Handwriting follows the alphabet of strokes below with a pen whose width changes. Everything is a coverage mask:
-float32 in [0, 1], 1 where ink covers the paper whole.
+Printed letters start from the one typeface bundled with Pillow, a sans; serifs and contrast are added to its shapes.
+Handwriting follows the alphabet of strokes below with a pen of varying width. All functions return coverage masks:
+float32 in [0, 1], 1 where ink covers the paper completely.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ Points = npt.NDArray[np.float64]
 LINE_HEIGHT = 1.4
 """Height of a line's mask as a multiple of its letter size."""
 BASELINE = 1.05
-"""Where the baseline lies in a line's mask, as a multiple of the letter size from the top."""
+"""Distance of the baseline from the top of a line's mask, as a multiple of the letter size."""
 
-_EM = 160  # the size at which letters are shaped before they are brought to the size wanted
+_EM = 160  # size at which letters are shaped before they are resized to the requested size
 
 
 @dataclass(frozen=True)
 class Face:
-    """How the bundled letters are changed; lengths are fractions of the letter size."""
+    """Changes to the bundled letters; lengths are fractions of the letter size."""
 
     name: str
     serif: float = 0.0
-    """How far serifs reach out of a stem."""
+    """Length of a serif beyond its stem."""
     contrast: float = 0.0
-    """How much thinner horizontal strokes are than upright ones."""
+    """Reduction of horizontal strokes against vertical ones."""
     weight: float = 0.0
-    """Added to the strokes all round."""
+    """Thickness added to the strokes on all sides."""
     pitch: float | None = None
-    """Width of every letter's cell, as on a typewriter; None for a width of its own."""
+    """Width of every letter's cell, as on a typewriter; None for proportional widths."""
     slant: float = 0.0
     """Shift to the right per height."""
 
@@ -68,12 +68,12 @@ def print_line(
     """Return one line of printed text.
 
     Args:
-        text: Characters that the bundled typeface has; others come out as boxes.
+        text: Characters of the bundled typeface; others come out as boxes.
         size_px: Letter size (em) in pixels.
         face: Look of the letters.
         rng: Needed when `unevenness` is not 0.
-        unevenness: How much letters differ in ink (fraction) and height (1/20 of a letter each way).
-        extra_space_px: Added to every space, to fill a line out.
+        unevenness: Variation between letters in ink (fraction) and height (1/20 of a letter each way).
+        extra_space_px: Width added to every space, to fill a line.
 
     Returns:
         (round(size_px * LINE_HEIGHT), width) float32.
@@ -94,12 +94,12 @@ def print_line(
 
 
 def line_width(text: str, size_px: float, face: Face = SERIF) -> float:
-    """Return the length in pixels that a printed line takes from its first letter to after its last."""
+    """Return the length of a printed line in pixels, to the advance of its last letter."""
     return sum(_glyph(face, character, round(size_px * 4))[2] for character in text)
 
 
 def wrap(text: str, width_px: float, size_px: float, face: Face = SERIF) -> list[str]:
-    """Return the text as lines that are no wider than `width_px`, broken at spaces; a longer word stands alone."""
+    """Return the text as lines no wider than `width_px`, broken at spaces; a longer word gets a line of its own."""
     lines: list[str] = []
     current = ""
     for word in text.split():
@@ -112,30 +112,40 @@ def wrap(text: str, width_px: float, size_px: float, face: Face = SERIF) -> list
     return [*lines, current] if current else lines
 
 
+@dataclass(frozen=True)
+class BlockLayout:
+    """How paragraphs are set."""
+
+    leading: float = 1.45
+    """Distance of baselines, as a multiple of the letter size."""
+    is_justified: bool = False
+    """Whether full lines reach the right edge."""
+    indent: str = ""
+    """Start of every paragraph, usually a few spaces."""
+    unevenness: float = 0.0
+    """Unevenness of the letters as in `print_line`; other than 0, `print_block` needs a generator."""
+
+
+PLAIN_BLOCK = BlockLayout()
+
+
 def print_block(
     text: str,
     width_px: int,
     size_px: float,
     face: Face = SERIF,
-    *,
-    leading: float = 1.45,
-    is_justified: bool = False,
-    indent: str = "",
+    layout: BlockLayout = PLAIN_BLOCK,
     rng: np.random.Generator | None = None,
-    unevenness: float = 0.0,
 ) -> Mask:
-    """Return paragraphs of printed text, one for each line break in `text`.
+    """Return paragraphs of printed text, one for each line of `text`.
 
     Args:
-        text: Paragraphs, parted by line breaks.
+        text: Paragraphs, separated by line breaks.
         width_px: Width of the column.
         size_px: Letter size (em) in pixels.
         face: Look of the letters.
-        leading: Distance of baselines, as a multiple of the letter size.
-        is_justified: Whether full lines reach the right edge.
-        indent: What every paragraph begins with, usually a few spaces.
-        rng: Needed when `unevenness` is not 0.
-        unevenness: See `print_line`.
+        layout: Leading, justification, indent and unevenness.
+        rng: Needed when the layout's `unevenness` is not 0.
 
     Returns:
         (height, about width_px) float32; a word longer than the column is cut off.
@@ -143,21 +153,21 @@ def print_block(
     pad_px = round(size_px / 4)
     lines: list[tuple[str, float]] = []
     for paragraph in text.split("\n"):
-        wrapped = wrap(f"{paragraph}", width_px - line_width(indent, size_px, face), size_px, face)
+        wrapped = wrap(f"{paragraph}", width_px - line_width(layout.indent, size_px, face), size_px, face)
         for index, line in enumerate(wrapped):
-            whole = indent + line if index == 0 else line
+            whole = layout.indent + line if index == 0 else line
             spare_px = width_px - line_width(whole, size_px, face)
             spaces = whole.count(" ") or 1
-            is_filled = is_justified and index < len(wrapped) - 1
+            is_filled = layout.is_justified and index < len(wrapped) - 1
             lines.append((whole, min(spare_px / spaces, size_px * 0.6) if is_filled else 0.0))
         if not wrapped:
             lines.append(("", 0.0))
-    step_px = size_px * leading
+    step_px = size_px * layout.leading
     block = np.zeros(
         (round(step_px * max(len(lines) - 1, 0) + size_px * LINE_HEIGHT) + 1, width_px + 2 * pad_px), np.float32
     )
     for index, (line, extra_px) in enumerate(lines):
-        mask = print_line(line, size_px, face, rng=rng, unevenness=unevenness, extra_space_px=extra_px)
+        mask = print_line(line, size_px, face, rng=rng, unevenness=layout.unevenness, extra_space_px=extra_px)
         _lay(block, mask, round(index * step_px), 0)
     return block
 
@@ -176,10 +186,10 @@ def write_line(
     Args:
         text: Letters, digits and the signs `. , - / : ' ( )`; other characters leave a gap.
         x_height_px: Height of the small letters.
-        rng: Where the irregularity of the hand comes from.
-        pen_px: Mean width of the strokes; a tenth of the x-height without it.
+        rng: Source of the hand's irregularity.
+        pen_px: Mean width of the strokes; default a tenth of the x-height.
         slant: Shift to the right per height.
-        carelessness: 0 follows the alphabet exactly; 1 is a hand in ordinary hurry.
+        carelessness: 0 follows the alphabet exactly; 1 is an ordinary hurried hand.
 
     Returns:
         (round(5 * x_height_px), width) float32, the baseline 3 x-heights below the top.
@@ -197,7 +207,7 @@ def write_line(
         y = y + np.interp(x, np.linspace(0, longest + 1, len(drift)), drift)
         columns = (x + slant * y + 0.7) * x_height_px * zoom
         rows = (3 - y) * x_height_px * zoom
-        # A pen pressed on the way down writes broader than on the way up.
+        # A pen is pressed on downstrokes: they come out broader than upstrokes.
         down = np.gradient(rows) / (np.hypot(np.gradient(rows), np.gradient(columns)) + 1e-6)
         pressure = np.interp(np.arange(len(x)), np.linspace(0, len(x), 9), rng.normal(1, 0.12 * carelessness, 9))
         widths = np.maximum(pen_px * zoom * (0.85 + 0.35 * down) * pressure, 1.5)
@@ -210,7 +220,7 @@ def write_line(
 
 
 def _lay(canvas: Mask, mask: Mask, row: int, col: int) -> None:
-    """Lay a mask onto the canvas; what lies outside is cut off."""
+    """Draw a mask onto the canvas; cut off the part outside."""
     top, left = max(row, 0), max(col, 0)
     bottom, right = min(row + mask.shape[0], canvas.shape[0]), min(col + mask.shape[1], canvas.shape[1])
     if top < bottom and left < right:
@@ -220,7 +230,7 @@ def _lay(canvas: Mask, mask: Mask, row: int, col: int) -> None:
 
 @lru_cache(maxsize=4096)
 def _glyph(face: Face, character: str, quarter_px: int) -> tuple[Mask, float, float]:
-    """Return a letter's mask (its line's height), how far left of its place it begins, and its advance, in pixels."""
+    """Return a letter's mask (as high as its line), its offset from the pen position and its advance, in pixels."""
     shape, advance = _shape(face, character)
     size_px = quarter_px / 4
     scale = size_px / _EM
@@ -231,7 +241,7 @@ def _glyph(face: Face, character: str, quarter_px: int) -> tuple[Mask, float, fl
 
 @lru_cache(maxsize=512)
 def _shape(face: Face, character: str) -> tuple[npt.NDArray[np.uint8], float]:
-    """Return a letter at `_EM` pixels with a quarter em of room on both sides, and its advance."""
+    """Return a letter at `_EM` pixels with a margin of a quarter em on both sides, and its advance."""
     font = ImageFont.load_default(_EM)
     advance = font.getlength(character)
     room = _EM // 4
@@ -278,43 +288,37 @@ def _with_serifs(shape: npt.NDArray[np.uint8], character: str, face: Face) -> np
     top = x_height_row if character in "ijmnpruvwxy" else int(ink_rows[0])
     reach = face.serif * (1.6 if face.pitch and character in "ijlI1r" else 1.0)
     if character in _BOTTOM_SERIFS:
-        for left, right in _stems(shape[min(bottoms, int(ink_rows[-1]) + 1) - 5]):
-            _serif(shape, min(bottoms, int(ink_rows[-1]) + 1), left, right, reach, reach, is_top=False)
+        for stem in _stems(shape[min(bottoms, int(ink_rows[-1]) + 1) - 5]):
+            _add_serif(shape, min(bottoms, int(ink_rows[-1]) + 1), stem, (reach, reach), is_top=False)
     if character in _TOP_SERIFS_BOTH:
-        for left, right in _stems(shape[top + 5]):
-            _serif(shape, top, left, right, reach, reach, is_top=True)
+        for stem in _stems(shape[top + 5]):
+            _add_serif(shape, top, stem, (reach, reach), is_top=True)
     elif character in _TOP_SERIFS_LEFT:
         runs = _stems(shape[top + 8], widest=0.9)
         runs = runs[-1:] if character == "d" else runs if character == "u" else runs[:1]
         for left, right in runs:
-            _serif(shape, top, left, min(right, left + round(0.09 * _EM)), reach, 0, is_top=True)
+            _add_serif(shape, top, (left, min(right, left + round(0.09 * _EM))), (reach, 0), is_top=True)
     return shape
 
 
 def _stems(row: npt.NDArray[np.uint8], widest: float = 0.2) -> list[tuple[int, int]]:
-    """Return the (first, past last) columns of each run of ink that is narrow enough to be a stem."""
+    """Return the half-open column range of each run of ink that is narrow enough to be a stem."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], (row > 127).astype(np.int8), [0]])))
     runs = [(int(left), int(right)) for left, right in zip(edges[::2], edges[1::2], strict=True)]
     return [(left, right) for left, right in runs if right - left <= widest * _EM]
 
 
-def _serif(
-    shape: npt.NDArray[np.uint8],
-    edge: int,
-    left: int,
-    right: int,
-    reach_left: float,
-    reach_right: float,
-    *,
-    is_top: bool,
+def _add_serif(
+    shape: npt.NDArray[np.uint8], edge: int, stem: tuple[int, int], reach: tuple[float, float], *, is_top: bool
 ) -> None:
+    """Draw a serif at a stem's (left, right) columns; it reaches (left, right) ems beyond them."""
     thickness = round(0.04 * _EM)
     top, bottom = (edge, edge + thickness) if is_top else (edge - thickness, edge)
-    shape[top:bottom, max(left - round(reach_left * _EM), 0) : right + round(reach_right * _EM)] = 255
+    shape[top:bottom, max(stem[0] - round(reach[0] * _EM), 0) : stem[1] + round(reach[1] * _EM)] = 255
 
 
-# The pen's way through each letter. Units are x-heights: x from the letter's left, y up from the baseline. The first
-# stroke of a small letter is entered from the letter before and left towards the next. After the points: the advance.
+# Path of the pen through each letter, then its advance. Units are hundredths of the x-height: x from the letter's left,
+# y up from the baseline. The first stroke of a small letter joins the letters before and after it.
 _BOWL = "75,88 38,100 6,52 30,0 64,40"
 _SMALL: dict[str, tuple[str, float]] = {
     "a": (f"{_BOWL} 78,96 75,40 86,4 110,25", 1.05),
@@ -400,7 +404,7 @@ def _letter_strokes(character: str) -> tuple[tuple[Points, ...], float]:
 
 
 def _hand_strokes(text: str, rng: np.random.Generator, carelessness: float) -> Iterator[Points]:
-    """Yield the strokes of a line, joined letters as one, as (n, 2) points (x, y) in x-heights."""
+    """Yield the strokes of a line, joined letters as one stroke, as (n, 2) points (x, y) in x-heights."""
     x, joined = 0.0, list[Points]()
     later: list[Points] = []
     for character in f"{text} ":
@@ -411,7 +415,7 @@ def _hand_strokes(text: str, rng: np.random.Generator, carelessness: float) -> I
             for stroke in strokes
         ]
         if character in _SMALL:
-            # The pen's way out of the letter before and into this one is one line.
+            # The exit stroke of the letter before and the entry stroke of this one are one line.
             if joined:
                 joined[-1] = joined[-1][:-1]
             joined.append(shaken[0])

@@ -1,4 +1,4 @@
-"""What makes a page look scanned: paper, age, ink, and the scanner's own marks. Used to generate pages."""
+"""Make generated pages look scanned: paper, age, ink and the scanner's own marks."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ OLD_PAPER: Colour = (0.89, 0.83, 0.70)
 
 
 class Sheet:
-    """A sheet of paper that is written on; places and lengths are millimetres from its top left corner.
+    """A sheet of paper to draw on; positions and lengths are in millimetres from its top left corner.
 
-    `light` is (height, width, 3) float32 RGB, 0 to 1: what the sheet throws back.
+    `light` is (height, width, 3) float32 RGB, 0 to 1: the light reflected by the sheet.
     """
 
     def __init__(self, height_mm: float, width_mm: float, dpi: float, paper: Colour = CREAM_PAPER) -> None:
@@ -46,7 +46,7 @@ class Sheet:
         return length_px / self.dpi * 25.4
 
     def lay(self, mask: Mask, top_mm: float, left_mm: float, colour: Colour = BLACK, strength: float = 1.0) -> None:
-        """Put ink where the mask is; ink laid on ink darkens it. What lies outside the sheet is cut off."""
+        """Put ink where the mask is; ink on ink darkens. Cut off the part outside the sheet."""
         row, col = self.px(top_mm), self.px(left_mm)
         top, left = max(row, 0), max(col, 0)
         bottom = min(row + mask.shape[0], self.light.shape[0])
@@ -57,7 +57,7 @@ class Sheet:
         self.light[top:bottom, left:right] *= 1 - cover * (1 - np.array(colour, np.float32))
 
     def paint(self, mask: Mask, top_mm: float, left_mm: float, colour: Colour) -> None:
-        """Put opaque colour where the mask is, such as gold on a dark cover; the mask must lie on the sheet."""
+        """Put opaque colour where the mask is, such as gold on a dark cover; the mask must start inside the sheet."""
         row, col = self.px(top_mm), self.px(left_mm)
         part = self.light[row : row + mask.shape[0], col : col + mask.shape[1]]
         cover = mask[: part.shape[0], : part.shape[1], None]
@@ -71,7 +71,7 @@ class Sheet:
         colour: Colour = BLACK,
         strength: float = 1.0,
     ) -> None:
-        """Draw a straight line between two places (row, col)."""
+        """Draw a straight line between two points (row, col)."""
         self.curve(np.array([start_mm, end_mm], np.float64), width_mm, colour, strength)
 
     def curve(
@@ -81,7 +81,7 @@ class Sheet:
         colour: Colour = BLACK,
         strength: float = 1.0,
     ) -> None:
-        """Draw a line through (n, 2) places (row, col)."""
+        """Draw a line through (n, 2) points (row, col)."""
         zoom = 2
         low = np.floor(points_mm.min(axis=0) - width_mm - 0.5)
         high = np.ceil(points_mm.max(axis=0) + width_mm + 0.5)
@@ -96,36 +96,36 @@ class Sheet:
 
 @dataclass(frozen=True)
 class ScanLook:
-    """How a sheet aged and was scanned; 0 leaves out what a field says."""
+    """Effects of age and scanning on a sheet; 0 turns an effect off."""
 
     skew_degrees: float = 0.0
     blur_px: float = 0.6
-    """Standard deviation of the lens's blur."""
+    """Standard deviation of the lens blur."""
     noise: float = 0.012
-    """Standard deviation of the sensor's noise, as a fraction of full light."""
+    """Standard deviation of the sensor noise, as a fraction of full light."""
     grain: float = 0.02
-    """How much the paper's fibres differ from each other."""
+    """Contrast of the paper's fibres."""
     yellowing: float = 0.06
-    """How much darker and browner the edges are than the middle."""
+    """Darkening and browning of the edges against the middle."""
     stains: int = 0
     gutter: float = 0.0
     """Shadow along the left edge, where a book is bound."""
     bleed: float = 0.0
-    """How strongly the back of the leaf shines through; the back is taken to look like the front."""
+    """Strength of show-through from the back of the leaf; the mirrored front stands in for the back."""
     dust: int = 12
     fading: float = 0.0
-    """How much of the contrast is lost."""
+    """Share of the contrast that is lost."""
     backing: Colour = (0.16, 0.15, 0.15)
-    """What shows beside a skewed sheet: the scanner's lid."""
+    """Colour of the scanner's lid, visible around a skewed sheet."""
 
 
 def scan(light: Light, rng: np.random.Generator, look: ScanLook) -> npt.NDArray[np.uint8]:
-    """Return the page that a scanner makes of a sheet.
+    """Return a scan of a sheet.
 
     Args:
-        light: (height, width, 3) float32 RGB, 0 to 1; left as it is.
-        rng: Where grain, stains, dust and noise come from.
-        look: What happens to the sheet.
+        light: (height, width, 3) float32 RGB, 0 to 1; not modified.
+        rng: Source of grain, stains, dust and noise.
+        look: Effects of age and scanning.
 
     Returns:
         (height, width, 3) uint8 RGB of the same size.
@@ -156,7 +156,7 @@ def scan(light: Light, rng: np.random.Generator, look: ScanLook) -> npt.NDArray[
 
 
 def skew(light: Light, degrees: float, backing: Colour) -> Light:
-    """Return the sheet turned anticlockwise about its middle, the size unchanged, the corners filled with backing."""
+    """Return the sheet rotated anticlockwise about its centre at the same size, the corners filled with `backing`."""
     height, width = light.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
     turned = cv2.warpAffine(
@@ -166,7 +166,7 @@ def skew(light: Light, degrees: float, backing: Colour) -> Light:
 
 
 def cloud(height: int, width: int, cell_px: float, rng: np.random.Generator, octaves: int = 4) -> Mask:
-    """Return smooth random values in [0, 1], (height, width): `octaves` layers, the coarsest of cells of `cell_px`."""
+    """Return smooth noise in [0, 1], (height, width): `octaves` layers, the coarsest with cells of `cell_px`."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         size = max(cell_px / 2**octave, 1)
@@ -178,7 +178,7 @@ def cloud(height: int, width: int, cell_px: float, rng: np.random.Generator, oct
 
 
 def worn(mask: Mask, rng: np.random.Generator, wear: float, cell_px: float = 5.0) -> Mask:
-    """Return the ink with gaps and thin places, as a dry stamp or a tired ribbon leaves it; wear 0 to 1."""
+    """Return the ink with gaps and thin spots, as left by a dry stamp or a worn ribbon; wear 0 to 1."""
     height, width = mask.shape
     fine = cloud(height, width, cell_px, rng, octaves=2)
     cover = fine * np.float32(0.6) + cloud(height, width, cell_px * 14, rng, octaves=2) * np.float32(0.4)
@@ -187,7 +187,7 @@ def worn(mask: Mask, rng: np.random.Generator, wear: float, cell_px: float = 5.0
 
 
 def turned(mask: Mask, degrees: float) -> Mask:
-    """Return the mask turned anticlockwise, grown so that nothing is cut off."""
+    """Return the mask rotated anticlockwise, enlarged so that nothing is cut off."""
     height, width = mask.shape
     sine, cosine = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
     new_width, new_height = math.ceil(height * sine + width * cosine), math.ceil(height * cosine + width * sine)
@@ -212,7 +212,7 @@ def _age(height: int, width: int, yellowing: float, rng: np.random.Generator) ->
 
 
 def _stain(page: Light, rng: np.random.Generator) -> None:
-    """Darken a spot with the dark rim that a dried drop leaves."""
+    """Draw the stain of a dried drop, with a dark rim."""
     height, width = page.shape[:2]
     radius = int(width * rng.uniform(0.02, 0.09))
     side = 4 * radius

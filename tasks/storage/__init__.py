@@ -1,1 +1,1 @@
-"""List, read and write objects on a disk, on S3 or wherever fsspec reaches."""
+"""List, read and write objects on a disk, on S3 or through fsspec."""

@@ -1,30 +1,29 @@
-"""Objects: what a listing gives, and what each kind of store can do."""
+"""Define stored objects and the interface of a storage backend."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
 
-class StoreFault(ConnectionError):
-    """A store's answer cannot be right; another try may bring a better one."""
+class InvalidResponse(ConnectionError):
+    """A store's response is invalid; another try may bring a valid one."""
 
 
 class ObjectChanged(OSError):
-    """The object is no more the one that was listed."""
+    """The object is no longer the one that was listed."""
 
 
 class ObjectArchived(PermissionError):
-    """The object lies in a class of storage (e.g. Glacier) that must be asked to restore it before it can be read."""
+    """The object is in an archive storage class (e.g. Glacier) and must be restored before it can be read."""
 
 
 class StoredObject(NamedTuple):
-    """An object as a listing gives it.
+    """An object as listed.
 
-    `etag` is the store's own mark of its content, None where it has none. `modified` is the time of its last change, in
-    ISO 8601 or as the store writes it; empty where it tells none.
+    `etag` is the store's own identifier of its content, None if it has none. `modified` is the time of the last change,
+    in ISO 8601 or as the store writes it; empty if the store gives none.
     """
 
     key: str
@@ -34,10 +33,10 @@ class StoredObject(NamedTuple):
 
     @property
     def version(self) -> str:
-        """What changes when its bytes do: ETag, size and time, each if the store has it.
+        """Identifier that changes with the bytes: ETag, size and time, as far as the store has them.
 
-        There are stores whose ETag never changes, whose times are whole seconds, and scans that replace others of the
-        same size.
+        All three are needed: some stores never change an ETag, some have times in whole seconds, and a scan may replace
+        another of the same size.
 
         >>> StoredObject("a", 5, "12").version, StoredObject("a", 5, "12", "d41d").version
         ('5-12', 'd41d-5-12')
@@ -46,13 +45,13 @@ class StoredObject(NamedTuple):
 
     @property
     def size_and_time(self) -> str:
-        """Size and time of the last change."""
+        """Size and time of the last change, joined by a hyphen."""
         return f"{self.size_bytes}-{self.modified}"
 
     def is_like(self, other: StoredObject) -> bool:
-        """Return whether another look at this key may have met the same bytes.
+        """Return whether another entry for this key may describe the same bytes.
 
-        What one of the two does not tell is not compared, and of times only whole seconds: HTTP's headers have no more.
+        Fields that either entry lacks are not compared, and times only to the second, the precision of HTTP headers.
         """
         return (
             self.size_bytes == other.size_bytes
@@ -68,103 +67,72 @@ def _second(time: str) -> str:
         return time
 
 
-_LONGEST_MESSAGE = 500
-
-Tried = Callable[[Callable[[], Any]], Any]
-"""Runs one call to the store, again where it may help."""
-PassOver = Callable[[str], None]
-"""Told of each folder that must not be read."""
-
+Retry = Callable[[Callable[[], Any]], Any]
+"""Makes one call to the store, repeated if that may help."""
+OnUnreadable = Callable[[str], None]
+"""Called with the key of each folder that cannot be read."""
 
 Guard = Callable[[], None]
-"""Raises LeaseLost if this process must not write any more."""
+"""Raises LeaseLost if this process may no longer write."""
 
 
 def unguarded() -> None:
-    """Let every write through."""
+    """Allow every write."""
 
 
 class Backend(Protocol):
-    """One kind of store: a disk, a bucket, or what else fsspec reaches.
+    """One kind of store: a disk, a bucket, or another fsspec file system.
 
-    Each call is one try; `tasks.storage.store.Store` repeats it, and says what an error means. A missing object is a
-    FileNotFoundError, one that must not be read a PermissionError.
+    Each call is one try; `tasks.storage.store.Store` repeats it and explains errors. A missing object raises
+    FileNotFoundError, one that may not be read PermissionError.
     """
 
-    def list_objects(self, prefix: str, tried: Tried, pass_over: PassOver) -> Iterator[StoredObject]:
-        """Yield the objects below a prefix in the order of their keys; each request goes through `tried`."""
+    def list_objects(self, prefix: str, retry: Retry, on_unreadable: OnUnreadable) -> Iterator[StoredObject]:
+        """Yield the objects below a prefix in key order; make each request through `retry`."""
 
     def read(self, key: str) -> bytes:
         """Return an object's bytes."""
 
     def read_listed(self, listed: StoredObject) -> bytes:
-        """Return the bytes of an object that a listing gave, all of them of that version.
+        """Return the bytes of a listed object, all of them of the listed version.
 
         Raises:
-            ObjectChanged: If it is another one by now, or became one while it was read.
+            ObjectChanged: If it has changed since, or changed while it was read.
         """
 
     def is_as_listed(self, listed: StoredObject) -> bool:
-        """Return whether an object is still the one that a listing gave."""
+        """Return whether an object is still the one that was listed."""
 
     def read_versioned(self, key: str) -> tuple[bytes, str]:
-        """Return an object's bytes, and what `replace` knows them by."""
+        """Return an object's bytes and their version for `replace`."""
 
     def write(self, key: str, data: bytes, is_output: bool, guard: Guard = unguarded) -> None:
-        """Write an object, whole or not at all; call `guard` as late as possible before it can be seen."""
+        """Write an object atomically; call `guard` as late as possible before it becomes visible."""
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write an object if there is none; return whether it was written."""
+        """Write an object if none exists; return whether it was written."""
 
     def replace(self, key: str, version: str, data: bytes) -> bool:
-        """Write over an object that is still the one that was read; return whether it was."""
+        """Overwrite an object if it is still the version that was read; return whether it was."""
 
-    def has_conditions(self, key: str) -> bool:
-        """Return whether of two that create or replace at the same moment one is refused.
+    def has_conditional_writes(self, key: str) -> bool:
+        """Return whether one of two simultaneous `create` or `replace` calls is refused.
 
         Args:
-            key: Where there is nothing; what is written there to find out is the caller's to delete.
+            key: Unused key to try it on; the caller deletes the object written there.
         """
 
-    def clear_leftovers(self, older_than_s: float) -> None:
-        """Delete what killed processes left half-written so long ago."""
+    def delete_partial_writes(self, older_than_s: float) -> None:
+        """Delete partial writes that killed processes left at least so long ago."""
 
     def delete(self, key: str) -> None:
-        """Delete an object; one that is not there is fine."""
+        """Delete an object if it exists."""
 
     def exists(self, key: str) -> bool:
-        """Return whether there is an object of this key."""
+        """Return whether an object has this key."""
 
     def open_input(self, key: str) -> BinaryIO:
         """Return a seekable binary file of an object."""
 
-    def read_piece(self, key: str, start: int, size: int) -> bytes:
-        """Return at most `size` bytes from `start` on; none behind the end."""
-
-
-def fault_of(error: BaseException) -> str:
-    """Return S3's code of an error, from wherever in the chain of causes botocore's answer hangs; else ''."""
-    return str(_answer_of(error).get("Error", {}).get("Code", ""))
-
-
-def sentence_of(error: BaseException) -> str:
-    """Return what the store itself said of an error: code, message and the number of the request; else what it is."""
-    answer = _answer_of(error)
-    said = answer.get("Error", {})
-    if not said.get("Code"):
-        where = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url", "")))
-        place = f" ({where.scheme}://{where.netloc.rpartition('@')[2]})" if where.netloc else ""
-        return f"{error}" if isinstance(error, StoreFault) else f"{type(error).__name__}{place}"
-    message = " ".join(str(said.get("Message") or "").split())[:_LONGEST_MESSAGE]
-    number = answer.get("ResponseMetadata", {}).get("RequestId") or said.get("RequestId")
-    return f"{said['Code']}{f': {message}' if message else ''}{f' (request {number})' if number else ''}"
-
-
-def _answer_of(error: BaseException) -> dict[str, Any]:
-    cause: BaseException | None = error
-    while cause is not None:
-        response = getattr(cause, "response", None)
-        if isinstance(response, dict) and "Error" in response:
-            return response
-        cause = cause.__cause__
-    return {}
+    def read_range(self, key: str, start: int, size: int) -> bytes:
+        """Return at most `size` bytes from `start`; none past the end."""

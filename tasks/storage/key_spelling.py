@@ -1,14 +1,14 @@
-"""Naming: how a document's key is spelt in the names of a store that holds or tells apart fewer than a key can be.
+"""Spell a document's key with the names that a store can hold and distinguish.
 
-On an ordinary store, a Linux disk or S3, names are keys. A disk of Windows or of a Mac takes `Page.jpg` and `page.jpg`
-for one, or `é` and `e` with an accent behind it, and holds no `10:30.jpg`. There
+On an ordinary store, a Linux disk or S3, names are keys. A Windows or Mac disk treats `Page.jpg` and `page.jpg` as one
+name, or `é` and `e` with a combining accent, and cannot hold `10:30.jpg`. There
 
-- letters that it takes for one are spelt as one, and a mark before the first dot says which were capitals:
+- characters that it treats as equal get one spelling, and a mark before the first dot records which were capitals:
   `Page.jpg` is `page%-1.jpg`, 1 being the first bit;
-- letters that it does not hold, or that have no such spelling, are written as `%XX` for each byte of their UTF-8;
-- names of devices are marked too: `con.jpg` is `con%-0.jpg`.
+- characters that it cannot hold, or that have no such spelling, become `%XX` for each byte of their UTF-8;
+- device names are marked too: `con.jpg` is `con%-0.jpg`.
 
-Nothing else writes `%-`, so that no two names become one, as the store sees them.
+Nothing else writes `%-`, so no two names become equal for the store.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 WINDOWS_LETTERS = ':*?"<>|~'
-"""What Windows holds in no name; and the tilde, by which it makes short names of its own for other files."""
+"""Characters that no Windows name can hold, and the tilde, which marks the short names that Windows makes itself."""
 
-LONGEST_NAME_BYTES = 200  # file systems hold 255, a temporary name and an ending must fit too
-LONGEST_KEY_BYTES = 900  # S3 holds 1,024
+LONGEST_NAME_BYTES = 200  # file systems allow 255; a temporary name and an extension must fit too
+LONGEST_KEY_BYTES = 900  # S3 allows 1,024
 
 _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
     + [kind + number for kind in ("com", "lpt") for number in "0123456789¹²³"]
 )
 _STABLE = unicodedata.ucd_3_2_0
-"""Unicode as it was in 2002, which is the same in every Python: a newer one must not move what is written."""
+"""Unicode as of 2002, the same in every Python: a newer version must not change the spelling of a key."""
 
 
 class Naming(BaseModel):
-    """What a store tells apart and holds; as it stands here, everything that a key can be."""
+    """Names that a store can hold and distinguish; by default, all that a key can be."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     folds_case: bool = False
-    """Names that differ in capitals alone are one name, or come back in other letters."""
+    """Whether names that differ only in case are equal, or are listed in another case."""
     forms: Literal["kept", "equal", "changed"] = "kept"
-    """Unicode's several forms of a letter are told apart, are one name, or come back in another form."""
+    """Handling of Unicode normalization forms: distinguished, equal, or listed in another form."""
     letters: Literal["all", "basic", "ascii"] = "all"
-    """Which letters it holds: any, those up to U+FFFF, or ASCII."""
+    """Characters that it can hold: any, those up to U+FFFF, or ASCII."""
     not_held: str = ""
-    """Letters of ASCII that it does not hold, in their order."""
+    """ASCII characters that it cannot hold, in their order."""
     is_windows: bool = False
-    """Neither does it hold a dot or space at the end of a name, nor names of devices."""
+    """Whether it cannot hold a dot or space at the end of a name, nor device names."""
     longest_name_bytes: int = Field(LONGEST_NAME_BYTES, ge=90)
     longest_key_bytes: int = Field(LONGEST_KEY_BYTES, ge=180)
 
     def covers(self, other: Naming) -> bool:
-        """Return whether names spelt by these rules suit a store for which the others were found."""
+        """Return whether names spelt by these rules are valid on a store with the other rules."""
         forms, letters = ("kept", "equal", "changed"), ("all", "basic", "ascii")
         return (
             self.folds_case >= other.folds_case
@@ -64,7 +64,7 @@ class Naming(BaseModel):
         )
 
     def folded(self, name: str) -> tuple[str, str]:
-        """Return a name in the letters that the store tells apart, and the mark that says what it was.
+        """Return a name in the characters that the store distinguishes, and the mark that restores it.
 
         >>> Naming(folds_case=True).folded("Page.jpg"), Naming().folded("Page.jpg")
         (('page.jpg', '%-1'), ('Page.jpg', ''))
@@ -82,7 +82,7 @@ class Naming(BaseModel):
         return folded, f"%-{capitals:x}" if capitals or is_device else ""
 
     def holds(self, letter: str) -> bool:
-        """Return whether a letter can stand in a name as it is.
+        """Return whether a character can appear in a name unescaped.
 
         >>> Naming(folds_case=True, forms="equal").holds("ß"), Naming(forms="changed").holds("ü")
         (False, False)
@@ -96,29 +96,29 @@ class Naming(BaseModel):
         return self.forms == "kept" or _has_one_form(letter, self.forms)
 
     def holds_at_end(self, letter: str) -> bool:
-        """Return whether a name can end in a letter that it can hold."""
+        """Return whether a name can end in a character that it can hold."""
         return not (self.is_windows and letter in ". ")
 
     def escaped(self, letter: str) -> str:
-        """Return `%XX` for each byte of a letter; in small letters where those are told from capitals no more."""
+        """Return `%XX` for each byte of a character; in lower case if the store does not distinguish case."""
         digits = "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogatepass"))
         return digits.lower() if self.folds_case else digits
 
 
 ORDINARY = Naming()
-"""Of a store that holds any name and tells all of them apart."""
+"""Rules of a store that can hold and distinguish all names."""
 
 
 def _has_one_case(letter: str) -> bool:
-    """Return whether a letter is small, and is not taken for another one wherever capitals do not count."""
+    """Return whether a letter is lower case, and equals no other letter under any case folding."""
     large = letter.upper()
     spellings = (letter.casefold(), letter.lower(), large.lower(), large.casefold(), letter.title().lower())
     return all(spelling == letter for spelling in spellings) and _is_settled(letter)
 
 
 def _has_one_form(letter: str, forms: str) -> bool:
-    """Return whether a letter is the same in every Unicode form, or the composed ones, whatever stands round it."""
-    if not _is_settled(letter) or unicodedata.category(letter)[0] in "MC":  # marks change what is before them
+    """Return whether a letter is the same in every Unicode form, or the composed ones, whatever its neighbours."""
+    if not _is_settled(letter) or unicodedata.category(letter)[0] in "MC":  # marks combine with the character before
         return False
     if 0x115F <= ord(letter) <= 0x11FF or letter == "\u3164":  # parts of Hangul syllables
         return False

@@ -1,4 +1,4 @@
-"""Mounts: whether folders of this machine are one, or one in the other, by whatever links or mounts."""
+"""Detect folders that overlap through links or mounts."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class _Mount(NamedTuple):
     disk: str
     """Number of the file system."""
     folder: str
-    """Which folder of it is shown."""
+    """Mounted folder of the file system."""
     point: str
-    """Where it is shown."""
+    """Mount point."""
 
 
 def overlap(one: Path, other: Path) -> bool:
-    """Return whether one of two folders, which may be yet to be made, holds something of the other.
+    """Return whether two folders, which need not exist yet, share any content.
 
-    Links are followed, and mounts too, where the system tells of them: a folder may be shown at several places. Links
-    and mounts inside the two are looked at as far as they are mounts.
+    Follows links, and mounts where the system lists them: a folder may be mounted at several places. Inside the two,
+    mounts are considered, links are not.
     """
     one, other = Path(os.path.realpath(one)), Path(os.path.realpath(other))
     if _is_within(str(one), str(other)) or _is_within(str(other), str(one)):
@@ -42,7 +42,7 @@ def overlap(one: Path, other: Path) -> bool:
 
 
 def links_out(folder: Path) -> list[str]:
-    """Return the names of the links in a folder, not deeper, that lead out of it."""
+    """Return the names of the links directly in a folder that lead out of it."""
     try:
         with os.scandir(folder) as entries:
             links = sorted(entry.name for entry in entries if entry.is_symlink())
@@ -53,7 +53,7 @@ def links_out(folder: Path) -> list[str]:
 
 
 def is_inside(path: Path, root: Path) -> bool:
-    """Return whether a path, its links followed, lies in a folder or is it."""
+    """Return whether a path, its links followed, is a folder or inside it."""
     return _is_within(os.path.realpath(path), os.path.realpath(root))
 
 
@@ -70,7 +70,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _identities_above(path: Path) -> set[tuple[int, int]]:
-    """Return what a folder and those above it are known by, as far as they are there."""
+    """Return the identities of a folder and its parents, as far as they exist."""
     return {known for known in map(_identity, (path, *path.parents)) if known is not None}
 
 
@@ -89,11 +89,13 @@ def _unescaped(path: str) -> str:
 
 
 def _shown(folder: Path, mounts: list[_Mount]) -> Iterator[_Mount]:
-    """Yield which folders of which file systems are seen in a folder: its own, and those that are mounted below it."""
+    """Yield the mounts visible in a folder: its own, and those mounted below it."""
     path = str(folder)
     holding = [mount for mount in mounts if _is_within(path, mount.point)]
     if holding:
-        own = max(reversed(holding), key=lambda mount: len(mount.point))  # of several at one point the last is seen
+        own = max(
+            reversed(holding), key=lambda mount: len(mount.point)
+        )  # the last of several at one point hides the others
         rest = path[len(own.point.rstrip("/")) :]
         yield _Mount(own.disk, own.folder.rstrip("/") + rest or "/", path)
     yield from (mount for mount in mounts if mount.point != path and _is_within(mount.point, path))

@@ -1,4 +1,4 @@
-"""Name probe: what names a store tells apart and holds, found out by writing a few empty objects and listing them."""
+"""Find out by writing and listing a few empty objects which names a store can hold and distinguish."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ SCRATCH = "runs/.names-"
 log = logging.getLogger(__name__)
 
 _PLAIN = "plain%2e-_.09~"
-"""What names are written of where nothing else is held."""
+"""Characters that names consist of on the most restrictive store."""
 _PUNCTUATION = "!#$&'()+,;=@[]^`{} "
 _TWINS = (("Aa", "aa"), ("\u00c9", "\u00e9"), ("\u03a3", "\u03c2"))
 _FORMS = (("\u00e9", "e\u0301"), ("\uac00", "\u1100\u1161"), ("\u212a", "K"), ("a\u200db", "ab"), ("\ufb01", "fi"))
 _DEVICES = ("con", "nul.txt", "com1", "aux.jpg")
-_ROOM_BYTES = 40  # for an ending, and for a name that is written while a disk's file is not whole
+_ROOM_BYTES = 40  # for an extension, and for the temporary name of a file on a disk
 _ROOM_BELOW_BYTES = 30  # for `pages/` and a page's number
 
 
 def find_naming(dest: Store) -> Naming:
-    """Return by what rules names can be spelt in a store.
+    """Return the rules for spelling names in a store.
 
-    An ordinary store is asked for one object with all that names can have, and for two that it might take for it. The
-    caller holds the lease: what another probe left is deleted.
+    An ordinary store passes with one object whose name has every peculiarity, and two look-ups of names that it might
+    treat as equal. The caller holds the lease: objects left by another probe are deleted.
 
     Raises:
-        ConfigError: If it holds not even plain names, or cannot be written.
-        StoreUnavailable: If it gives no answer.
+        ConfigError: If it cannot hold even plain names, or cannot be written.
+        StoreUnavailable: If it does not respond.
     """
     probe = _Probe(dest)
     try:
@@ -45,13 +45,13 @@ def find_naming(dest: Store) -> Naming:
 
 class _Probe:
     def __init__(self, dest: Store) -> None:
-        # a store may answer with a fault of its own to a name that it does not hold: it is not asked again and again
+        # a store may report its own error for a name that it cannot hold: retry once at most
         self._dest = Store(dest.url, dest.storage.model_copy(update={"retries": min(1, dest.storage.retries)}))
         self._scratch = f"{SCRATCH}{uuid.uuid4().hex[:12]}/"
         self._n_asked = 0
 
     def is_ordinary(self) -> bool:
-        """Return whether the store holds the oddest of names and tells it from its twins."""
+        """Return whether the store can hold the most unusual name and distinguish it from similar ones."""
         every = "".join(one for pair in (*_TWINS, *_FORMS) for one in pair)
         name = f"{every}{WINDOWS_LETTERS}{_PUNCTUATION}\u4e2d\U0001f4dc"
         name += "n" * (LONGEST_NAME_BYTES + _ROOM_BYTES - len(name.encode()))
@@ -65,10 +65,10 @@ class _Probe:
         return self._holds(above + name) and not any(self._dest.exists(above + twin) for twin in (small, composed))
 
     def rules(self) -> Naming:
-        """Ask for one peculiarity after another."""
+        """Return the rules, found by testing one peculiarity after another."""
         if not self._holds_name(_PLAIN):
             place = without_password(self._dest.url)
-            raise ConfigError(f"DEST {place} does not hold a file called {_PLAIN!r} as it is; choose another DEST")
+            raise ConfigError(f"DEST {place} cannot hold a file named {_PLAIN!r} unchanged; choose another DEST")
         letters = self._letters()
         is_windows = not all(map(self._holds_name, (*(f"x{one}y" for one in WINDOWS_LETTERS), *_DEVICES)))
         is_windows = is_windows or not all(self._holds(f"{self._new()}/{end}/x") for end in ("end.", "end "))
@@ -84,15 +84,15 @@ class _Probe:
         )
 
     def clear(self) -> None:
-        """Delete what this probe wrote, and what one that was killed left."""
+        """Delete the objects of this probe, and those of one that was killed."""
         try:
             for found in list(self._dest.list_objects(SCRATCH)):
                 self._dest.delete(found.key)
         except (NameRefused, StoreUnavailable, ConfigError, OSError) as error:
-            log.warning("what DEST was asked by which names it holds stays there, below %s: %s", SCRATCH, error)
+            log.warning("cannot delete the test objects for names in DEST below %s: %s", SCRATCH, error)
 
     def _letters(self) -> Literal["all", "basic", "ascii"]:
-        # composed or not, a store that changes the form holds them
+        # composed or not: a store that changes the form can hold them
         if not all(self._holds_somehow(letter) for letter in ("\u00fc", "\u0142", "\u4e2d")):
             return "ascii"
         return "all" if self._holds_name("\U0001f4dc") else "basic"
@@ -117,10 +117,10 @@ class _Probe:
         raise self._too_short("paths")
 
     def _too_short(self, what: str) -> ConfigError:
-        return ConfigError(f"DEST {without_password(self._dest.url)} holds only short {what}; choose another DEST")
+        return ConfigError(f"DEST {without_password(self._dest.url)} can hold only short {what}; choose another DEST")
 
     def _are_one(self, one: str, other: str) -> bool:
-        """Return whether the store takes one name for the other."""
+        """Return whether the store treats two names as equal."""
         above = self._new()
         return self._write(f"{above}/{one}") and (
             self._dest.exists(f"{above}/{other}") or self._names_below(above) != [one]
@@ -147,7 +147,7 @@ class _Probe:
             self._dest.write_bytes(key, b"")
         except (NameRefused, StoreUnavailable, ConfigError, OSError, ValueError):
             if self._n_asked <= 1:
-                self._dest.check_writable()  # by a plain name: it may be the store that fails
+                self._dest.check_writable()  # with a plain name: the store itself may fail
             return False
         return True
 
@@ -155,6 +155,6 @@ class _Probe:
         return [found.key.removeprefix(f"{above}/") for found in self._dest.list_objects(f"{above}/")]
 
     def _new(self) -> str:
-        """Return a folder of its own for another name."""
+        """Return a new folder for another name."""
         self._n_asked += 1
         return f"{self._scratch}{self._n_asked}"

@@ -1,14 +1,14 @@
-"""Keys: where a document's output lies. No two documents share a place, whatever their keys.
+"""Derive the keys of a document's outputs. No two documents share an output key, whatever their own keys.
 
-An ordinary key stays as it is: `letters/a.jpg` becomes `pages/letters/a.jpg.avif`, or `pages/letters/a.jpg` when it is
-kept whole. A lone `%`, which cannot come from a key (its own `%` is written `%25`), marks what would be mistaken:
+An ordinary key is kept: `letters/a.jpg` becomes `pages/letters/a.jpg.avif`, or `pages/letters/a.jpg` when the document
+is kept whole. A lone `%`, which cannot come from a key (its own `%` is written `%25`), marks ambiguous names:
 
-- `a.jpg.avif`, a source, is written `a.jpg%.avif`: the output of a source `a.jpg` may lie at `a.jpg.avif`;
-- the folder `b.tif/` is written `b.tif%/`: the pages of a source `b.tif` lie in `b.tif/`, or the source itself does;
-- a name without a document's ending is written with `%%` after it;
+- a source `a.jpg.avif` is written `a.jpg%.avif`: the output of a source `a.jpg` may be at `a.jpg.avif`;
+- a folder `b.tif/` is written `b.tif%/`: a source `b.tif` may have its pages in `b.tif/`, or be there itself;
+- a name without a document's extension is written with `%%` after it;
 - a name or key that is too long is cut, and a digest of the whole follows `%~`.
 
-What a store cannot hold or tell apart is spelt otherwise there: see `tasks.storage.key_spelling`.
+Names that a store cannot hold or distinguish are spelt differently there: see `tasks.storage.key_spelling`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.source_listing import DOCUMENT_SUFFIXES
 
 OUTPUT_SUFFIXES = frozenset({".avif", ".webp", ".jpg", ".tif", ".jp2", ".jxl", ".png", ".pdf"})
-"""Endings that an output may get, also those of codecs to come: keys must not move when one is added."""
+"""Extensions of outputs, including those of future codecs: keys must not change when one is added."""
 
 _PAGE_NAME = re.compile(r"([0-9]{4,})\.[a-z0-9]+")
 _CUT_NAME_SHARE = 0.6
-_DIGEST_BYTES = 35  # with what stands round it
+_DIGEST_BYTES = 35  # with its delimiters
 
 
 def output_key(
@@ -36,12 +36,12 @@ def output_key(
 
     Args:
         document_key: The source's key, any text.
-        page_index: 0-based number of the page, for a page of a many-page document.
-        extension: The output's ending without its dot, one of `OUTPUT_SUFFIXES`; None for a document kept as it is.
-        naming: What the store tells apart and holds.
+        page_index: 0-based number of the page, for a page of a multi-page document.
+        extension: The output's extension without its dot, one of `OUTPUT_SUFFIXES`; None for a document kept whole.
+        naming: Names that the store can hold and distinguish.
 
     Raises:
-        ValueError: If a page has no extension, or the extension is none that an output may get.
+        ValueError: If a page has no extension, or an output cannot have the extension.
 
     >>> output_key("letters/a.jpg", extension="avif")
     'pages/letters/a.jpg.avif'
@@ -51,7 +51,7 @@ def output_key(
     ('pages/c.pdf', 'pages/%2E%2E/a.jpg%.avif', 'pages/b.tif%/0001.avif')
     """
     if extension is not None and f".{extension}" not in OUTPUT_SUFFIXES:
-        raise ValueError(f"{extension!r} is no ending of an output")
+        raise ValueError(f"{extension!r} is no extension of an output")
     *folders, name = document_key.split("/")
     parts = [_shortened(folder, _folder_name, naming) for folder in folders] + [_shortened(name, _file_name, naming)]
     place = "/".join(parts)
@@ -61,21 +61,21 @@ def output_key(
         place = f"%~{_digest(document_key)}/{last}"
     if page_index is not None:
         if extension is None:
-            raise ValueError("a page of a document has an extension")
+            raise ValueError("a page of a document needs an extension")
         return f"pages/{place}/{page_index + 1:04d}.{extension}"
     return f"pages/{place}" + (f".{extension}" if extension else "")
 
 
-def twin_key(document_key: str, first_key: str, key: str, naming: Naming = ORDINARY) -> str:
-    """Return where an output that two documents share lies when the second gets one of its own.
+def duplicate_key(document_key: str, first_key: str, key: str, naming: Naming = ORDINARY) -> str:
+    """Return the output key of a duplicate that gets its own copy of the first document's output.
 
     Args:
-        document_key: Of the second document.
-        first_key: Of the first one.
-        key: Of the first one's output.
-        naming: What the store tells apart and holds.
+        document_key: Key of the duplicate.
+        first_key: Key of the first document.
+        key: Key of the first document's output.
+        naming: Names that the store can hold and distinguish.
 
-    >>> twin_key("b.tif", "a.tif", "pages/a.tif/0002.avif"), twin_key("b.pdf", "a.pdf", "pages/a.pdf")
+    >>> duplicate_key("b.tif", "a.tif", "pages/a.tif/0002.avif"), duplicate_key("b.pdf", "a.pdf", "pages/a.pdf")
     ('pages/b.tif/0002.avif', 'pages/b.pdf')
     """
     if key == output_key(first_key, naming=naming):
@@ -88,9 +88,10 @@ def twin_key(document_key: str, first_key: str, key: str, naming: Naming = ORDIN
 
 
 def page_in_output(document_key: str, page_index: int, key: str) -> int:
-    """Return which page (0-based) of its output a page is: a document kept or written back holds all of its pages.
+    """Return a page's 0-based index in its output; an output that holds the whole document has all of its pages.
 
-    It can be told from any store's names: a page's is its number, below one that its document has alone.
+    The key alone tells, by any store's rules: the output of a single page is named by its number, in a folder that only
+    its document uses.
 
     >>> page_in_output("c.pdf", 3, "pages/c.pdf"), page_in_output("b.tif", 3, "pages/b.tif/0004.avif")
     (3, 0)
@@ -103,13 +104,13 @@ def page_in_output(document_key: str, page_index: int, key: str) -> int:
 
 
 def text_key(document_key: str, extension: str, *, page_index: int | None = None, naming: Naming = ORDINARY) -> str:
-    """Return the key of a page's text, relative to DEST: it lies below `text/` as its document does below `pages/`.
+    """Return the key of a page's text, relative to DEST: below `text/`, as its document is below `pages/`.
 
     Args:
         document_key: The source's key, any text.
-        extension: The text's ending without its first dot.
-        page_index: 0-based number of the page, for a page of a many-page document.
-        naming: What the store tells apart and holds.
+        extension: The text's extension without its first dot.
+        page_index: 0-based number of the page, for a page of a multi-page document.
+        naming: Names that the store can hold and distinguish.
 
     >>> text_key("letters/a.jpg", "alto.xml"), text_key("b.tif", "txt", page_index=1)
     ('text/letters/a.jpg.alto.xml', 'text/b.tif/0002.txt')
@@ -136,7 +137,7 @@ def _folder_name(name: str, naming: Naming) -> str:
 
 
 def _marked(written: str, mark: str) -> str:
-    """Put a mark before the first dot, where Windows looks for names of devices, and endings stay as they are."""
+    """Put a mark before the first dot: Windows looks for device names there, and extensions stay intact."""
     before, dot, after = written.partition(".")
     return before + mark + dot + after
 
@@ -146,9 +147,9 @@ def _is_document(name: str) -> bool:
 
 
 def _escaped(name: str, naming: Naming, *, is_whole: bool = False) -> str:
-    """Write as %XX each byte that a store or a shell could stumble over; one-to-one.
+    """Escape each byte that a store or a shell might misinterpret as %XX; one-to-one.
 
-    `is_whole` is True if nothing follows: some stores hold not every letter at the end of a name.
+    `is_whole` is True if nothing follows: some characters cannot end a name on some stores.
     """
     if name == "":
         return "%_"
@@ -162,7 +163,7 @@ def _escaped(name: str, naming: Naming, *, is_whole: bool = False) -> str:
 def _escaped_letter(letter: str, naming: Naming) -> str:
     point = ord(letter)
     is_control = point < 0x20 or 0x7F <= point < 0xA0
-    # surrogates are no UTF-8, and the store writes these private letters on a disk as something else
+    # surrogates are not valid UTF-8, and `local_backend` maps these private-use code points to other bytes
     if letter in "%\\" or is_control or 0xD800 <= point < 0xE000 or 0xF780 <= point < 0xF800:
         return naming.escaped(letter)
     return letter if naming.holds(letter) else naming.escaped(letter)

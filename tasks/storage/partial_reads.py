@@ -1,4 +1,4 @@
-"""Large objects: read piece by piece, from the disk where they lie or from a copy on this machine's."""
+"""Read large objects in pieces, directly from a disk or from a temporary copy."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
 from foliopress.tasks.errors import StoreUnavailable
-from foliopress.tasks.host_trouble import on_this_host
+from foliopress.tasks.host_errors import as_host_error
 from foliopress.tasks.storage.store import ObjectChanged, Store, StoredObject
 
 _PIECE_BYTES = 2**24
 _MOST_COPIES = 2
 _copies: OrderedDict[tuple[str, str], tuple[BinaryIO, str]] = OrderedDict()
-"""Copies and their digests by store and key, the last one used at the end."""
+"""Copies and their digests by store and key, the most recently used last."""
 
 
 @contextmanager
 def opened(store: Store, key: str, sha256: str | None = None, listed: StoredObject | None = None) -> Iterator[BinaryIO]:
-    """Open an object for reading here and there, without all of it in memory.
+    """Open an object for random access without loading all of it into memory.
 
-    What lies on a disk is read where it is. Of an object store's, a process keeps copies of the last two in nameless
-    temporary files, which vanish with it.
+    An object on a disk is read in place. For an object store, a process keeps copies of the last two objects in unnamed
+    temporary files, which disappear with it.
 
     Args:
-        store: Where it lies.
+        store: Store of the object.
         key: Its key.
-        sha256: What its bytes were known by, in hexadecimal: a copy of these will do. Without it a new one is made.
-        listed: As a listing gave it, where it must be that one still when the block ends.
+        sha256: Expected SHA-256 of its bytes, in hexadecimal: an existing copy with it is used. Without it a new copy
+            is made.
+        listed: Its listing entry, if it must still be that version when the block ends.
 
     Raises:
         OSError: If the object cannot be read; FileNotFoundError if it is gone.
-        ObjectChanged: If it is another than the one that was listed, and is opened for the first time (no `sha256`).
-        StoreUnavailable: If the store gives no answer, the object is another by now, or this machine has no room.
+        ObjectChanged: If it is not the listed version, and is opened for the first time (no `sha256`).
+        StoreUnavailable: If the store does not respond, the object has changed, or this machine has no room.
     """
     if store.is_folder:
         with store.open_input(key) as file:
@@ -63,12 +64,12 @@ def opened(store: Store, key: str, sha256: str | None = None, listed: StoredObje
 
 def _another(store: Store, key: str, sha256: str | None) -> Exception:
     if sha256 is None:
-        return ObjectChanged(f"{key!r} in {store!r} is no more the object that was listed")
-    return StoreUnavailable(f"{key!r} in {store!r} has changed while it was worked on")
+        return ObjectChanged(f"{key!r} in {store!r} is no longer the object that was listed")
+    return StoreUnavailable(f"{key!r} in {store!r} has changed while it was processed")
 
 
 def digest_of(file: BinaryIO) -> str:
-    """Return the SHA-256 of all of a file, in hexadecimal; the next read begins at its start."""
+    """Return the SHA-256 of a whole file, in hexadecimal; rewind it."""
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     file.seek(0)
@@ -77,17 +78,17 @@ def digest_of(file: BinaryIO) -> str:
 
 def _copied(store: Store, key: str) -> tuple[BinaryIO, str]:
     doing = f"copying {key!r}"
-    with on_this_host(doing):
+    with as_host_error(doing):
         copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it is kept open
     digest = hashlib.sha256()
     try:
-        while piece := store.read_piece(key, copy.tell(), _PIECE_BYTES):
-            with on_this_host(doing):
+        while piece := store.read_range(key, copy.tell(), _PIECE_BYTES):
+            with as_host_error(doing):
                 copy.write(piece)
-                copy.flush()  # or the want of room would show when it is read
+                copy.flush()  # else a full disk would only show when the copy is read
             digest.update(piece)
     except BaseException:
-        with suppress(OSError):  # what there was no room for is written once more
+        with suppress(OSError):  # closing tries again to write the rest
             copy.close()
         raise
     return copy, digest.hexdigest()

@@ -1,4 +1,7 @@
-"""Listing: what S3's answer to a request for keys says, and where the next request goes on."""
+"""Parse S3's responses to ListObjects and ListObjectsV2, and derive the position of the next request.
+
+botocore's own parser is not used: it parses each response twice and takes a missing element for the end.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,20 @@ from urllib.parse import unquote, unquote_plus
 from xml.parsers import expat
 
 from foliopress.tasks.errors import ConfigError
-from foliopress.tasks.storage.backend import StoredObject, StoreFault
+from foliopress.tasks.storage.backend import InvalidResponse, StoredObject
 
 _ROOT = "ListBucketResult"
 _SPACE_ENDS = "}"
 _MOST_EMPTY = 10_000
-"""Answers without a key that may follow each other; deleted versions of objects bring some."""
+"""Most consecutive responses without a key; deleted versions of objects cause some."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One answer, as it stands.
+class ListingResponse:
+    """One response.
 
-    Keys are those in the bucket, whole. `is_truncated` is None where the store does not say whether more is to come.
-    `token` belongs to the second version of the request, `marker` to the first.
+    Keys are the bucket's, with any prefix. `is_truncated` is None if the store does not say whether more objects
+    follow. `token` belongs to ListObjectsV2, `marker` to ListObjects.
     """
 
     objects: tuple[StoredObject, ...]
@@ -33,8 +36,8 @@ class Answer:
     marker: str | None
 
 
-class Place(NamedTuple):
-    """Where a listing goes on: behind the last key that came, and with the token that the store gave for that."""
+class ListingPosition(NamedTuple):
+    """Position in a listing: the last key received, and the store's token or marker for continuing."""
 
     after: str | None = None
     token: str | None = None
@@ -42,36 +45,36 @@ class Place(NamedTuple):
     n_empty: int = 0
 
 
-START = Place()
+START = ListingPosition()
 
 PlusIsSpace = Callable[[str], bool]
-"""Told a key as it would be if `+` were a plus sign; says whether it is a space."""
+"""Called with a key in which `+` is read as a plus sign; returns whether it is a space."""
 
 
-def read_answer(body: bytes, plus_is_space: PlusIsSpace = lambda _: True) -> Answer:
-    """Read an answer to ListObjects or ListObjectsV2.
+def parse_listing(body: bytes, plus_is_space: PlusIsSpace = lambda _: True) -> ListingResponse:
+    """Parse a response to ListObjects or ListObjectsV2.
 
     Servers that write a space as `+` write a plus sign as `%2B`; others write a space as `%20` and leave the plus sign.
-    Where an answer does not show which it is, `plus_is_space` is asked.
+    If a response does not show which, `plus_is_space` decides.
 
     Raises:
-        StoreFault: If it is no listing, or not a whole one.
+        InvalidResponse: If it is no listing, or an incomplete one.
 
     >>> xml = b"<ListBucketResult><Contents><Key>a</Key><Size>1</Size></Contents></ListBucketResult>"
-    >>> read_answer(xml).objects
+    >>> parse_listing(xml).objects
     (StoredObject(key='a', size_bytes=1, modified='', etag=None),)
     """
     parts = _Parts()
     try:
         parts.read(body)
     except (expat.ExpatError, ValueError) as error:
-        raise StoreFault(f"the listing is no whole XML ({error})") from error
+        raise InvalidResponse(f"the listing is not well-formed XML ({error})") from error
     if parts.root != _ROOT or (not parts.whole and not parts.objects):  # an empty one would pass for the end
-        raise StoreFault(f"the answer is no listing: <{parts.root}> with {len(parts.whole)} parts")
+        raise InvalidResponse(f"the response is no listing: <{parts.root}> with {len(parts.whole)} elements")
     text_of = _decoder(body, parts, plus_is_space)
     said = parts.whole.get("IsTruncated", "").strip().lower()
     marker = parts.whole.get("NextMarker")
-    return Answer(
+    return ListingResponse(
         tuple(_object(one, text_of) for one in parts.objects),
         None if said not in ("true", "false") else said == "true",
         parts.whole.get("NextContinuationToken") or None,
@@ -80,9 +83,9 @@ def read_answer(body: bytes, plus_is_space: PlusIsSpace = lambda _: True) -> Ans
 
 
 class _Parts:
-    """The texts of a listing's elements, by their names without name space: those of each object, and all others.
+    """Texts of a listing's elements by local name: those of each object, and all others.
 
-    There may be millions of objects, and ElementTree takes half as long again.
+    There may be millions of objects, and ElementTree takes half as long again as expat.
     """
 
     def __init__(self) -> None:
@@ -128,7 +131,7 @@ class _Parts:
 
 
 class _LocalNames(dict[str, str]):
-    """Names without their name space, by those with it."""
+    """Local names by qualified names."""
 
     def __missing__(self, name: str) -> str:
         local = self[name] = name.rpartition(_SPACE_ENDS)[2]
@@ -136,20 +139,20 @@ class _LocalNames(dict[str, str]):
 
 
 def _refuse_type(*_: object) -> None:
-    # no store sends one; it could name files, or grow without end
-    raise StoreFault("the listing has a document type, which no listing has")
+    # no store sends one; it could refer to files, or expand without limit
+    raise InvalidResponse("the listing has a document type declaration, which no store sends")
 
 
 def _object(parts: dict[str, str], text_of: Callable[[str], str]) -> StoredObject:
     key, size = parts.get("Key"), parts.get("Size")
     if not key or size is None or not size.isdecimal():
-        raise StoreFault(f"the listing tells an object's key as {key!r} and its size as {size!r}")
+        raise InvalidResponse(f"the listing has an object with key {key!r} and size {size!r}")
     when = parts.get("LastModified")
     return StoredObject(text_of(key), int(size), _time_of(when) if when else "", bare_etag(parts.get("ETag")))
 
 
 def bare_etag(etag: str | None) -> str | None:
-    """Return an ETag without its quotes; None where there is none, or an empty one.
+    """Return an ETag without its quotes; None if it is missing or empty.
 
     >>> bare_etag('"d41d"'), bare_etag('W/"d41d"'), bare_etag('""'), bare_etag(None)
     ('d41d', 'd41d', None, None)
@@ -173,12 +176,12 @@ def _unquoted_plus(text: str) -> str:
 
 
 def _time_of(text: str) -> str:
-    """Return a time in one form, in which `…000Z` and `…Z` are the same; as it stands if it is none.
+    """Return a time in one format, so that `…000Z` and `…Z` are equal; unchanged if it cannot be parsed.
 
     >>> _time_of("2026-01-31T17:59:00.000Z"), _time_of("Sat, 31 Jan 2026 17:59:00 GMT"), _time_of("1769882340")
     ('2026-01-31T17:59:00+00:00', '2026-01-31T17:59:00+00:00', '2026-01-31T17:59:00+00:00')
     """
-    if len(text) == 24 and text.endswith(".000Z"):  # as most stores write it, and there may be millions
+    if len(text) == 24 and text.endswith(".000Z"):  # the format of most stores, and there may be millions
         return text[:19] + "+00:00"
     for reader in (datetime.fromisoformat, parsedate_to_datetime, lambda one: datetime.fromtimestamp(float(one), UTC)):
         try:
@@ -189,53 +192,53 @@ def _time_of(text: str) -> str:
     return text
 
 
-def new_objects(answer: Answer, place: Place) -> tuple[StoredObject, ...]:
-    """Return what an answer holds behind its place; the key there may come once more, as some stores count it in.
+def new_objects(answer: ListingResponse, place: ListingPosition) -> tuple[StoredObject, ...]:
+    """Return a response's objects after its position; some stores repeat the key at the position.
 
     Raises:
-        ConfigError: If keys are not in order, or come twice.
+        ConfigError: If keys are out of order or repeated.
     """
     objects = answer.objects
     if objects and objects[0].key == place.after:
         objects = objects[1:]
     before = place.after
     for key in [found.key for found in objects]:
-        if before is not None and key <= before:  # letters sort as their UTF-8 does
+        if before is not None and key <= before:  # text sorts as its UTF-8
             raise ConfigError(
                 f"the store lists {key!r} after {before!r}, and Foliopress needs keys once each and in the order of "
-                "their bytes; copy what lies there to a store that lists in order (S3's directory buckets do not)"
+                "their bytes; copy the objects to a store that lists in order (S3's directory buckets do not)"
             )
         before = key
     return objects
 
 
-def goes_back(answer: Answer, place: Place) -> bool:
-    """Return whether an answer begins before its place, or ends there: the store has not gone on."""
+def is_going_back(answer: ListingResponse, place: ListingPosition) -> bool:
+    """Return whether a response begins before its position or ends at it: the store has not continued."""
     if place.after is None or not answer.objects:
         return False
     first, last = answer.objects[0].key, answer.objects[-1].key
     return first < place.after or (answer.is_truncated is True and last == place.after)
 
 
-def onward(answer: Answer, place: Place) -> Place | None:
-    """Return where the listing goes on behind an answer to a request at `place`; None if that was all.
+def next_position(answer: ListingResponse, place: ListingPosition) -> ListingPosition | None:
+    """Return the position after a response to a request at `place`; None at the end.
 
     Raises:
-        ConfigError: If the store goes round in circles.
-        StoreFault: If more is to come and nothing says from where.
+        ConfigError: If the store repeats itself without end.
+        InvalidResponse: If more objects follow but no position is given.
     """
     is_last = answer.is_truncated is False
-    if answer.is_truncated is None:  # where nothing is said, one request more tells
+    if answer.is_truncated is None:  # one more request shows whether this was the end
         is_last = not answer.token and not answer.marker and not answer.objects
     if is_last:
         return None
     after = answer.objects[-1].key if answer.objects else place.after
     marker = max(filter(None, (answer.marker, after)), default=None)
     n_empty = 0 if answer.objects else place.n_empty + 1
-    following = Place(after, answer.token, marker, n_empty)
+    following = ListingPosition(after, answer.token, marker, n_empty)
     if not answer.objects:
         if answer.token is None and marker in (None, place.marker):
-            raise StoreFault("the listing is to go on, and came with neither a key nor a token to go on from")
+            raise InvalidResponse("the listing is truncated, but has neither a key nor a token to continue from")
         if (answer.token, marker) == (place.token, place.marker) or n_empty > _MOST_EMPTY:
-            raise ConfigError("the store's listing has no end: it says again and again that more will come")
+            raise ConfigError("the store's listing has no end: it announces more objects again and again")
     return following

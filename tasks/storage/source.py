@@ -1,4 +1,4 @@
-"""Source: where the documents lie, a folder or prefix; or one file, which then is all there is."""
+"""Open a SOURCE: a folder or prefix of documents, or a single file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from foliopress.tasks.storage.local_backend import key_of_name
 from foliopress.tasks.storage.store import Store
 
 
-class OneObject(Store):
-    """One object of a store, as if there were no other.
+class SingleObjectStore(Store):
+    """A store restricted to one object.
 
     Args:
-        url: The folder or prefix that it lies in.
-        storage: How the store is reached.
+        url: Folder or prefix of the object.
+        storage: Connection settings.
         name: Its key there.
     """
 
@@ -30,31 +30,31 @@ class OneObject(Store):
     def list_objects(
         self,
         prefix: str = "",
-        on_unreadable: Callable[[str], None] | None = None,  # noqa: ARG002 - no folder beside it is looked into
+        on_unreadable: Callable[[str], None] | None = None,  # noqa: ARG002 - no other folder is listed
     ) -> Iterator[StoredObject]:
-        """Yield the object, if it is there and its key begins with `prefix`."""
+        """Yield the object, if it exists and its key begins with `prefix`."""
         if not self._name.startswith(prefix):
             return
         for found in super().list_objects(self._name):
             if found.key == self._name:
                 yield found
-            return  # the key itself comes first of all that begin with it
+            return  # the key itself sorts before all others that begin with it
 
 
 def open_source(url: str, storage: StorageSettings) -> Store:
-    """Return the store of a SOURCE: the folder or prefix that it names, or the one file; it is seen to be readable.
+    """Return the store of a SOURCE, a folder, a prefix or a single file, after checking that it is readable.
 
-    A slash at the end changes nothing. Where S3 holds both `box` and `box/…`, `box` names what lies below.
+    A trailing slash makes no difference. If S3 has both `box` and `box/…`, `box` refers to the objects below it.
 
     Raises:
-        ConfigError: If it does not exist, must not be read or gives no answer.
+        ConfigError: If it does not exist, may not be read or does not respond.
     """
     try:
         source = _one_file(url, storage) or Store(url, storage)
         first = next(source.list_objects(), None)
         if first is None or not first.key:  # some stores list a file as a folder of one file without a name
             return _one_object(url, storage) or source
-        source.exists(first.key)  # an S3 user may be allowed to list objects and not to read them
+        source.exists(first.key)  # an S3 user may have permission to list objects but not to read them
     except StoreUnavailable as error:
         raise ConfigError(str(error)) from error
     return source
@@ -66,17 +66,17 @@ def _one_file(url: str, storage: StorageSettings) -> Store | None:
     if separator and protocol not in ("file", "local"):
         return None
     file = Path(os.path.abspath(Path(path if separator else url).expanduser()))
-    return OneObject(str(file.parent), storage, key_of_name(file.name)) if file.is_file() else None
+    return SingleObjectStore(str(file.parent), storage, key_of_name(file.name)) if file.is_file() else None
 
 
 def _one_object(url: str, storage: StorageSettings) -> Store | None:
-    """Return the store of a single object; None if there is none of that key, or nobody may look."""
+    """Return the store of a single object; None if it does not exist or cannot be listed."""
     protocol, _, path = url.partition("://")
     above, slash, name = path.rstrip("/").rpartition("/")
     if not path or not slash or not name:
         return None
-    one = OneObject(f"{protocol}://{above}", storage, name)
-    with suppress(ConfigError):  # whoever may read a prefix need not be allowed to look above it
+    one = SingleObjectStore(f"{protocol}://{above}", storage, name)
+    with suppress(ConfigError):  # permission to read a prefix need not extend to the level above
         if next(one.list_objects(), None) is not None:
             return one
     return None

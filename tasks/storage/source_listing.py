@@ -1,4 +1,4 @@
-"""List: the documents of a source, in key order, as they come in."""
+"""List the documents of a source in key order, as a stream."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from foliopress.tasks.storage.store import Store, StoredObject
 
 _HASHED_AHEAD = 4
 UNREADABLE = "unreadable"
-"""Version of a document that could not be read when its bytes were to be digested."""
+"""Version of a document that could not be read to compute its digest."""
 
 log = logging.getLogger(__name__)
 
@@ -26,16 +26,16 @@ DOCUMENT_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp"}
     | {".jp2", ".j2k", ".jpx", ".jpf", ".jxl", ".avif", ".bmp", ".pdf"}
 )
-"""What a file's name must end in to be a document; the bytes decide how it is read."""
+"""Extensions of documents; the bytes, not the extension, determine the format."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A file of the source that is worked on; `version` changes when its bytes do.
+    """A file of the source to be compressed; `version` changes when its bytes do.
 
-    `identity` is the same for documents of the same bytes; None where the listing does not tell. `duplicate_of` is the
-    key of the first document of the listing with the same identity. `listed` is what of the listing stands for the
-    version, so that a reader can see that the document has not changed since; None where nothing does.
+    `identity` is equal for documents with the same bytes; None if the listing does not show it. `duplicate_of` is the key of
+    the first listed document with the same identity. `listed` is the part of the listing entry that makes up the
+    version, so that a reader can detect a change; None if no part does.
     """
 
     key: str
@@ -48,46 +48,48 @@ class Document:
 
 @dataclass
 class ScanCounts:
-    """What a listing came across, counted while it runs."""
+    """Counts of a listing, updated while it runs."""
 
     documents: int = 0
     hidden: int = 0
     not_documents: int = 0
     excluded: int = 0
     unreadable_folders: int = 0
-    """Folders that must not be read; what lies in them is not worked on."""
+    """Folders that cannot be read; the files in them are not compressed."""
     keys_not_found: int = 0
-    """Keys of `scan.keys_file` that the source does not hold; known at the end of the listing."""
+    """Keys of `scan.keys_file` that are not in the source; known at the end of the listing."""
 
 
 def list_documents(source: Store, scan: ScanSettings, counts: ScanCounts) -> Iterator[Document]:
     """Yield the documents of a source in the order of their keys' UTF-8 bytes, never all in memory.
 
     Args:
-        source: Where they lie.
-        scan: Which keys are wanted.
-        counts: Counted up as the listing goes on.
+        source: Store of the documents.
+        scan: Filters of keys, and the kind of version.
+        counts: Updated as the listing proceeds.
 
     Raises:
-        ConfigError: If the source or the file of keys cannot be read, or its objects have no such version.
+        ConfigError: If the source or the file of keys cannot be read, or its objects lack the kind of version.
     """
     chosen = _chosen(source, scan, counts)
-    is_told = scan.duplicates == "once"
+    needs_identity = scan.duplicates == "once"
     if scan.version == "content":
         for document in _hashed(source, chosen):
-            is_known = is_told and document.size_bytes and document.version != UNREADABLE
+            is_known = needs_identity and document.size_bytes and document.version != UNREADABLE
             yield replace(document, identity=document.version) if is_known else document
         return
     for found in chosen:
         if scan.version == "etag" and found.etag is None:
-            raise ConfigError(f"scan.version: {found.key!r} in {source.url} has no ETag; auto, size_mtime or content")
-        listed, version = _what_counts(found, scan)
-        identity = f"{found.etag} {found.size_bytes}" if is_told and found.etag and found.size_bytes else None
+            raise ConfigError(
+                f"scan.version: {found.key!r} in {source.url} has no ETag; use auto, size_mtime or content"
+            )
+        listed, version = _versioned_entry(found, scan)
+        identity = f"{found.etag} {found.size_bytes}" if needs_identity and found.etag and found.size_bytes else None
         yield Document(found.key, found.size_bytes, version, identity, listed=listed)
 
 
-def _what_counts(found: StoredObject, scan: ScanSettings) -> tuple[StoredObject, str]:
-    """Return what of a listed object must stay as it is, and the version of that."""
+def _versioned_entry(found: StoredObject, scan: ScanSettings) -> tuple[StoredObject, str]:
+    """Return the part of a listing entry that must not change, and its version."""
     if scan.version == "etag":
         assert found.etag is not None
         return found._replace(modified=""), found.etag
@@ -96,41 +98,41 @@ def _what_counts(found: StoredObject, scan: ScanSettings) -> tuple[StoredObject,
 
 
 def check_not_empty(source: Store, scan: ScanSettings, dest: Store | None = None) -> None:
-    """Look for a first document, and say what is there instead if there is none; `scan.allow_empty` allows that.
+    """Raise ConfigError if a source has no document to compress, unless `scan.allow_empty`; describe what it has.
 
     Args:
-        source: Where documents should lie.
-        scan: Which are wanted.
-        dest: Where earlier runs may have left rows: what was full and is empty is told so.
+        source: Store of the documents.
+        scan: Filters of keys.
+        dest: Store with the rows of earlier runs, if any: an empty source is reported differently if they exist.
 
     Raises:
-        ConfigError: If no document would be worked on.
-        StoreUnavailable: If the store gives no answer.
+        ConfigError: If no document would be compressed.
+        StoreUnavailable: If the store does not respond.
     """
     counts = ScanCounts()
-    quick = scan.model_copy(update={"version": "auto"})  # nothing need be read
+    quick = scan.model_copy(update={"version": "auto"})  # avoids reading documents
     if scan.allow_empty or next(list_documents(source, quick, counts), None) is not None:
         return
     if counts.excluded:
         chosen_by = [name for name in ("include", "exclude", "keys_file") if getattr(scan, name)]
-        words = f"none of its {counts.excluded} documents is let through by scan.{' and scan.'.join(chosen_by)}"
+        words = f"all of its {counts.excluded} documents are excluded by scan.{' and scan.'.join(chosen_by)}"
     elif counts.hidden or counts.not_documents:
         files = counts.hidden + counts.not_documents
-        words = f"of {files} files there none is a document by its name (.jpg, .tif, .pdf, …)"
+        words = f"none of its {files} files has a document's extension (.jpg, .tif, .pdf, …)"
     else:
-        words = "there is no file; check how it is written, and whether it is mounted"
+        words = "there is no file; check its spelling, and whether it is mounted"
         if dest is not None and _has_rows(dest):
             words = f"it is empty, though {dest.url} holds rows of earlier runs; check whether it is mounted"
     if counts.unreadable_folders:
-        words += f"; {counts.unreadable_folders} folders must not be read"
+        words += f"; {counts.unreadable_folders} folders cannot be read"
     place = without_password(source.url)
-    raise ConfigError(f"SOURCE {place}: {words}. Where that is as it should be: --allow-empty (scan.allow_empty)")
+    raise ConfigError(f"SOURCE {place}: {words}. If that is intended: --allow-empty (scan.allow_empty)")
 
 
 def _has_rows(dest: Store) -> bool:
     try:
         return next(dest.list_objects("stats/pages/"), None) is not None
-    except ConfigError:  # there is no such folder
+    except ConfigError:  # no such folder
         return False
 
 
@@ -168,18 +170,18 @@ def _is_hidden(key: str) -> bool:
 def _is_document(key: str) -> bool:
     if key[key.rfind(".") :].lower() in DOCUMENT_SUFFIXES:
         return True
-    return PurePosixPath(key).suffix.lower() in DOCUMENT_SUFFIXES  # slower, and sees through `a.jpg/.`
+    return PurePosixPath(key).suffix.lower() in DOCUMENT_SUFFIXES  # slower, but handles `a.jpg/.`
 
 
 def _hashed(source: Store, chosen: Iterator[StoredObject]) -> Iterator[Document]:
-    """Yield documents whose version is the SHA-256 of their bytes; a few are read ahead."""
+    """Yield documents whose version is the SHA-256 of their bytes; prefetch a few."""
 
     def digest(key: str) -> str:
         try:
             with source.open_input(key) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
         except OSError:
-            return UNREADABLE  # whoever reads it learns why
+            return UNREADABLE  # reading it will raise the reason
 
     with ThreadPoolExecutor(_HASHED_AHEAD) as readers:
         ahead: deque[tuple[StoredObject, Future[str]]] = deque()
@@ -215,5 +217,5 @@ def _wanted_keys(path: str, storage: StorageSettings) -> frozenset[str]:
         text = Store(folder or slash or ".", storage).read_bytes(name).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         raise ConfigError(f"scan.keys_file: {path} cannot be read as a text file of keys ({error})") from error
-    # str.splitlines would also cut at letters that a key may hold
+    # str.splitlines would also split at characters that a key may contain
     return frozenset(line.removesuffix("\r") for line in text.split("\n") if line.strip())

@@ -1,5 +1,5 @@
-"""Witness: look at a source and at its output once more, with other eyes than those that read and wrote them.
+"""Compare a source with its output through independent decoders.
 
-Nothing here uses the project's own readers or writers. Images are decoded by OpenCV or imagecodecs, PDF pages are drawn
-by pdfium as a viewer draws them.
+Nothing here uses the project's own readers or writers. OpenCV or imagecodecs decodes images; pdfium renders PDF pages
+as a viewer does.
 """

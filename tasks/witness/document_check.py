@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from foliopress.tasks.witness import image_view, pdf_view
-from foliopress.tasks.witness.view_difference import Difference, difference, has_shape, resampled
+from foliopress.tasks.witness.view_difference import Difference, difference, has_same_aspect, resampled
 
 UNHEARD = "unheard"
 """In place of an eye's name: no other decoder reads the format."""
@@ -145,7 +145,7 @@ def compare_images(source: bytes, outputs: Iterable[OutputImage]) -> DocumentSig
     return DocumentSighting(pages)
 
 
-def _compare_drawings(before: pdf_view.PdfEye, after: pdf_view.PdfEye, number: int) -> Sighting:
+def _compare_drawings(before: pdf_view.PdfViewer, after: pdf_view.PdfViewer, number: int) -> Sighting:
     source = before.look_at(number)
     output = after.look_at(number)
     if source.pixels.shape != output.pixels.shape:
@@ -153,7 +153,7 @@ def _compare_drawings(before: pdf_view.PdfEye, after: pdf_view.PdfEye, number: i
     return _sighting("pdfium", difference(source.pixels, output.pixels, source.dpi, is_coarse=source.is_coarse))
 
 
-def _compare_drawing_with_image(eye: pdf_view.PdfEye, number: int, output: OutputImage) -> Sighting:
+def _compare_drawing_with_image(eye: pdf_view.PdfViewer, number: int, output: OutputImage) -> Sighting:
     source = eye.look_at(number, with_scan=True)
     look = image_view.look_at(output.data, output.frame, output.dpi)
     if look is None:
@@ -164,7 +164,7 @@ def _compare_drawing_with_image(eye: pdf_view.PdfEye, number: int, output: Outpu
     shape = round(look.height_px * image_view.pixel_aspect(output.data)), look.width_px
     for box in _boxes_shown(source):
         top, bottom, left, right = box
-        if bottom - top < 1 or right - left < 1 or not has_shape(*shape, (bottom - top, right - left)):
+        if bottom - top < 1 or right - left < 1 or not has_same_aspect(*shape, (bottom - top, right - left)):
             continue
         rows, cols = slice(math.ceil(top), math.floor(bottom)), slice(math.ceil(left), math.floor(right))
         part = source.pixels[rows, cols]
@@ -201,11 +201,11 @@ def _compare_image(source: bytes, frame: int, output: OutputImage) -> tuple[Sigh
     before = image_view.look_at(source, frame, output.source_dpi)
     if before is None:
         return Sighting(UNHEARD), None
-    after = image_view.look_alike(output.data, output.frame, before, output.dpi)
+    after = image_view.look_in_raster(output.data, output.frame, before, output.dpi)
     if after is None:
         return Sighting(UNHEARD), before
     eyes = before.eye if before.eye == after.eye else f"{before.eye}, {after.eye}"
-    if not has_shape(*after.size, before.size):
+    if not has_same_aspect(*after.size, before.size):
         return Sighting(eyes, problem=_other_shape(before.size, after.size)), before
     if _REDUCED * after.height_px > before.height_px:  # that is of another image of the source, in fewer pixels
         return Sighting(eyes, problem=f"has {after.height_px} rows, its source {before.height_px}"), before
@@ -221,7 +221,7 @@ def _is_reduced_copy(look: image_view.ImageLook | None, page: image_view.ImageLo
     if look is None or page is None:
         return False
     is_smaller = look.height_px <= _REDUCED * page.height_px and look.width_px <= _REDUCED * page.width_px
-    if not is_smaller or not has_shape(*look.size, page.size):
+    if not is_smaller or not has_same_aspect(*look.size, page.size):
         return False
     side_px = min(_THUMBNAIL_PX, max(look.pixels.shape[:2]))
     scale = side_px / max(page.pixels.shape[:2])

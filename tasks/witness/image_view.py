@@ -1,4 +1,4 @@
-"""Look at image files with OpenCV, or with imagecodecs where OpenCV is slow or cannot."""
+"""Decode image files with OpenCV, or with imagecodecs where OpenCV is slow or cannot."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-from foliopress.tasks.host_trouble import raise_if_of_host
+from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.witness.tiff_tags import directory_starts, is_tiff, tags_of
 from foliopress.tasks.witness.view_difference import look_step, resampled
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # its remarks on unknown tags are no news to a user
+cv2.utils.logging.setLogLevel(
+    cv2.utils.logging.LOG_LEVEL_SILENT
+)  # its warnings about unknown tags are of no use to a user
 
 _REDUCTIONS = {
     8: (cv2.IMREAD_REDUCED_COLOR_8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
@@ -24,9 +26,9 @@ _REDUCTIONS = {
     2: (cv2.IMREAD_REDUCED_COLOR_2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
     1: (cv2.IMREAD_COLOR, cv2.IMREAD_GRAYSCALE),
 }
-"""By how much a JPEG is reduced while it is decoded, in colour and in grey."""
+"""OpenCV's flags that reduce a JPEG while decoding, in colour and in grey."""
 _LOOKING = "looking at an image once more"
-_LARGEST_INCH = 11.7  # the long side of A4, for an image whose resolution nobody knows
+_LARGEST_INCH = 11.7  # the long side of A4, for an image of unknown resolution
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # ITU-T T.81, table B.1
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=\"|='|>)\s*([1-8])")
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -43,10 +45,10 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class ImageLook:
-    """An image as another decoder shows it.
+    """An image decoded independently.
 
-    pixels: uint8 (height, width, 3) RGB, upright and reduced. height_px, width_px: Of the whole upright image. step:
-    How many of its pixels, each way, became one. dpi: Resolution of `pixels`. eye: Who decoded it.
+    pixels: uint8 (height, width, 3) RGB, upright and reduced. height_px, width_px: Size of the whole upright image.
+    step: Reduction factor. dpi: Resolution of `pixels`. eye: Name of the decoder.
     """
 
     pixels: np.ndarray
@@ -63,7 +65,7 @@ class ImageLook:
 
 
 def count_frames(data: bytes) -> int:
-    """Return how many images a file holds one after another: a TIFF's directories, the frames of a sequence."""
+    """Return the number of images in a file: a TIFF's directories, or 2 for a sequence of frames."""
     if is_tiff(data):
         return sum(1 for _ in directory_starts(data))
     if _is_jpeg(data):
@@ -72,12 +74,12 @@ def count_frames(data: bytes) -> int:
 
 
 def look_at(data: bytes, frame: int, dpi: float | None) -> ImageLook | None:
-    """Return an image of a file, upright and reduced to 50 dpi or a little more; None where no decoder reads it.
+    """Return an image of a file, upright and reduced to 50 dpi or a little more; None if no decoder reads it.
 
     Args:
         data: The file.
         frame: 0-based number of the image in it.
-        dpi: Its resolution; without it the long side is taken for that of A4.
+        dpi: Its resolution; without it the long side is assumed to be that of A4.
     """
     if _has_other_colours(data, frame):
         return None
@@ -94,13 +96,13 @@ def look_at(data: bytes, frame: int, dpi: float | None) -> ImageLook | None:
     return ImageLook(look, height_px, width_px, step, resolution / step, eye)
 
 
-def look_alike(data: bytes, frame: int, like: ImageLook, dpi: float | None) -> ImageLook | None:
-    """Return an image of a file in the raster of a look at another; None where no decoder reads it.
+def look_in_raster(data: bytes, frame: int, like: ImageLook, dpi: float | None) -> ImageLook | None:
+    """Return an image of a file resampled to the raster of another; None if no decoder reads it.
 
     Args:
         data: The file.
         frame: 0-based number of the image in it.
-        like: A look at an image of the same proportions, which may have more or fewer pixels.
+        like: Decoded image of the same proportions, which may have more or fewer pixels.
         dpi: Resolution of this image.
     """
     look = look_at(data, frame, dpi)
@@ -112,35 +114,35 @@ def look_alike(data: bytes, frame: int, like: ImageLook, dpi: float | None) -> I
 
 
 def _has_other_colours(data: bytes, frame: int) -> bool:
-    """Return whether an image is in inks or Lab, which OpenCV shows without asking a profile or the white point."""
+    """Return whether an image is in inks or Lab, which OpenCV converts without profile or white point."""
     if _is_jpeg(data):
         return _jpeg_components(data) == 4
     return is_tiff(data) and tags_of(data, frame).get(262) in (5, 8, 9, 10)
 
 
 def pixel_aspect(data: bytes) -> float:
-    """Return how high a pixel of a file's first image is by its width, as its tags say; 1 where they do not."""
+    """Return the height of a pixel divided by its width, from the tags of a file's first image; 1 without them."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            told = image.info.get("dpi") or (image.getexif().get(0x011A, 1), image.getexif().get(0x011B, 1))
-            across, down = (float(axis) for axis in told)
+            tagged = image.info.get("dpi") or (image.getexif().get(0x011A, 1), image.getexif().get(0x011B, 1))
+            across, down = (float(axis) for axis in tagged)
             return across / down if across > 0 and down > 0 else 1.0
-    except Exception as error:  # Pillow's readers raise nearly anything over a damaged file
-        raise_if_of_host(error, _LOOKING)
+    except Exception as error:  # Pillow's readers raise almost anything for a damaged file
+        raise_if_host_error(error, _LOOKING)
         return 1.0
 
 
 def profile_of(data: bytes, frame: int = 0) -> bytes | None:
-    """Return the ICC profile of an image in a file, as Pillow's header readers give it; None without one."""
+    """Return the ICC profile of an image in a file, as read by Pillow from its header; None without one."""
     if data[4:8] == b"jP  ":
-        return _profile_of_jp2(data)  # which Pillow does not give
+        return _profile_of_jp2(data)  # Pillow does not read it
     try:
         with Image.open(io.BytesIO(data)) as image:
             if frame:
                 image.seek(frame)
             icc = image.info.get("icc_profile")
-    except Exception as error:  # Pillow's readers raise nearly anything over a damaged file
-        raise_if_of_host(error, _LOOKING)
+    except Exception as error:  # Pillow's readers raise almost anything for a damaged file
+        raise_if_host_error(error, _LOOKING)
         return None
     return icc if isinstance(icc, bytes) and icc else None
 
@@ -154,10 +156,10 @@ def _profile_of_jp2(data: bytes) -> bytes | None:
 
 
 def as_srgb(look: np.ndarray, icc: bytes | None) -> np.ndarray:
-    """Return a look in sRGB; as it is without a profile, or with one that cannot be used.
+    """Return pixels in sRGB; unchanged without a profile, or with an unusable one.
 
     Args:
-        look: uint8 (height, width, 3) in the profile's colours; of a grey profile all three channels are equal.
+        look: uint8 (height, width, 3) in the profile's colours; with a grey profile all three channels are equal.
         icc: The profile.
     """
     if icc is None:
@@ -171,13 +173,13 @@ def as_srgb(look: np.ndarray, icc: bytes | None) -> np.ndarray:
         flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
         shown = ImageCms.profileToProfile(image, profile, srgb, intent, "RGB", flags=flags)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
-        raise_if_of_host(error, _LOOKING)
+        raise_if_host_error(error, _LOOKING)
         return look
     return look if shown is None else np.asarray(shown)
 
 
 def _decoded(data: bytes, frame: int, dpi: float | None) -> tuple[np.ndarray, tuple[int, int], int, str] | None:
-    """Return grey or RGB pixels, the size of the whole image, their reduction, and who decoded them."""
+    """Return grey or RGB pixels, the size of the whole image, the reduction factor, and the decoder's name."""
     if _is_jpeg(data):
         size = _jpeg_size(data)
         step = look_step(_resolution(dpi, *size), *size) if min(size) else 1
@@ -185,7 +187,7 @@ def _decoded(data: bytes, frame: int, dpi: float | None) -> tuple[np.ndarray, tu
         pixels = _by_opencv(data, 0, _REDUCTIONS[factor][_jpeg_components(data) == 1])
         if pixels is None:
             return None
-        if not min(size):  # a header that leaves the height to the end of the file
+        if not min(size):  # the height is given only at the end of the file
             size = pixels.shape[0], pixels.shape[1]
         is_turned = pixels.shape[:2] != tuple(-(-side // factor) for side in size)
         return pixels, size[::-1] if is_turned else size, factor, "opencv"
@@ -194,7 +196,7 @@ def _decoded(data: bytes, frame: int, dpi: float | None) -> tuple[np.ndarray, tu
         "opencv": lambda: _by_opencv(data, frame, flag),
         "imagecodecs": lambda: _by_imagecodecs(data, frame),
     }
-    is_avif = data[4:8] == b"ftyp"  # which imagecodecs decodes in a third of the time
+    is_avif = data[4:8] == b"ftyp"  # imagecodecs decodes it in a third of the time
     for name in reversed(eyes) if is_avif else eyes:
         pixels = eyes[name]()
         if pixels is not None:
@@ -216,8 +218,8 @@ def _by_opencv(data: bytes, frame: int, flag: int) -> np.ndarray | None:
             pixels, kinds, blocks = cv2.imdecodeWithMetadata(coded, flag)
             if pixels is not None:
                 pixels = _turned_by_xmp(pixels, kinds, blocks)
-    except (cv2.error, SystemError) as error:  # the second for an exception that OpenCV's binding does not pass on
-        raise_if_of_host(error, _LOOKING)
+    except (cv2.error, SystemError) as error:  # SystemError for an exception that OpenCV's binding loses
+        raise_if_host_error(error, _LOOKING)
         return None
     if pixels is None or not pixels.size:
         return None
@@ -226,7 +228,7 @@ def _by_opencv(data: bytes, frame: int, flag: int) -> np.ndarray | None:
 
 
 def _is_grey(data: bytes, frame: int) -> bool:
-    """Return whether an image has one channel, as its header says; False where it is not asked."""
+    """Return whether an image has one channel according to its header; False for formats that are not checked."""
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return data[25:26] == b"\0"  # colour type (PNG, 11.2.1)
     if is_tiff(data):
@@ -236,12 +238,12 @@ def _is_grey(data: bytes, frame: int) -> bool:
 
 
 def _turned_by_xmp(pixels: np.ndarray, kinds: Any, blocks: Any) -> np.ndarray:
-    """Return an image turned as its XMP says; OpenCV has turned it already if its EXIF says so."""
-    told = {int(kind): np.ravel(block).tobytes() for kind, block in zip(np.ravel(kinds), blocks, strict=True)}
-    said = _XMP_ORIENTATION.search(told.get(cv2.IMAGE_METADATA_XMP, b""))
-    if said is None or _has_orientation(told.get(cv2.IMAGE_METADATA_EXIF, b"")):
+    """Return an image rotated by its XMP orientation; OpenCV has already applied an EXIF orientation."""
+    metadata = {int(kind): np.ravel(block).tobytes() for kind, block in zip(np.ravel(kinds), blocks, strict=True)}
+    found = _XMP_ORIENTATION.search(metadata.get(cv2.IMAGE_METADATA_XMP, b""))
+    if found is None or _has_orientation(metadata.get(cv2.IMAGE_METADATA_EXIF, b"")):
         return pixels
-    return _TURNS[int(said[1])](pixels)
+    return _TURNS[int(found[1])](pixels)
 
 
 def _has_orientation(block: bytes) -> bool:
@@ -249,8 +251,8 @@ def _has_orientation(block: bytes) -> bool:
     try:
         exif.load(block)
         return 0x0112 in exif
-    except Exception as error:  # a broken block says nothing
-        raise_if_of_host(error, _LOOKING)
+    except Exception as error:  # ignore a broken block
+        raise_if_host_error(error, _LOOKING)
         return False
 
 
@@ -266,26 +268,26 @@ def _by_imagecodecs(data: bytes, frame: int) -> np.ndarray | None:
             pixels = _spread_out(imagecodecs.tiff_decode(data, index=frame), tags_of(data, frame))
         else:
             return None
-    except imagecodecs.DelayedImportError:  # it is built without this codec, and so on all machines
+    except imagecodecs.DelayedImportError:  # it is built without this codec, on all machines alike
         return None
-    except Exception as error:  # the codec's own kind of error, of which there is one for each codec
-        raise_if_of_host(error, _LOOKING)
+    except Exception as error:  # each codec has its own error class
+        raise_if_host_error(error, _LOOKING)
         return None
     return _as_rgb(pixels)
 
 
 def _spread_out(pixels: np.ndarray, tags: dict[int, int]) -> np.ndarray:
-    """Return grey of few bits as grey of 8, black as 0, by a TIFF's BitsPerSample and PhotometricInterpretation."""
+    """Return grey of few bits scaled to 8, black as 0, by a TIFF's BitsPerSample and PhotometricInterpretation."""
     if pixels.dtype == np.uint8 and (bits := tags.get(258, 8)) < 8:
         pixels = (pixels.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
     return 255 - pixels if tags.get(262) == 0 and pixels.dtype == np.uint8 else pixels
 
 
 def _to_eight_bits(pixels: np.ndarray, data: bytes) -> np.ndarray:
-    """Return samples of a JPEG 2000 of up to 8 bits spread over the whole range, by SIZ (ISO 15444-1, A.5.1)."""
+    """Return samples of a JPEG 2000 of up to 8 bits scaled to the full range, by SIZ (ISO 15444-1, A.5.1)."""
     size_marker = data.find(b"\xff\x4f\xff\x51")
-    told = data[size_marker + 42] if 0 <= size_marker < len(data) - 42 else 7
-    bits, is_signed = (told & 0x7F) + 1, told >= 0x80
+    depth = data[size_marker + 42] if 0 <= size_marker < len(data) - 42 else 7
+    bits, is_signed = (depth & 0x7F) + 1, depth >= 0x80
     if bits > 8 or pixels.dtype.itemsize != 1:
         return pixels
     values = pixels.astype(np.int16) + (2 ** (bits - 1) if is_signed and pixels.dtype == np.int8 else 0)
@@ -309,7 +311,7 @@ def _is_jpeg(data: bytes) -> bool:
 
 
 def _frame_header(data: bytes) -> bytes:
-    """Return the 15 bytes of a JPEG's frame header from its precision on; empty where there is none."""
+    """Return the 15 bytes of a JPEG's frame header from its precision on; empty without one."""
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:

@@ -1,4 +1,4 @@
-"""Look at PDF pages as pdfium draws them for a viewer: annotations and form fields on, cut to the CropBox."""
+"""Render PDF pages with pdfium as a viewer does: with annotations and form fields, cropped to the CropBox."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from pypdfium2 import raw
 
 POINTS_PER_INCH = 72.0
 LOOK_DPI = 60.0
-"""At which pages are drawn."""
-_LONGEST_SIDE_PX = 2_000  # of a look: a page of 33 inches at `LOOK_DPI`; larger ones are drawn in a coarser way
-_FINER = 256  # pdfium tells places in whole pixels
+"""Resolution at which pages are rendered."""
+_LONGEST_SIDE_PX = 2_000  # of a rendered page: 33 inches at `LOOK_DPI`; larger ones are rendered more coarsely
+_FINER = 256  # pdfium gives positions in whole pixels
 _SECONDS_A_PAGE = 20.0
-"""Processor seconds after which drawing a page is given up: drawings made to harm have no end."""
+"""Processor seconds after which rendering a page is aborted: malicious drawings may never end."""
 
 
 class CannotDraw(Exception):
-    """A document or page that pdfium does not open, or does not draw in time."""
+    """A document or page that pdfium cannot open, or cannot render in time."""
 
 
 @dataclass(frozen=True)
 class PdfLook:
-    """A page as a viewer shows it.
+    """A rendered page.
 
     pixels: uint8 (height, width, 3) RGB. dpi: Their resolution. scan: (top, bottom, left, right) of the largest image
-    on the page, in pixels and parts of them, perhaps beyond the page's edges; None without an image.
-    is_coarse: Its largest image has less than twice the resolution of the drawing.
+    on the page, in fractional pixels, possibly beyond the page's edges; None without an image.
+    is_coarse: Whether its largest image has less than twice the resolution of the rendering.
     """
 
     pixels: np.ndarray
@@ -42,8 +42,8 @@ class PdfLook:
     is_coarse: bool
 
 
-class PdfEye:
-    """An open document. Close it, or use it in a `with` block, through `opened`."""
+class PdfViewer:
+    """An open document; use `opened` in a `with` block to get one."""
 
     def __init__(self, document: pypdfium2.PdfDocument) -> None:
         self._document = document
@@ -54,11 +54,11 @@ class PdfEye:
         return len(self._document)
 
     def look_at(self, page_index: int, *, with_scan: bool = False) -> PdfLook:
-        """Draw a page.
+        """Render a page.
 
         Args:
             page_index: 0-based.
-            with_scan: Find where the largest image lies.
+            with_scan: Find the position of the largest image.
 
         Raises:
             CannotDraw: If pdfium cannot, or not in time.
@@ -77,7 +77,7 @@ class PdfEye:
 
 
 @contextmanager
-def opened(source: bytes | BinaryIO) -> Iterator[PdfEye]:
+def opened(source: bytes | BinaryIO) -> Iterator[PdfViewer]:
     """Open a document.
 
     Raises:
@@ -90,13 +90,13 @@ def opened(source: bytes | BinaryIO) -> Iterator[PdfEye]:
     try:
         if document.get_formtype() != raw.FORMTYPE_NONE:
             document.init_forms()
-        yield PdfEye(document)
+        yield PdfViewer(document)
     finally:
         document.close()
 
 
 def _drawn(document: pypdfium2.PdfDocument, page: pypdfium2.PdfPage, scale: float) -> np.ndarray:
-    """Return a page drawn on white, uint8 (height, width, 3) RGB.
+    """Return a page rendered on white, uint8 (height, width, 3) RGB.
 
     Raises:
         CannotDraw: If it takes more than `_SECONDS_A_PAGE`.
@@ -123,7 +123,7 @@ def _drawn(document: pypdfium2.PdfDocument, page: pypdfium2.PdfPage, scale: floa
 
 
 def _largest_image(page: pypdfium2.PdfPage, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
-    """Return (top, bottom, left, right) of the largest image on a page that is drawn with (height_px, width_px)."""
+    """Return (top, bottom, left, right) of the largest image on a page rendered at (height_px, width_px)."""
     boxes = [_on_bitmap(page, found.get_bounds(), size) for found in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE])]
     return max(boxes, key=lambda box: (box[1] - box[0]) * (box[3] - box[2]), default=None)
 
@@ -143,7 +143,7 @@ def _image_dpi(page: pypdfium2.PdfPage) -> float:
 def _on_bitmap(
     page: pypdfium2.PdfPage, bounds: tuple[float, float, float, float], size: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """Return where (left, bottom, right, top) of a page's own units lies on its drawing."""
+    """Return (top, bottom, left, right) px on the rendering for (left, bottom, right, top) in page units."""
     left, bottom, right, top = bounds
     rows, cols = [], []
     for x, y in ((left, bottom), (right, top)):

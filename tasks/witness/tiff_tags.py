@@ -1,4 +1,4 @@
-"""Walk the directories of a TIFF, and read their single small numbers (TIFF 6.0, section 2; BigTIFF too)."""
+"""Walk the directories of a TIFF, and read their single-integer tags (TIFF 6.0, section 2; BigTIFF too)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def is_tiff(data: bytes) -> bool:
 
 
 def directory_starts(data: bytes) -> Iterator[int]:
-    """Yield where each directory of the main chain begins; one that the chain comes back to ends it."""
+    """Yield the offset of each directory in the main chain; stop at a directory that was visited before."""
     count_bytes, entry_bytes, offset_bytes = _layout(data)
     at, seen = _number(data, 8 if offset_bytes == 8 else 4, offset_bytes), set[int]()
     while at and at not in seen and at + count_bytes <= len(data):
@@ -25,7 +25,7 @@ def directory_starts(data: bytes) -> Iterator[int]:
 
 
 def tags_of(data: bytes, frame: int) -> dict[int, int]:
-    """Return the numbers of a directory by tag, of those that have one number alone; empty where it is not there.
+    """Return the values of a directory's single-integer tags; empty if the directory does not exist.
 
     Args:
         data: The TIFF.

@@ -1,4 +1,4 @@
-"""Compare: hold two looks at a page against each other, over the page and in the block that differs most."""
+"""Measure the difference between two views of a page, over the page and in the block that differs most."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ import cv2
 import numpy as np
 
 LEAST_DPI = 50.0
-"""Least resolution of a look: letters are shapes, strokes and stamps are in place, and paper grain is gone."""
+"""Least resolution of a view: letters are shapes, strokes and stamps are in place, and paper grain is gone."""
 BLOCK_INCH = 0.25
 """Side of a block on paper: about one line of print with its spacing, or a small stamp."""
 MOST_ERROR = 12.0
-"""Grey levels (root mean square over the page) up to which two looks show the same page."""
+"""Largest difference (grey levels, root mean square over the page) between two views of the same page."""
 MOST_BLOCK = 0.8
-"""Difference of the worst block, as a share of the block's own contrast, up to which nothing is missing in it.
+"""Largest difference of the worst block, as a share of the block's own contrast, if nothing is missing in it.
 
 Both bounds were chosen on all readable scans of the project's data in four profiles, where the largest values are well
-below them; `docs/reliability.md` tells which planted faults they catch.
+below them; `docs/reliability.md` lists the planted faults that they detect.
 """
 _LUMA_FLOOR, _CHROMA_FLOOR = 8.0, 12.0
-"""Grey levels added to a block's contrast: differences far below them are not seen on paper without any contrast."""
+"""Grey levels added to a block's contrast: much smaller differences are invisible on paper without any contrast."""
 _BLUR_PX = 0.8  # two decoders and two ways of scaling may differ by a fraction of a pixel
-_MOST_SIDE_PX = 4_000  # of a look; a map of more than five feet is looked at in a coarser way
+_MOST_SIDE_PX = 4_000  # of a view; a map of more than five feet is viewed more coarsely
 _LEAST_SIDE_PX = 8
 _SHAPE_TOLERANCE = 0.01  # of the ratio of the sides, and one pixel
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two looks at a page are apart.
+    """Difference between two views of a page.
 
     error: Root mean square of the difference over the page, luma and chroma together, in grey levels. worst_block: The
-    same over the block that differs most, divided by the contrast that it has in either look; about 1 where something
-    is missing or elsewhere, far above 1 where the paper itself has another tone.
+    same over the block that differs most, divided by the larger of its contrasts in the two views; about 1 if something
+    is missing or displaced, far above 1 if the paper itself has another tone.
     """
 
     error: float
@@ -41,14 +41,14 @@ class Difference:
 
     @property
     def is_same_page(self) -> bool:
-        """Return whether both looks show the same page."""
+        """Return whether both views show the same page."""
         return self.error <= MOST_ERROR and self.worst_block <= MOST_BLOCK
 
 
 def look_step(dpi: float, height_px: int, width_px: int) -> int:
-    """Return how many pixels of an image, each way, become one of a look: a power of two.
+    """Return the factor by which an image is reduced for a view: a power of two.
 
-    The look has `LEAST_DPI` at least and less than twice that, unless the image is coarser itself, tiny or huge.
+    The view has at least `LEAST_DPI` and less than twice that, unless the image itself is coarser, tiny or huge.
 
     >>> [look_step(dpi, 3508, 2480) for dpi in (72, 150, 200, 300, 600)]
     [1, 2, 4, 4, 8]
@@ -61,8 +61,8 @@ def look_step(dpi: float, height_px: int, width_px: int) -> int:
     return step
 
 
-def has_shape(height_px: int, width_px: int, like: tuple[float, float]) -> bool:
-    """Return whether an image has the proportions of another, (height_px, width_px)."""
+def has_same_aspect(height_px: int, width_px: int, like: tuple[float, float]) -> bool:
+    """Return whether an image has the aspect of another, (height_px, width_px)."""
     wanted_px = height_px * like[1] / like[0]
     return abs(width_px - wanted_px) <= max(1.5, 1.5 * height_px / like[0], _SHAPE_TOLERANCE * wanted_px)
 
@@ -70,13 +70,13 @@ def has_shape(height_px: int, width_px: int, like: tuple[float, float]) -> bool:
 def resampled(
     pixels: np.ndarray, size: tuple[int, int], per_px: tuple[float, float], start: tuple[float, float] = (0.0, 0.0)
 ) -> np.ndarray:
-    """Return an image averaged down, or interpolated up.
+    """Return an image resampled, averaged down or interpolated up.
 
     Args:
         pixels: uint8, (height, width) or (height, width, 3).
-        size: (height_px, width_px) of the result; what it has more than the image is drawn out from the edge.
-        per_px: How many pixels of the image, down and across, become one of the result.
-        start: Where in the image the result begins, (row, column) in pixels of the result.
+        size: (height_px, width_px) of the result; beyond the image its edge is repeated.
+        per_px: Vertical and horizontal pixels of the image per pixel of the result.
+        start: Start of the result in the image, (row, column) in pixels of the result.
     """
     down, across = per_px
     while down >= 2 and across >= 2:  # halving is ten times as fast as any other averaging
@@ -96,20 +96,20 @@ def resampled(
 
 
 def difference(one: np.ndarray, other: np.ndarray, dpi: float, *, is_coarse: bool = False) -> Difference:
-    """Compare two looks at a page.
+    """Compare two views of a page.
 
     Args:
         one: uint8 (height, width, 3) RGB.
-        other: The same of the same size.
+        other: Another view of the same size.
         dpi: Their resolution.
-        is_coarse: Whether they hold about as many pixels as the page itself. Half as many are compared then: what a
-            codec does to single pixels is not looked at.
+        is_coarse: Whether they have about as many pixels as the page itself. They are halved then, to ignore a codec's
+            effect on single pixels.
 
     Raises:
         ValueError: If their sizes differ.
     """
     if one.shape != other.shape:
-        raise ValueError(f"looks of {one.shape} and {other.shape} pixels cannot be compared")
+        raise ValueError(f"views of {one.shape} and {other.shape} pixels cannot be compared")
     if is_coarse and min(one.shape[:2]) >= 2 * _LEAST_SIDE_PX:
         half = -(-one.shape[0] // 2), -(-one.shape[1] // 2)
         one, other, dpi = resampled(one, half, (2, 2)), resampled(other, half, (2, 2)), dpi / 2
@@ -128,13 +128,13 @@ def difference(one: np.ndarray, other: np.ndarray, dpi: float, *, is_coarse: boo
 
 
 def _planes(look: np.ndarray) -> np.ndarray:
-    """Return Y, Cr and Cb of a look, a little softened, float32."""
+    """Return Y, Cr and Cb of a view, slightly blurred, float32."""
     planes: np.ndarray = cv2.cvtColor(cv2.GaussianBlur(look, (0, 0), _BLUR_PX), cv2.COLOR_RGB2YCrCb)
     return planes.astype(np.float32)
 
 
 def _squares(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the squares of luma, and of both chroma planes together."""
+    """Return the squares of luma, and the sum of the squares of both chroma planes."""
     squares = planes * planes
     return np.ascontiguousarray(squares[..., 0]), squares[..., 1] + squares[..., 2]
 
@@ -148,7 +148,7 @@ def _contrasts(planes: np.ndarray, cells: tuple[int, int]) -> tuple[np.ndarray, 
 
 
 def _blocks(plane: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
-    """Return the means over blocks of 2 x 2 cells, each half over its neighbour."""
+    """Return the means over blocks of 2 x 2 cells that overlap by half."""
     small = cv2.resize(plane, cells[::-1], interpolation=cv2.INTER_AREA)
     if min(cells) < 2:
         return small

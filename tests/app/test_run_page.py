@@ -124,7 +124,7 @@ def test_a_page_that_failed_is_shown_with_its_reason(look_through, dest):
     page.session_state["looked at"] = (str(dest), "notes/broken.jpg", 0)
     page.run()
     assert not page.exception
-    assert "that can be opened" in said(page) and figures(page)["Source"] != "0 B"
+    assert "are no readable" in said(page) and figures(page)["Source"] != "0 B"
 
 
 def test_without_its_source_only_the_output_is_shown_and_said_to_be(look_through, dest, monkeypatch):

@@ -78,7 +78,7 @@ def test_a_url_with_a_secret_is_refused_and_stands_in_no_name_state_or_alert_of_
     if name == "compress":
         given["dest"] = str(tmp_path / "out")
     state = {"compress": compress, "estimate": estimate, "verify": verify}[name](**given, return_state=True)
-    assert state.is_failed() and "holds a user or password" in str(state.message)
+    assert state.is_failed() and "contains a user, a password" in str(state.message)
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(state.state_details.flow_run_id)
     assert "s3://bucket/in" in run.name

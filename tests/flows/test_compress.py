@@ -372,7 +372,7 @@ def test_source_and_dest_must_not_lie_in_one_another(source: str, dest: str, tmp
 
 @pytest.mark.parametrize("places", [("sftp://me:hush@host/x", "out"), ("scans", "ftp://me:hush@host/x")])
 def test_a_password_in_a_url_is_refused_and_not_repeated(places: tuple[str, str]) -> None:
-    with pytest.raises(ConfigError, match="holds a user or password") as caught:
+    with pytest.raises(ConfigError, match="contains a user, a password") as caught:
         check_places(*places, load_settings())
     assert "hush" not in str(caught.value)
 

@@ -26,9 +26,9 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["empty"], "there is no file; check how it is written, and whether it is mounted"),
-        (["scans", "--include", "*.tif"], "none of its 1 documents is let through by scan.include"),
-        (["scans/notes.txt"], "of 1 files there none is a document"),
+        (["empty"], "there is no file; check its spelling, and whether it is mounted"),
+        (["scans", "--include", "*.tif"], "all of its 1 documents are excluded by scan.include"),
+        (["scans/notes.txt"], "none of its 1 files has a document"),
         (["gone"], "there is no folder"),
         (["gone", "--allow-empty"], "there is no folder"),
     ],

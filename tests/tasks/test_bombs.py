@@ -1,4 +1,4 @@
-"""Documents made to harm end as a document's or page's problem, in bounded time and memory."""
+"""Malicious documents end as an error of the document or page, in bounded time and memory."""
 
 import json
 import subprocess

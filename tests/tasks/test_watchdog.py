@@ -1,4 +1,4 @@
-"""The watchdog: what occupies a worker is ended whatever code it is in, and said once, by whoever comes next."""
+"""Watchdog: a process that a document occupies is ended whatever code it runs, and the next attempt reports it once."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The work budget: counts decide, the clock comes last, and a document of many pages may take more."""
+"""Work budget: counts decide, the clock comes last, and a document of many pages may take more."""
 
 import pytest
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from foliopress.flows.run import lease
-from foliopress.tasks.storage.local_backend import LocalFolder
+from foliopress.tasks.storage.local_backend import LocalBackend
 from foliopress.tasks.storage.store import Store
 
 
@@ -35,7 +35,7 @@ def countdown(name: str) -> Callable[[], None]:
 def shorten_lease_and_pause(before: Callable[[], None], within: Callable[[], None]) -> None:
     """Change this process: its lease is short, and it may stop where it is told to."""
     lease.LENGTH_S, lease.RENEW_S, lease.WORKER_CHECK_S = 2.0, 0.5, 0.3
-    write_bytes, delete, put = Store.write_bytes, Store.delete, LocalFolder._put
+    write_bytes, delete, put = Store.write_bytes, Store.delete, LocalBackend._put
 
     def paused_write(self: Store, key: str, data: bytes, **more: Any) -> None:
         before()
@@ -51,7 +51,7 @@ def shorten_lease_and_pause(before: Callable[[], None], within: Callable[[], Non
         put(temporary, path, move)
 
     Store.write_bytes, Store.delete = paused_write, paused_delete  # type: ignore[method-assign]
-    LocalFolder._put = staticmethod(paused_put)  # type: ignore[method-assign]
+    LocalBackend._put = staticmethod(paused_put)  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

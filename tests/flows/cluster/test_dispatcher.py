@@ -20,7 +20,7 @@ from foliopress.flows.cluster.cluster import ClusterLost, ClusterShape, open_clu
 from foliopress.flows.cluster.dispatcher import RunHooks, ShardDispatcher
 from foliopress.flows.cluster.page_gate import ANY_WORKER, PageGate
 from foliopress.flows.steps.steps import DocumentResult, DocumentShape
-from foliopress.tasks.errors import ConfigError, HostTrouble, StoreUnavailable
+from foliopress.tasks.errors import ConfigError, HostError, StoreUnavailable
 from foliopress.tasks.records.statistics import TILES_SCHEMA, WORDS_SCHEMA
 from foliopress.tasks.storage.source_listing import Document
 from tests.promises import FAILS_ALONE
@@ -344,10 +344,10 @@ def test_a_document_that_cannot_be_scored_fails_alone(client, n_pages, tmp_path:
     [
         ("store down", StoreUnavailable),
         ("no tesseract", ConfigError),
-        ("disk full", HostTrouble),
-        ("no files left", HostTrouble),
-        ("no memory left", HostTrouble),
-        ("no package", HostTrouble),
+        ("disk full", HostError),
+        ("no files left", HostError),
+        ("no memory left", HostError),
+        ("no package", HostError),
     ],
 )
 def test_what_no_page_can_help_ends_the_shard_and_leaves_the_gate_open(client, what, error, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_disk_that_folds_names_holds_an_output_of_each_document(
     kind: str, archive: Callable[..., Path], compress: Callable[..., RunSummary], tmp_path: Path, monkeypatch
 ) -> None:
     source, dest = archive(*KEYS), tmp_path / "out"
-    monkeypatch.setattr(store_module, "LocalFolder", only_at(dest, FOLDERS[kind]))
+    monkeypatch.setattr(store_module, "LocalBackend", only_at(dest, FOLDERS[kind]))
     assert compress(source, dest).exit_code == 0
     assert_each_has_its_own(source, dest, KEYS)
     written = sha256_on(dest)
@@ -131,7 +131,7 @@ def test_a_name_that_dest_refuses_is_one_failed_row_and_its_neighbours_go_on(
     class Refusing(FoldingFolder):
         refused = staticmethod(lambda name: name.startswith("odd"))
 
-    monkeypatch.setattr(store_module, "LocalFolder", only_at(dest, Refusing))
+    monkeypatch.setattr(store_module, "LocalBackend", only_at(dest, Refusing))
     summary = compress(source, dest)
     assert (summary.exit_code, summary.shards_failed) == (3, 0)
     rows = rows_of(dest)
@@ -182,7 +182,7 @@ def test_a_dest_that_was_copied_to_a_disk_of_fewer_names_is_refused(dest: Store,
     begun_by(dest, ORDINARY, ["Page.jpg"])
     if is_lost:
         dest.delete(NAMES_KEY)
-    monkeypatch.setattr(store_module, "LocalFolder", FOLDERS["Mac"])
+    monkeypatch.setattr(store_module, "LocalBackend", FOLDERS["Mac"])
     moved = Store(f"file://{dest.url}", StorageSettings())  # by another connection
     with pytest.raises(ConfigError, match="upper and lower case are not.*use a new DEST"):
         resolve_naming(moved, lambda _: None)

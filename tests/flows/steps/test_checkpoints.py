@@ -121,8 +121,8 @@ def test_a_large_document_in_a_bucket_is_copied_once_and_known_by_its_bytes(s3_u
     source = Store(s3_url, Settings().storage)
     source.write_bytes("a.pdf", BOOK)
     pieces = []
-    read_piece = Store.read_piece
-    monkeypatch.setattr(Store, "read_piece", lambda *given: pieces.append(given[2:]) or read_piece(*given))
+    read_range = Store.read_range
+    monkeypatch.setattr(Store, "read_range", lambda *given: pieces.append(given[2:]) or read_range(*given))
     job = steps.PageJob(s3_url, str(tmp_path / "dest"), Settings(), "run", "shard", "settings", "model", "litert-cpu")
     opened = steps.fetch_document(Document("a.pdf", len(BOOK), "v1"), job)
     assert opened.data is None

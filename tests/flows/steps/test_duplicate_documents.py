@@ -22,7 +22,7 @@ from foliopress.flows.steps import steps
 from foliopress.flows.verify import verify_archive
 from foliopress.tasks.records.overview import find_page
 from foliopress.tasks.records.statistics import live_rows
-from foliopress.tasks.storage.output_keys import output_key, page_in_output, twin_key
+from foliopress.tasks.storage.output_keys import duplicate_key, output_key, page_in_output
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 from tests.servers import S3Server
@@ -96,7 +96,7 @@ def test_the_first_with_the_same_bytes_is_the_first_of_the_listing(
 def test_an_output_of_its_own_lies_where_it_would_have_lain(first, second, extension, number) -> None:
     number = None if extension is None else number
     theirs, ours = (output_key(key, page_index=number, extension=extension) for key in (first, second))
-    assert twin_key(second, first, theirs) == ours
+    assert duplicate_key(second, first, theirs) == ours
     assert page_in_output(second, 5 if extension is None else number or 0, ours) == (5 if extension is None else 0)
 
 

@@ -1,4 +1,4 @@
-"""Sums over blocks: what they add up to, whatever the plane's size and the block's."""
+"""Sums over blocks, for any size of plane and block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colour: how coarse chroma may become, and what the page looks like then."""
+"""Choice of the coarsest chroma, and pages with reduced chroma."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foliopress.tasks.analysis.chroma import CHROMA_LEVELS, coarsest_chroma, with_coarse_chroma
-from foliopress.tasks.analysis.strokes import luma_of
+from foliopress.tasks.codecs.luma import luma_of
 
 BUDGET = 4.0
 
@@ -17,7 +17,7 @@ def chroma_of(pixels):
 
 
 def printed(ink, paper=(232, 226, 210), lines=8):
-    """Lines of print-like strokes on toned paper, with the soft edges of a scan."""
+    """Return lines of print-like strokes on toned paper, with the soft edges of a scan."""
     page = np.full((480, 480, 3), paper, np.uint8)
     for row in range(lines):
         for col in range(20, 440, 12):

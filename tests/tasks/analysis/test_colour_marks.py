@@ -1,4 +1,4 @@
-"""Colour marks: which strokes have a colour of their own, and when a copy has lost it."""
+"""Detection of coloured marks, and of their loss on a copy."""
 
 import io
 
@@ -12,8 +12,9 @@ from foliopress.tasks.analysis import colour_marks, page_kinds
 from foliopress.tasks.analysis.chroma import coarsest_chroma, with_coarse_chroma
 from foliopress.tasks.analysis.colour_marks import allowed_error, compare_marks, find_colour_marks
 from foliopress.tasks.analysis.page_kinds import PageKind, page_kind
-from foliopress.tasks.analysis.strokes import find_ink, luma_of
+from foliopress.tasks.analysis.strokes import find_ink
 from foliopress.tasks.checks import legibility
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.documents import read_page
 from foliopress.tasks.images.image_reader import Page
 
@@ -25,7 +26,7 @@ MARK_AT_MM = (62, 20)  # from the top and the left, below the print
 
 
 def printed(dpi, paper=WHITE, mark=None):
-    """A page of 3 x 4 inches with black print and a black bar, and what `mark` draws on it."""
+    """Return a page of 3 x 4 inches with black print, a black bar and the drawing of `mark`."""
     twice = 2 * dpi
     image = Image.new("RGB", (3 * twice, 4 * twice), paper)
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(0.14 * twice)
@@ -135,13 +136,13 @@ def test_the_chroma_of_a_mark_says_its_hue():
 
 
 def shifted(pixels, by_px):
-    """A scanner whose three rows of sensors do not meet."""
+    """Return the page as scanned by three misaligned rows of sensors."""
     red, green, blue = cv2.split(pixels)
     return cv2.merge([np.roll(red, by_px, axis=1), green, np.roll(blue, -by_px, axis=0)])
 
 
 def tinted(pixels, cast):
-    """Film: its base is not white, its shadows are not black."""
+    """Return the page as film: its base is not white, its shadows are not black."""
     light = pixels.astype(np.float32) / 255
     return np.clip(light * (255 - np.array(cast[1])) + (1 - light) * np.array(cast[0]), 0, 255).astype(np.uint8)
 
@@ -158,7 +159,7 @@ def test_tints_noise_and_fringes_round_black_strokes_are_no_marks(cast, paper, q
 
 
 def test_letters_smoothed_for_a_screen_of_three_colours_are_black():
-    """ClearType and its like shift red and blue by a third of a pixel, both ways."""
+    """ClearType and similar renderers shift red and blue by a third of a pixel in opposite directions."""
     fine = printed(300)[:, : 3 * 290]
     red, green, blue = fine[:, 0::3, 0], fine[:, 1::3, 1], fine[:, 2::3, 2]
     page = cv2.merge([np.ascontiguousarray(plane[::3]) for plane in (red, green, blue)])
@@ -196,7 +197,8 @@ def test_one_mark_makes_a_black_and_white_page_one_in_colour(mark):
 def judge(source, decoded, dpi=200):
     marks = find_colour_marks(source, dpi)
     assert len(marks)
-    return legibility.judge(source, decoded, [], find_ink(luma_of(source), dpi), dpi, LegibilitySettings(), marks)
+    page = legibility.SourcePage(source, [], find_ink(luma_of(source), dpi), dpi, marks)
+    return legibility.judge(page, decoded, LegibilitySettings())
 
 
 @pytest.mark.parametrize("mark", [tick(RED, 3), word(BLUE), stamp(VIOLET, 15), word(PINK), highlighter(YELLOW)])

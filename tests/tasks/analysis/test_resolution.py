@@ -18,8 +18,9 @@ from foliopress.tasks.analysis.resolution import (
     reduced,
     restored,
 )
-from foliopress.tasks.analysis.strokes import find_ink, luma_of
+from foliopress.tasks.analysis.strokes import find_ink
 from foliopress.tasks.analysis.tiles import TileGrid, tile_grid
+from foliopress.tasks.codecs.luma import luma_of
 
 DPI = 150.0
 

@@ -1,4 +1,4 @@
-"""Check: what counts as ink, and when a page fails."""
+"""Legibility check: pages that pass and pages that fail."""
 
 import cv2
 import numpy as np
@@ -7,21 +7,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foliopress.configs.settings import LegibilitySettings
-from foliopress.tasks.analysis.strokes import find_ink, grain, ink_mask, luma_of
+from foliopress.tasks.analysis.strokes import find_ink, grain, ink_mask
 from foliopress.tasks.checks import legibility
 from foliopress.tasks.checks.legibility import READING_DPI, at_reading_size, block_means, chroma_error, ssim_map
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.ocr.recognition import Word
 
 DPI = 150.0
 
 
 def judge(source, decoded, words):
-    return legibility.judge(source, decoded, words, find_ink(luma_of(source), DPI), DPI, LegibilitySettings())
+    page = legibility.SourcePage(source, words, find_ink(luma_of(source), DPI), DPI)
+    return legibility.judge(page, decoded, LegibilitySettings())
 
 
 @pytest.fixture
 def page():
-    """A light page with one dark word at the top and faint writing at the foot."""
+    """Return a light page with one dark word at the top and faint writing at the bottom."""
     pixels = np.full((300, 450), 235, np.uint8)
     cv2.putText(pixels, "Ledger 1887", (40, 80), cv2.FONT_HERSHEY_SIMPLEX, 1.4, 30, 3, cv2.LINE_AA)
     cv2.putText(pixels, "faint note", (40, 240), cv2.FONT_HERSHEY_SCRIPT_SIMPLEX, 1.2, 205, 2, cv2.LINE_AA)

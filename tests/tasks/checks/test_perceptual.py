@@ -1,4 +1,4 @@
-"""Likeness: the whole page and its text alone, and the sample that stands for them."""
+"""Perceptual scores of a page, its text and its sample."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foliopress.tasks.checks import ssimulacra2
-from foliopress.tasks.checks.perceptual import PATCH_PX, SAMPLED_SHARE, measure, take_sample, text_area
+from foliopress.tasks.checks.perceptual import PATCH_PX, SAMPLED_SHARE, measure, take_patches, text_area
 from foliopress.tasks.ocr.recognition import Word
 
 DPI = 100.0
@@ -81,14 +81,14 @@ def test_a_page_too_small_for_the_measure_has_none():
 @given(height=st.integers(1, 2600), width=st.integers(1, 2600), colour=st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_a_sample_is_about_a_quarter_of_its_page_in_whole_patches_and_spread_over_it(height, width, colour):
-    """Each pixel of the page tells its own place, so that the sample tells where it was taken."""
+    """Each pixel of the page encodes its position, so that the sample shows where it was taken."""
     rows, cols = np.mgrid[:height, :width]
     source = (rows // 16 % 256).astype(np.uint8)
     mixed = (cols // 16 % 256).astype(np.uint8)
     text = (rows + cols) % 3 == 0
     if colour:
         source, mixed = (np.repeat(plane[..., np.newaxis], 3, axis=2) for plane in (source, mixed))
-    sample = take_sample(source, mixed, text)
+    sample = take_patches(source, mixed, text)
     assert sample.source.shape == sample.mixed.shape and sample.source.shape[:2] == sample.text.shape
     if sample.text.shape == (height, width):
         assert min(height, width) < PATCH_PX or height * width <= 4 * PATCH_PX**2
@@ -109,6 +109,6 @@ def test_a_samples_text_is_that_of_its_places():
     text = np.zeros((2048, 2048), bool)
     text[:PATCH_PX] = True
     plane = np.where(text, 1, 0).astype(np.uint8)
-    sample = take_sample(plane, plane, text)
+    sample = take_patches(plane, plane, text)
     assert np.array_equal(sample.text, sample.source > 0)
     assert sample.text.any() and not sample.text.all()

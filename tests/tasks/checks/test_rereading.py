@@ -1,4 +1,4 @@
-"""Read again: a page of boxes that stand for words, and a reader that says of each box what its script tells."""
+"""Repeated OCR, on a page of boxes for words, with a scripted reader."""
 
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from foliopress.configs.settings import LegibilitySettings, OcrSettings
-from foliopress.tasks.checks.rereading import Reader, bears_figures, is_digit_string, plain_text, reread
+from foliopress.tasks.checks.rereading import Reader, comparable_text, is_digit_string, is_numeric_page, reread
 from foliopress.tasks.ocr import recognition
 from foliopress.tasks.ocr.orientation import turned, turned_back
 from foliopress.tasks.ocr.recognition import Word
@@ -23,7 +23,7 @@ NOTHING = ("", 0.0)
 
 
 def laid_out(*lines, confidence=96.0):
-    """Words in boxes of 20 by 12 pixels a letter, a line every 40 pixels; each line a text."""
+    """Return words in boxes of 20 by 12 pixels a letter, one line of text every 40 pixels."""
     words = []
     for line_index, line in enumerate(lines):
         col_px = 80
@@ -44,11 +44,11 @@ def drawn(words, tones):
 
 @dataclass
 class Scripted:
-    """A page in its two states, and what a reader makes of each box: by its tone, on the page and in a line cut out.
+    """A source page, its decoded page, and a scripted reading of each box, by its tone, on the page and in a crop.
 
-    `touched` numbers the lines whose boxes differ on the decoded page, all of them without it. The scripts hold
-    (text, confidence) by tone; a box that they do not name is read as it was on the source. `by_close_line` is for the
-    second cut of a line, the closer one, where it reads otherwise than the first.
+    `touched` numbers the lines whose boxes differ on the decoded page, by default all. The scripts hold
+    (text, confidence) by tone; other boxes are read as on the source. `by_close_line` is for the second, closer crop of
+    a line, where it reads differently from the first.
     """
 
     words: list
@@ -116,8 +116,8 @@ sure = st.floats(80, 100)
 def test_a_changed_digit_string_never_passes(
     number, others, confidences, n_lines, place, lines_first, source_line_is_read, unread_by, repeated
 ):
-    """Page and line read another number, or one of them does and the other nothing."""
-    assume(all(plain_text(other) != plain_text(number) for other in others))
+    """Page and line read another number, or one of them does and the other reads nothing."""
+    assume(all(comparable_text(other) != comparable_text(number) for other in others))
     assume(n_lines >= 4 or not lines_first)
     place %= n_lines
     texts = ["an entry of the year"] * n_lines
@@ -248,7 +248,7 @@ def test_one_word_may_be_lost_and_of_many_two_in_a_hundred(n_words, data):
 
 
 def test_what_the_sources_own_line_does_not_give_back_was_read_by_chance_and_its_loss_is_not_counted():
-    """Of handwriting in a ruled ledger OCR makes something else each time; its strokes are judged all the same."""
+    """OCR reads handwriting in a ruled ledger differently each time; its strokes are judged all the same."""
     words = laid_out(*["oak elm ash"] * 4)
     lost = {AFTER + place: NOTHING for place in range(9)}
     scripted = Scripted(words, by_page=lost, by_line=lost)
@@ -364,18 +364,18 @@ def test_a_digit_string_has_as_many_digits_as_letters(text, is_one):
 
 
 def test_a_third_of_the_lines_but_at_least_four_make_a_page_of_figures():
-    assert bears_figures(laid_out(*["paid 4.50"] * 4, *["to him"] * 8))
-    assert not bears_figures(laid_out(*["paid 4.50"] * 4, *["to him"] * 9))
-    assert not bears_figures(laid_out(*["paid 4.50"] * 3))
-    assert not bears_figures(laid_out(*["paid 4.50"] * 4, confidence=60.0))
-    assert not bears_figures([])
+    assert is_numeric_page(laid_out(*["paid 4.50"] * 4, *["to him"] * 8))
+    assert not is_numeric_page(laid_out(*["paid 4.50"] * 4, *["to him"] * 9))
+    assert not is_numeric_page(laid_out(*["paid 4.50"] * 3))
+    assert not is_numeric_page(laid_out(*["paid 4.50"] * 4, confidence=60.0))
+    assert not is_numeric_page([])
 
 
 STRICT = LegibilitySettings(reread_words_below=1.0)
 
 
 class Turned:
-    """Reads pictures in which the ink of a word fills its box, and remembers how they lay."""
+    """Reads images in which the ink of a word fills its box, and records their orientation."""
 
     def __init__(self):
         self.shapes = []

@@ -1,4 +1,4 @@
-"""SSIMULACRA 2, held against the package of that name."""
+"""SSIMULACRA 2, compared with the package of that name."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from foliopress.tasks.checks import ssimulacra2
 
 
 def drawn(height_px, width_px, seed=0, colour=True):
-    """Strokes on toned paper with some grain."""
+    """Return strokes on toned paper with some grain."""
     rng = np.random.default_rng(seed)
     page = np.full((height_px, width_px, 3), (232, 220, 196), np.uint8)
     for _ in range(max(3, height_px * width_px // 2000)):
@@ -23,7 +23,7 @@ def drawn(height_px, width_px, seed=0, colour=True):
 
 
 def harmed(page, strength, seed=1):
-    """A page blurred, with noise and a shift of its tone, each as strong as asked."""
+    """Return a page with blur, noise and a shift of tone of given strengths."""
     noise = np.random.default_rng(seed).normal(0, 6 * strength, page.shape)
     blurred = cv2.GaussianBlur(page, (0, 0), 0.3 + strength)
     return np.clip(blurred + noise + 4 * strength, 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Looking again: outputs are held against the sources that they were made of, and no others."""
+"""Visual audit: outputs are compared with the sources they were made from, and no others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from foliopress.configs.settings import StorageSettings
 from foliopress.tasks.checks import visual_audit
 from foliopress.tasks.checks.visual_audit import Row, look_again
-from foliopress.tasks.errors import HostTrouble
+from foliopress.tasks.errors import HostError
 from foliopress.tasks.storage.store import Store
 from tests.papers import Sheet, flate, paper
 
@@ -80,7 +80,7 @@ def test_what_this_machine_lacks_is_no_damage_and_what_a_decoder_cannot_do_is(pl
         monkeypatch.setattr(visual_audit, "compare_images", compare)
 
     raises(ImportError("No module named 'imagecodecs'"))
-    with pytest.raises(HostTrouble, match="lacks a package"):
+    with pytest.raises(HostError, match="lacks a package"):
         look_again(source, dest, rows)
     raises(RuntimeError("no such marker"))
     ((damage,)) = look_again(source, dest, rows)[1]

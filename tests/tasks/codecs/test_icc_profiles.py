@@ -1,4 +1,4 @@
-"""Colour profiles: what is known of them, and the small stand-in for a large one."""
+"""Colour profiles, and the compact approximation of a large one."""
 
 import io
 import struct
@@ -18,7 +18,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def lab_of(icc, rgb, intent=0):
-    """(n, 3) float Lab of device colours, as lcms sees them."""
+    """Return (n, 3) float Lab of device colours, by lcms."""
     lab = ImageCms.createProfile("LAB")
     image = Image.fromarray(np.asarray(rgb, np.uint8).reshape(1, -1, 3))
     found = ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(io.BytesIO(icc)), lab, intent, outputMode="LAB")
@@ -27,7 +27,7 @@ def lab_of(icc, rgb, intent=0):
 
 
 def test_a_large_profile_gets_a_small_one_that_says_nearly_the_same():
-    small = icc_profiles.stand_in(LARGE)
+    small = icc_profiles.compact_profile(LARGE)
     assert small is not None and len(small) < 9_000 < 200_000 < len(LARGE)
     rgb = np.random.default_rng(3).integers(0, 256, (20_000, 3))
     error = np.linalg.norm(lab_of(small, rgb) - lab_of(LARGE, rgb), axis=1)
@@ -38,11 +38,11 @@ def test_a_large_profile_gets_a_small_one_that_says_nearly_the_same():
 
 def test_black_and_white_stay_exactly_what_they_were():
     ends = [[0, 0, 0], [255, 255, 255]]
-    assert np.array_equal(lab_of(icc_profiles.stand_in(LARGE), ends), lab_of(LARGE, ends))
+    assert np.array_equal(lab_of(icc_profiles.compact_profile(LARGE), ends), lab_of(LARGE, ends))
 
 
 def test_every_rendering_intent_is_that_of_the_original():
-    small = icc_profiles.stand_in(scanner_profile(scanner_lab(lattice()), intent=1))
+    small = icc_profiles.compact_profile(scanner_profile(scanner_lab(lattice()), intent=1))
     assert small[64:68] == b"\0\0\0\1"
     rgb = np.random.default_rng(3).integers(0, 256, (2_000, 3))
     for intent in range(4):
@@ -50,7 +50,7 @@ def test_every_rendering_intent_is_that_of_the_original():
 
 
 def test_a_stand_in_keeps_to_the_rules_of_the_format():
-    small = icc_profiles.stand_in(LARGE)
+    small = icc_profiles.compact_profile(LARGE)
     assert struct.unpack(">I", small[:4])[0] == len(small)
     assert small[8:24] == b"\x02\x40\0\0scnrRGB Lab " and small[36:40] == b"acsp" and small[68:80] == WHITE_POINT
     n_tags = struct.unpack(">I", small[128:132])[0]
@@ -70,14 +70,14 @@ def test_a_stand_in_keeps_to_the_rules_of_the_format():
 
 
 def test_the_same_profile_gives_the_same_stand_in():
-    again = icc_profiles.stand_in.__wrapped__(LARGE)
-    assert again == icc_profiles.stand_in(LARGE)
+    again = icc_profiles.compact_profile.__wrapped__(LARGE)
+    assert again == icc_profiles.compact_profile(LARGE)
 
 
 def test_a_profile_that_no_small_table_can_tell_has_no_stand_in_and_its_page_is_converted():
     jumps = np.random.default_rng(1).uniform([20, -60, -60], [90, 60, 60], (33**3, 3))
     wild = scanner_profile(jumps)
-    assert icc_profiles.stand_in(wild) is None
+    assert icc_profiles.compact_profile(wild) is None
     page = Page(np.full((8, 9, 3), (200, 100, 50), np.uint8), False, None, wild, None)
     converted = with_profile_for(page, CODECS["avif"].can_carry, 65_536)
     assert converted.icc is None and not np.array_equal(converted.pixels, page.pixels)
@@ -86,7 +86,7 @@ def test_a_profile_that_no_small_table_can_tell_has_no_stand_in_and_its_page_is_
 def test_a_page_with_a_large_profile_keeps_its_pixels():
     page = Page(np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8), False, None, LARGE, None)
     fitted = with_profile_for(page, CODECS["avif"].can_carry, 65_536)
-    assert fitted.pixels is page.pixels and fitted.icc == icc_profiles.stand_in(LARGE)
+    assert fitted.pixels is page.pixels and fitted.icc == icc_profiles.compact_profile(LARGE)
     assert with_profile_for(page, CODECS["avif"].can_carry, 10**6) is page
     in_srgb = with_profile_for(page, CODECS["jp2"].can_carry, 65_536)  # a JP2 has no place for tables
     assert in_srgb.icc is None and not np.array_equal(in_srgb.pixels, page.pixels)
@@ -96,7 +96,7 @@ def test_a_page_with_a_large_profile_keeps_its_pixels():
 
 def test_what_cannot_be_used_has_no_space_and_no_stand_in():
     for junk in (b"", b"no profile", bytes(5000), LARGE[:3000], b"\0" * 36 + b"acsp" + bytes(4000)):
-        assert icc_profiles.space_of(junk) == "" and icc_profiles.stand_in(junk) is None
+        assert icc_profiles.space_of(junk) == "" and icc_profiles.compact_profile(junk) is None
     assert (icc_profiles.space_of(SRGB), icc_profiles.is_table(SRGB)) == ("RGB", False)
     assert (icc_profiles.space_of(LARGE), icc_profiles.is_table(LARGE)) == ("RGB", True)
 

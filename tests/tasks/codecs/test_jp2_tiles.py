@@ -1,4 +1,4 @@
-"""JPEG 2000 in strips: one file of what each strip is by itself, and no strip worse than in a page coded whole."""
+"""JPEG 2000 in strips: one file of all strips, none of them worse than in a page encoded as a whole."""
 
 from __future__ import annotations
 

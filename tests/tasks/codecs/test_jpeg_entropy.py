@@ -1,4 +1,4 @@
-"""Writing JPEG: any viewer gets from the file the very coefficients that went in."""
+"""JPEG entropy coding: any decoder recovers the exact coefficients."""
 
 import io
 
@@ -14,14 +14,14 @@ STEP = 4
 
 
 def segments(n_tables):
-    """JFIF and tables of one step for all frequencies, which Pillow writes before the frame."""
+    """Return JFIF and tables of one step for all frequencies, as Pillow writes them before the frame."""
     buffer = io.BytesIO()
     Image.new("L" if n_tables == 1 else "RGB", (1, 1)).save(buffer, "JPEG", qtables=[[STEP] * 64] * n_tables)
     return buffer.getvalue()[2 : buffer.getvalue().index(b"\xff\xc0")]
 
 
 def pixels_of(blocks):
-    """The inverse cosine transform by its definition (T.81, A.3.3), not clipped."""
+    """Return the inverse cosine transform by its definition (T.81, A.3.3), not clipped."""
     n_rows, n_cols, _ = blocks.shape
     matrix = np.zeros((n_rows, n_cols, 64))
     matrix[..., ZIGZAG] = blocks * float(STEP)
@@ -32,7 +32,7 @@ def pixels_of(blocks):
 
 
 def opened(data, is_progressive=True):
-    """(height, width) or (height, width, 3) YCbCr, float."""
+    """Return (height, width) or (height, width, 3) YCbCr, float."""
     with Image.open(io.BytesIO(data)) as image:
         image.draft("L" if image.mode == "L" else "YCbCr", None)
         assert bool(image.info.get("progressive")) == is_progressive

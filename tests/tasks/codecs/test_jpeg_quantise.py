@@ -1,4 +1,4 @@
-"""JPEG for scans: valid, faithful, and smaller than libjpeg's at equal likeness of the strokes."""
+"""JPEG for scans: valid, faithful, and smaller than libjpeg's at equal SSIM of the strokes."""
 
 import io
 
@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw, ImageFont
 
-from foliopress.tasks.analysis.strokes import ink_mask, luma_of
+from foliopress.tasks.analysis.strokes import ink_mask
 from foliopress.tasks.checks.legibility import ssim_map
 from foliopress.tasks.codecs.jpeg_quantise import encode_jpeg, quantisation_tables
+from foliopress.tasks.codecs.luma import luma_of
 
 QUALITIES = (5, 20, 40, 60, 80, 95)
 
@@ -22,7 +23,7 @@ def opened(data):
 
 
 def written(paper, ink):
-    """A page of (600, 500, 3) with lines of print, as scanned."""
+    """Return a page of (600, 500, 3) with lines of print, as scanned."""
     image = Image.new("RGB", (500, 600), paper)
     font = ImageFont.load_default(22)
     for row in range(18):

@@ -17,10 +17,11 @@ from foliopress.configs.settings import EncodeSettings, Settings
 from foliopress.tasks.analysis import tiles
 from foliopress.tasks.analysis.page_analysis import Findings
 from foliopress.tasks.analysis.page_kinds import PageKind, page_kind
-from foliopress.tasks.analysis.strokes import Ink, find_ink, luma_of
+from foliopress.tasks.analysis.strokes import Ink, find_ink
 from foliopress.tasks.checks import legibility, ssimulacra2
 from foliopress.tasks.checks.rereading import Reader
 from foliopress.tasks.codecs import encode
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.fit.fit_page import fit_page, strengthened, useful_bytes
 from foliopress.tasks.fit.quality_search import PROBED_QUALITIES
 from foliopress.tasks.images.image_reader import Page, read_header, read_page
@@ -625,9 +626,9 @@ def test_a_page_above_the_dpi_cap_is_written_smaller_and_judged_at_its_sources_s
     assert outcome.levels.shape == (found.grid.n_rows, found.grid.n_cols)
     assert found.grid.n_rows == -(-600 // 64)
     assert sum(outcome.figures[f"tiles_at_level_{level}"] for level in (1, 2, 4, 8)) == found.grid.n_tiles
-    (source, shown, *_, dpi, _, _), *_ = judged
-    assert source.shape[:2] == shown.shape[:2] == (600, 921)
-    assert dpi == 300.0
+    (source, shown, _), *_ = judged
+    assert source.pixels.shape[:2] == shown.shape[:2] == (600, 921)
+    assert source.dpi == 300.0
     assert np.abs(luma_of(shown).astype(int) - pixels).mean() < 6  # upright and in its place
 
 

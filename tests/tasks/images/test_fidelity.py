@@ -1,4 +1,4 @@
-"""Everything beside the pixels: what of it comes through which codec. docs/fidelity.md names these tests row by row."""
+"""Metadata that each codec carries. docs/fidelity.md names these tests row by row."""
 
 import io
 import re
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms
 
 from foliopress.configs.settings import EncodeSettings, LimitSettings
-from foliopress.tasks.codecs.encode import CODECS, LARGEST_JPEG_XMP_BYTES, Carried, carried_by, encode
+from foliopress.tasks.codecs.encode import CODECS, LARGEST_JPEG_XMP_BYTES, CarriedMetadata, carried_metadata, encode
 from foliopress.tasks.images import isobmff, metadata
 from foliopress.tasks.images.image_reader import read_header, read_page, with_profile_for
 
@@ -30,7 +30,7 @@ NAMES = {
     "tiff": "JPEG in TIFF",
     "g4": "G4 TIFF",
 }
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).resolve().parents[1]
 TABLES = TESTS.parents[1] / "docs" / "fidelity.md"
 RGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SWAPPED_PROFILE = (  # red's numbers mean green, and the other way round
@@ -44,7 +44,7 @@ XMP = (
 
 
 def grey_profile(gamma=1.8):
-    """A profile of a grey device with one curve (ICC.1:2010, 8.3.4)."""
+    """Return a profile of a grey device with one curve (ICC.1:2010, 8.3.4)."""
     curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
     white = b"XYZ " + bytes(4) + struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
     described = b"desc" + bytes(4) + struct.pack(">I", 5) + b"grey\0" + bytes(78)
@@ -61,7 +61,7 @@ def grey_profile(gamma=1.8):
 
 
 def picture(height=48, width=64):
-    """Colours in large fields, dark and light, so that every codec shows them."""
+    """Return large areas of dark and light colours, so that every codec shows them."""
     fields = np.array([[[200, 60, 50], [240, 235, 220]], [[30, 40, 90], [70, 160, 80]]], np.uint8)
     return np.kron(fields, np.ones((height // 2, width // 2, 1), np.uint8))
 
@@ -74,21 +74,21 @@ def saved(pixels, form="JPEG", **options):
 
 
 def jp2(exif=b"II*\0", xmp=None):
-    return isobmff.jp2_with(saved(picture(), "JPEG2000"), None, None, exif.removeprefix(b"Exif\0\0"), xmp)
+    return isobmff.jp2_with_metadata(saved(picture(), "JPEG2000"), None, None, exif.removeprefix(b"Exif\0\0"), xmp)
 
 
 def output(data, codec, page_index=0):
-    """A source through reading and writing; to `g4` goes what is lighter than middle grey."""
+    """Return a source read and encoded; for `g4`, pixels lighter than middle grey are white."""
     page = with_profile_for(read_page(data, page_index, LIMITS), CODECS[codec].can_carry, 65_536)
     pixels = page.pixels
     if codec == "g4":
         pixels = (pixels if pixels.ndim == 2 else pixels.mean(axis=2)) >= 128
-    return encode(pixels, codec, 90, carried_by(page), EncodeSettings())
+    return encode(pixels, codec, 90, carried_metadata(page), EncodeSettings())
 
 
 def exif_of(data):
-    """An output's EXIF as Pillow reads it, which knows nothing of how we wrote it."""
-    beside = isobmff.beside_pixels(data)
+    """Return an output's EXIF as read by Pillow, independently of our writer."""
+    beside = isobmff.container_metadata(data)
     if beside.exif is None:
         return Image.open(io.BytesIO(data)).getexif()
     exif = Image.Exif()
@@ -97,7 +97,7 @@ def exif_of(data):
 
 
 def xmp_of(data):
-    beside = isobmff.beside_pixels(data)
+    beside = isobmff.container_metadata(data)
     return beside.xmp if beside.exif else Image.open(io.BytesIO(data)).info.get("xmp")
 
 
@@ -120,7 +120,7 @@ def camera_exif():
 def test_the_resolution_of_both_axes_comes_through(codec, axes):
     page = read_page(output(saved(picture(), "TIFF", dpi=axes), codec), 0, LIMITS)
     assert page.dpi == pytest.approx(min(axes), abs=0.01)
-    assert page.dpi_ratio == pytest.approx(axes[0] / axes[1], abs=0.01)
+    assert page.pixel_aspect == pytest.approx(axes[0] / axes[1], abs=0.01)
 
 
 @pytest.mark.parametrize("codec", ALL)
@@ -134,7 +134,7 @@ def test_the_resolution_of_a_page_on_its_side_is_turned_with_it():
     exif = Image.Exif()
     exif[0x0112] = 6
     page = read_page(saved(picture(), "JPEG", dpi=(204, 98), exif=exif), 0, LIMITS)
-    assert (page.dpi, page.dpi_ratio) == (98, pytest.approx(98 / 204))
+    assert (page.dpi, page.pixel_aspect) == (98, pytest.approx(98 / 204))
 
 
 @pytest.mark.parametrize("codec", COLOUR)
@@ -419,13 +419,13 @@ def test_whatever_stands_in_the_blocks_the_pixels_are_read(form, junk):
     assert page.pixels.shape[0] * page.pixels.shape[1] == 48 * 64  # junk may be a true orientation
     for codec in ("avif", "g4"):
         pixels = page.pixels if codec == "avif" else page.pixels[..., 0] > 128
-        assert read_header(encode(pixels, codec, 50, carried_by(page), EncodeSettings()), LIMITS).is_ours
+        assert read_header(encode(pixels, codec, 50, carried_metadata(page), EncodeSettings()), LIMITS).is_ours
 
 
 def test_junk_to_carry_does_not_keep_a_page_from_being_written():
     for codec in ALL:
         pixels = picture() if codec != "g4" else picture()[..., 0] > 128
-        written = encode(pixels, codec, 50, Carried(dpi=300.0, exif=b"junk"), EncodeSettings())
+        written = encode(pixels, codec, 50, CarriedMetadata(dpi=300.0, exif=b"junk"), EncodeSettings())
         assert read_page(written, 0, LIMITS).dpi == pytest.approx(300)
 
 
@@ -433,7 +433,7 @@ def test_junk_to_carry_does_not_keep_a_page_from_being_written():
 
 
 def rows(text):
-    """The rows of the tables that name tests, each as its cells."""
+    """Return the rows of the tables that name tests, each as its cells."""
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     lines = [line for table in tables if "tests" in table.split("\n", 1)[0] for line in table.strip().split("\n")[2:]]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
@@ -441,7 +441,7 @@ def rows(text):
 
 def test_every_row_of_the_document_names_its_tests_and_no_test_here_is_without_a_row():
     here = {
-        path.name: set(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)) for path in TESTS.glob("*.py")
+        path.name: set(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)) for path in TESTS.rglob("*.py")
     }
     found = rows(TABLES.read_text())
     named = [set(re.findall(r"`(test_\w+)`", row[-1])) for row in found]

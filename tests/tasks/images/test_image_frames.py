@@ -1,4 +1,4 @@
-"""Pictures: a file that holds more than one is kept whole, and what is no picture of its own is named."""
+"""Further images in a file: independent ones keep it whole, dependent ones are named."""
 
 import io
 import struct
@@ -38,7 +38,7 @@ def reason(data):
 
 
 def avif_with(data, items, references, primary=1):
-    """An AVIF's bytes with another list of items, whose box grows into what was free behind it."""
+    """Return an AVIF with another list of items, whose box grows into the free box after it."""
 
     def full(kind, content, version=0):
         return box(kind, bytes([version, 0, 0, 0]) + content)
@@ -90,7 +90,7 @@ def test_an_avif_with_another_image_is_kept_and_thumbnails_are_named(items, refe
 
 def test_the_tiles_of_a_grid_are_no_images_of_their_own():
     data = avif_with(saved(PAGE, "AVIF"), [*COLOUR, (2, b"grid", 0)], [(b"dimg", 2, 1)], primary=2)
-    assert image_frames.beside_picture(data, "AVIF") == image_frames.Held()
+    assert image_frames.find_other_images(data, "AVIF") == image_frames.OtherImages()
     tone_map = avif_with(saved(PAGE, "AVIF"), [*COLOUR, (2, b"tmap", 0)], [(b"dimg", 2, 1)])
     assert left_out(tone_map) == ("item 2: the same picture for brighter screens",)
 
@@ -134,7 +134,7 @@ def test_a_jpeg_2000_of_several_codestreams_is_kept():
 
 
 def with_index(first, others, *, kinds=None, xmp=b""):
-    """A JPEG with an index of several pictures, and these behind it (CIPA DC-007)."""
+    """Return a JPEG with a multi-picture index, and the images after it (CIPA DC-007)."""
     marks = kinds or [0x020003] * len(others)
     index = tiff_ifd.Directory(">")
     size = 16 * (len(others) + 1)
@@ -168,7 +168,7 @@ def test_a_jpeg_with_more_pictures_behind_it_is_kept_if_its_index_says_so():
 
 
 def with_thumbnail(thumbnail):
-    """An EXIF block whose second directory holds a JPEG."""
+    """Return an EXIF block with a JPEG in its second directory."""
     stored = saved(thumbnail, "JPEG", quality=60) if isinstance(thumbnail, Image.Image) else thumbnail
     first = struct.pack("<HHHII", 1, 0x0128, 3, 1, 2) + struct.pack("<I", 26)
     second = struct.pack("<HHHIIHHII", 2, 0x0201, 4, 1, 56, 0x0202, 4, 1, len(stored)) + bytes(4)

@@ -1,4 +1,4 @@
-"""Read: formats, orientation, resolution, and what is refused with a reason."""
+"""Image reader: formats, orientation, resolution, and refusals with a reason."""
 
 import io
 import pickle
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from foliopress.configs.settings import EncodeSettings, LimitSettings
-from foliopress.tasks.codecs.encode import CODECS, Carried, encode
+from foliopress.tasks.codecs.encode import CODECS, CarriedMetadata, encode
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.images import isobmff, tiff_ifd
 from foliopress.tasks.images.image_reader import plausible_dpi, read_header, read_page, to_srgb, with_profile_for
@@ -41,13 +41,13 @@ def problem(data, page_index=None, limits=LIMITS, **options):
 
 
 def coded(suffix, samples):
-    """As OpenCV writes it, which can write 16 bits of colour."""
+    """Return the file as written by OpenCV, which can write 16 bits of colour."""
     order = samples[..., ::-1] if samples.ndim == 3 else samples
     return cv2.imencode(suffix, np.ascontiguousarray(order))[1].tobytes()
 
 
 def deep_picture(most=65_535, channels=3):
-    """Every value from 0 to `most` in even steps, each channel in another order."""
+    """Return every value from 0 to `most` in even steps, each channel in another order."""
     ramp = np.linspace(0, most, 40 * 60).astype(np.uint16).reshape(40, 60)
     return np.stack([ramp, ramp[::-1], ramp.T.reshape(40, 60)][:channels], axis=-1) if channels > 1 else ramp
 
@@ -57,7 +57,7 @@ def rounded(samples):
 
 
 def ink_profile():
-    """A CMYK profile of one small table: each ink darkens by a quarter, cyan pulls to blue, black to dark grey."""
+    """Return a CMYK profile of one small table: each ink darkens by a quarter, cyan gives blue, black dark grey."""
     points = np.stack(np.meshgrid(*[[0, 1]] * 4, indexing="ij"), axis=-1).reshape(-1, 4)
     lab = np.stack([255 - 60 * points[:, :3].sum(axis=1), np.full(16, 128), 128 - 60 * points[:, 0]], axis=1)
     lab[points[:, 3] == 1] = (30, 128, 128)
@@ -357,7 +357,7 @@ def test_a_jpeg_whose_exif_has_no_resolution_has_none():
 
 
 def test_a_jpeg_xl_of_others_is_kept():
-    ours = encode(np.array(picture()), "jxl", 90, Carried(), EncodeSettings())
+    ours = encode(np.array(picture()), "jxl", 90, CarriedMetadata(), EncodeSettings())
     others = ours.replace(b"Foliopress", b"Somebody  ")
     assert (problem(others).reason, problem(others).failed) == ("unsupported_format", False)
     assert read_header(ours, LIMITS).format == "JXL"
@@ -397,7 +397,7 @@ def test_empty_and_foreign_bytes_fail_with_a_reason():
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP", "JPEG2000", "AVIF", "BMP", "JXL", ".png", ".tiff"])
 def test_damaged_bytes_give_a_page_or_a_page_error_and_nothing_else(form, cut, flips):
     if form == "JXL":
-        data = bytearray(encode(np.array(picture()), "jxl", 90, Carried(dpi=300.0), EncodeSettings()))
+        data = bytearray(encode(np.array(picture()), "jxl", 90, CarriedMetadata(dpi=300.0), EncodeSettings()))
     else:
         data = bytearray(coded(form, deep_picture()) if form.startswith(".") else saved(picture(), form))
     for place, value in flips:

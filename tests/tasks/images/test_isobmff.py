@@ -1,4 +1,4 @@
-"""Boxes of JPEG 2000 and JPEG XL: what is put beside the pixels is found again, also by others."""
+"""Boxes of JPEG 2000 and JPEG XL: metadata can be read back, also by other programs."""
 
 import io
 import struct
@@ -23,17 +23,17 @@ def jp2(**options):
 
 @pytest.mark.parametrize("dpi", [(300.0, 300.0), (98.0, 204.0), (72.5, 72.5), (1200.0, 2400.0)])
 def test_a_jp2_tells_its_resolution_to_pillow(dpi):
-    with Image.open(io.BytesIO(isobmff.jp2_with(jp2(), dpi, None, b"II*\0", None))) as image:
+    with Image.open(io.BytesIO(isobmff.jp2_with_metadata(jp2(), dpi, None, b"II*\0", None))) as image:
         assert image.info["dpi"] == pytest.approx((dpi[1], dpi[0]), abs=0.05)
         assert np.array_equal(np.array(image), PIXELS)
 
 
 def test_what_is_put_into_a_file_is_found_there():
-    data = isobmff.jp2_with(jp2(), None, b"profile", b"II*\0exif", b"<xmp/>")
-    found = isobmff.beside_pixels(data)
+    data = isobmff.jp2_with_metadata(jp2(), None, b"profile", b"II*\0exif", b"<xmp/>")
+    found = isobmff.container_metadata(data)
     assert (found.icc, found.exif, found.xmp, found.colours) == (b"profile", b"II*\0exif", b"<xmp/>", None)
-    data = isobmff.jxl_with(jxl.encoded(PIXELS, 50), b"II*\0exif", b"<xmp/>")
-    found = isobmff.beside_pixels(data)
+    data = isobmff.jxl_container(jxl.encoded(PIXELS, 50), b"II*\0exif", b"<xmp/>")
+    found = isobmff.container_metadata(data)
     assert (found.exif, found.xmp) == (b"II*\0exif", b"<xmp/>")
     assert np.abs(jxl.decoded(data).astype(int) - PIXELS).max() < 12
 
@@ -52,7 +52,7 @@ def test_a_jpeg_xl_says_its_size_without_being_decoded(shape):
 @given(data=st.binary(max_size=120), cut=st.integers(0, 400))
 def test_of_any_bytes_come_boxes_or_none(data, cut):
     for start in (isobmff.JP2_START, isobmff.JXL_START, b"\xff\x4f\xff\x51", b""):
-        isobmff.beside_pixels(start + data)
+        isobmff.container_metadata(start + data)
         isobmff.jp2_codestream(start + data)
     isobmff.jp2_codestream(jp2_bytes[:cut])
     isobmff.avif_without_exif(data)

@@ -1,4 +1,4 @@
-"""Directories of a TIFF: a page never disappears, whatever it is marked as; copies and empty masks are named."""
+"""TIFF directories: no page disappears, whatever its mark; copies and empty masks are named."""
 
 import io
 

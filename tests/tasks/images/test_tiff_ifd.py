@@ -1,4 +1,4 @@
-"""Directories of tags: what is written is read again byte for byte, and what is broken costs only itself."""
+"""Tag directories: tags are read back byte for byte, and a broken tag affects no other."""
 
 import struct
 
@@ -67,7 +67,7 @@ def test_of_any_bytes_come_tags_or_a_value_error(data, order):
 
 
 def test_tags_without_end_are_read_as_far_as_they_are_allowed():
-    """A thousand tags that all point at the same hundred bytes."""
+    """A thousand tags all point to the same hundred bytes."""
     entries = b"".join(struct.pack("<HHII", 1_000 + number, 7, 100, 8) for number in range(1_000))
     data = b"II*\0" + struct.pack("<I", 108) + bytes(100) + struct.pack("<H", 1_000) + entries + bytes(4)
     found = tiff_ifd.read(data, None, everything, 5_000)

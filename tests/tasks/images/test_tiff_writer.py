@@ -1,4 +1,4 @@
-"""TIFFs of many pages, put together from single ones: every reader finds each page with all that it says of itself."""
+"""Multi-page TIFFs joined from single ones: every reader finds each page with its metadata."""
 
 import io
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from foliopress.configs.settings import EncodeSettings, LimitSettings
 from foliopress.tasks.codecs import encode
-from foliopress.tasks.codecs.encode import Carried
+from foliopress.tasks.codecs.encode import CarriedMetadata
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.images import tiff_ifd, tiff_writer
 from foliopress.tasks.images.image_reader import read_header, read_page
@@ -34,7 +34,7 @@ def single(name, dpi=300.0, order="<"):
     page.tags[33437] = page.of(tiff_ifd.RATIONAL, 28, 10)
     page.inside[tiff_ifd.EXIF] = {34855: page.of(tiff_ifd.SHORT, 400)}
     described = tiff_ifd.block(page)
-    return encode.encode(pixels, codec, 90, Carried(dpi=dpi, exif=described), EncodeSettings())
+    return encode.encode(pixels, codec, 90, CarriedMetadata(dpi=dpi, exif=described), EncodeSettings())
 
 
 @settings(deadline=None, max_examples=25)

@@ -1,4 +1,4 @@
-"""A word's characters from left to right, as they stand in the picture."""
+"""A word's characters in visual order, from left to right."""
 
 import unicodedata
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foliopress.tasks.ocr.bidi import as_it_stands, runs_right_to_left
+from foliopress.tasks.ocr.bidi import in_visual_order, is_right_to_left
 
 LATIN = st.text(st.characters(categories=("Lu", "Ll", "Nd", "P"), max_codepoint=0x24F))
 HEBREW = st.text(st.characters(min_codepoint=0x5D0, max_codepoint=0x5EA))
@@ -27,21 +27,21 @@ HEBREW = st.text(st.characters(min_codepoint=0x5D0, max_codepoint=0x5EA))
     ],
 )
 def test_letters_are_turned_and_numbers_are_not(read, stands):
-    assert as_it_stands(read) == stands
+    assert in_visual_order(read) == stands
 
 
 @given(LATIN)
 def test_words_from_left_to_right_stand_as_they_are_read(text):
-    assert not runs_right_to_left(text)
-    assert as_it_stands(text) == text
+    assert not is_right_to_left(text)
+    assert in_visual_order(text) == text
 
 
 @given(HEBREW)
 def test_words_of_one_direction_are_turned_as_a_whole(text):
-    assert as_it_stands(text) == text[::-1]
+    assert in_visual_order(text) == text[::-1]
 
 
 @given(st.text())
 def test_no_letter_is_lost_whatever_stands_together(text):
-    kept = [character for character in as_it_stands(text) if not unicodedata.mirrored(character)]
+    kept = [character for character in in_visual_order(text) if not unicodedata.mirrored(character)]
     assert sorted(kept) == sorted(character for character in text if not unicodedata.mirrored(character))

@@ -1,4 +1,4 @@
-"""Turn: pages on their side and upside down are read as upright ones, and upright ones are left as they are."""
+"""Orientation: sideways and upside-down pages are read like upright ones; upright pages are not rotated."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def drawn(lines=TEXT, height_px=900, width_px=1100, size_px=36):
 
 
 class Counted:
-    """Reads like `tasks.ocr.recognition.read_words`, and counts."""
+    """Reads like `tasks.ocr.recognition.read_words`, and counts its calls."""
 
     def __init__(self):
         self.shapes = []
@@ -84,7 +84,7 @@ def test_a_receipt_upside_down_is_turned_too():
 
 
 def scrawl(seed=3):
-    """Lines of strokes as long as words that are none in any way that the page is held."""
+    """Return lines of strokes as long as words that are illegible in every orientation."""
     rng = np.random.default_rng(seed)
     image = Image.new("L", (1100, 900), 245)
     pen = ImageDraw.Draw(image)
@@ -165,7 +165,7 @@ def test_words_that_are_not_turned_are_the_same_words():
 
 @pytest.mark.long
 def test_real_scans_are_turned_upright_and_upright_ones_never_turned(scans):
-    """Typed reports, letters, books, receipts in each way; wills by hand, which read badly in every way."""
+    """Typed reports, letters, books and receipts in each orientation; handwritten wills, illegible in all."""
     with (scans / "manifest.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if (row["split"], row["role"]) == ("train", "image")]
     groups = {"ehri-typed": 2, "stanford-letters": 1, "tapuscorpus": 2, "sroie-receipts": 2, "poilus-wills": 4}

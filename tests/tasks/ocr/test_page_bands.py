@@ -1,4 +1,4 @@
-"""Bands: a long page is cut between its lines, and what has no ink is in none."""
+"""Bands: a long page is cut between its lines, and areas without ink are left out."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from foliopress.tasks.ocr.page_bands import LONGEST_PX, _spans, cut_bands
 
 
 def ruled(height_px, width_px, tops, thick_px=20, grain=0.0):
-    """Paper with a block of ink, broken like letters, at each of some rows."""
+    """Return paper with a block of ink, broken like letters, at each given row."""
     page = np.full((height_px, width_px), 240.0)
     for top in tops:
         page[top : top + thick_px, 40:-40:3] = 20

@@ -1,4 +1,4 @@
-"""Find text: real Tesseract on small pages, and what its words tell."""
+"""Text recognition: real Tesseract on small pages, and values derived from its words."""
 
 import cv2
 import numpy as np
@@ -60,7 +60,7 @@ def test_an_empty_page_and_a_sliver_have_no_words():
 
 
 def pictures_of_lines(page, *heights):
-    """One line of the page each, in pictures of several heights."""
+    """Return one line of the page each, in images of several heights."""
     return [page[60 + 120 * number - 20 :][:height] for number, height in enumerate(heights)]
 
 
@@ -125,7 +125,7 @@ def test_the_mask_holds_confident_words_only():
 
 
 def receipt(n_rows, blank_rows=range(0), width_px=576):
-    """A strip with a line of print every 60 rows but for some, and what it says."""
+    """Return a strip with a line of print every 60 rows, except some, and its text."""
     image = Image.new("L", (width_px, n_rows), 250)
     draw = ImageDraw.Draw(image)
     goods = ["Milk", "Bread", "Butter", "Sugar", "Coffee", "Apples", "Onions"]

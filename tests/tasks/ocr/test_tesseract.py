@@ -1,4 +1,4 @@
-"""Tesseract by its library and by its program: the same words, and whatever goes wrong is an error with a reason."""
+"""Tesseract by library and by program: the same words, and every failure is an error with a reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from foliopress.configs.settings import OcrSettings
-from foliopress.tasks.errors import ConfigError, HostTrouble, PageError
+from foliopress.tasks.errors import ConfigError, HostError, PageError
 from foliopress.tasks.ocr import tesseract
 from foliopress.tasks.ocr.tesseract import SINGLE_LINE, WHOLE_PAGE, TimeLimit, check_tesseract, read_pictures
 
@@ -44,7 +44,7 @@ def text_of(readings) -> str:
 
 
 def helper() -> subprocess.Popen[bytes]:
-    """The process with the library that reads for this one."""
+    """Return the process with the library that reads for this one."""
     running = tesseract._library(os.getpid())._process
     assert running is not None
     return running
@@ -92,7 +92,7 @@ def test_no_answer_in_time_is_an_error_and_never_means_no_text(settings: OcrSett
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Put a shell script in the place of the program; it can go on as `$TESSERACT "$@"`, and its starts are counted."""
+    """Replace the program by a shell script; it can continue as `$TESSERACT "$@"`, and its starts are counted."""
 
     def replace(script: str) -> Path:
         found = shutil.which(pytesseract.pytesseract.tesseract_cmd)
@@ -141,7 +141,7 @@ def test_a_program_that_somebody_ends_is_the_machine_s_trouble_and_no_page_s(
     assert text_of(read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, PROGRAM)[0]) == LINES[0]
     starts.unlink()
     starts = program(f"kill -{name} $$")
-    with pytest.raises(HostTrouble, match=f"somebody ends Tesseract by SIG{name}"):
+    with pytest.raises(HostError, match=f"Tesseract is repeatedly ended by SIG{name}"):
         read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, PROGRAM)
     assert starts.read_text() == "\n" * 3
 
@@ -166,7 +166,7 @@ def test_a_process_that_hangs_without_working_is_ended_by_the_wall_clock(program
 
 
 def stopped_for(seconds: float, process: psutil.Process) -> threading.Thread:
-    """Stop a process now, and let it go on after some seconds."""
+    """Stop a process now, and let it continue after some seconds."""
     process.suspend()
     waker = threading.Timer(seconds, process.resume)
     waker.start()
@@ -240,7 +240,7 @@ def test_a_library_whose_process_ends_is_asked_again_if_it_was_killed(
 
 @BOTH
 def test_a_language_that_cannot_be_loaded_is_the_machine_s_trouble(settings: OcrSettings) -> None:
-    with pytest.raises(HostTrouble, match="Tesseract.* cannot be used: "):
+    with pytest.raises(HostError, match="Tesseract.* cannot be used: "):
         read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, settings.model_copy(update={"language": "tlh"}))
     assert text_of(read_pictures([drawn(LINES[0])], SINGLE_LINE, 200, LIBRARY)[0]) == LINES[0]
 
@@ -297,7 +297,7 @@ def test_a_missing_tesseract_is_said_with_what_to_do(monkeypatch: pytest.MonkeyP
 
 @BOTH
 def test_a_full_folder_for_temporary_files_is_the_machine_s_trouble(settings: OcrSettings, small_disk: Path) -> None:
-    with pytest.raises(HostTrouble, match=rf"host .*{small_disk}.*No space left on device.*; make room there"):
+    with pytest.raises(HostError, match=rf"host .*{small_disk}.*No space left on device.*; make room there"):
         read_pictures([drawn(*LINES)], WHOLE_PAGE, 200, settings)
     assert list(small_disk.iterdir()) == []
 
@@ -307,13 +307,13 @@ def test_a_folder_for_temporary_files_that_is_gone_is_the_machine_s_trouble(
     settings: OcrSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(HostTrouble, match="No such file or directory.*; look after its folder for temporary files"):
+    with pytest.raises(HostError, match="No such file or directory.*; check its folder for temporary files"):
         read_pictures([drawn(*LINES)], WHOLE_PAGE, 200, settings)
 
 
 @pytest.fixture
 def no_helper() -> Iterator[None]:
-    """The library's process is started anew within a test, and after it."""
+    """Restart the library's process within a test and after it."""
     tesseract._library.cache_clear()
     yield
     tesseract._library.cache_clear()
@@ -336,7 +336,7 @@ def test_no_more_open_files_are_the_machine_s_trouble(settings: OcrSettings) -> 
         "    print(type(error).__name__, error)\n"
     )
     told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert told.startswith("HostTrouble host ")
+    assert told.startswith("HostError host ")
     assert "Too many open files" in told and "ulimit -n" in told
 
 
@@ -354,13 +354,13 @@ def test_a_program_that_cannot_be_loaded_is_the_machine_s_trouble(
     program: Callable[[str], Path], script: str, said: str
 ) -> None:
     program(script)
-    with pytest.raises(HostTrouble, match=f"Tesseract cannot be used.*{said}"):
+    with pytest.raises(HostError, match=f"Tesseract cannot be used.*{said}"):
         read_pictures([drawn(*LINES)], WHOLE_PAGE, 200, PROGRAM)
 
 
 @pytest.fixture
 def broken_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_helper: None) -> None:
-    """The package is there, and the library that it needs is not."""
+    """Provide the package without the library that it needs."""
     package = tmp_path / "site" / "tesserocr"
     package.mkdir(parents=True)
     error = "libtesseract.so.5: cannot open shared object file: No such file or directory"
@@ -370,7 +370,7 @@ def broken_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_helper: N
 
 @pytest.mark.usefixtures("broken_package")
 def test_a_library_that_is_missing_is_the_machine_s_trouble_and_said_before_the_first_page() -> None:
-    with pytest.raises(HostTrouble, match=r"ImportError: libtesseract\.so\.5"):
+    with pytest.raises(HostError, match=r"ImportError: libtesseract\.so\.5"):
         read_pictures([drawn(*LINES)], WHOLE_PAGE, 200, LIBRARY)
     with pytest.raises(ConfigError, match=r"ocr\.engine: .*libtesseract\.so\.5.*ocr\.engine=program"):
         check_tesseract(LIBRARY)

@@ -1,4 +1,4 @@
-"""Searchable text: what is written is well-formed, says every word once and where it stands."""
+"""Text export: files are well-formed, with every word once and in its position."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -43,7 +43,7 @@ def in_lines(page):
 
 
 def as_xml(text):
-    """Return a text with what XML does not hold replaced."""
+    """Return a text with characters that XML may not contain replaced."""
     return re.sub("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
 
 

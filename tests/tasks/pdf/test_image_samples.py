@@ -137,7 +137,7 @@ def assert_is_painted(data, tolerance, mean_written=3):
     page = read_page(data, 0, LimitSettings())
     assert np.abs(in_rgb(page.pixels) - drawn).max() <= tolerance
     for codec in ("jpeg", "jp2"):
-        image = CodedImage(encode.encode(page.pixels, codec, 95, encode.Carried(), EncodeSettings()), codec)
+        image = CodedImage(encode.encode(page.pixels, codec, 95, encode.CarriedMetadata(), EncodeSettings()), codec)
         again = rewritten(data, [NewPage(0, image)])
         assert np.abs(in_rgb(pdf_reader.rendered(again, 0, 72)) - drawn).mean() <= mean_written
         assert np.abs(in_rgb(read_page(again, 0, LimitSettings()).pixels) - in_rgb(page.pixels)).mean() <= mean_written
@@ -237,7 +237,9 @@ def test_one_bit_is_painted_as_pdfium_draws_it(coding, space, is_black_one, deco
     assert page.is_bitonal == (space in ("grey", "black and white", "white and black"))
     assert len(np.unique(page.pixels.reshape(HEIGHT_PX * WIDTH_PX, -1), axis=0)) == 2
     if page.is_bitonal:
-        image = CodedImage(encode.encode(page.pixels >= 128, "g4", 100, encode.Carried(), EncodeSettings()), "g4")
+        image = CodedImage(
+            encode.encode(page.pixels >= 128, "g4", 100, encode.CarriedMetadata(), EncodeSettings()), "g4"
+        )
         assert np.array_equal(in_rgb(pdf_reader.rendered(rewritten(data, [NewPage(0, image)]), 0, 72)), drawn)
     else:
         assert_is_painted(data, 0, 12)
@@ -417,7 +419,8 @@ def test_a_grey_image_in_the_place_of_rgb_keeps_its_tone(codec, profile):
     page = read_page(data, 0, LimitSettings())
     assert np.array_equal(page.pixels, GREY)
     again = rewritten(
-        data, [NewPage(0, CodedImage(encode.encode(GREY, codec, 95, encode.Carried(), EncodeSettings()), codec))]
+        data,
+        [NewPage(0, CodedImage(encode.encode(GREY, codec, 95, encode.CarriedMetadata(), EncodeSettings()), codec))],
     )
     error = in_rgb(pdf_reader.rendered(again, 0, 72)) - in_rgb(pdf_reader.rendered(data, 0, 72))
     assert np.abs(error).mean() <= 3 and np.abs(error.mean(axis=(0, 1))).max() <= 2
@@ -436,7 +439,8 @@ def test_a_grey_image_in_calibrated_rgb_stays_calibrated():
     )
     data = paper(sheet(stream(flate_of(np.dstack([GREY] * 3)), {"Filter": Name.FlateDecode, "ColorSpace": space})))
     again = rewritten(
-        data, [NewPage(0, CodedImage(encode.encode(GREY, "jpeg", 95, encode.Carried(), EncodeSettings()), "jpeg"))]
+        data,
+        [NewPage(0, CodedImage(encode.encode(GREY, "jpeg", 95, encode.CarriedMetadata(), EncodeSettings()), "jpeg"))],
     )
     with pdf_reader.open_pdf(again) as document:
         written = document.pages[0].Resources.XObject.Im0.ColorSpace

@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 from foliopress.configs.settings import EncodeSettings, LimitSettings, Settings
 from foliopress.tasks.analysis import page_kinds, tiles
 from foliopress.tasks.analysis.page_analysis import Findings
-from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.checks.page_check import Check
 from foliopress.tasks.checks.rereading import Reader
+from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.documents import read_header, read_page
 from foliopress.tasks.fit.fit_layers import fit_layers
 from foliopress.tasks.images.image_reader import Page

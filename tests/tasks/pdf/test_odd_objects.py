@@ -79,7 +79,7 @@ def reasons(data, settings=SAME):
             pixels = documents.read_page(data, page.page_index, settings.limits, as_drawn=is_drawn).pixels
             image = None
             if not page.parts:
-                coded = encode.encode(pixels, "jpeg", 50, encode.Carried(), settings.encode)
+                coded = encode.encode(pixels, "jpeg", 50, encode.CarriedMetadata(), settings.encode)
                 image = pdf_writer.CodedImage(coded, "jpeg")
             new.append(pdf_writer.NewPage(page.page_index, image, pdf_writer.NewText(WORDS, pixels.shape[:2])))
         except PageError as error:

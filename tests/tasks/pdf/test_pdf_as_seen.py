@@ -106,7 +106,7 @@ def test_a_hidden_scan_over_a_shown_one_is_neither_read_nor_written_and_no_other
     from foliopress.tasks.pdf.pdf_writer import NewPage, rewritten
 
     data = layered(MARKED, config={"OFF": ["a"]})
-    image = CodedImage(encode.encode(GREY, "jpeg", 90, encode.Carried(), EncodeSettings()), "jpeg")
+    image = CodedImage(encode.encode(GREY, "jpeg", 90, encode.CarriedMetadata(), EncodeSettings()), "jpeg")
     with open_pdf(rewritten(data, [NewPage(0, image)])) as document:
         images = document.pages[0].Resources.XObject
         assert str(images.Im0.Filter) == "/DCTDecode"

@@ -23,7 +23,7 @@ LINES = np.add.outer(np.arange(842) // 7, np.arange(595) // 9) % 3 > 0
 
 
 def new_image(pixels, codec="jpeg"):
-    return CodedImage(encode.encode(pixels, codec, 90, encode.Carried(), EncodeSettings()), codec)
+    return CodedImage(encode.encode(pixels, codec, 90, encode.CarriedMetadata(), EncodeSettings()), codec)
 
 
 def text_of(data):

@@ -12,7 +12,8 @@ from foliopress.configs.settings import OcrSettings
 from foliopress.tasks.ocr.recognition import read_words
 from foliopress.tasks.samples.lettering import SERIF, TYPEWRITER, line_width, print_block, print_line, wrap, write_line
 from foliopress.tasks.samples.paper import CREAM_PAPER, ScanLook, Sheet, scan
-from foliopress.tasks.samples.sample_archive import sample_document, sample_text, write_sample_archive
+from foliopress.tasks.samples.sample_archive import sample_document, write_sample_archive
+from foliopress.tasks.samples.texts import sample_text
 
 TEXT = (
     "The committee considered the letter of Okafor and resolved to pay 1,204.50 dollars before the end of March. "

@@ -1,11 +1,11 @@
-"""Which places can be a SOURCE or DEST: the kinds of URL that hold an archive, without a secret in them."""
+"""Locations that can be a SOURCE or DEST: URLs of stores, without secrets."""
 
 import fsspec
 import pytest
 
 from foliopress.configs.settings import StorageSettings
 from foliopress.tasks.errors import ConfigError
-from foliopress.tasks.storage.locations import OF_THIS_MACHINE, PROTOCOLS, check_place, names_a_host
+from foliopress.tasks.storage.locations import LOCAL_PROTOCOLS, PROTOCOLS, check_place, has_host
 from foliopress.tasks.storage.store import Store
 
 OTHERS = sorted(set(fsspec.available_protocols()) - set(PROTOCOLS))
@@ -78,5 +78,5 @@ def test_a_place_with_a_secret_is_refused_and_not_repeated(url: str) -> None:
 
 def test_only_urls_that_name_a_server_say_which_one_is_asked() -> None:
     urls = ("a", "s3://b/x", "webhdfs://h/x", "smb://h/x", "abfs://c@evil.example/x")
-    assert [url for url in urls if names_a_host(url)] == list(urls[2:])
-    assert not [name for name in OF_THIS_MACHINE if names_a_host(f"{name}://x")]
+    assert [url for url in urls if has_host(url)] == list(urls[2:])
+    assert not [name for name in LOCAL_PROTOCOLS if has_host(f"{name}://x")]

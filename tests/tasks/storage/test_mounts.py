@@ -1,4 +1,4 @@
-"""Places and links: no scan is written or deleted and nothing outside DEST, whatever links or mounts lead there."""
+"""Links and mounts: no scan, and nothing outside DEST, is written or deleted, whatever leads there."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ PLAIN = StorageSettings()
 
 @pytest.fixture
 def bound(tmp_path):
-    """Show a folder at another place by a mount."""
+    """Mount a folder at another path."""
     points = []
 
     def bind(folder, point):
@@ -98,7 +98,10 @@ def test_what_links_in_source_show_of_dest_is_no_scan_and_counted(folders, tmp_p
     (source / "other.jpg").symlink_to(tmp_path / "other.jpg")
     (source / link).symlink_to(dest / leads_to)
     counts = ScanCounts()
-    found = [one.key for one in list_documents(Store(str(source), PLAIN).apart_from(str(dest)), ScanSettings(), counts)]
+    found = [
+        one.key
+        for one in list_documents(Store(str(source), PLAIN).without_links_into(str(dest)), ScanSettings(), counts)
+    ]
     wanted = ["other.jpg", "scan.jpg"] if link != "above" else ["above/other.jpg", "other.jpg", "scan.jpg"]
     assert [key for key in found if "with space" not in key] == wanted
     assert counts.unreadable_folders == 1
@@ -110,7 +113,7 @@ def test_a_mount_of_dest_in_source_is_passed_over(folders, bound):
     (source / "scan.jpg").write_bytes(b"scan")
     bound(dest, source / "shown")
     counts = ScanCounts()
-    found = list_documents(Store(str(source), PLAIN).apart_from(str(dest)), ScanSettings(), counts)
+    found = list_documents(Store(str(source), PLAIN).without_links_into(str(dest)), ScanSettings(), counts)
     assert [one.key for one in found] == ["scan.jpg"] and counts.unreadable_folders == 1
 
 
@@ -118,12 +121,12 @@ def test_a_mount_of_dest_in_source_is_passed_over(folders, bound):
 def test_a_dest_that_no_link_can_lead_to_changes_no_listing(folders, url):
     source, _ = folders
     (source / "scan.jpg").write_bytes(b"scan")
-    assert [found.key for found in Store(str(source), PLAIN).apart_from(url).list_objects()] == ["scan.jpg"]
+    assert [found.key for found in Store(str(source), PLAIN).without_links_into(url).list_objects()] == ["scan.jpg"]
 
 
 @pytest.fixture
 def outside(folders, tmp_path):
-    """A folder beside DEST, of files that look like leftovers and outputs, to which links in DEST lead."""
+    """Return a folder next to DEST, with files that look like partial writes and outputs, and links in DEST to it."""
     _, dest = folders
     outside = tmp_path / "outside"
     (outside / "deep").mkdir(parents=True)
@@ -161,7 +164,7 @@ def test_nothing_is_deleted_or_replaced_through_a_link_that_leads_out(folders, o
 
 def test_leftovers_are_not_looked_for_through_links(folders, outside):
     before = contents(outside)
-    Store(str(folders[1]), PLAIN).clear_leftovers(0.0)
+    Store(str(folders[1]), PLAIN).delete_partial_writes(0.0)
     assert contents(outside) == before
 
 

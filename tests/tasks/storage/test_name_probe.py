@@ -1,4 +1,4 @@
-"""Name probe: what disks tell apart is found out, and names by those rules come back as they were written."""
+"""Name probe: finds the names that disks distinguish; names by these rules are listed as written."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from foliopress.tasks.storage import store as store_module
 from foliopress.tasks.storage.key_spelling import LONGEST_KEY_BYTES, ORDINARY, WINDOWS_LETTERS, Naming
 from foliopress.tasks.storage.name_probe import find_naming
 from foliopress.tasks.storage.output_keys import output_key
-from foliopress.tasks.storage.s3_backend import S3Bucket
+from foliopress.tasks.storage.s3_backend import S3Backend
 from foliopress.tasks.storage.store import Store
 from tests.disks import FOLDERS, REAL_DISKS, mounted
 from tests.promises import NO_COLLISION
@@ -61,7 +61,7 @@ KEYS = [
 @pytest.fixture
 def folder_like(monkeypatch, tmp_path):
     def make(kind):
-        monkeypatch.setattr(store_module, "LocalFolder", FOLDERS[kind])
+        monkeypatch.setattr(store_module, "LocalBackend", FOLDERS[kind])
         return Store(str(tmp_path / "out"), PLAIN)
 
     return make
@@ -84,7 +84,7 @@ def test_what_a_disk_tells_apart_and_holds_is_found_out_and_nothing_of_it_stays(
 
 
 def put_and_list(dest, naming):
-    """Write an output of every key, as other bytes, and return what is listed and what was written."""
+    """Write an output with different bytes for every key; return the listed and the written outputs."""
     written = {output_key(key, extension="avif", naming=naming): key.encode("utf-8", "surrogatepass") for key in KEYS}
     assert len(written) == len(KEYS)
     for place, data in written.items():
@@ -138,14 +138,14 @@ def test_an_ordinary_store_is_asked_for_one_object_and_its_twins(kind, request, 
 
 
 def test_a_long_prefix_of_a_bucket_leaves_less_room_for_keys(s3_url, monkeypatch):
-    real = S3Bucket._put
+    real = S3Backend._put
 
     def put(self, key, data, **options):
         if len(self.prefix + key) > 1024:
             raise ClientError({"Error": {"Code": "KeyTooLongError"}}, "PutObject")
         real(self, key, data, **options)
 
-    monkeypatch.setattr(S3Bucket, "_put", put)
+    monkeypatch.setattr(S3Backend, "_put", put)
     dest = Store(f"{s3_url}/{'deep/' * 60}", PLAIN)
     naming = find_naming(dest)
     assert naming == Naming(longest_key_bytes=600)
@@ -171,7 +171,7 @@ def test_a_store_that_fails_while_it_is_asked_is_not_taken_for_one_of_few_names(
     def fails(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_module.LocalFolder, "write", fails)
+    monkeypatch.setattr(store_module.LocalBackend, "write", fails)
     with pytest.raises((ConfigError, StoreUnavailable), match="No space left"):
         find_naming(dest)
 
@@ -188,7 +188,7 @@ def test_a_name_that_a_disk_refuses_is_said_at_once(tmp_path, monkeypatch, code,
     monkeypatch.setattr("foliopress.tasks.storage.local_backend.os.replace", refuses)
     monkeypatch.setattr("foliopress.tasks.storage.local_backend.os.link", refuses)
     monkeypatch.setattr(store_module.time, "sleep", lambda _: pytest.fail("another try does not mend it"))
-    with pytest.raises(NameRefused, match="holds no such name"):
+    with pytest.raises(NameRefused, match="cannot hold this name"):
         getattr(dest, f"{call}_bytes")("pages/a:b", b"")
     assert [found.key for found in dest.list_objects()] == ["pages/before"]
 
@@ -198,9 +198,9 @@ def test_a_name_that_a_bucket_refuses_is_said_at_once(s3_url, monkeypatch, code)
     def refuses(*_, **__):
         raise OSError(22, "no such name") from ClientError({"Error": {"Code": code}}, "PutObject")
 
-    monkeypatch.setattr(S3Bucket, "_put", refuses)
+    monkeypatch.setattr(S3Backend, "_put", refuses)
     monkeypatch.setattr(store_module.time, "sleep", lambda _: pytest.fail("another try does not mend it"))
-    with pytest.raises(NameRefused, match="holds no such name"):
+    with pytest.raises(NameRefused, match="cannot hold this name"):
         Store(s3_url, PLAIN).write_bytes("pages/a:b", b"")
 
 

@@ -1,4 +1,4 @@
-"""Keys: every document has places of its own, whatever its key."""
+"""Output keys: no two documents share one, whatever their keys."""
 
 import unicodedata
 
@@ -7,7 +7,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from foliopress.tasks.storage.key_spelling import ORDINARY, WINDOWS_LETTERS, Naming
-from foliopress.tasks.storage.output_keys import output_key, page_in_output, text_key, twin_key
+from foliopress.tasks.storage.output_keys import duplicate_key, output_key, page_in_output, text_key
 from tests.promises import NO_COLLISION
 
 pytestmark = pytest.mark.promise(
@@ -118,7 +118,7 @@ def test_a_page_needs_an_extension():
 
 @pytest.mark.parametrize("extension", ["", "a/b", "exe", "AVIF", ".avif"])
 def test_an_ending_that_no_output_has_is_refused(extension):
-    with pytest.raises(ValueError, match="ending"):
+    with pytest.raises(ValueError, match="extension"):
         output_key("a.tif", extension=extension)
 
 
@@ -192,7 +192,7 @@ def simple_upper(name):
 
 
 def as_linux_folds(name):
-    """Return a name as ext4 compares it in a folder that folds: without what is not seen, in full folding."""
+    """Return a name as ext4 compares it in a casefold folder: without ignorable characters, fully case-folded."""
     seen = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", seen).casefold())
 
@@ -202,7 +202,7 @@ FORMS = [lambda name, form=form: unicodedata.normalize(form, name) for form in (
 
 
 def folds_of(naming):
-    """Return all ways in which a store of these rules may look at names."""
+    """Return all ways in which a store with these rules may compare names."""
     cases = CASES if naming.folds_case else []
     forms = FORMS if naming.forms != "kept" else []
     both = [lambda name, one=one, other=other: one(other(one(name))) for one in cases for other in forms]
@@ -296,7 +296,7 @@ def test_what_a_store_does_not_tell_apart_is_spelt_so_that_people_can_read_it(na
 @given(key=twin_keys, first=twin_keys, form=forms, naming=namings)
 @settings(max_examples=300, deadline=None)
 def test_a_twin_gets_the_name_that_it_would_have_by_itself(key, first, form, naming):
-    assert twin_key(key, first, output_key(first, **form, naming=naming), naming) == output_key(
+    assert duplicate_key(key, first, output_key(first, **form, naming=naming), naming) == output_key(
         key, **form, naming=naming
     )
 

@@ -1,4 +1,4 @@
-"""Bucket: S3 stores as they are. Each test has a server answer in one of the ways in which stores differ."""
+"""S3 backend: each test has a server respond in one of the ways in which stores differ."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_listing_is_never_short_and_ends(s3: ScriptedS3, become: Callable[[Scr
 def test_a_listing_that_does_not_go_on_is_refused(s3: ScriptedS3) -> None:
     fill(s3)
     s3.page_keys, s3.goes_on, s3.gives_token = 7, False, False
-    with pytest.raises(ConfigError, match=r"does not go on behind 'in/006\.jpg'"):
+    with pytest.raises(ConfigError, match=r"does not continue after 'in/006\.jpg'"):
         keys_of(store_of(s3, "in"))
     s3.gives_token = True
     with pytest.raises(ConfigError, match="order of their bytes"):
@@ -211,7 +211,7 @@ def test_a_store_that_refuses_conditions_is_asked_for_none_again(s3: ScriptedS3)
 
 
 def passes_over(*names: str) -> Callable[[ScriptedS3], None]:
-    """A store that heeds some conditions and not others."""
+    """Script a store that honours some conditions and not others."""
 
     def become(s3: ScriptedS3) -> None:
         def forget(request: Request) -> None:
@@ -237,14 +237,14 @@ CONDITIONS: dict[str, tuple[Callable[[ScriptedS3], None], bool]] = {
 def test_a_store_that_passes_over_conditions_is_found_out_and_nothing_is_left_there(s3: ScriptedS3, kind: str) -> None:
     become, expected = CONDITIONS[kind]
     become(s3)
-    assert store_of(s3, "out").has_conditions() == expected
+    assert store_of(s3, "out").has_conditional_writes() == expected
     assert s3.objects == {}
 
 
 def test_a_folder_keeps_two_apart_and_other_protocols_are_not_said_to(tmp_path: Path) -> None:
-    assert Store(str(tmp_path / "out"), StorageSettings()).has_conditions()
+    assert Store(str(tmp_path / "out"), StorageSettings()).has_conditional_writes()
     assert not (tmp_path / "out").exists()
-    assert not Store("memory://conditions", StorageSettings()).has_conditions()
+    assert not Store("memory://conditions", StorageSettings()).has_conditional_writes()
 
 
 # What the store says itself
@@ -288,7 +288,7 @@ def test_who_pays_for_requests_says_so_with_each(s3: ScriptedS3) -> None:
     assert store.create_bytes("b", b"2") and store.replace_bytes("b", store.read_versioned("b")[1], b"3")
     assert keys_of(store) == ["a", "b"]
     assert [store.read_listed(found) for found in store.list_objects()] == [b"1", b"3"]
-    assert store.read_piece("a", 0, 9) == b"1" and store.exists("a")
+    assert store.read_range("a", 0, 9) == b"1" and store.exists("a")
     store.delete("a")
     assert keys_of(store) == ["b"]
 
@@ -372,7 +372,7 @@ def test_a_store_whose_heads_differ_from_its_listings_is_held_against_its_listin
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment with keys and a home folder, and without anything else of AWS's."""
+    """Set an environment with keys and a home folder, and no other AWS settings."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"):

@@ -1,4 +1,4 @@
-"""Listing: an S3 listing is read whole, in order and to its end, however a store writes it, or it is refused."""
+"""S3 listing: it is read completely and in order, in every store's format, or it is refused."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ from hypothesis import strategies as st
 
 from foliopress.tasks.errors import ConfigError, StoreUnavailable
 from foliopress.tasks.storage import s3_backend, s3_listing
-from foliopress.tasks.storage.backend import StoredObject, StoreFault
-from foliopress.tasks.storage.s3_listing import START, Answer, Place, new_objects, onward, read_answer
+from foliopress.tasks.storage.backend import InvalidResponse, StoredObject
+from foliopress.tasks.storage.s3_listing import (
+    START,
+    ListingPosition,
+    ListingResponse,
+    new_objects,
+    next_position,
+    parse_listing,
+)
 
 LISTED = (
     "<Contents><Key>a%20b/&amp;%2B.jpg</Key><LastModified>2026-01-31T17:59:00.123Z</LastModified>"
@@ -56,7 +63,7 @@ def test_an_answer_says_what_botocore_reads_in_it(body: bytes) -> None:
     operation = get_session().get_service_model("s3").operation_model("ListObjectsV2")
     response = {"status_code": 200, "headers": {}, "body": body}
     expected = create_parser("rest-xml").parse(response, operation.output_shape)
-    found = read_answer(body)
+    found = parse_listing(body)
     assert [(one.key, one.size_bytes, one.modified, one.etag) for one in found.objects] == [
         (one["Key"], one["Size"], one["LastModified"].isoformat(), one["ETag"].strip('"'))
         for one in expected.get("Contents", [])
@@ -74,7 +81,7 @@ def test_an_answer_says_what_botocore_reads_in_it(body: bytes) -> None:
 )
 def test_times_of_every_form_are_what_botocore_reads_in_them(told: str) -> None:
     item = LISTED.replace("2026-01-31T17:59:00.123Z", told)
-    [found] = read_answer(f"{NAMED}{item}</ListBucketResult>".encode()).objects
+    [found] = parse_listing(f"{NAMED}{item}</ListBucketResult>".encode()).objects
     expected = parse_timestamp(told)
     assert found.modified == (expected.isoformat() if expected.tzinfo else f"{expected.isoformat()}+00:00")
 
@@ -86,7 +93,7 @@ def test_times_of_every_form_are_what_botocore_reads_in_them(told: str) -> None:
 def test_an_object_without_an_etag_or_a_time_is_an_object(part: str, instead: str) -> None:
     name = re.findall(r"\w+", part)[0]
     item = LISTED.replace(part, f"<{name}></{name}>" if instead else "")
-    [found] = read_answer(f"{NAMED}{item}</ListBucketResult>".encode()).objects
+    [found] = parse_listing(f"{NAMED}{item}</ListBucketResult>".encode()).objects
     assert found.size_bytes == 12345678901
     assert (found.etag, found.modified) == (
         (None, "2026-01-31T17:59:00.123000+00:00") if name == "ETag" else ("d41d", "")
@@ -97,15 +104,15 @@ def test_an_object_without_an_etag_or_a_time_is_an_object(part: str, instead: st
 @pytest.mark.parametrize(
     ("body", "said"),
     {
-        "nothing": ("", "no whole XML"),
+        "nothing": ("", "not well-formed XML"),
         "an empty listing": ("<ListBucketResult/>", "no listing"),
         "a page of a portal": ("<html><body>Please log in</body></html>", "no listing: <html>"),
-        "broken html": ("<!doctype html><p>Bad gateway<br>", "no whole XML"),
-        "cut short": (f"{NAMED}<IsTruncated>true</IsTruncated>{LISTED}<Contents><Key>b", "no whole XML"),
+        "broken html": ("<!doctype html><p>Bad gateway<br>", "not well-formed XML"),
+        "cut short": (f"{NAMED}<IsTruncated>true</IsTruncated>{LISTED}<Contents><Key>b", "not well-formed XML"),
         "no size": (f"{NAMED}{LISTED.replace('Size>', 'Sizes>')}</ListBucketResult>", "size as None"),
         "no key": (f"{NAMED}{LISTED.replace('Key>', 'Keys>')}</ListBucketResult>", "key as None"),
         "a size that is none": (f"{NAMED}{LISTED.replace('12345678901', '-1')}</ListBucketResult>", "size as '-1'"),
-        "a control character": (f"{NAMED}{LISTED.replace('b/', chr(1))}</ListBucketResult>", "no whole XML"),
+        "a control character": (f"{NAMED}{LISTED.replace('b/', chr(1))}</ListBucketResult>", "not well-formed XML"),
         "entities": (
             f'<!DOCTYPE x [<!ENTITY e "{"a" * 99}">]>{NAMED}{LISTED.replace("b/", "&e;" * 9)}</ListBucketResult>',
             "document type",
@@ -114,8 +121,8 @@ def test_an_object_without_an_etag_or_a_time_is_an_object(part: str, instead: st
     ids=["nothing", "empty", "portal", "html", "cut", "no size", "no key", "bad size", "control", "entities"],
 )
 def test_what_is_no_whole_listing_is_never_taken_for_its_end(body: str, said: str) -> None:
-    with pytest.raises(StoreFault, match=re.escape(said)):
-        read_answer(body.encode())
+    with pytest.raises(InvalidResponse, match=re.escape(said)):
+        parse_listing(body.encode())
 
 
 ENCODED = "<EncodingType>url</EncodingType>"
@@ -142,7 +149,7 @@ def test_a_plus_sign_is_read_as_this_store_writes_it(
         asked.append(key)
         return key != is_there
 
-    found = read_answer(f"<ListBucketResult>{ENCODED}{items}</ListBucketResult>".encode(), looked)
+    found = parse_listing(f"<ListBucketResult>{ENCODED}{items}</ListBucketResult>".encode(), looked)
     assert [one.key for one in found.objects] == expected
     assert asked == ([] if is_there is None else ["a+b"])
 
@@ -154,45 +161,49 @@ def objects(*keys: str) -> tuple[StoredObject, ...]:
 @pytest.mark.parametrize("keys", [("b", "a"), ("a", "a"), ("a", "b", "ab"), ("\U0001f600", "\uffee")])
 def test_keys_that_are_not_in_order_or_come_twice_are_refused(keys: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="order of their bytes"):
-        new_objects(Answer(objects(*keys), False, None, None), START)
+        new_objects(ListingResponse(objects(*keys), False, None, None), START)
 
 
 def test_keys_that_came_before_are_refused_and_the_one_gone_on_from_may_come_again() -> None:
-    assert new_objects(Answer(objects("c", "d"), False, None, None), Place("c", "token")) == objects("d")
+    assert new_objects(ListingResponse(objects("c", "d"), False, None, None), ListingPosition("c", "token")) == objects(
+        "d"
+    )
     with pytest.raises(ConfigError, match="order"):
-        new_objects(Answer(objects("b", "d"), False, None, None), Place("c", "token"))
+        new_objects(ListingResponse(objects("b", "d"), False, None, None), ListingPosition("c", "token"))
 
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (Answer(objects("a"), False, None, None), None),
-        (Answer(objects("a"), True, "t", None), Place("a", "t", "a")),
-        (Answer(objects("a"), True, None, None), Place("a", None, "a")),
-        (Answer(objects("a"), True, None, "b"), Place("a", None, "b")),
-        (Answer((), True, "t", None), Place(None, "t", None, 1)),
-        (Answer(objects("a"), None, None, None), Place("a", None, "a")),
-        (Answer((), None, None, None), None),
-        (Answer(objects("a"), None, "t", None), Place("a", "t", "a")),
+        (ListingResponse(objects("a"), False, None, None), None),
+        (ListingResponse(objects("a"), True, "t", None), ListingPosition("a", "t", "a")),
+        (ListingResponse(objects("a"), True, None, None), ListingPosition("a", None, "a")),
+        (ListingResponse(objects("a"), True, None, "b"), ListingPosition("a", None, "b")),
+        (ListingResponse((), True, "t", None), ListingPosition(None, "t", None, 1)),
+        (ListingResponse(objects("a"), None, None, None), ListingPosition("a", None, "a")),
+        (ListingResponse((), None, None, None), None),
+        (ListingResponse(objects("a"), None, "t", None), ListingPosition("a", "t", "a")),
     ],
     ids=["end", "token", "no token", "marker", "empty", "nothing said", "nothing said, nothing there", "only a token"],
 )
-def test_a_listing_goes_on_by_token_marker_or_last_key(answer: Answer, expected: Place | None) -> None:
-    assert onward(answer, START) == expected
+def test_a_listing_goes_on_by_token_marker_or_last_key(
+    answer: ListingResponse, expected: ListingPosition | None
+) -> None:
+    assert next_position(answer, START) == expected
 
 
 def test_a_listing_that_says_forever_that_more_will_come_is_ended() -> None:
-    with pytest.raises(StoreFault, match="neither a key nor a token"):
-        onward(Answer((), True, None, None), START)
-    with pytest.raises(StoreFault, match="neither a key nor a token"):
-        onward(Answer((), True, None, None), Place("a", None, "a"))
+    with pytest.raises(InvalidResponse, match="neither a key nor a token"):
+        next_position(ListingResponse((), True, None, None), START)
+    with pytest.raises(InvalidResponse, match="neither a key nor a token"):
+        next_position(ListingResponse((), True, None, None), ListingPosition("a", None, "a"))
     with pytest.raises(ConfigError, match="no end"):
-        onward(Answer((), True, "t", None), Place("a", "t", "a"))
-    place: Place | None = START
+        next_position(ListingResponse((), True, "t", None), ListingPosition("a", "t", "a"))
+    place: ListingPosition | None = START
     with pytest.raises(ConfigError, match="no end"):
         for number in range(s3_listing._MOST_EMPTY + 2):
             assert place is not None
-            place = onward(Answer((), True, f"t{number}", None), place)
+            place = next_position(ListingResponse((), True, f"t{number}", None), place)
 
 
 KEYS = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=4), unique=True, max_size=12)
@@ -203,13 +214,15 @@ def test_any_keys_are_listed_once_each_whatever_the_size_of_the_answers(
     keys: list[str], size: int, token: bool
 ) -> None:
     ordered = sorted(keys, key=str.encode)
-    place: Place | None = START
+    place: ListingPosition | None = START
     found: list[str] = []
     while place is not None:
         rest = [key for key in ordered if place.after is None or key > place.after]
-        answer = Answer(objects(*rest[:size]), len(rest) > size, "t" if token and len(rest) > size else None, None)
+        answer = ListingResponse(
+            objects(*rest[:size]), len(rest) > size, "t" if token and len(rest) > size else None, None
+        )
         found += [one.key for one in new_objects(answer, place)]
-        place = onward(answer, place)
+        place = next_position(answer, place)
     assert found == ordered
 
 
@@ -217,11 +230,11 @@ def test_from_the_second_page_of_a_listing_on_the_next_is_asked_for_while_one_is
     asked: list[str | None] = []
     answered = threading.Event()
 
-    def page(place: Place) -> tuple[tuple[StoredObject, ...], Place | None]:
+    def page(place: ListingPosition) -> tuple[tuple[StoredObject, ...], ListingPosition | None]:
         asked.append(place.token)
         if place.token == "3":
             answered.set()
-        return (), None if place.token == "4" else Place(token=str(len(asked) + 1))
+        return (), None if place.token == "4" else ListingPosition(token=str(len(asked) + 1))
 
     pages = s3_backend._one_ahead(page)
     next(pages)
@@ -232,10 +245,10 @@ def test_from_the_second_page_of_a_listing_on_the_next_is_asked_for_while_one_is
 
 
 def test_a_page_that_was_asked_for_too_early_fails_where_it_is_wanted() -> None:
-    def page(place: Place) -> tuple[tuple[StoredObject, ...], Place | None]:
+    def page(place: ListingPosition) -> tuple[tuple[StoredObject, ...], ListingPosition | None]:
         if place.token == "fails":
             raise StoreUnavailable("no answer")
-        return (), Place(token="fails" if place.token else "second")
+        return (), ListingPosition(token="fails" if place.token else "second")
 
     pages = s3_backend._one_ahead(page)
     next(pages), next(pages)

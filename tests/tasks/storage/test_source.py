@@ -1,4 +1,4 @@
-"""Source: a folder, a prefix or one file; and what is said where no document is."""
+"""Source: a folder, a prefix or one file; and errors for a source without documents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLAIN = StorageSettings()
 
 @pytest.fixture(params=["disk", "s3", "memory"])
 def above(request, tmp_path):
-    """The URL of a place that is empty."""
+    """Return the URL of an empty location."""
     if request.param == "disk":
         (tmp_path / "in").mkdir()
         return str(tmp_path / "in")
@@ -71,11 +71,11 @@ def test_names_in_any_bytes_and_links_may_be_a_source(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "scan", "words"),
     [
-        ((), {}, "there is no file; check how it is written, and whether it is mounted"),
-        (("notes.txt", ".a.jpg"), {}, "of 2 files there none is a document by its name"),
-        (("a.jpg", "b.txt"), {"include": ("*.tif",)}, "none of its 1 documents is let through by scan.include."),
-        (("a.jpg",), {"exclude": ("*",)}, "none of its 1 documents is let through by scan.exclude."),
-        (("a.jpg",), {"keys_file": "KEYS"}, "none of its 1 documents is let through by scan.keys_file."),
+        ((), {}, "there is no file; check its spelling, and whether it is mounted"),
+        (("notes.txt", ".a.jpg"), {}, "none of its 2 files has a document's extension"),
+        (("a.jpg", "b.txt"), {"include": ("*.tif",)}, "all of its 1 documents are excluded by scan.include."),
+        (("a.jpg",), {"exclude": ("*",)}, "all of its 1 documents are excluded by scan.exclude."),
+        (("a.jpg",), {"keys_file": "KEYS"}, "all of its 1 documents are excluded by scan.keys_file."),
         (("b.txt/a.jpg",), {"include": ("c*",), "exclude": ("a*",)}, "by scan.include and scan.exclude."),
     ],
     ids=["empty", "no document", "include", "exclude", "keys", "both"],
@@ -107,7 +107,7 @@ def test_a_prefix_below_which_nothing_lies_is_empty_and_a_folder_that_is_not_the
 
 def test_a_source_that_is_a_file_and_no_document_is_an_error(above):
     fill(above, "notes.txt", "a.jpg")
-    with pytest.raises(ConfigError, match="of 1 files there none is a document"):
+    with pytest.raises(ConfigError, match="none of its 1 files has a document"):
         check_not_empty(open_source(f"{above}/notes.txt", PLAIN), ScanSettings())
 
 

@@ -1,4 +1,4 @@
-"""List: which files are documents, which are passed over, and that each is counted once."""
+"""Source listing: documents and skipped files, each counted once."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Store: the same behaviour on a disk, on S3 and in memory; faults that pass are waited out, others say what to do."""
+"""Store: the same behaviour on a disk, on S3 and in memory; transient errors are retried, others are explained."""
 
 import errno
 import os
@@ -263,7 +263,7 @@ def test_a_file_that_cannot_be_read_is_this_documents_trouble_only(tmp_path, mon
 
 @pytest.fixture
 def deep_root(tmp_path):
-    """A file 1,200 folders down, taken away again by hand: pytest's own cleaning recurses too."""
+    """Return a file 1,200 folders down; it is removed iteratively, since pytest's own cleanup recurses."""
     here = os.getcwd()
     os.chdir(tmp_path)
     for _ in range(1200):
@@ -331,11 +331,11 @@ def test_a_file_that_a_killed_run_left_half_written_is_no_object_and_is_cleared_
     for path in left:
         path.write_bytes(b"half")
     assert keys_of(store) == ["pages/deep/a"]
-    store.clear_leftovers()
+    store.delete_partial_writes()
     assert all(path.exists() for path in left)  # somebody may be writing it
     for path in left:
         os.utime(path, (1, 1))
-    store.clear_leftovers()
+    store.delete_partial_writes()
     assert not any(path.exists() for path in left)
     assert keys_of(store) == ["pages/deep/a"]
 
@@ -460,7 +460,7 @@ def test_s3_keys_that_no_disk_could_hold_are_read_as_they_are(s3_server, s3_url)
 
 
 def refused(code, kind=OSError):
-    """Return an error as s3fs raises it for an answer of this code."""
+    """Return the error that s3fs raises for a response with this code."""
     error = kind(errno.EINVAL, "refused")
     error.__cause__ = ClientError({"Error": {"Code": code, "Message": "no"}}, "AnyCall")
     return error
@@ -614,7 +614,7 @@ def test_a_mistake_in_the_program_is_not_tried_again(store, monkeypatch, no_paus
 
 
 def counted_calls(store, monkeypatch, faults=None, **more):
-    """Return the calls to S3 as they come; those numbered in `faults` (from 1) fail, `more` is added to listings."""
+    """Record the calls to S3; those numbered in `faults` (from 1) fail, `more` is added to listings."""
     calls = []
     backend = store._backend
     real = backend.fs.call_s3

@@ -1,4 +1,4 @@
-"""The witness: other eyes see every fault that is planted in an output, and nothing in a sound one."""
+"""Witness: independent decoders detect every fault planted in an output, and none in a sound one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from foliopress.tasks.samples.sample_archive import draw_round_stamp, sample_document, sample_keys
+from foliopress.tasks.samples.sample_archive import sample_document, sample_keys
+from foliopress.tasks.samples.stamps import draw_round_stamp
 from foliopress.tasks.witness import image_view, tiff_tags, view_difference
 from foliopress.tasks.witness.document_check import (
     UNHEARD,
@@ -37,7 +38,7 @@ Pixels = np.ndarray
 
 
 def sample(key: str) -> Pixels:
-    """A page of the sample archive at `DPI`, RGB."""
+    """Return a page of the sample archive at `DPI`, RGB."""
     with Image.open(io.BytesIO(sample_document(key))) as image:
         dpi = float(image.info.get("dpi", (200, 200))[0])
         size = round(image.width * DPI / dpi), round(image.height * DPI / dpi)
@@ -55,7 +56,7 @@ def typescript() -> Pixels:
 
 
 def stamped(page: Pixels, ink: tuple[int, int, int] = (190, 40, 50)) -> Pixels:
-    """The page with a round stamp of 25 mm in its lower right quarter."""
+    """Return the page with a round stamp of 25 mm in its lower right quarter."""
     side = round(25 / 25.4 * DPI)
     mask = draw_round_stamp("RECEIVED", ["4 MAY"], side, np.random.default_rng(3))[..., np.newaxis] * 0.8
     result = page.astype(np.float32)
@@ -118,7 +119,7 @@ def pdf(pages: Sequence[Pixels], quality: int = 90) -> bytes:
 
 
 def sheet_of(stream: Callable[[pikepdf.Pdf], object], page: Pixels, margin: float = 0.0, above: str = "") -> Sheet:
-    """A page of a PDF that shows an image at `DPI`, with a margin in points on every side."""
+    """Return a PDF page that shows an image at `DPI`, with a margin in points on every side."""
     width, height = (72 * side / DPI for side in page.shape[1::-1])
     box = {"/MediaBox": pikepdf.Array([0, 0, width + 2 * margin, height + 2 * margin])}
     return Sheet(stream, (width, 0, 0, height, margin, margin), above=above, more=box)
@@ -129,7 +130,7 @@ def images(pages: Sequence[Pixels], form: str = "JPEG", **options: object) -> li
 
 
 def look(source: Sequence[Pixels], output: Sequence[Pixels], way: str) -> DocumentSighting:
-    """Write a document and an output of it, of other pixels perhaps, and have the witness compare them."""
+    """Write a document and an output, possibly of other pixels, and let the witness compare them."""
     if way == BITONAL:
         made = tiff([cv2.cvtColor(page, cv2.COLOR_RGB2GRAY) for page in source], compression="tiff_lzw")
         return compare_images(as_one_bit(made), [OutputImage(as_g4(output[0]), 0, DPI, DPI)])
@@ -146,7 +147,7 @@ def look(source: Sequence[Pixels], output: Sequence[Pixels], way: str) -> Docume
 
 
 def as_one_bit(grey: bytes) -> bytes:
-    """A grey TIFF as one of black and white, without the compression of the output."""
+    """Return a grey TIFF as black and white, with another compression than the output."""
     with Image.open(io.BytesIO(grey)) as image:
         buffer = io.BytesIO()
         image.point(lambda value: 255 * (value > 140)).convert("1").save(buffer, "TIFF", dpi=(DPI, DPI))
@@ -154,7 +155,7 @@ def as_one_bit(grey: bytes) -> bytes:
 
 
 def planted() -> list[object]:
-    """Every fault in every format in which it can be planted."""
+    """Return every fault in every format in which it can be planted."""
     cases = []
     for fault in FAULTS:
         for way in (*ONE_PAGE, BITONAL, *MANY_PAGES, *IN_PDF):
@@ -180,14 +181,14 @@ def test_a_planted_fault_is_seen(fault, way, letter, pages_to_try, tally):
 
 
 def is_seen_in_black(stamp: Pixels, bare: Pixels) -> bool:
-    """Whether the stamp is more than a few dots once the page is black and white: on a dark desk it is none."""
+    """Return whether the stamp is more than a few dots in black and white: on a dark desk it is not."""
     changed = (stamp.mean(axis=2) > 140) != (bare.mean(axis=2) > 140)
     return int(changed.sum()) > 0.01 * DPI**2
 
 
 @pytest.fixture(scope="module")
 def pages_to_try(request: pytest.FixtureRequest) -> dict[str, Pixels]:
-    """A page of print; for `make torture` many: made-up ones, and real scans where there are some."""
+    """Return a page of print; for `make torture` many: generated ones, and real scans if available."""
     if not os.environ.get("FOLIOPRESS_TORTURE"):
         return {"print": sample("books/harbour-p127.jpg")}
     pages = {key: sample(key) for key in sample_keys() if not key.endswith((".tif", ".tiff"))}
@@ -288,7 +289,7 @@ def test_a_profile_that_was_lost_is_seen_and_one_that_was_converted_by_is_not(ty
 
 
 def wide_profile() -> bytes:
-    """A profile whose green and red are swapped: whoever does not ask it sees other colours."""
+    """Return a profile with green and red swapped: a decoder that ignores it shows other colours."""
     made = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, green = (made.index(name, 128) for name in (b"rXYZ", b"gXYZ"))
     made[red : red + 4], made[green : green + 4] = b"gXYZ", b"rXYZ"

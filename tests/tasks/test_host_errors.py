@@ -1,4 +1,4 @@
-"""What a machine lacks is told from what a page is."""
+"""Errors of the machine are told from errors of a page."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from foliopress.configs.settings import StorageSettings
-from foliopress.tasks import host_trouble
-from foliopress.tasks.errors import HostTrouble, PageError, StoreUnavailable
-from foliopress.tasks.host_trouble import on_this_host, raise_if_of_host, trouble_of
+from foliopress.tasks import host_errors
+from foliopress.tasks.errors import HostError, PageError, StoreUnavailable
+from foliopress.tasks.host_errors import as_host_error, host_error_of, raise_if_host_error
 from foliopress.tasks.pdf import pdf_reader
 from foliopress.tasks.storage import partial_reads
 from foliopress.tasks.storage.store import Store
@@ -35,7 +35,7 @@ OF_THE_HOST = ["ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENFILE", "ENOMEM", "EAGAI
 @pytest.mark.parametrize("name", OF_THE_HOST)
 def test_what_the_system_has_no_more_of_is_the_machine_s(name: str) -> None:
     number = getattr(errno, name)
-    found = trouble_of(OSError(number, os.strerror(number), "/tmp/page.pgm"))
+    found = host_error_of(OSError(number, os.strerror(number), "/tmp/page.pgm"))
     assert found is not None
     assert str(found).startswith(f"a worker's machine: {os.strerror(number)}: /tmp/page.pgm; ")
 
@@ -55,15 +55,15 @@ def test_what_the_system_has_no_more_of_is_the_machine_s(name: str) -> None:
     ids=["Pillow", "decoder", "gone", "denied", "bad sector", "value", "late", "key"],
 )
 def test_what_a_document_can_be_to_blame_for_is_not(error: Exception) -> None:
-    assert trouble_of(error) is None
-    raise_if_of_host(error, "decoding a page")
+    assert host_error_of(error) is None
+    raise_if_host_error(error, "decoding a page")
 
 
 def test_a_package_that_is_missing_is_the_machine_s() -> None:
     try:
         import no_such_package  # type: ignore[import-not-found] # noqa: F401
     except ImportError as error:
-        found = trouble_of(error)
+        found = host_error_of(error)
     assert "No module named 'no_such_package'" in str(found)
     assert "install the same Foliopress on all workers" in str(found)
 
@@ -72,30 +72,30 @@ def test_a_package_that_is_missing_is_the_machine_s() -> None:
 def test_whatever_is_refused_for_files_of_our_own_is_the_machine_s(name: str) -> None:
     number = getattr(errno, name)
     with (
-        pytest.raises(HostTrouble, match=rf"host .*: writing a page: {os.strerror(number)}; "),
-        on_this_host("writing a page"),
+        pytest.raises(HostError, match=rf"host .*: writing a page: {os.strerror(number)}; "),
+        as_host_error("writing a page"),
     ):
         raise OSError(number, os.strerror(number))
 
 
 def test_trouble_of_a_machine_is_tried_again_like_a_store_s_and_travels_between_processes() -> None:
-    trouble = trouble_of(OSError(errno.ENOSPC, "No space left on device"))
+    trouble = host_error_of(OSError(errno.ENOSPC, "No space left on device"))
     again = pickle.loads(pickle.dumps(trouble))
-    assert (type(again), str(again)) == (HostTrouble, str(trouble))
+    assert (type(again), str(again)) == (HostError, str(trouble))
     assert isinstance(again, StoreUnavailable)
 
 
 def test_too_much_memory_for_any_machine_is_not_the_machine_s() -> None:
     with pytest.raises(MemoryError) as caught:
         bytearray(2**62)
-    raise_if_of_host(caught.value, "decoding a page")
+    raise_if_host_error(caught.value, "decoding a page")
 
 
 def test_memory_that_has_run_out_is_the_machine_s() -> None:
     script = (
         "import resource\n"
-        "from foliopress.tasks.errors import HostTrouble\n"
-        "from foliopress.tasks.host_trouble import raise_if_of_host\n"
+        "from foliopress.tasks.errors import HostError\n"
+        "from foliopress.tasks.host_errors import raise_if_host_error\n"
         "import psutil\n"
         "most = psutil.Process().memory_info().vms + 2**28\n"
         "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"
@@ -103,22 +103,22 @@ def test_memory_that_has_run_out_is_the_machine_s() -> None:
         "    bytearray(2**29)\n"
         "except MemoryError as error:\n"
         "    try:\n"
-        "        raise_if_of_host(error, 'decoding a page')\n"
-        "    except HostTrouble as trouble:\n"
+        "        raise_if_host_error(error, 'decoding a page')\n"
+        "    except HostError as trouble:\n"
         "        print(trouble)\n"
     )
     told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "decoding a page: out of memory; give it more memory, or have fewer workers" in told
+    assert "decoding a page: out of memory; give it more memory, or use fewer workers" in told
 
 
 @pytest.fixture
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine gives no more memory."""
+    """Make the machine run out of memory."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
-    monkeypatch.setattr(host_trouble.mmap, "mmap", refuse)
+    monkeypatch.setattr(host_errors.mmap, "mmap", refuse)
 
 
 IN_THEIR_WORDS = {
@@ -131,13 +131,13 @@ IN_THEIR_WORDS = {
 
 @pytest.mark.parametrize("library", IN_THEIR_WORDS)
 def test_a_library_may_say_in_its_own_words_that_memory_has_run_out(library: str, no_memory: None) -> None:
-    with pytest.raises(HostTrouble, match="decoding a page: out of memory"):
-        raise_if_of_host(IN_THEIR_WORDS[library], "decoding a page")
+    with pytest.raises(HostError, match="decoding a page: out of memory"):
+        raise_if_host_error(IN_THEIR_WORDS[library], "decoding a page")
 
 
 @pytest.mark.parametrize("library", IN_THEIR_WORDS)
 def test_where_there_is_memory_left_the_page_asked_for_too_much(library: str) -> None:
-    raise_if_of_host(IN_THEIR_WORDS[library], "decoding a page")
+    raise_if_host_error(IN_THEIR_WORDS[library], "decoding a page")
 
 
 def as_image(kind: str) -> bytes:
@@ -182,7 +182,7 @@ def test_what_the_machine_refuses_a_decoder_is_not_said_of_the_page(
 
     do()
     monkeypatch.setattr(module, name, refuse)
-    with pytest.raises(HostTrouble):
+    with pytest.raises(HostError):
         do()
 
 
@@ -212,7 +212,7 @@ def test_a_decoder_that_is_not_installed_is_the_machine_s_and_a_codec_that_was_n
 
     monkeypatch.setattr(imagecodecs, "avif_decode", decode)
     if is_of_host:
-        with pytest.raises(HostTrouble, match="lacks a package"):
+        with pytest.raises(HostError, match="lacks a package"):
             image_view.look_at(AVIF, 0, 72)
     else:
         look = image_view.look_at(AVIF, 0, 72)
@@ -223,7 +223,7 @@ def test_a_decoder_that_is_not_installed_is_the_machine_s_and_a_codec_that_was_n
 def test_a_large_document_that_has_no_room_here_is_not_said_to_be_unreadable(small_disk: Path, size_bytes: int) -> None:
     store = Store(f"memory://large-{size_bytes}", StorageSettings())
     store.write_bytes("book.pdf", b"%PDF" + bytes(size_bytes))
-    with pytest.raises(HostTrouble, match=rf"{small_disk}.*copying 'book.pdf': No space left on device; make room"):
+    with pytest.raises(HostError, match=rf"{small_disk}.*copying 'book.pdf': No space left on device; make room"):
         with partial_reads.opened(store, "book.pdf"):
             pass
     store.write_bytes("leaf.pdf", b"%PDF")
