@@ -1,4 +1,4 @@
-"""Evaluation: every marked page of a split is scored, upright and turned, and the figures are written down."""
+"""Evaluate a model on every marked page of a split, upright and rotated, and write the metrics."""
 
 from __future__ import annotations
 
@@ -56,21 +56,21 @@ def evaluate_model(
     """Score every marked page of a split and count which tiles keep full resolution.
 
     Args:
-        data: Folder of scans; by `FOLIOPRESS_DATA` without it.
-        model: Folder of the model; the shipped one without it. Its `metrics.json`, and tables that lie beside that,
-            are carried over.
-        cache: Folder where OCR words are kept.
-        split: `test`, or `train` to see what was learnt.
-        out: Folder for `metrics.json` and `CARD.md`; nothing is written without it.
-        threshold: The operating point; the settings' default without it.
+        data: Folder of scans; by default from `FOLIOPRESS_DATA`.
+        model: Folder of the model; by default the shipped one. Its `metrics.json` and the tables next to it are copied
+            to the results.
+        cache: Folder of cached OCR words.
+        split: `test`, or `train` to measure the fit on training pages.
+        out: Folder for `metrics.json` and `CARD.md`; by default nothing is written.
+        threshold: The operating point; by default from the settings.
         plots: Folder for the plots and the heatmaps of the worst pages.
-        rotated: Also turn every page by 90, 180 and 270 degrees; the OCR of that takes minutes the first time.
+        rotated: Also rotate every page by 90, 180 and 270 degrees; the first run spends minutes on OCR.
 
     Returns:
-        What `metrics.json` holds: the training's figures, if the model has them, and `evaluation`.
+        Contents of `metrics.json`: the training metrics, if the model has them, and `evaluation`.
 
     Raises:
-        ConfigError: If scans or model are missing, or no page of the split is marked.
+        ConfigError: If scans or the model are missing, or no page of the split is marked.
     """
     if plots is not None:
         from foliopress.model.plots import (
@@ -80,7 +80,7 @@ def evaluate_model(
     at = ImportanceSettings().threshold if threshold is None else threshold
     scans = [scan for scan in find_scans(data_folder(data), split) if scan.truth and read_truth(scan.truth).lines]
     if not scans:
-        raise ConfigError(f"no page of the split {split!r} has marked lines")
+        raise ConfigError(f"split {split!r} has no page with marked lines")
     read_words_cached(scans, cache, settings)
     scorer = load_scorer(str(model) if model else None, "litert-cpu")
     scored: dict[Scan, ScoredPage] = {}
@@ -88,12 +88,12 @@ def evaluate_model(
         try:
             scored[scan] = score_page(scorer, read_marked_page(scan, cache, settings))
         except PageError as error:
-            logger.info("%s is left out: %s", scan.key, error)
+            logger.info("%s is skipped: %s", scan.key, error)
             continue
         kept = scored[scan].kept(at)[SHIPPED_DECIDER]
         logger.info("%s %s", scan.key, shares(count_tiles(kept, scored[scan].truth, scored[scan].may_free)))
     if not scored:
-        raise ConfigError(f"no marked page of the split {split!r} can be read")
+        raise ConfigError(f"split {split!r} has no marked page that can be read")
     pages = list(scored.values())
     evaluation: dict[str, Any] = {
         "split": split,
@@ -124,7 +124,7 @@ def evaluate_model(
 
 
 def score_page(scorer: Scorer, page: MarkedPage) -> ScoredPage:
-    """Cut, mask and score a page as the pipeline does, and hold its truth beside it."""
+    """Cut, mask and score a page as the pipeline does, and return it with its ground truth."""
     height_px, width_px = page.pixels.shape[:2]
     grid = tiles.tile_grid(height_px, width_px, page.dpi)
     mask = recognition.text_mask(page.words, height_px, width_px)
@@ -146,7 +146,7 @@ def score_page(scorer: Scorer, page: MarkedPage) -> ScoredPage:
 def _rotation_rows(
     scorer: Scorer, scans: Sequence[tuple[Scan, int]], cache: Path, settings: OcrSettings, threshold: float
 ) -> list[dict[str, Any]]:
-    """Return `rotation_falls` for each turn; pages whose OCR fails once turned are left out of that turn."""
+    """Return `rotation_falls` for each angle; pages whose OCR fails when rotated are left out of that angle."""
     read_turned_cached(scans, cache, settings)
     upright: dict[int, list[ScoredPage]] = {degrees: [] for degrees in TURNS}
     turned: dict[int, list[ScoredPage]] = {degrees: [] for degrees in TURNS}

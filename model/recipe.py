@@ -1,4 +1,4 @@
-"""Recipe: the steps from marked scans to a trained model in a folder, each a plain function."""
+"""Train a model from marked scans: load the data, calibrate, export and write metrics, each in a plain function."""
 
 from __future__ import annotations
 
@@ -37,17 +37,16 @@ from foliopress.tasks.errors import PageError
 logger = logging.getLogger(__name__)
 
 VIEWS = 5
-"""How often each scan is looked at: as it is, and otherwise."""
+"""Views per scan: the original and four variations."""
 RENDERED_PAGES = 160
-"""Pages that the program draws itself to train on."""
+"""Synthetic pages drawn for training."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """What a training takes: labelled pages, and the scans that they came from.
+    """Training data: labelled pages and the scans they came from.
 
-    training: every scan of the training part in several views, and drawn pages. held_out: the marked ones of
-    the validation scans, upright.
+    training: every training scan in several views, and drawn pages. held_out: the marked validation scans, upright.
     """
 
     training: Sequence[LabelledTiles]
@@ -56,7 +55,7 @@ class Material:
     validation_scans: Sequence[Scan]
 
     def without(self, documents: Collection[str]) -> Material:
-        """Return the material without some documents, which then can be tested on."""
+        """Return the data without some documents, which can then be tested on."""
         return replace(
             self,
             training=[page for page in self.training if page.scan.document not in documents],
@@ -67,7 +66,7 @@ class Material:
 
 
 def find_material_scans(data: Path | None, cache: Path) -> tuple[tuple[Scan, ...], tuple[Scan, ...]]:
-    """Return the scans to train on and to validate on, parted by document; their words are read into the cache.
+    """Return the training and validation scans, split by document; their OCR words are cached.
 
     Raises:
         ConfigError: If there are no scans.
@@ -80,12 +79,12 @@ def find_material_scans(data: Path | None, cache: Path) -> tuple[tuple[Scan, ...
 def gather(
     training: Sequence[Scan], validation: Sequence[Scan], cache: Path, seed: int, rendered: int = RENDERED_PAGES
 ) -> Material:
-    """Cut and label all views of the training scans, the validation scans as they are, and draw pages of our own."""
+    """Cut and label all views of the training scans and the original validation scans, and draw synthetic pages."""
     settings = OcrSettings()
     drawn = rendered_pages(rendered, seed, cache / "rendered", settings) if rendered else []
     return Material(
         training=[*labelled_views(training, cache, settings, seed, VIEWS), *drawn],
-        # of unmarked scans only some tiles are known: enough to learn from, too little to be judged by
+        # unmarked scans have labels for some tiles only: enough to learn from, too few for validation
         held_out=labelled_views([scan for scan in validation if scan.truth], cache, settings, seed, 1),
         training_scans=training,
         validation_scans=validation,
@@ -93,13 +92,13 @@ def gather(
 
 
 def score_scans(scorer: Scorer, scans: Sequence[Scan], cache: Path) -> list[ScoredPage]:
-    """Score scans that people marked lines on, as the pipeline does; others and unreadable ones are left out."""
+    """Score the scans with marked lines as the pipeline does; other and unreadable scans are skipped."""
     found = []
     for scan in scans:
         try:
             page = read_marked_page(scan, cache, OcrSettings())
         except PageError as error:
-            logger.info("%s is left out: %s", scan.key, error)
+            logger.info("%s is skipped: %s", scan.key, error)
             continue
         if page.truth is not None and page.truth.lines:
             found.append(score_page(scorer, page))
@@ -107,7 +106,7 @@ def score_scans(scorer: Scorer, scans: Sequence[Scan], cache: Path) -> list[Scor
 
 
 def settle(network: keras.Model, material: Material, cache: Path, out: Path) -> dict[str, Any]:
-    """Calibrate a trained network on the validation scans, export it and find its operating points.
+    """Calibrate a trained network on the validation scans, export it and choose its operating points.
 
     Returns:
         `calibration` (scale and shift) and `operating_points`.
@@ -127,7 +126,7 @@ def write_metrics(
     settled: Mapping[str, Any],
     seconds: float,
 ) -> None:
-    """Write `metrics.json`: what was trained on, how, and what validation said."""
+    """Write `metrics.json`: training data, options, validation history, calibration and operating points."""
     training = {
         "seed": course.seed,
         "epochs": len(history),

@@ -1,4 +1,4 @@
-"""Account pages: figures in columns, in ledgers, tables and receipts."""
+"""Draw account pages: numbers in columns, in ledgers, tables and receipts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from foliopress.tasks.samples.paper import BLACK, CREAM_PAPER, RED, WHITE_PAPER
 
 
 def ledger(rng: Rng) -> TracedSheet:
-    """Accounts: printed rules and heads, entries by hand, some lines left empty."""
+    """Draw a ledger page: printed rules and heads, handwritten entries, some lines empty."""
     sheet = empty_sheet(rng, [*BIG, *MIDDLE])
     step = rng.uniform(6.5, 10)
     top, bottom = sheet.height_mm * rng.uniform(0.08, 0.18), sheet.height_mm * 0.97
@@ -47,7 +47,7 @@ def ledger(rng: Rng) -> TracedSheet:
 
 
 def table(rng: Rng) -> TracedSheet:
-    """A printed or typed table of figures, with all of its rules, with some or with none."""
+    """Draw a printed or typed table of numbers, with all, some or none of its rules."""
     sheet = empty_sheet(rng, MIDDLE)
     style = some_type(rng, rng.uniform(7, 12), is_typed=rng.random() < 0.4)
     step = style.points * 0.3528 * rng.uniform(1.4, 2.6)
@@ -70,7 +70,7 @@ def table(rng: Rng) -> TracedSheet:
 
 
 def receipt(rng: Rng) -> TracedSheet:
-    """A till receipt: narrow, often pale, with a bar code."""
+    """Draw a till receipt: narrow, often pale, with a bar code."""
     sheet = empty_sheet(rng, ((150, 72), (196, 80), (230, 80), (120, 58)), pick(rng, (WHITE_PAPER, CREAM_PAPER)))
     width = sheet.width_mm
     style = some_type(rng, rng.uniform(6, 9.5), is_typed=rng.random() < 0.7)

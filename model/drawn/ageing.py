@@ -1,4 +1,4 @@
-"""Ageing: what years of use do to a leaf. Each defect gives a new leaf; covered ink is covered in the truth, too."""
+"""Age a leaf with the defects of years of use. Each defect returns a new leaf; covered ink is covered in the truth too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from foliopress.tasks.samples.paper import BLACK, BLUE_BLACK, cloud
 
 
 def aged(leaf: Leaf, rng: Rng) -> Leaf:
-    """Return the leaf after years of use: some of the defects below, each by its own chance."""
+    """Return the leaf with a random selection of the defects below, each with its own probability."""
     for chance, defect in DEFECTS:
         if rng.random() < chance:
             leaf = defect(leaf, rng)
@@ -26,7 +26,7 @@ def aged(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _faded(leaf: Leaf, rng: Rng) -> Leaf:
-    """The ink has lost strength, here and there or all over."""
+    """Fade the ink, in places or all over."""
     height, width = leaf.size
     loss = np.full((height, width), rng.uniform(0.1, 0.7), np.float32)
     if rng.random() < 0.5:
@@ -38,7 +38,7 @@ def _faded(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _shown_through(leaf: Leaf, rng: Rng) -> Leaf:
-    """The back of the leaf shines through, with other text or the same; board and dark card let nothing through."""
+    """Let the back show through, with other text or the same; board and dark card are opaque."""
     back = leaf.light
     if float(np.median(back[::4, ::4])) < 0.5:
         return leaf
@@ -49,7 +49,7 @@ def _shown_through(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _folded(leaf: Leaf, rng: Rng) -> Leaf:
-    """Sharp folds right across: a dark line with a light one beside it, and one side a little darker."""
+    """Fold the sheet sharply right across: a dark line next to a light one, and one side slightly darker."""
     height, width = leaf.size
     shade = np.ones((height, width), np.float32)
     for _ in range(int(rng.integers(1, 4))):
@@ -66,7 +66,7 @@ def _folded(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _creased(leaf: Leaf, rng: Rng) -> Leaf:
-    """The paper was once crumpled: facets that face the light or not, with sharp edges between them."""
+    """Crumple the paper: facets turned towards the light or away from it, with sharp edges between them."""
     height, width = leaf.size
     points = np.ones((height // 2 + 1, width // 2 + 1), np.uint8)
     n_facets = max(round(height * width / (leaf.dpi * rng.uniform(0.4, 1.6)) ** 2), 4)
@@ -81,7 +81,7 @@ def _creased(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _unevenly_lit(leaf: Leaf, rng: Rng) -> Leaf:
-    """Light from one side, or the shade of what stood beside the page."""
+    """Light the page from one side, or cast the shadow of something next to it."""
     height, width = leaf.size
     rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     cols = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
@@ -92,14 +92,14 @@ def _unevenly_lit(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _in_the_gutter(leaf: Leaf, rng: Rng) -> Leaf:
-    """The shadow of the binding along the left or the right edge."""
+    """Cast the shadow of the binding along the left or the right edge."""
     width = leaf.size[1]
     shade = 1 - rng.uniform(0.2, 0.75) * np.exp(-np.arange(width) / (leaf.dpi * rng.uniform(0.1, 0.5)))
     return leaf.changed(leaf.light * (shade if rng.random() < 0.5 else shade[::-1])[None, :, None])
 
 
 def _foxed(leaf: Leaf, rng: Rng) -> Leaf:
-    """Brown spots of mould or rust."""
+    """Add brown spots of mould or rust."""
     spots = np.zeros(leaf.size, np.float32)
     for _ in range(int(rng.integers(8, 150))):
         middle = int(rng.integers(0, spots.shape[1])), int(rng.integers(0, spots.shape[0]))
@@ -109,7 +109,7 @@ def _foxed(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _wetted(leaf: Leaf, rng: Rng) -> Leaf:
-    """A large water stain with its brown tide line."""
+    """Add a large water stain with its brown tide line."""
     height, width = leaf.size
     depth = cloud(height, width, max(height, width) / 1.5, rng, octaves=3) - rng.uniform(0.45, 0.65)
     wet = 1 / (1 + np.exp(-depth * 120))
@@ -119,7 +119,7 @@ def _wetted(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _with_hairs(leaf: Leaf, rng: Rng) -> Leaf:
-    """Hairs, fibres and scratches."""
+    """Add hairs, fibres and scratches."""
     light = leaf.light.copy()
     for _ in range(int(rng.integers(2, 14))):
         turns = np.cumsum(rng.normal(0, rng.uniform(0.02, 0.25), 24)) + rng.uniform(0, 2 * math.pi)
@@ -132,7 +132,7 @@ def _with_hairs(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _taped(leaf: Leaf, rng: Rng) -> Leaf:
-    """Strips of yellowed adhesive tape."""
+    """Add strips of yellowed adhesive tape."""
     light = leaf.light.copy()
     for _ in range(int(rng.integers(1, 4))):
         middle = rng.uniform(0, 1, 2) * light.shape[1::-1]
@@ -146,7 +146,7 @@ def _taped(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _punched(leaf: Leaf, rng: Rng) -> Leaf:
-    """Holes along one edge, through which the backing shows."""
+    """Punch holes along one edge, through which the backing shows."""
     holes = np.zeros(leaf.size, np.float32)
     height = leaf.size[0]
     radius, inset = leaf.dpi / 25.4 * rng.uniform(2.2, 3.6), leaf.dpi / 25.4 * rng.uniform(7, 13)
@@ -159,7 +159,7 @@ def _punched(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _torn(leaf: Leaf, rng: Rng) -> Leaf:
-    """A corner is missing."""
+    """Tear off a corner."""
     height, width = leaf.size
     reach = leaf.dpi / 25.4 * rng.uniform(6, 40, 2)
     edge = cloud(height, width, leaf.dpi / 4, rng, octaves=4) - 0.5
@@ -170,7 +170,7 @@ def _torn(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _blotted(leaf: Leaf, rng: Rng) -> Leaf:
-    """Blots and smears of ink or dirt."""
+    """Add blots and smears of ink or dirt."""
     blots = np.zeros(leaf.size, np.float32)
     for _ in range(int(rng.integers(1, 6))):
         middle = int(rng.integers(0, blots.shape[1])), int(rng.integers(0, blots.shape[0]))
@@ -183,7 +183,7 @@ def _blotted(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _covered(leaf: Leaf, mask: Mask) -> Leaf:
-    """Return the leaf with its backing in place of what the mask covers."""
+    """Return the leaf with its backing in place of the masked area."""
     cover = mask[:, :, None]
     return leaf.changed(leaf.light + cover * (np.array(leaf.backing, np.float32) - leaf.light), leaf.ink * (1 - cover))
 
@@ -203,4 +203,4 @@ DEFECTS: tuple[tuple[float, Callable[[Leaf, Rng], Leaf]], ...] = (
     (0.12, _punched),
     (0.1, _torn),
 )
-"""By what chance a leaf has which defect."""
+"""Each defect with its probability."""

@@ -1,4 +1,4 @@
-"""Empty pages: with nothing at all, with one mark, or with a cover's title."""
+"""Draw empty pages: completely blank, with one mark, or with a cover's title."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from foliopress.tasks.samples.paper import BLACK, CREAM_PAPER
 
 
 def nearly_blank(rng: Rng) -> TracedSheet:
-    """An empty page but for one signature, stamp, number or note."""
+    """Draw an empty page with only a signature, stamp, number or note."""
     sheet = empty_sheet(rng, [*MIDDLE, *SMALL])
     if rng.random() < 0.25:
         rule_paper(sheet, rng, rng.uniform(6, 10), 15)
@@ -26,7 +26,7 @@ def nearly_blank(rng: Rng) -> TracedSheet:
 
 
 def blank_back(rng: Rng) -> TracedSheet:
-    """The empty back of a leaf, through which its front shines."""
+    """Draw the empty back of a leaf, through which its front shows."""
     front = any_text(rng)
     back = TracedSheet(front.height_mm, front.width_mm, front.dpi, front.paper)
     back.light = shining_through(back.light, front.light, float(rng.uniform(0.05, 0.3)), front.dpi)
@@ -34,7 +34,7 @@ def blank_back(rng: Rng) -> TracedSheet:
 
 
 def empty_page(rng: Rng) -> TracedSheet:
-    """An empty page, plain, ruled or the cloth of a cover."""
+    """Draw an empty page: plain, ruled or the cloth of a cover."""
     chance = rng.random()
     if chance > 0.6:
         sheet = empty_sheet(rng, MIDDLE, pick(rng, CLOTHS))
@@ -46,7 +46,7 @@ def empty_page(rng: Rng) -> TracedSheet:
 
 
 def cover(rng: Rng) -> TracedSheet:
-    """A cloth cover with its title in gold or black, and perhaps a label."""
+    """Draw a cloth cover with its title in gold or black, sometimes with a label."""
     sheet = empty_sheet(rng, MIDDLE, pick(rng, CLOTHS))
     colour = pick(rng, ((0.83, 0.68, 0.36), (0.9, 0.88, 0.8), (0.02, 0.02, 0.02)))
     height, middle = sheet.height_mm, sheet.width_mm / 2

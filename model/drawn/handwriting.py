@@ -1,4 +1,4 @@
-"""Handwriting: lines by many hands, in joined letters, in single ones, or in strokes that only look like letters."""
+"""Write lines in many hands: in joined letters, in single ones, or in strokes that only resemble letters."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from foliopress.tasks.samples.paper import BLACK, BLUE_BLACK, PENCIL, RED, VIOLE
 
 Script = Literal["joined", "single", "strokes"]
 
-_ZOOM = 2  # letters are drawn larger and then brought to their size
+_ZOOM = 2  # letters are drawn larger and then reduced
 
 
 @dataclass(frozen=True)
 class Pen:
-    """A hand and its pen: joined letters, single ones, or strokes in no alphabet at all.
+    """A hand and its pen: joined letters, single letters, or strokes of no alphabet.
 
-    slant: Shift to the right per height. carelessness: As in
-            `tasks.samples.lettering.write_line`. strength, dryness: 0 to 1.
+    slant: Shift to the right per unit of height. carelessness: As in `tasks.samples.lettering.write_line`. strength,
+    dryness: 0 to 1.
     """
 
     script: Script
@@ -54,7 +54,7 @@ PEN_COLOURS: tuple[Colour, ...] = (
 
 
 def some_pen(rng: Rng, x_height_mm: float | None = None) -> Pen:
-    """Return some hand, with ink or a pencil."""
+    """Return a random hand, with ink or a pencil."""
     height_mm = float(rng.uniform(1.4, 3.2)) if x_height_mm is None else x_height_mm
     is_pencil = rng.random() < 0.25
     scripts: tuple[Script, ...] = ("joined", "joined", "single", "strokes")
@@ -73,7 +73,7 @@ def some_pen(rng: Rng, x_height_mm: float | None = None) -> Pen:
 def write(
     sheet: TracedSheet, text: str, baseline_mm: float, left_mm: float, pen: Pen, rng: Rng, turn_degrees: float = 0.0
 ) -> None:
-    """Write a line by hand, turned anticlockwise if wanted."""
+    """Write a line by hand, rotated anticlockwise by `turn_degrees`."""
     x_height_px = pen.x_height_mm / 25.4 * sheet.dpi
     pen_px = pen.width_mm / 25.4 * sheet.dpi
     if pen.script == "joined":
@@ -107,7 +107,7 @@ def write_lines(sheet: TracedSheet, box_mm: Box, step_mm: float, pen: Pen, rng: 
 
 
 def _single_letters(text: str, x_height_px: float, pen_px: float, slant: float, rng: Rng) -> Mask:
-    """Return letters written one by one, none like the other; measures as in `tasks.samples.lettering.write_line`."""
+    """Return letters written one by one, no two alike; measures as in `tasks.samples.lettering.write_line`."""
     unit = x_height_px * _ZOOM
     font = pick(rng, (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_SCRIPT_SIMPLEX))
     size, pen = unit / 14, max(round(pen_px * _ZOOM), 1)  # Hershey's small letters are 14 units high
@@ -127,7 +127,7 @@ def _single_letters(text: str, x_height_px: float, pen_px: float, slant: float, 
 
 
 def _strokes_in_no_alphabet(n_letters: int, x_height_px: float, pen_px: float, slant: float, rng: Rng) -> Mask:
-    """Return words of up and down strokes, some tall, some deep.
+    """Return words of up and down strokes, some with ascenders or descenders.
 
     Measures are as in `tasks.samples.lettering.write_line`.
     """
@@ -153,7 +153,7 @@ def _strokes_in_no_alphabet(n_letters: int, x_height_px: float, pen_px: float, s
 
 
 def _shrunk(canvas: npt.NDArray[np.uint8]) -> Mask:
-    """Return a drawing of (height, width) uint8 as a mask of the size wanted, at least one column wide."""
+    """Return a drawing of (height, width) uint8 as a mask at final size, at least one column wide."""
     height, width = canvas.shape
     small = cv2.resize(canvas, (max(width // _ZOOM, 1), height // _ZOOM), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32) / np.float32(255)

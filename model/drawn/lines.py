@@ -1,4 +1,4 @@
-"""Lines: drawn on a sheet, many at once; and how they are rounded, moved and handed to OpenCV."""
+"""Draw many lines on a sheet at once; smooth, move and convert lines for OpenCV."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cut_corners(points: Points, rounds: int = 3) -> Points:
 
 
 def moved(line: Points, row_mm: float, col_mm: float) -> Points:
-    """Return a line of (n, 2) places (row, col) moved down and right.
+    """Return a line of (n, 2) points (row, col) moved down and right.
 
     >>> moved(np.array([[0.0, 1.0]]), 10, 20).tolist()
     [[10.0, 21.0]]
@@ -33,7 +33,7 @@ def moved(line: Points, row_mm: float, col_mm: float) -> Points:
 
 
 def eighths(way_px: Points) -> npt.NDArray[np.int32]:
-    """Return a line of (n, 2) places (x, y) as OpenCV takes it with `shift` 3: (n, 1, 2), in eighths of a pixel.
+    """Return a line of (n, 2) points (x, y) in OpenCV's format for `shift` 3: (n, 1, 2), in eighths of a pixel.
 
     >>> eighths(np.array([[1.5, 2.0]])).tolist()
     [[[12, 16]]]
@@ -44,7 +44,7 @@ def eighths(way_px: Points) -> npt.NDArray[np.int32]:
 def draw_lines(
     sheet: TracedSheet, lines: Sequence[Points], width_mm: float, colour: Colour = BLACK, strength: float = 1.0
 ) -> None:
-    """Draw many lines at once, each (n, 2) places (row, col) in mm; those thinner than a pixel come out paler."""
+    """Draw many lines at once, each (n, 2) points (row, col) in mm; lines thinner than a pixel are drawn paler."""
     canvas = np.zeros(sheet.light.shape[:2], np.uint8)
     width_px = width_mm / 25.4 * sheet.dpi
     places = [eighths(line[:, ::-1] / 25.4 * sheet.dpi) for line in lines]

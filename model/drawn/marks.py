@@ -1,4 +1,4 @@
-"""Marks: what is put on a page later, by stamp, machine or hand."""
+"""Add marks to a page: stamps, numbers and handwriting."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from foliopress.tasks.samples.sample_archive import draw_box_stamp, draw_round_s
 
 
 def annotate(sheet: TracedSheet, rng: Rng, most: int = 3) -> TracedSheet:
-    """Put up to so many marks on a sheet, and return it."""
+    """Add up to `most` marks to a sheet, and return it."""
     for _ in range(int(rng.integers(0, most + 1))):
         pick(rng, _USUAL_MARKS)(sheet, rng)
     return sheet
 
 
 def _put_stamp(sheet: TracedSheet, rng: Rng) -> None:
-    """Stamp a round or a framed rubber stamp, mostly near level."""
+    """Add a round or framed rubber stamp, mostly near level."""
     date = f"{rng.integers(1, 29)} {pick(rng, ('JAN', 'APR', 'JUN', 'SEP', 'NOV'))} {rng.integers(1890, 1960)}"
     if rng.random() < 0.5:
         diameter = sheet.px(rng.uniform(18, 42))
@@ -43,7 +43,7 @@ def _put_stamp(sheet: TracedSheet, rng: Rng) -> None:
 
 
 def _put_number(sheet: TracedSheet, rng: Rng) -> None:
-    """Print a page number, or the number that a numbering machine gave the leaf."""
+    """Print a page number, or the number of a numbering machine."""
     text = pick(rng, (f"{rng.integers(2, 700)}", f"- {rng.integers(2, 90)} -", f"{rng.integers(1, 99999):06d}"))
     top = pick(rng, (0.03, 0.05, 0.93)) * sheet.height_mm
     middle = pick(rng, (0.1, 0.5, 0.9)) * sheet.width_mm
@@ -51,7 +51,7 @@ def _put_number(sheet: TracedSheet, rng: Rng) -> None:
 
 
 def _write_note(sheet: TracedSheet, rng: Rng) -> None:
-    """Write a few words by hand, level or up the margin."""
+    """Write a few words by hand, horizontally or up the margin."""
     text = phrase(rng, int(rng.integers(1, 6)))
     top, left = rng.uniform(0.05, 0.95) * sheet.height_mm, rng.uniform(0.02, 0.6) * sheet.width_mm
     if rng.random() < 0.25:
@@ -61,7 +61,7 @@ def _write_note(sheet: TracedSheet, rng: Rng) -> None:
 
 
 def _sign(sheet: TracedSheet, rng: Rng) -> None:
-    """Write a signature into the lower half."""
+    """Write a signature in the lower half."""
     mask = draw_signature(phrase(rng, 2).title(), sheet.px(rng.uniform(2.0, 4.5)), rng)
     with sheet.layer(Layer.HAND):
         top, left = rng.uniform(0.5, 0.85) * sheet.height_mm, rng.uniform(0.1, 0.55) * sheet.width_mm
@@ -69,7 +69,7 @@ def _sign(sheet: TracedSheet, rng: Rng) -> None:
 
 
 def _write_initials(sheet: TracedSheet, rng: Rng) -> None:
-    """Write two capitals."""
+    """Write two capital letters."""
     top, left = rng.uniform(0.05, 0.9) * sheet.height_mm, rng.uniform(0.1, 0.9) * sheet.width_mm
     write(sheet, phrase(rng, 2).title()[:2].upper(), top, left, some_pen(rng, rng.uniform(1.5, 4)), rng)
 
@@ -99,5 +99,5 @@ MARKS: tuple[Callable[[TracedSheet, Rng], None], ...] = (
     _write_initials,
     _draw_mark,
 )
-"""Every kind of mark, once."""
+"""Every kind of mark."""
 _USUAL_MARKS = (_put_stamp, _put_number, _write_note, _write_note, _sign, _write_initials, _draw_mark, _draw_mark)

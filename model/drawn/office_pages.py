@@ -1,4 +1,4 @@
-"""Office pages: what offices wrote, typed, copied, filled in and filed."""
+"""Draw office pages: letters, typescripts, carbon copies, forms and index cards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from foliopress.tasks.samples.sample_archive import draw_signature, sample_text
 
 
 def letter(rng: Rng) -> TracedSheet:
-    """A letter with a printed head, typed or printed, signed."""
+    """Draw a signed letter with a printed head, typed or printed."""
     sheet = empty_sheet(rng, BIG)
     head, width = some_type(rng, rng.uniform(14, 28)), sheet.width_mm
     top = print_text(sheet, phrase(rng, 3).upper(), sheet.height_mm * 0.04, width / 2, head, rng, 0.5)
@@ -46,12 +46,12 @@ def letter(rng: Rng) -> TracedSheet:
 
 
 def typescript(rng: Rng) -> TracedSheet:
-    """A typed page with what offices stamped and wrote on it."""
+    """Draw a typed page with office stamps and notes."""
     return annotate(_typed_page(empty_sheet(rng, BIG), rng, some_type(rng, is_typed=True)), rng, 6)
 
 
 def carbon_copy(rng: Rng) -> TracedSheet:
-    """A pale, blurred carbon copy."""
+    """Draw a pale, blurred carbon copy."""
     sheet = empty_sheet(rng, BIG, pick(rng, (OLD_PAPER, CREAM_PAPER, (0.95, 0.87, 0.42), (0.93, 0.78, 0.78))))
     colour = pick(rng, (VIOLET, VIOLET, BLUE_BLACK, (0.3, 0.3, 0.34)))
     style = replace(some_type(rng, is_typed=True), colour=colour, strength=float(rng.uniform(0.25, 0.7)), wear=0.4)
@@ -63,7 +63,7 @@ def carbon_copy(rng: Rng) -> TracedSheet:
 
 
 def _typed_page(sheet: TracedSheet, rng: Rng, style: Type) -> TracedSheet:
-    """Date, address, subject, text, close: as typists set a page out."""
+    """Type date, address, subject, text and close in a typist's layout."""
     height, width = sheet.height_mm, sheet.width_mm
     left, right = width * rng.uniform(0.08, 0.16), width * rng.uniform(0.86, 0.95)
     top = height * rng.uniform(0.05, 0.2)
@@ -81,7 +81,7 @@ def _typed_page(sheet: TracedSheet, rng: Rng, style: Type) -> TracedSheet:
 
 
 def form(rng: Rng) -> TracedSheet:
-    """A printed form, filled in by hand or typewriter, in part."""
+    """Draw a printed form, partly filled in by hand or typewriter."""
     sheet = empty_sheet(rng, [*BIG, *MIDDLE], pick(rng, (*PAPERS, (0.76, 0.87, 0.74), (0.74, 0.84, 0.9))))
     width = sheet.width_mm
     label, answer, pen = some_type(rng, rng.uniform(6, 9)), some_type(rng, is_typed=True), some_pen(rng)
@@ -106,7 +106,7 @@ def form(rng: Rng) -> TracedSheet:
 
 
 def index_card(rng: Rng) -> TracedSheet:
-    """A card of a catalogue, typed or written."""
+    """Draw a catalogue card, typed or handwritten."""
     sheet = empty_sheet(rng, SMALL, pick(rng, (CREAM_PAPER, (0.92, 0.84, 0.66), (0.93, 0.78, 0.78), (0.74, 0.84, 0.9))))
     height, width = sheet.height_mm, sheet.width_mm
     if rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Pages: every kind of page in turn, drawn, aged, mounted and scanned."""
+"""Draw, age, mount and scan pages of every kind in turn."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ PAGES: tuple[Callable[[Rng], TracedSheet], ...] = (
     cover,
     book_page,
 )
-"""What is drawn, in turn; what matters most comes twice."""
+"""The page kinds, in drawing order; the most important ones occur twice."""
 
 
 def draw_page(number: int, seed: int) -> DrawnPage:
-    """Draw one page, let it age and scan it: all chance comes from the seed and the number."""
+    """Draw, age and scan one page; the seed and the number determine all random choices."""
     rng = np.random.default_rng((seed, number))
     sheet = PAGES[number % len(PAGES)](rng)
     leaf = mounted(aged(Leaf(sheet.light, sheet.ink, sheet.dpi, pick(rng, BACKINGS)), rng), rng)

@@ -1,4 +1,4 @@
-"""Picture pages: maps, plates of engravings and plans, photographs with captions."""
+"""Draw picture pages: maps, plates of engravings and plans, photographs with captions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from foliopress.tasks.samples.sample_archive import sample_text
 
 
 def map_page(rng: Rng) -> TracedSheet:
-    """A map: contours, a river, roads, and names at all angles."""
+    """Draw a map: contours, a river, roads, and names at all angles."""
     sheet = empty_sheet(rng, MIDDLE)
     height, width = sheet.height_mm, sheet.width_mm
     field = cloud(round(height), round(width), width / rng.uniform(1.5, 4), rng, octaves=4)
@@ -50,7 +50,7 @@ def map_page(rng: Rng) -> TracedSheet:
 
 
 def drawing(rng: Rng) -> TracedSheet:
-    """A plate of engravings or plans with figures and captions."""
+    """Draw a plate of engravings or plans with figures and captions."""
     sheet = empty_sheet(rng, MIDDLE)
     height, width = sheet.height_mm, sheet.width_mm
     label = some_type(rng, rng.uniform(6.5, 11))
@@ -70,7 +70,7 @@ def drawing(rng: Rng) -> TracedSheet:
 
 
 def photo_page(rng: Rng) -> TracedSheet:
-    """Photographs with captions: a plate, a page of text with a picture, or an album's dark card with white ink."""
+    """Draw photographs with captions: a plate, a text page with a picture, or an album's dark card with white ink."""
     is_dark = rng.random() < 0.35
     sheet = empty_sheet(rng, MIDDLE, (0.16, 0.15, 0.14) if is_dark else None)
     height, width = sheet.height_mm, sheet.width_mm

@@ -1,4 +1,4 @@
-"""Printed pages: of books and newspapers."""
+"""Draw printed pages of books and newspapers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from foliopress.tasks.samples.sample_archive import sample_text
 
 
 def book_page(rng: Rng) -> TracedSheet:
-    """A page of a book in one column or two, with head, number and notes."""
+    """Draw a book page in one or two columns, with head, page number and notes."""
     sheet = empty_sheet(rng, MIDDLE)
     height, width = sheet.height_mm, sheet.width_mm
     style = some_type(rng, pick(rng, (7.5, 8.5, 9.5, 10.5, 11.5, 13.0)))
@@ -50,7 +50,7 @@ def book_page(rng: Rng) -> TracedSheet:
 
 
 def newspaper(rng: Rng) -> TracedSheet:
-    """Columns of small print with headlines, rules, advertisements and a picture."""
+    """Draw a newspaper page: columns of small print with headlines, rules, advertisements and a picture."""
     paper = pick(rng, (OLD_PAPER, CREAM_PAPER, (0.8, 0.74, 0.6)))
     sheet = empty_sheet(rng, ((280, 205), (260, 180), (300, 190)), paper)
     width, bottom = sheet.width_mm, sheet.height_mm * 0.97
@@ -70,7 +70,7 @@ def newspaper(rng: Rng) -> TracedSheet:
 
 
 def _piece(sheet: TracedSheet, box_mm: Box, style: Type, rng: Rng) -> float:
-    """Fill a newspaper's box with a picture, an advertisement or an article, and return where it ends."""
+    """Fill a newspaper box with a picture, an advertisement or an article, and return its lower end in mm from the top."""
     top, left, bottom, right = box_mm
     chance = rng.random()
     if chance < 0.12:
@@ -85,7 +85,7 @@ def _piece(sheet: TracedSheet, box_mm: Box, style: Type, rng: Rng) -> float:
 
 
 def _advertisement(sheet: TracedSheet, box_mm: Box, style: Type, rng: Rng) -> None:
-    """Print a name, white on black now and then, and a few lines into a frame."""
+    """Print a name, sometimes white on black, and a few lines into a frame."""
     top, left, end, right = box_mm
     draw_frame(sheet, box_mm, rng.uniform(0.2, 0.8))
     big = some_type(rng, rng.uniform(11, 18))
@@ -98,7 +98,7 @@ def _advertisement(sheet: TracedSheet, box_mm: Box, style: Type, rng: Rng) -> No
 
 
 def _article(sheet: TracedSheet, box_mm: Box, style: Type, rng: Rng) -> float:
-    """Print a headline, a column and perhaps a closing rule, and return where they end."""
+    """Print a headline, a column and sometimes a closing rule, and return their lower end in mm from the top."""
     row, left, bottom, right = box_mm
     middle = (left + right) / 2
     head = replace(style, points=style.points * rng.uniform(1.2, 1.8))
@@ -112,7 +112,7 @@ def _article(sheet: TracedSheet, box_mm: Box, style: Type, rng: Rng) -> float:
 
 
 def title_page(rng: Rng) -> TracedSheet:
-    """A title page: few lines, large and small, with an ornament and a library's stamp."""
+    """Draw a title page: few lines, large and small, with an ornament and a library stamp."""
     sheet = empty_sheet(rng, MIDDLE)
     top, middle = sheet.height_mm * rng.uniform(0.08, 0.2), sheet.width_mm / 2
     ornament = rng.uniform(0.4, 0.7) * sheet.height_mm

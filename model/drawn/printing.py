@@ -1,4 +1,4 @@
-"""Printing: lines and columns of print or typescript on a sheet, in type of many makes."""
+"""Print lines and columns of type on a sheet, in many typefaces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Type:
     """Letters of print or typescript.
 
     points: Letter size in printer's points. strength, wear: 0 to 1. unevenness, leading: As in
-            `tasks.samples.lettering`.
+    `tasks.samples.lettering`.
     """
 
     face: Face
@@ -33,7 +33,7 @@ class Type:
 
 
 def some_type(rng: Rng, points: float | None = None, *, is_typed: bool = False) -> Type:
-    """Return letters of some printer, or of some typewriter; without `points` of some usual size."""
+    """Return random print or typewriter type; without `points`, in a common size."""
     return _typewriter(rng, points) if is_typed else _printer(rng, points)
 
 
@@ -75,9 +75,9 @@ def _printer(rng: Rng, points: float | None) -> Type:
 def print_text(
     sheet: TracedSheet, text: str, top_mm: float, left_mm: float, style: Type, rng: Rng, align: float = 0
 ) -> float:
-    """Print a line and return where it ends, in mm from the top.
+    """Print a line and return its lower end, in mm from the top.
 
-    With `align` 0.5 the line's middle is at `left_mm`, with 1 its right end.
+    With `align` 0.5 the line is centred on `left_mm`; with 1 it ends there.
     """
     size_px = style.size_px(sheet.dpi)
     mask = print_line(text, size_px, style.face, rng=rng, unevenness=style.unevenness)
@@ -94,9 +94,9 @@ def print_column(
     is_justified: bool = False,
     indent: str = "",
 ) -> float:
-    """Print paragraphs into a box and return where they end, in mm from the top.
+    """Print paragraphs into a box and return their lower end, in mm from the top.
 
-    Lines for which there is no room are left out. Without a text the box is filled with prose.
+    Lines that do not fit are dropped. Without a text the box is filled with prose.
     """
     top, left, bottom, right = box_mm
     size_px, width_px = style.size_px(sheet.dpi), max(sheet.px(right - left), 1)
@@ -120,7 +120,7 @@ def print_column(
 
 
 def _lay_print(sheet: TracedSheet, mask: Mask, top_mm: float, left_mm: float, style: Type, rng: Rng) -> float:
-    """Put printed letters on the sheet, worn as the style says, and return where they end, in mm from the top."""
+    """Put print on the sheet, worn as the style requires, and return its lower end, in mm from the top."""
     if style.wear:
         mask = worn(mask, rng, style.wear, cell_px=max(sheet.dpi * 0.014, 1.5))
     sheet.lay(mask, top_mm, left_mm, style.colour, style.strength)

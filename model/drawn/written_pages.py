@@ -1,4 +1,4 @@
-"""Written pages: letters and notes by hand."""
+"""Draw handwritten pages: letters and notes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from foliopress.tasks.samples.paper import CREAM_PAPER, WHITE_PAPER
 
 
 def handwritten_letter(rng: Rng) -> TracedSheet:
-    """A page of one hand, on plain or ruled paper."""
+    """Draw a page in one hand, on plain or ruled paper."""
     sheet = empty_sheet(rng, [*MIDDLE, *MIDDLE, *BIG])
     step = rng.uniform(6.5, 12)
     top = sheet.height_mm * rng.uniform(0.08, 0.2)
@@ -34,7 +34,7 @@ def handwritten_letter(rng: Rng) -> TracedSheet:
 
 
 def notes(rng: Rng) -> TracedSheet:
-    """Notes and sketches in several pens on ruled or graph paper."""
+    """Draw notes and sketches in several pens on ruled or graph paper."""
     sheet = empty_sheet(rng, [*MIDDLE, *BIG], pick(rng, (WHITE_PAPER, CREAM_PAPER, (0.95, 0.92, 0.62))))
     step = rng.uniform(5, 9)
     rule_paper(sheet, rng, step, rng.uniform(5, 25), is_graph=rng.random() < 0.5)
