@@ -1,4 +1,4 @@
-"""Age a leaf with the defects of years of use. Each defect returns a new leaf; covered ink is covered in the truth too."""
+"""Age a leaf with defects of long use. Each returns a new leaf; covered ink is covered in the ground truth too."""
 
 from __future__ import annotations
 

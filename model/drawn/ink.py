@@ -23,7 +23,7 @@ class Layer(IntEnum):
 
 
 VISIBLE_CONTRAST = 12.0
-"""Contrast with the paper, in grey levels, from which ink is readable: 1.5 × the minimum of `tasks.analysis.strokes`."""
+"""Contrast with the paper in grey levels from which ink is readable: 1.5 × the least of `tasks.analysis.strokes`."""
 TRACE_CONTRAST = 3.0
 """Grey levels below which ink leaves no trace."""
 FADED_CONTRAST = 8.0

@@ -70,7 +70,7 @@ def newspaper(rng: Rng) -> TracedSheet:
 
 
 def _piece(sheet: TracedSheet, box_mm: Box, style: Type, rng: Rng) -> float:
-    """Fill a newspaper box with a picture, an advertisement or an article, and return its lower end in mm from the top."""
+    """Fill a newspaper box with a picture, an advertisement or an article, and return its lower end in mm."""
     top, left, bottom, right = box_mm
     chance = rng.random()
     if chance < 0.12:

@@ -1,4 +1,4 @@
-"""Seals: a file carries the SHA-256 of itself, so that one changed byte in it can be told. Parquet, JSON and YAML."""
+"""Add a self-checksum (SHA-256) to Parquet, JSON and YAML files, to detect any changed byte."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Mapping
 from typing import Any
 
 SEAL = "foliopress.seal"
-"""Entry of a Parquet file's footer."""
+"""Key of the checksum in a Parquet footer."""
 NO_SEAL = "0" * 64
-"""What stands in its place while the digest is worked out."""
+"""Placeholder for the checksum while it is computed."""
 
 _PARQUET = re.compile(rb"foliopress\.seal\x18@([0-9a-f]{64})")
-"""The entry as Thrift's compact protocol writes it: the next field is a text, and has 64 bytes."""
+"""The entry in Thrift's compact protocol: the next field is a string of 64 bytes."""
 _YAML_MARK = "# sha256: "
 
 
 def seal_parquet(file: io.BytesIO) -> None:
-    """Write a Parquet file's digest into its own footer, which holds `NO_SEAL` under `SEAL`.
+    """Write a Parquet file's checksum into its own footer, in place of `NO_SEAL` under `SEAL`.
 
     Raises:
-        ValueError: If there is no such entry.
+        ValueError: If the footer has no such entry.
     """
     with file.getbuffer() as view:
         place = _place(bytes(view))
@@ -33,7 +33,7 @@ def seal_parquet(file: io.BytesIO) -> None:
 
 
 def is_parquet_intact(data: bytes) -> bool:
-    """Return whether a Parquet file is byte for byte what was sealed."""
+    """Return whether a Parquet file matches its checksum."""
     place = _place(data)
     if place is None:
         return False
@@ -43,7 +43,7 @@ def is_parquet_intact(data: bytes) -> bool:
 
 
 def sealed_json(values: Mapping[str, Any]) -> bytes:
-    """Return values as indented JSON, their digest last as `sha256`.
+    """Return values as indented JSON, with their checksum last, as `sha256`.
 
     >>> read_json(sealed_json({"run_id": "r"}))
     {'run_id': 'r'}
@@ -53,19 +53,19 @@ def sealed_json(values: Mapping[str, Any]) -> bytes:
 
 
 def read_json(data: bytes) -> dict[str, Any]:
-    """Return the values that were sealed.
+    """Return the values of a JSON file with a checksum.
 
     Raises:
-        ValueError: If a byte is not what was written.
+        ValueError: If the file does not match its checksum.
     """
     values = json.loads(data)
     if not isinstance(values, dict) or values.pop("sha256", None) is None or sealed_json(values) != data:
-        raise ValueError("it is not as it was written")
+        raise ValueError("it does not match its checksum")
     return values
 
 
 def sealed_yaml(text: str) -> bytes:
-    """Return lines of YAML and, as a comment in the last line, their digest.
+    """Return YAML with its checksum in a comment on the last line.
 
     >>> sealed_yaml("[]").decode()[:14]
     '[]# sha256: 4f'
@@ -75,13 +75,13 @@ def sealed_yaml(text: str) -> bytes:
 
 
 def is_yaml_intact(data: bytes) -> bool:
-    """Return whether YAML is byte for byte what was sealed."""
+    """Return whether YAML matches its checksum."""
     place = data.rfind(_YAML_MARK.encode())
     return place >= 0 and sealed_yaml(data[:place].decode("utf-8", "replace")) == data
 
 
 def _place(data: bytes) -> int | None:
-    """Return where the digest in a Parquet file begins: in its footer, which is at its end."""
+    """Return the offset of the checksum in a Parquet file, in the footer at its end."""
     found = _PARQUET.search(data, max(0, data.rfind(SEAL.encode())))
     return None if found is None else found.start(1)
 

@@ -168,5 +168,5 @@ def test_plots_are_written_where_they_are_wanted(data: Path, tmp_path: Path) -> 
 
 def test_a_split_without_marked_lines_is_a_settings_error(data: Path, tmp_path: Path) -> None:
     (data / "c" / "truth" / "a.csv").write_text("")
-    with pytest.raises(ConfigError, match="'test' has marked lines"):
+    with pytest.raises(ConfigError, match="'test' has no page with marked lines"):
         evaluate_model(data, None, tmp_path / "cache")

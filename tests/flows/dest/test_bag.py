@@ -116,7 +116,7 @@ def test_with_sha512_every_output_is_read_and_held_against_its_rows(dest: Store,
     assert not list(folder.glob("*sha256*"))
     path = folder / "data/pages/b.tif"
     path.write_bytes(path.read_bytes().swapcase())
-    with pytest.raises(PayloadDamaged, match="is not what its rows say"):
+    with pytest.raises(PayloadDamaged, match="does not match its rows"):
         make(dest, "evidence.bag_algorithm=sha512")
     assert not (folder / "bagit.txt").exists()
 
@@ -256,7 +256,7 @@ def test_outputs_that_no_row_names_are_in_it_and_told(dest: Store, folder: Path)
 
 def test_a_dest_of_another_name_is_a_wrong_setting_that_tells_what_to_do(tmp_path: Path) -> None:
     archive_at(str(tmp_path / "out"))
-    with pytest.raises(ConfigError, match="has to be called `data`"):
+    with pytest.raises(ConfigError, match="must be named `data`"):
         make(str(tmp_path / "out"))
     (tmp_path / "bag").mkdir()
     (tmp_path / "out").rename(tmp_path / "bag/data")
@@ -364,7 +364,7 @@ def test_a_run_makes_a_bag_when_asked_and_voids_one_before_it_writes(
         given = load_settings("access", [f"cluster.scheduler={scheduler}", *overrides])
         return compress_archive(str(source), str(folder / "data"), quote(given))
 
-    with pytest.raises(ConfigError, match="has to be called `data`"):
+    with pytest.raises(ConfigError, match="must be named `data`"):
         compress_archive(str(source), str(tmp_path / "out"), quote(load_settings("access", ["evidence.bag=true"])))
     assert not (tmp_path / "out").exists()
 

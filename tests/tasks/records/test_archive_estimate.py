@@ -106,7 +106,7 @@ def test_no_total_is_less_than_nothing():
 
 
 def test_a_stratum_without_a_figure_is_an_error():
-    with pytest.raises(ValueError, match="without a figure"):
+    with pytest.raises(ValueError, match="a stratum has no value"):
         total([Share(1, 10, (Document("a.jpg", 10, "1"),))], {})
 
 

@@ -66,7 +66,7 @@ def test_the_bag_of_a_dest_lies_one_folder_up(dest, bag):
     "dest", ["s3://data", "s3://bucket/out", "/archive/out", "/archive/data/more", "s3://bucket/mydata"]
 )
 def test_a_dest_that_is_not_called_data_has_none(dest):
-    with pytest.raises(ConfigError, match="has to be called `data`"):
+    with pytest.raises(ConfigError, match="must be named `data`"):
         bag_url(dest)
 
 
