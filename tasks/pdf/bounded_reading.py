@@ -187,7 +187,10 @@ def run_length_size(data: bytes, most_bytes: int) -> int:
     6
     """
     found = at = 0
-    while at < len(data) and data[at] != _RUN_END and found <= most_bytes:
+    while at < len(data) and found <= most_bytes:
+        if data[at] == _RUN_END:  # qpdf decodes what follows it too
+            at += 1
+            continue
         length = data[at] + 1 if data[at] < _RUN_END else 257 - data[at]
         at += 1 + length if data[at] < _RUN_END else 2
         found += length

@@ -69,6 +69,12 @@ def test_the_size_of_run_lengths_is_known_before_they_are_unpacked(data):
     assert run_length_size(data + b"\x80", 10**9) >= size  # a run that is cut off counts whole
 
 
+def test_run_lengths_after_the_end_mark_are_counted_since_qpdf_decodes_them():
+    data = b"\x80" + 1000 * b"\x81A" + b"\x80"
+    assert len(unpacked_by_qpdf(data, Name.RunLengthDecode)) == 128_000
+    assert run_length_size(data, 10**9) == 128_000
+
+
 F, L, R = "/FlateDecode", "/LZWDecode", "/RunLengthDecode"
 
 
