@@ -1,10 +1,10 @@
-"""What the network owes to its parts, and how it does on documents it never saw: tables for the model card.
+"""Measure ablations of the network, and its recall on unseen documents: tables for the model card.
 
 python -m benchmarks.importance ablations --out model/weights
 python -m benchmarks.importance leave-one-out --out model/weights
 
-Both train networks anew, by the recipe of `foliopress train`, and write a JSON table beside the model; `foliopress
-evaluate` puts it into the card. A table that is there already is added to, so a stopped run goes on.
+Both train networks as `foliopress train` does, and write a JSON table next to the model; `foliopress evaluate` adds it
+to the card. An existing table is extended, so an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ ABLATIONS_FILE = "ablations.json"
 LEAVE_ONE_OUT_FILE = "leave_one_out.json"
 
 RECALL_TO_COMPARE_AT = 0.999
-"""Recall of all text, printed and handwritten, at which networks are compared by what they free."""
+"""Recall of all text, printed and handwritten, at which networks are compared by their freed shares."""
 _HALVINGS = 16
 
-Data = Annotated[Path | None, typer.Option(help="Folder of scans with ground truth; else FOLIOPRESS_DATA.")]
-Weights = Annotated[Path | None, typer.Option(help="Folder of the ImageNet backbone; else FOLIOPRESS_WEIGHTS.")]
-Cache = Annotated[Path, typer.Option(help="Folder for what is worked out once.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of scans with ground truth(default: FOLIOPRESS_DATA).")]
+Weights = Annotated[Path | None, typer.Option(help="Folder of the ImageNet backbone(default: FOLIOPRESS_WEIGHTS).")]
+Cache = Annotated[Path, typer.Option(help="Cache folder.")]
 Out = Annotated[Path, typer.Option(help="Folder of the table.")]
-Epochs = Annotated[int, typer.Option(min=1, help="Most epochs of each training.")]
-Batches = Annotated[int, typer.Option(min=1, help="Batches in an epoch.")]
-Rendered = Annotated[int, typer.Option(min=0, help="Pages to draw, beside the scans.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Maximum epochs per training.")]
+Batches = Annotated[int, typer.Option(min=1, help="Batches per epoch.")]
+Rendered = Annotated[int, typer.Option(min=0, help="Synthetic pages to draw in addition to the scans.")]
 
 
 @app.command()
@@ -57,7 +57,7 @@ def ablations(
     batches: Batches = BATCHES_PER_EPOCH,
     rendered: Rendered = RENDERED_PAGES,
 ) -> None:
-    """Measure on the test split: the model in OUT, it and the OCR mask each alone, and networks that lack a part."""
+    """Measure on the test split: the model in OUT, network and OCR mask separately, and networks without one part."""
     logging.basicConfig(level=logging.INFO)
     table = _Table(out / ABLATIONS_FILE, "name")
     test = [scan for scan in find_scans(data_folder(data), "test") if scan.truth and read_truth(scan.truth).lines]
@@ -97,7 +97,7 @@ def leave_one_out(
     batches: Batches = BATCHES_PER_EPOCH,
     rendered: Rendered = RENDERED_PAGES,
 ) -> None:
-    """Train without each document that has handwriting, then find its handwriting."""
+    """Train without each document that has handwriting, then measure recall on its handwriting."""
     logging.basicConfig(level=logging.INFO)
     table = _Table(out / LEAVE_ONE_OUT_FILE, "document")
     training, validation = find_material_scans(data, cache)
@@ -122,7 +122,7 @@ class _Table:
         self.rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
     def has(self, name: str) -> bool:
-        """Say whether there is such a row already."""
+        """Return whether such a row exists."""
         return any(row[self._key] == name for row in self.rows)
 
     def add(self, row: dict[str, Any]) -> None:
@@ -150,7 +150,7 @@ def _at(pages: Sequence[ScoredPage], threshold: float, decider: str) -> dict[str
 
 
 def _with_equal_recall(pages: Sequence[ScoredPage], threshold: float, decider: str) -> dict[str, Any]:
-    """Return `_at`, and what would be freed by the highest threshold that finds `RECALL_TO_COMPARE_AT` of all text."""
+    """Return `_at`, and the shares freed at the highest threshold that finds `RECALL_TO_COMPARE_AT` of all text."""
     lowest, highest = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (lowest + highest) / 2

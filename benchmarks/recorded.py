@@ -1,9 +1,9 @@
-"""`foliopress` with the pages' steps replaced by what they gave once: all else of a run is real, and takes its time.
+"""Run `foliopress` with the page steps replaced by recorded results: everything else is real, and takes its time.
 
 python -m benchmarks.recorded RECORD [--on-workers] compress SOURCE DEST …
 
-RECORD is a finished DEST; each document of SOURCE gets the rows of one of its documents. With `--on-workers` they come
-from Dask's workers, by as many tasks as in earnest; without it the driver has them at hand.
+RECORD is a finished DEST; each document of SOURCE gets the rows of one of its documents. With `--on-workers`, Dask
+workers return the rows, with as many tasks as in a real run; without it, the driver has them in memory.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _Call = Callable[[], None]
 
 
 class RecordedSpread:
-    """Stands in for `flows.cluster.dispatcher.Spread`: gives documents their rows at once, and asks no worker.
+    """Replacement for `flows.cluster.dispatcher.Spread` that returns rows at once, without workers.
 
     Args:
         record: Whole documents.
-        check: Called now and then; raises when the run must stop.
+        check: Called regularly; raises when the run must stop.
         page_done: Called for each page.
     """
 
@@ -54,8 +54,8 @@ class RecordedSpread:
 
 
 def main() -> None:
-    """Run the command with its steps replaced."""
-    share_one_heap()  # as the command does, before there are threads and before Arrow is imported
+    """Run the command with replaced steps."""
+    share_one_heap()  # as the command does, before threads exist and before Arrow is imported
     from benchmarks import replay_steps
     from benchmarks.replay import read_record
     from foliopress.flows.cluster.dispatcher import Spread
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def put_in_place(spread: Callable[..., object]) -> None:
-    """Have a run make its `Spread` by another function."""
+    """Make a run create its `Spread` with another function."""
     from foliopress.flows.run import run
 
     setattr(run, "Spread", spread)  # noqa: B010 - a stand-in, on purpose past the type checker

@@ -1,4 +1,4 @@
-"""Growth: planning and bookkeeping of a million documents, the steps on their pages replaced by recorded rows.
+"""Measure planning and bookkeeping for a million documents, with the page steps replaced by recorded rows.
 
 python -m benchmarks.scale RECORD --out FOLDER
 """
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 ARRIVALS = 1000
 THROUGH_DASK = 5000
-"""Documents that go through Dask, some twenty times as slow as those that do not."""
+"""Documents that go through Dask, which is about twenty times as slow."""
 
 _ROOT = Path(__file__).resolve().parents[1]
 _EVERY_S = 0.5
@@ -48,10 +48,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 class Phase:
     """One call of the command.
 
-    wall_s, core_s: Of the call, all its processes together. peak_bytes: Most resident memory of the driver, and
-    api_bytes of its Prefect API. database_bytes: Most of the latter's database. curve: (pages done, driver's resident
-    bytes, processor seconds of the driver alone), in the order of time. files, stats_bytes: What lies in DEST/stats
-    afterwards.
+    wall_s, core_s: Time of the call, all processes together. peak_bytes: Peak resident memory of the driver; api_bytes:
+    of its Prefect API. database_bytes: Peak size of the API's database. curve: (pages done, driver's resident bytes,
+    processor seconds of the driver alone), over time. files, stats_bytes: Files and bytes in DEST/stats afterwards.
     """
 
     name: str
@@ -69,15 +68,15 @@ class Phase:
 
 @app.command()
 def main(
-    record: Annotated[Path, typer.Argument(help="A finished DEST whose rows stand in for the steps.")],
-    out: Annotated[Path, typer.Option(help="Folder for figures, table and plot.", metavar="FOLDER")],
-    documents: Annotated[list[int] | None, typer.Option(help="How many; 100,000 and 1,000,000 without it.")] = None,
+    record: Annotated[Path, typer.Argument(help="A finished DEST whose rows replace the page steps.")],
+    out: Annotated[Path, typer.Option(help="Folder for JSON, table and plot.", metavar="FOLDER")],
+    documents: Annotated[list[int] | None, typer.Option(help="Archive sizes (default: 100,000 and 1,000,000).")] = None,
     throughput: Annotated[
-        Path | None, typer.Option(help="Figures of benchmarks.throughput: tells what far more documents would need.")
+        Path | None, typer.Option(help="Results of benchmarks.throughput, to extrapolate to far more documents.")
     ] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
 ) -> None:
-    """Run the command over archives of different sizes: at first, again, when some have come, after a kill."""
+    """Run the command over archives of different sizes: first run, rerun, with new documents, after a kill."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     phases: list[Phase] = []
     about = machine()
@@ -95,10 +94,10 @@ def main(
 
 
 def run_phases(record: Path, folder: Path, listing: Listing, overrides: Sequence[str]) -> list[Phase]:
-    """Run the command to half of the archive and kill it, then to its end, then again, then with new arrivals.
+    """Run the command to half of the archive and kill it, then to the end, then rerun it, then with new documents.
 
     Raises:
-        ArmFailed: If a call ends otherwise than well.
+        ArmFailed: If a call fails.
     """
     n_documents = listing.n_documents
     killed = call(Phase("killed at half", n_documents), record, folder, listing, overrides, kill_at=n_documents // 2)
@@ -118,7 +117,7 @@ def call(
     kill_at: int | None = None,
     more: Sequence[str] = (),
 ) -> Phase:
-    """Give the command once, watching its memory, and return the phase with its figures."""
+    """Run the command once, sampling its memory, and return the phase with its measurements."""
     dest = folder / "out"
     command = [sys.executable, "-m", "benchmarks.recorded", str(record), *more, "compress", "s3://scans", str(dest)]
     command += ["--workers", "1", "--log-file", str(folder / "log.txt")]
@@ -155,7 +154,7 @@ def call(
 def _watch(
     phase: Phase, process_id: int, folder: Path, told: Path, kill_at: int | None, ended: threading.Event
 ) -> None:
-    """Note the memory of the driver and of its Prefect API until it has ended; kill it once it has done so much."""
+    """Sample the memory of the driver and of its Prefect API until it ends; kill it after `kill_at` pages."""
     while not ended.wait(_EVERY_S):
         with suppress(psutil.Error, OSError):
             driver = psutil.Process(process_id)
@@ -175,7 +174,7 @@ def _watch(
 
 
 def pages_told(told: Path) -> int:
-    """Return how many pages a command's last line says are done; 0 before its first."""
+    """Return the number of pages done according to a command's last line; 0 before its first."""
     found = re.findall(r"(\d+) pages, ", told.read_text(errors="replace")[-400:])
     return int(found[-1]) if found else 0
 

@@ -104,7 +104,7 @@ def test_every_page_gets_a_picture_and_what_cannot_be_shown_says_why(run: Path, 
     assert [path.name for path in out.glob("*.webp")] == ["0002-a-1.webp"]
     text = (out / "index.html").read_text()
     assert "c/&lt;b&gt;.png" in text and "<b>" not in text
-    assert "cannot be shown" in text
+    assert "cannot be drawn" in text
     assert '<img loading=lazy src="0002-a-1.webp">' in text
 
 
@@ -115,7 +115,7 @@ def test_names_that_are_no_plain_file_names_are_quoted_in_the_index(tmp_path: Pa
     assert 'src="0001-%22x%22%2050%25-1.webp"' in index([(sheet, None)])
 
 
-@pytest.mark.parametrize(("name", "message"), [("empty", "holds no page"), ("missing", "there is no folder")])
+@pytest.mark.parametrize(("name", "message"), [("empty", "contains no page"), ("missing", "there is no folder")])
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     result = CliRunner().invoke(app, [str(tmp_path), str(tmp_path / name), "--out", str(tmp_path / "sheet")])

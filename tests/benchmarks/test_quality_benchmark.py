@@ -170,7 +170,7 @@ def test_bytes_are_held_against_a_tool_on_the_pages_of_both_that_are_not_bitonal
     (found,) = bytes_against(tool, measured)
     assert found == {"arm": "ours", "pages": 1, "bytes": 70, "tool_bytes": 100, "ratio": 0.7, "target": 0.8}
     text = as_markdown(figures_of(measured), "", [], [], [])
-    assert "ours: 0 kB on 1 scans that are not bitonal, archive-pdf-tools 0 kB: 0.70 × (target: at most 0.8 ×)" in text
+    assert "ours: 0 kB on 1 non-bitonal scans, archive-pdf-tools 0 kB: 0.70 × (target: at most 0.8 ×)" in text
 
 
 def test_what_failed_is_listed_and_leaves_no_plot_of_nothing() -> None:

@@ -148,8 +148,8 @@ def test_what_far_more_documents_need_is_worked_out_by_hand() -> None:
     assert (one.passing_over_s, one.database_bytes, one.driver_growth_bytes) == pytest.approx((1e-4, 1e4, 1000.0))
     text = "\n".join(as_section(one, 8_640_000))
     assert "| shards, each a Prefect task run | 86,400 |" in text
-    assert "| database of the run's own Prefect API, if it were one run | 0.9 GB |" in text
-    assert "| memory of the driver, if it were one run | 9.0 GB |" in text  # 0.32 GB and 1 kB a document
+    assert "| database of the run's own Prefect API, as one run | 0.9 GB |" in text
+    assert "| driver memory, as one run | 9.0 GB |" in text  # 0.32 GB and 1 kB a document
     assert "| core-hours | 4,800, at" in text
     # 8.64 million in 30 days are 3 1/3 a second; a driver that spends 0.1 s a page at 80 % does 8
-    assert "| for an end in 30 days | 7 workers of one core, one run |" in text
+    assert "| to finish in 30 days | 7 workers of one core, one run |" in text

@@ -116,7 +116,7 @@ def test_the_table_holds_everybody_against_the_product_with_all_cores(tmp_path: 
     }
     text = as_markdown(figures, write_plot(tmp_path, figures))
     assert "| OCRmyPDF -O3 --jobs 2 | 60 | 0.0 | 5.0 | 5.0 | 9.00 | 3.80 × | 1.0 |" in text
-    assert "With one worker, Prefect and Dask cost +2.5 % of the bare loop's core-seconds a page." in text
+    assert "With one worker, Prefect and Dask cost +2.5 % of the bare loop's core-seconds per page." in text
     assert "With all cores, they cost +2.4 % of those of as many bare loops at once." in text
     assert "2 workers are 1.94 × one, once started." in text
     assert "As many bare loops at once are 1.95 × one" in text
