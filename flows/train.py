@@ -9,7 +9,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from foliopress.model.evaluation import evaluate_model
+from foliopress.model.evaluation import EvaluationRequest, evaluate_model
 from foliopress.model.network import weights_file
 from foliopress.model.operating import default_threshold
 from foliopress.model.recipe import RENDERED_PAGES, find_material_scans, gather, settle, write_metrics
@@ -65,5 +65,5 @@ def train_importance(
     settled = settle_task(network, material, cache, out)
     write_metrics(out, material, course, history, settled, perf_counter() - start)
     threshold = default_threshold(settled["operating_points"])
-    metrics: dict[str, Any] = evaluate_task(data, out, cache, "test", out, threshold=threshold)
+    metrics: dict[str, Any] = evaluate_task(EvaluationRequest(cache, data, out, threshold=threshold), out)
     return metrics

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,29 +43,37 @@ logger = logging.getLogger(__name__)
 METRICS_FILE = "metrics.json"
 
 
-def evaluate_model(
-    data: Path | None,
-    model: Path | None,
-    cache: Path,
-    split: str = "test",
-    out: Path | None = None,
-    *,
-    threshold: float | None = None,
-    plots: Path | None = None,
-    rotated: bool = True,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """Model, scans and operating point of an evaluation.
+
+    cache: Folder of cached OCR words. data: Folder of scans; by default from `FOLIOPRESS_DATA`. model: Folder of the
+    model; by default the shipped one. split: `test`, or `train` to measure the fit on training pages. threshold: The
+    operating point; by default from the settings. with_rotation: Also rotate every page by 90, 180 and 270 degrees; the
+    first run spends minutes on OCR.
+    """
+
+    cache: Path
+    data: Path | None = None
+    model: Path | None = None
+    split: str = "test"
+    threshold: float | None = None
+    with_rotation: bool = True
+
+    @property
+    def operating_point(self) -> float:
+        """Score from which a tile keeps its resolution."""
+        return ImportanceSettings().threshold if self.threshold is None else self.threshold
+
+
+def evaluate_model(request: EvaluationRequest, out: Path | None = None, plots: Path | None = None) -> dict[str, Any]:
     """Score every marked page of a split and count which tiles keep full resolution.
 
     Args:
-        data: Folder of scans; by default from `FOLIOPRESS_DATA`.
-        model: Folder of the model; by default the shipped one. Its `metrics.json` and the tables next to it are copied
-            to the results.
-        cache: Folder of cached OCR words.
-        split: `test`, or `train` to measure the fit on training pages.
-        out: Folder for `metrics.json` and `CARD.md`; by default nothing is written.
-        threshold: The operating point; by default from the settings.
+        request: Model, scans and operating point.
+        out: Folder for `metrics.json` and `CARD.md`; by default nothing is written. The model's own `metrics.json` and
+            the tables next to it are copied to the results.
         plots: Folder for the plots and the heatmaps of the worst pages.
-        rotated: Also rotate every page by 90, 180 and 270 degrees; the first run spends minutes on OCR.
 
     Returns:
         Contents of `metrics.json`: the training metrics, if the model has them, and `evaluation`.
@@ -76,41 +85,16 @@ def evaluate_model(
         from foliopress.model.plots import (
             write_plots,  # now, not after minutes: matplotlib comes with the extra `train`
         )
-    settings = OcrSettings()
-    at = ImportanceSettings().threshold if threshold is None else threshold
-    scans = [scan for scan in find_scans(data_folder(data), split) if scan.truth and read_truth(scan.truth).lines]
-    if not scans:
-        raise ConfigError(f"split {split!r} has no page with marked lines")
-    read_words_cached(scans, cache, settings)
-    scorer = load_scorer(str(model) if model else None, "litert-cpu")
-    scored: dict[Scan, ScoredPage] = {}
-    for scan in scans:
-        try:
-            scored[scan] = score_page(scorer, read_marked_page(scan, cache, settings))
-        except PageError as error:
-            logger.info("%s is skipped: %s", scan.key, error)
-            continue
-        kept = scored[scan].kept(at)[SHIPPED_DECIDER]
-        logger.info("%s %s", scan.key, shares(count_tiles(kept, scored[scan].truth, scored[scan].may_free)))
-    if not scored:
-        raise ConfigError(f"split {split!r} has no marked page that can be read")
+    scans = _marked_scans(request)
+    read_words_cached(scans, request.cache, OcrSettings())
+    scorer = load_scorer(str(request.model) if request.model else None, "litert-cpu")
+    scored = _score_scans(request, scorer, scans)
     pages = list(scored.values())
-    evaluation: dict[str, Any] = {
-        "split": split,
-        "pages": len(pages),
-        "threshold": at,
-        "weights_sha256": scorer.digest,
-        **{name: summary(pages, at, name) for name in DECIDERS},
-        "kinds": kind_recalls(pages, at),
-        "calibration": calibration(pages),
-        "curve": curve(pages, at),
-        "worst": worst_pages(pages, at),
-        "per_page": [_page_row(page, at) for page in pages],
-    }
-    if rotated:
+    evaluation = evaluation_metrics(pages, request, scorer.digest)
+    if request.with_rotation:
         sizes = [(scan, page.grid.tile_px) for scan, page in scored.items()]
-        evaluation["rotated"] = _rotation_rows(scorer, sizes, cache, settings, at)
-    folder = model or SHIPPED
+        evaluation["rotated"] = _rotation_rows(request, scorer, sizes)
+    folder = request.model or SHIPPED
     known = folder / METRICS_FILE
     metrics: dict[str, Any] = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
     metrics["evaluation"] = evaluation
@@ -121,6 +105,23 @@ def evaluate_model(
     if plots is not None:
         write_plots(plots, pages, evaluation)
     return metrics
+
+
+def evaluation_metrics(pages: Sequence[ScoredPage], request: EvaluationRequest, weights_sha256: str) -> dict[str, Any]:
+    """Return the metrics of scored pages, without rotation: `evaluation` of `metrics.json`."""
+    at = request.operating_point
+    return {
+        "split": request.split,
+        "pages": len(pages),
+        "threshold": at,
+        "weights_sha256": weights_sha256,
+        **{name: summary(pages, at, name) for name in DECIDERS},
+        "kinds": kind_recalls(pages, at),
+        "calibration": calibration(pages),
+        "curve": curve(pages, at),
+        "worst": worst_pages(pages, at),
+        "per_page": [_page_row(page, at) for page in pages],
+    }
 
 
 def score_page(scorer: Scorer, page: MarkedPage) -> ScoredPage:
@@ -143,10 +144,51 @@ def score_page(scorer: Scorer, page: MarkedPage) -> ScoredPage:
     )
 
 
+def _marked_scans(request: EvaluationRequest) -> list[Scan]:
+    """Return the scans of the split that have marked lines.
+
+    Raises:
+        ConfigError: If there are none.
+    """
+    scans = find_scans(data_folder(request.data), request.split)
+    marked = [scan for scan in scans if scan.truth and read_truth(scan.truth).lines]
+    if not marked:
+        raise ConfigError(f"split {request.split!r} has no page with marked lines")
+    return marked
+
+
+def _score_scans(request: EvaluationRequest, scorer: Scorer, scans: Sequence[Scan]) -> dict[Scan, ScoredPage]:
+    """Score scans page by page and log each result; unreadable scans are skipped.
+
+    Raises:
+        ConfigError: If none can be read.
+    """
+    settings = OcrSettings()
+    scored: dict[Scan, ScoredPage] = {}
+    for scan in scans:
+        try:
+            scored[scan] = page = score_page(scorer, read_marked_page(scan, request.cache, settings))
+        except PageError as error:
+            logger.info("%s is skipped: %s", scan.key, error)
+            continue
+        kept = page.kept(request.operating_point)[SHIPPED_DECIDER]
+        logger.info("%s %s", scan.key, shares(count_tiles(kept, page.truth, page.may_free)))
+    if not scored:
+        raise ConfigError(f"split {request.split!r} has no marked page that can be read")
+    return scored
+
+
 def _rotation_rows(
-    scorer: Scorer, scans: Sequence[tuple[Scan, int]], cache: Path, settings: OcrSettings, threshold: float
+    request: EvaluationRequest, scorer: Scorer, scans: Sequence[tuple[Scan, int]]
 ) -> list[dict[str, Any]]:
-    """Return `rotation_falls` for each angle; pages whose OCR fails when rotated are left out of that angle."""
+    """Return `rotation_falls` for each angle; pages whose OCR fails when rotated are left out of that angle.
+
+    Args:
+        request: The evaluation.
+        scorer: From `load_scorer`.
+        scans: Each with the side of its tiles in pixels.
+    """
+    settings, cache = OcrSettings(), request.cache
     read_turned_cached(scans, cache, settings)
     upright: dict[int, list[ScoredPage]] = {degrees: [] for degrees in TURNS}
     turned: dict[int, list[ScoredPage]] = {degrees: [] for degrees in TURNS}
@@ -158,7 +200,8 @@ def _rotation_rows(
             if words is not None:
                 upright[degrees].append(flat)
                 turned[degrees].append(score_page(scorer, turned_page(page, degrees, words)))
-    return [rotation_falls(upright[degrees], turned[degrees], degrees, threshold) for degrees in TURNS]
+    at = request.operating_point
+    return [rotation_falls(upright[degrees], turned[degrees], degrees, at) for degrees in TURNS]
 
 
 def _page_row(page: ScoredPage, threshold: float) -> dict[str, Any]:

@@ -33,16 +33,16 @@ def ledger(rng: Rng) -> TracedSheet:
         bars = [np.array([[top, column], [rows[-1], column]]) for column in columns]
         draw_lines(sheet, bars, 0.3, pick(rng, (RED, BLACK, (0.4, 0.55, 0.75))), 0.8)
     head = some_type(rng, rng.uniform(8, 11))
-    print_text(sheet, phrase(rng, 4).upper(), top - 12, sheet.width_mm / 2, replace(head, points=15), rng, 0.5)
+    print_text(sheet, phrase(rng, 4).upper(), (top - 12, sheet.width_mm / 2), replace(head, points=15), rng, 0.5)
     for column in columns[:-1]:
-        print_text(sheet, phrase(rng, 1).title(), top + 0.5, column + 1, head, rng)
+        print_text(sheet, phrase(rng, 1).title(), (top + 0.5, column + 1), head, rng)
     pen = some_pen(rng, step * rng.uniform(0.2, 0.32))
     for row in rows[2 : int(len(rows) * rng.uniform(0.3, 1))]:
         for left, right in pairwise(columns):
             room = int((right - left - 2) / (pen.x_height_mm * 1.1))
             if room >= 2 and rng.random() < 0.8:
                 entry = f"{rng.uniform(1, 900):.2f}" if right - left < 30 else phrase(rng, 3)
-                write(sheet, entry[:room], row - 0.22 * step, left + 1, pen, rng)
+                write(sheet, entry[:room], (row - 0.22 * step, left + 1), pen, rng)
     return annotate(sheet, rng, 2)
 
 
@@ -54,12 +54,12 @@ def table(rng: Rng) -> TracedSheet:
     columns = np.linspace(0.08, 0.92, int(rng.integers(4, 9))) * sheet.width_mm
     top = sheet.height_mm * 0.1
     rows = np.arange(top, sheet.height_mm * rng.uniform(0.4, 0.93), step)
-    print_text(sheet, phrase(rng, 6), top - 9, sheet.width_mm / 2, replace(style, points=style.points + 2), rng, 0.5)
+    print_text(sheet, phrase(rng, 6), (top - 9, sheet.width_mm / 2), replace(style, points=style.points + 2), rng, 0.5)
     for number, row in enumerate(rows[:-1]):
         for left, right in pairwise(columns):
             if rng.random() < 0.75:
                 text = phrase(rng, 1)[:7].title() if number == 0 or left == columns[0] else f"{rng.integers(1, 9999):,}"
-                print_text(sheet, text, row + 0.5, right - 2, style, rng, 1)
+                print_text(sheet, text, (row + 0.5, right - 2), style, rng, 1)
     across = [np.array([[row, columns[0]], [row, columns[-1]]]) for row in rows]
     down = [np.array([[rows[0], column], [rows[-1], column]]) for column in columns]
     ruled = pick(rng, (across + down, across[:2] + across[-1:], down, []))
@@ -75,17 +75,17 @@ def receipt(rng: Rng) -> TracedSheet:
     width = sheet.width_mm
     style = some_type(rng, rng.uniform(6, 9.5), is_typed=rng.random() < 0.7)
     style = replace(style, colour=pick(rng, (BLACK, (0.2, 0.2, 0.24), (0.3, 0.25, 0.5))), leading=1.3)
-    top = print_text(sheet, phrase(rng, 2).upper(), 6, width / 2, replace(style, points=14), rng, 0.5)
+    top = print_text(sheet, phrase(rng, 2).upper(), (6, width / 2), replace(style, points=14), rng, 0.5)
     for _ in range(int(rng.integers(1, 4))):
-        top = print_text(sheet, phrase(rng, 3), top, width / 2, style, rng, 0.5)
+        top = print_text(sheet, phrase(rng, 3), (top, width / 2), style, rng, 0.5)
     paleness = rng.uniform(0, 0.7)
     while top < sheet.height_mm - 30:
         style = replace(style, strength=0.95 - paleness * top / sheet.height_mm)
         if rng.random() < 0.12:
-            top = print_text(sheet, "-" * int(width / 3), top, 4, style, rng)
+            top = print_text(sheet, "-" * int(width / 3), (top, 4), style, rng)
             continue
-        print_text(sheet, phrase(rng, 2).upper()[:18], top, 5, style, rng)
-        top = print_text(sheet, f"{rng.uniform(1, 200):.2f}", top, width - 5, style, rng, 1)
+        print_text(sheet, phrase(rng, 2).upper()[:18], (top, 5), style, rng)
+        top = print_text(sheet, f"{rng.uniform(1, 200):.2f}", (top, width - 5), style, rng, 1)
     if rng.random() < 0.5:
         with sheet.layer(Layer.PICTURE):
             bars = np.repeat(rng.random(70) < 0.5, max(sheet.px(0.5), 1)).astype(np.float32)

@@ -58,5 +58,5 @@ def cover(rng: Rng) -> TracedSheet:
     for _ in range(int(rng.integers(1, 4))):
         style = replace(some_type(rng, rng.uniform(12, 26)), colour=colour, strength=1.0, wear=0.2)
         title = phrase(rng, 1 if style.points > 17 else 2).upper()[:14]
-        top = print_text(sheet, title, top, middle, style, rng, 0.5) + 2
+        top = print_text(sheet, title, (top, middle), style, rng, 0.5) + 2
     return woven(sheet, rng)

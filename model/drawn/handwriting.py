@@ -12,7 +12,7 @@ import numpy.typing as npt
 from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.ink import Layer
 from foliopress.model.drawn.lines import cut_corners, eighths
-from foliopress.model.drawn.sheet import Box, TracedSheet
+from foliopress.model.drawn.sheet import Box, Place, TracedSheet
 from foliopress.model.drawn.wording import prose
 from foliopress.tasks.samples.lettering import Mask, Points, write_line
 from foliopress.tasks.samples.paper import BLACK, BLUE_BLACK, PENCIL, RED, VIOLET, Colour, cloud, turned, worn
@@ -70,10 +70,9 @@ def some_pen(rng: Rng, x_height_mm: float | None = None) -> Pen:
     )
 
 
-def write(
-    sheet: TracedSheet, text: str, baseline_mm: float, left_mm: float, pen: Pen, rng: Rng, turn_degrees: float = 0.0
-) -> None:
-    """Write a line by hand, rotated anticlockwise by `turn_degrees`."""
+def write(sheet: TracedSheet, text: str, start_mm: Place, pen: Pen, rng: Rng, turn_degrees: float = 0.0) -> None:
+    """Write a line by hand from the start of its baseline, rotated anticlockwise by `turn_degrees`."""
+    baseline_mm, left_mm = start_mm
     x_height_px = pen.x_height_mm / 25.4 * sheet.dpi
     pen_px = pen.width_mm / 25.4 * sheet.dpi
     if pen.script == "joined":
@@ -101,7 +100,7 @@ def write_lines(sheet: TracedSheet, box_mm: Box, step_mm: float, pen: Pen, rng: 
         share = 1.0 if rng.random() < 0.85 else rng.uniform(0.3, 1)
         while len(line) < share * n_letters - 3:
             line += f"{next(words, 'and')} "
-        write(sheet, line.strip(), baseline, left + float(rng.normal(0, 0.8)), pen, rng, slope)
+        write(sheet, line.strip(), (baseline, left + float(rng.normal(0, 0.8))), pen, rng, slope)
         baseline += step_mm
     return baseline - step_mm
 

@@ -14,7 +14,7 @@ from foliopress.model.drawn.handwriting import PEN_COLOURS, some_pen, write, wri
 from foliopress.model.drawn.ink import Layer
 from foliopress.model.drawn.lines import draw_frame, draw_lines, moved
 from foliopress.model.drawn.marks import annotate
-from foliopress.model.drawn.printing import Type, print_column, print_text, some_type
+from foliopress.model.drawn.printing import Paragraphs, Type, print_column, print_text, some_type
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.stationery import BIG, MIDDLE, PAPERS, SMALL, empty_sheet, rule_paper
 from foliopress.model.drawn.wording import phrase
@@ -26,10 +26,10 @@ def letter(rng: Rng) -> TracedSheet:
     """Draw a signed letter with a printed head, typed or printed."""
     sheet = empty_sheet(rng, BIG)
     head, width = some_type(rng, rng.uniform(14, 28)), sheet.width_mm
-    top = print_text(sheet, phrase(rng, 3).upper(), sheet.height_mm * 0.04, width / 2, head, rng, 0.5)
+    top = print_text(sheet, phrase(rng, 3).upper(), (sheet.height_mm * 0.04, width / 2), head, rng, 0.5)
     small = replace(head, points=rng.uniform(6.5, 10))
     for _ in range(int(rng.integers(1, 3))):
-        top = print_text(sheet, phrase(rng, 6).title(), top, width / 2, small, rng, 0.5)
+        top = print_text(sheet, phrase(rng, 6).title(), (top, width / 2), small, rng, 0.5)
     if rng.random() < 0.6:
         with sheet.layer(Layer.RULE):
             sheet.rule((top + 2, 20), (top + 2, width - 20), rng.uniform(0.2, 0.8), head.colour)
@@ -68,15 +68,15 @@ def _typed_page(sheet: TracedSheet, rng: Rng, style: Type) -> TracedSheet:
     left, right = width * rng.uniform(0.08, 0.16), width * rng.uniform(0.86, 0.95)
     top = height * rng.uniform(0.05, 0.2)
     if rng.random() < 0.7:
-        top = print_text(sheet, phrase(rng, 3), top, width * 0.62, style, rng) + rng.uniform(3, 14)
+        top = print_text(sheet, phrase(rng, 3), (top, width * 0.62), style, rng) + rng.uniform(3, 14)
         for _ in range(int(rng.integers(1, 4))):
-            top = print_text(sheet, phrase(rng, 3).title(), top, left, style, rng)
-        top = print_text(sheet, phrase(rng, 5), top + 4, left + 18, style, rng) + rng.uniform(3, 10)
+            top = print_text(sheet, phrase(rng, 3).title(), (top, left), style, rng)
+        top = print_text(sheet, phrase(rng, 5), (top + 4, left + 18), style, rng) + rng.uniform(3, 10)
     bottom = height * (rng.uniform(0.35, 0.8) if rng.random() < 0.6 else 0.94)
-    end = print_column(sheet, (top, left, bottom, right), style, rng, indent=pick(rng, ("", "     ")))
+    end = print_column(sheet, (top, left, bottom, right), style, rng, Paragraphs(indent=pick(rng, ("", "     "))))
     if end < height - 40 and rng.random() < 0.8:
-        print_text(sheet, phrase(rng, 3).capitalize() + ",", end + 6, width * 0.5, style, rng)
-        print_text(sheet, phrase(rng, 2).title(), end + rng.uniform(18, 28), width * 0.55, style, rng)
+        print_text(sheet, phrase(rng, 3).capitalize() + ",", (end + 6, width * 0.5), style, rng)
+        print_text(sheet, phrase(rng, 2).title(), (end + rng.uniform(18, 28), width * 0.55), style, rng)
     return sheet
 
 
@@ -86,21 +86,21 @@ def form(rng: Rng) -> TracedSheet:
     width = sheet.width_mm
     label, answer, pen = some_type(rng, rng.uniform(6, 9)), some_type(rng, is_typed=True), some_pen(rng)
     is_typed = rng.random() < 0.35
-    top = print_text(sheet, phrase(rng, 4).upper(), 10, 14, some_type(rng, rng.uniform(13, 22)), rng) + 4
+    top = print_text(sheet, phrase(rng, 4).upper(), (10, 14), some_type(rng, rng.uniform(13, 22)), rng) + 4
     while top < sheet.height_mm - 28:
         depth = rng.uniform(9, 17)
         splits = np.concatenate([[12], np.sort(rng.uniform(30, width - 40, int(rng.integers(0, 3)))), [width - 12]])
         for left, right in pairwise(splits):
             if rng.random() < 0.9:
                 draw_frame(sheet, (top, left, top + depth, right), 0.25)
-            print_text(sheet, f"{rng.integers(1, 30)}. {phrase(rng, 2)}", top + 0.4, left + 1, label, rng)
+            print_text(sheet, f"{rng.integers(1, 30)}. {phrase(rng, 2)}", (top + 0.4, left + 1), label, rng)
             room = int((right - left - 4) / (2.6 if is_typed else pen.x_height_mm * 1.15))
             if rng.random() < 0.3 or room < 3:
                 continue
             if is_typed:
-                print_text(sheet, phrase(rng, 5)[:room], top + depth * 0.45, left + 2, answer, rng)
+                print_text(sheet, phrase(rng, 5)[:room], (top + depth * 0.45, left + 2), answer, rng)
             else:
-                write(sheet, phrase(rng, 5)[:room], top + depth * 0.85, left + 2, pen, rng)
+                write(sheet, phrase(rng, 5)[:room], (top + depth * 0.85, left + 2), pen, rng)
         top += depth + pick(rng, (0.0, 0.0, 3.0, 12.0))
     return annotate(sheet, rng)
 
@@ -112,10 +112,10 @@ def index_card(rng: Rng) -> TracedSheet:
     if rng.random() < 0.5:
         rule_paper(sheet, rng, rng.uniform(5, 7), 14)
     style, pen = some_type(rng, rng.uniform(8, 12), is_typed=True), some_pen(rng, rng.uniform(1.3, 2.2))
-    print_text(sheet, phrase(rng, 2).upper(), 4, 8, style, rng)
+    print_text(sheet, phrase(rng, 2).upper(), (4, 8), style, rng)
     box = (14, rng.uniform(8, 24), height * rng.uniform(0.3, 0.9), width - 6)
     if rng.random() < 0.6:
-        print_column(sheet, box, style, rng, sample_text(rng, int(rng.integers(1, 5))))
+        print_column(sheet, box, style, rng, Paragraphs(sample_text(rng, int(rng.integers(1, 5)))))
     else:
         write_lines(sheet, box, pen.x_height_mm * 3.4, pen, rng)
     return annotate(sheet, rng, 2)

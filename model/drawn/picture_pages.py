@@ -14,7 +14,7 @@ from foliopress.model.drawn.ink import Layer
 from foliopress.model.drawn.lines import cut_corners, draw_frame, draw_lines, moved
 from foliopress.model.drawn.marks import annotate
 from foliopress.model.drawn.pictures import place_photo
-from foliopress.model.drawn.printing import print_column, print_text, some_type
+from foliopress.model.drawn.printing import Paragraphs, print_column, print_text, some_type
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.stationery import MIDDLE, empty_sheet
 from foliopress.model.drawn.wording import phrase
@@ -45,7 +45,7 @@ def map_page(rng: Rng) -> TracedSheet:
         mask = print_line(phrase(rng, 1).title(), style.size_px(sheet.dpi), style.face)
         mask = turned(mask, float(rng.choice([0, 0, rng.uniform(-80, 80)])))
         sheet.lay(mask, rng.uniform(14, height - 25), rng.uniform(12, width - 35), style.colour, style.strength)
-    print_text(sheet, phrase(rng, 4).upper(), 3, width / 2, some_type(rng, 12), rng, 0.5)
+    print_text(sheet, phrase(rng, 4).upper(), (3, width / 2), some_type(rng, 12), rng, 0.5)
     return annotate(sheet, rng, 1)
 
 
@@ -64,8 +64,8 @@ def drawing(rng: Rng) -> TracedSheet:
             draw_lines(sheet, [moved(line, *place) for line in lines], rng.uniform(0.12, 0.3), label.colour)
         for _ in range(int(rng.integers(1, 6))):
             spot = top + rng.uniform(0, 0.3) * height, left + rng.uniform(0, 0.35) * width
-            print_text(sheet, pick(rng, ("a", "B", "Fig. 3", "12'-6", phrase(rng, 1))), *spot, label, rng)
-        print_text(sheet, f"Fig. {rng.integers(1, 60)}. {phrase(rng, 3)}", top + height * 0.35, left, label, rng)
+            print_text(sheet, pick(rng, ("a", "B", "Fig. 3", "12'-6", phrase(rng, 1))), spot, label, rng)
+        print_text(sheet, f"Fig. {rng.integers(1, 60)}. {phrase(rng, 3)}", (top + height * 0.35, left), label, rng)
     return annotate(sheet, rng, 2)
 
 
@@ -81,11 +81,11 @@ def photo_page(rng: Rng) -> TracedSheet:
         end = min(top + depth, height * 0.9)
         place_photo(sheet, (top, left, end, left + rng.uniform(0.35, 0.62) * width), rng)
         if is_dark or rng.random() < 0.5:
-            write(sheet, phrase(rng, 4), end + 6, left, pen, rng)
+            write(sheet, phrase(rng, 4), (end + 6, left), pen, rng)
         else:
-            print_text(sheet, phrase(rng, 5).capitalize(), end + 2, left, style, rng)
+            print_text(sheet, phrase(rng, 5).capitalize(), (end + 2, left), style, rng)
         top = end + rng.uniform(10, 25)
         if not is_dark and rng.random() < 0.5 and top < height * 0.8:
             box = (top, width * 0.1, height * 0.93, width * 0.9)
-            top = print_column(sheet, box, style, rng, sample_text(rng, 5)) + 6
+            top = print_column(sheet, box, style, rng, Paragraphs(sample_text(rng, 5))) + 6
     return sheet

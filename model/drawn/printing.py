@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foliopress.model.drawn.chance import Rng, pick
-from foliopress.model.drawn.sheet import Box, TracedSheet
+from foliopress.model.drawn.sheet import Box, Place, TracedSheet
 from foliopress.model.drawn.wording import prose
 from foliopress.tasks.samples.lettering import LINE_HEIGHT, Face, Mask, print_block, print_line
 from foliopress.tasks.samples.paper import BLACK, BLUE_BLACK, VIOLET, Colour, worn
@@ -72,32 +72,34 @@ def _printer(rng: Rng, points: float | None) -> Type:
     )
 
 
-def print_text(
-    sheet: TracedSheet, text: str, top_mm: float, left_mm: float, style: Type, rng: Rng, align: float = 0
-) -> float:
+@dataclass(frozen=True)
+class Paragraphs:
+    """Text of a column; without a text the column is filled with prose.
+
+    indent: Text before the first line of each paragraph.
+    """
+
+    text: str = ""
+    is_justified: bool = False
+    indent: str = ""
+
+
+_PROSE = Paragraphs()
+
+
+def print_text(sheet: TracedSheet, text: str, place_mm: Place, style: Type, rng: Rng, align: float = 0) -> float:
     """Print a line and return its lower end, in mm from the top.
 
-    With `align` 0.5 the line is centred on `left_mm`; with 1 it ends there.
+    With `align` 0.5 the line is centred on the left edge of `place_mm`; with 1 it ends there.
     """
+    top_mm, left_mm = place_mm
     size_px = style.size_px(sheet.dpi)
     mask = print_line(text, size_px, style.face, rng=rng, unevenness=style.unevenness)
     return _lay_print(sheet, mask, top_mm, left_mm - align * sheet.mm(mask.shape[1]), style, rng)
 
 
-def print_column(
-    sheet: TracedSheet,
-    box_mm: Box,
-    style: Type,
-    rng: Rng,
-    text: str = "",
-    *,
-    is_justified: bool = False,
-    indent: str = "",
-) -> float:
-    """Print paragraphs into a box and return their lower end, in mm from the top.
-
-    Lines that do not fit are dropped. Without a text the box is filled with prose.
-    """
+def print_column(sheet: TracedSheet, box_mm: Box, style: Type, rng: Rng, paragraphs: Paragraphs = _PROSE) -> float:
+    """Print paragraphs into a box and return their lower end, in mm from the top; lines that do not fit are dropped."""
     top, left, bottom, right = box_mm
     size_px, width_px = style.size_px(sheet.dpi), max(sheet.px(right - left), 1)
     room = (sheet.px(bottom - top) - LINE_HEIGHT * size_px) / (style.leading * size_px)
@@ -105,13 +107,13 @@ def print_column(
         return top
     n_lines = int(room) + 1
     mask = print_block(
-        text or prose(rng, n_lines * width_px / (0.45 * size_px)),
+        paragraphs.text or prose(rng, n_lines * width_px / (0.45 * size_px)),
         width_px,
         size_px,
         style.face,
         leading=style.leading,
-        is_justified=is_justified,
-        indent=indent,
+        is_justified=paragraphs.is_justified,
+        indent=paragraphs.indent,
         rng=rng,
         unevenness=style.unevenness,
     )

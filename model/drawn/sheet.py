@@ -15,6 +15,8 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in `task
 
 Box = tuple[float, float, float, float]
 """(top, left, bottom, right) of an area of a sheet, in millimetres from its top left corner."""
+Place = tuple[float, float]
+"""(top, left) of a place on a sheet, in millimetres from its top left corner."""
 
 
 class TracedSheet(Sheet):

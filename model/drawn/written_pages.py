@@ -25,11 +25,11 @@ def handwritten_letter(rng: Rng) -> TracedSheet:
         rule_paper(sheet, rng, step, top)
     pen = some_pen(rng, step * rng.uniform(0.2, 0.34))
     left, right = sheet.width_mm * rng.uniform(0.05, 0.18), sheet.width_mm * rng.uniform(0.85, 0.97)
-    write(sheet, phrase(rng, 3), top, sheet.width_mm * 0.55, pen, rng)
+    write(sheet, phrase(rng, 3), (top, sheet.width_mm * 0.55), pen, rng)
     bottom = sheet.height_mm * (rng.uniform(0.3, 0.8) if rng.random() < 0.5 else 0.95)
     end = write_lines(sheet, (top + 2 * step, left, bottom, right), step, pen, rng)
     if end < sheet.height_mm - 3 * step:
-        write(sheet, phrase(rng, 2).title(), end + 2 * step, sheet.width_mm * 0.5, replace(pen, slant=0.5), rng)
+        write(sheet, phrase(rng, 2).title(), (end + 2 * step, sheet.width_mm * 0.5), replace(pen, slant=0.5), rng)
     return annotate(sheet, rng, 1)
 
 

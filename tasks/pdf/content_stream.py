@@ -67,32 +67,36 @@ class _State:
     clip: Box | None = EVERYWHERE
 
 
+@dataclass(frozen=True)
+class PageContent:
+    """Content of a page to interpret.
+
+    page, resources: Its objects. start: Matrix from its units to points. layers: Layers of its document.
+    """
+
+    page: Any
+    resources: Any
+    start: pikepdf.Matrix
+    layers: Layers
+
+
 def marks(
-    page: Any,
-    resources: Any,
-    start: pikepdf.Matrix,
-    layers: Layers,
-    is_image: Callable[[Any], bool],
-    budget: WorkBudget,
-    *,
-    with_state: bool = False,
+    content: PageContent, is_image: Callable[[Any], bool], budget: WorkBudget, *, with_state: bool = False
 ) -> Iterator[Mark]:
-    """Yield what a page paints, in order.
+    """Yield the marks that a page paints, in order.
 
     Args:
-        page: The page's object.
-        resources: Its resources.
-        start: From its units to points.
-        layers: Of its document.
-        is_image: Says whether a form stands for one image, and is not to be looked into.
-        budget: What it may cost.
-        with_state: Follow clips and graphics states too; without, every mark is unclipped and unaltered.
+        content: The page's content.
+        is_image: Returns whether a form represents one image and must not be interpreted.
+        budget: Work budget.
+        with_state: Also track clips and graphics states; otherwise every mark is unclipped and unaltered.
 
     Raises:
-        PageError: If the content is longer than any that is meant to be read (`too_complex`).
+        PageError: If the content exceeds the limits (`too_complex`).
         ValueError: If forms are nested too deeply.
     """
-    return _Content(layers, is_image, budget, with_state).painted(page, resources, _State(start), True, 0)
+    interpreter = _Content(content.layers, is_image, budget, with_state)
+    return interpreter.painted(content.page, content.resources, _State(content.start), True, 0)
 
 
 class _Content:

@@ -260,9 +260,8 @@ def _marks(
 ) -> Iterator[Mark]:
     start = pikepdf.Matrix().scaled(unit, unit)
     layers = Layers(pdf.Root, budget)
-    return content_stream.marks(
-        page.obj, page.resources, start, layers, _is_page_in_layers, budget, with_state=with_state
-    )
+    content = content_stream.PageContent(page.obj, page.resources, start, layers)
+    return content_stream.marks(content, _is_page_in_layers, budget, with_state=with_state)
 
 
 def _is_page_in_layers(form: Any) -> bool:

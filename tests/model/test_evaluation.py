@@ -13,7 +13,7 @@ import pytest
 
 from foliopress.configs.settings import ImportanceSettings, OcrSettings
 from foliopress.model import evaluation
-from foliopress.model.evaluation import evaluate_model
+from foliopress.model.evaluation import EvaluationRequest, evaluate_model
 from foliopress.model.metrics import CURVE_THRESHOLDS
 from foliopress.tasks.analysis.tiles import CORE_PX, TileGrid
 from foliopress.tasks.errors import ConfigError, PageError
@@ -68,7 +68,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_folder_is_evaluated_to_figures_and_a_card(data: Path, tmp_path: Path) -> None:
-    metrics = evaluate_model(data, None, tmp_path / "cache", "test", tmp_path / "out")
+    metrics = evaluate_model(EvaluationRequest(tmp_path / "cache", data), tmp_path / "out")
     found = metrics["evaluation"]
     assert (found["pages"], found["split"], found["threshold"]) == (1, "test", ImportanceSettings().threshold)
     assert found["model"] == {
@@ -102,7 +102,7 @@ def test_text_that_is_lost_on_its_side_shows_as_a_fall(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluation, "score_planes", blind_to_standing_strokes)
-    rows = evaluate_model(data, None, tmp_path / "cache")["evaluation"]["rotated"]
+    rows = evaluate_model(EvaluationRequest(tmp_path / "cache", data))["evaluation"]["rotated"]
     assert [row["model"]["fall"] for row in rows] == [1.0, 0.0, 1.0]
     assert rows[0]["model"]["worst_page"] == {"key": "c/images/a.png", "fall": 1.0, "n_text": 4}
 
@@ -123,7 +123,7 @@ def test_a_fall_is_held_against_the_page_drawn_out_to_whole_tiles(
         return [np.where(np.arange(grid.n_tiles) < 60, at, 0) for at, (_, grid) in zip(found, planes, strict=True)]
 
     monkeypatch.setattr(evaluation, "score_planes", blind_to_fine_print)
-    found = evaluate_model(data, None, tmp_path / "cache")["evaluation"]
+    found = evaluate_model(EvaluationRequest(tmp_path / "cache", data))["evaluation"]
     assert (found["model"]["n_printed"], found["model"]["recall_printed"]) == (5, 0.8)
     assert [(row["n_text"], row["model"]["recall_upright"]) for row in found["rotated"]] == [(4, 1.0)] * 3
 
@@ -137,12 +137,14 @@ def test_a_page_that_ocr_cannot_read_when_turned_is_left_out_of_that_turn(
         return ()
 
     monkeypatch.setattr(recognition, "read_words", read_wide_pages)
-    rows = evaluate_model(data, None, tmp_path / "cache")["evaluation"]["rotated"]
+    rows = evaluate_model(EvaluationRequest(tmp_path / "cache", data))["evaluation"]["rotated"]
     assert [row["pages"] for row in rows] == [0, 1, 0]
 
 
 def test_without_turning_no_other_page_is_read_and_the_threshold_may_be_given(data: Path, tmp_path: Path) -> None:
-    found = evaluate_model(data, None, tmp_path / "cache", threshold=0.95, rotated=False)["evaluation"]
+    found = evaluate_model(EvaluationRequest(tmp_path / "cache", data, threshold=0.95, with_rotation=False))[
+        "evaluation"
+    ]
     assert "rotated" not in found
     assert len(list((tmp_path / "cache").iterdir())) == 1
     assert (found["threshold"], found["model"]["recall_printed"]) == (0.95, 0.0)
@@ -154,14 +156,16 @@ def test_what_training_wrote_beside_the_model_is_carried_over(data: Path, tmp_pa
     model.mkdir()
     (model / "metrics.json").write_text('{"calibration": {"scale": 7}, "evaluation": {"pages": 99}}')
     (model / "ablations.json").write_text('[{"name": "without mask channel", "recall_printed": 0.5}]')
-    metrics = evaluate_model(data, model, tmp_path / "cache", "test", tmp_path / "out", rotated=False)
+    metrics = evaluate_model(EvaluationRequest(tmp_path / "cache", data, model, with_rotation=False), tmp_path / "out")
     assert metrics["calibration"] == {"scale": 7}
     assert metrics["evaluation"]["pages"] == 1
     assert "| without mask channel | 0.5000 |" in (tmp_path / "out" / "CARD.md").read_text()
 
 
 def test_plots_are_written_where_they_are_wanted(data: Path, tmp_path: Path) -> None:
-    evaluate_model(data, None, tmp_path / "cache", threshold=0.95, plots=tmp_path / "plots", rotated=False)
+    evaluate_model(
+        EvaluationRequest(tmp_path / "cache", data, threshold=0.95, with_rotation=False), plots=tmp_path / "plots"
+    )
     names = sorted(path.relative_to(tmp_path / "plots").as_posix() for path in (tmp_path / "plots").rglob("*.png"))
     assert names == ["calibration.png", "heatmaps/01-text-c-a.png", "precision_recall.png", "score_histogram.png"]
 
@@ -169,4 +173,4 @@ def test_plots_are_written_where_they_are_wanted(data: Path, tmp_path: Path) -> 
 def test_a_split_without_marked_lines_is_a_settings_error(data: Path, tmp_path: Path) -> None:
     (data / "c" / "truth" / "a.csv").write_text("")
     with pytest.raises(ConfigError, match="'test' has no page with marked lines"):
-        evaluate_model(data, None, tmp_path / "cache")
+        evaluate_model(EvaluationRequest(tmp_path / "cache", data))

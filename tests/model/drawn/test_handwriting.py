@@ -20,7 +20,7 @@ def test_every_script_stands_on_its_baseline_in_the_layer_of_the_hand(script: Sc
     rng = np.random.default_rng(4)
     drawn = TracedSheet(60, 120, 100, WHITE_PAPER)
     pen = replace(some_pen(rng, 3.0), script=script, strength=1.0, dryness=0.0, slant=0.0)
-    write(drawn, "moon", 40, 10, pen, rng)
+    write(drawn, "moon", (40, 10), pen, rng)
     by_hand = drawn.ink[..., Layer.HAND] > 12
     assert by_hand.sum() == (drawn.ink > 12).sum() > 100
     rows = np.flatnonzero(by_hand.any(axis=1))

@@ -22,7 +22,7 @@ def test_a_line_is_printed_after_round_or_before_its_place() -> None:
     for align in (0.0, 0.5, 1.0):
         rng = np.random.default_rng(1)
         drawn = TracedSheet(40, 120, 100, WHITE_PAPER)
-        end = print_text(drawn, "the lighthouse", 10, 60, some_type(rng, 13, is_typed=True), rng, align)
+        end = print_text(drawn, "the lighthouse", (10, 60), some_type(rng, 13, is_typed=True), rng, align)
         top, left, bottom, right = ink_box(drawn)
         assert 10 <= top < bottom < end < 18
         places.append((left, right))
