@@ -112,7 +112,7 @@ def taken_by(driver: psutil.Process) -> dict[str, float]:
             threads = sorted((one.user_time + one.system_time for one in process.threads()), reverse=True)
             if process == driver or "resource_tracker" in words:
                 taken[DRIVER] += sum(threads)
-            elif "temporary_api" in words:
+            elif "flows.prefect_api" in words:
                 taken[API] += sum(threads)
             elif "tesseract" in words:
                 taken[STEPS] += sum(threads)

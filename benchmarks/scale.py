@@ -167,7 +167,7 @@ def _watch(
             if kill_at is not None and pages >= kill_at:
                 driver.kill()
             for child in driver.children():
-                if any("temporary_api" in word for word in child.cmdline()):
+                if any("flows.prefect_api" in word for word in child.cmdline()):
                     phase.api_bytes = max(phase.api_bytes, child.memory_info().rss)
             for database in folder.glob("foliopress-prefect-*/prefect.db*"):
                 phase.database_bytes = max(phase.database_bytes, database.stat().st_size)

@@ -35,8 +35,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
         is_there = int(pixels[slice(*LINE)].min()) < 100
         return tuple(Word(0, 0, 0, 1, 1, text, 90) for text in TEXT.split()) if is_there else ()
 
-    monkeypatch.setattr(judgement.ocr, "read_words", read)
-    monkeypatch.setattr(quality.ocr, "check_tesseract", lambda language: "0")
+    monkeypatch.setattr(judgement.recognition, "read_words", read)
+    monkeypatch.setattr(quality.recognition, "check_tesseract", lambda language: "0")
     return given
 
 
@@ -127,7 +127,7 @@ def test_two_processes_bring_the_rows_of_one(scans: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--codec", "gif"), "no codec gif here"),
+        (("--codec", "gif"), "unknown codec gif"),
         (("--run", "nowhere"), "expected NAME=FOLDER"),
         (("--sweep", "encode.quality", "--foliopress"), "expected key=value"),
     ],

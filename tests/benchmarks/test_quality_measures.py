@@ -100,7 +100,7 @@ def test_words_are_found_wherever_they_are_read_but_not_oftener_than_they_stand_
         seen.update(dpi=dpi, shape=pixels.shape)
         return tuple(Word(0, 0, 0, 1, 1, text, 90) for text in ("Pier,", "pier", "7"))
 
-    monkeypatch.setattr(judgement.ocr, "read_words", read)
+    monkeypatch.setattr(judgement.recognition, "read_words", read)
     large = np.zeros((6600, 10), np.uint8)
     assert words_found(large, Counter({"pier": 1, "7": 1, "stone": 1})) == 2
     assert seen == {"dpi": 300, "shape": (3300, 5)}  # a letter page

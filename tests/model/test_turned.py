@@ -94,7 +94,7 @@ def png_scan(folder: Path) -> Scan:
 
 def test_each_turn_is_read_once_on_the_turned_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ocr = ScriptedOcr()
-    monkeypatch.setattr(turned.ocr, "read_words", ocr)
+    monkeypatch.setattr(turned.recognition, "read_words", ocr)
     scan = png_scan(tmp_path)
     for _ in range(2):
         words = [turned_words(scan, 32, degrees, tmp_path / "cache", OcrSettings()) for degrees in TURNS]
@@ -110,5 +110,5 @@ def test_each_turn_is_read_once_on_the_turned_page(tmp_path: Path, monkeypatch: 
 
 
 def test_a_turned_page_that_ocr_cannot_read_has_no_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turned.ocr, "read_words", ScriptedOcr(PageError("ocr_timeout", "too slow")))
+    monkeypatch.setattr(turned.recognition, "read_words", ScriptedOcr(PageError("ocr_timeout", "too slow")))
     assert turned_words(png_scan(tmp_path), 32, 90, tmp_path, OcrSettings()) is None
