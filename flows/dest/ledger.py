@@ -88,7 +88,7 @@ class Ledger:
         dest: Where the statistics lie. Its footers are read once, here. A damaged file counts as not committed.
         run_id: Of the run that writes.
         naming: How names are spelt there.
-        is_deep: Read each file of page rows whole and hold it against its seal.
+        is_deep: Read each file of page rows whole and check it against its checksum.
     """
 
     def __init__(self, dest: Store, run_id: str, naming: Naming = ORDINARY, *, is_deep: bool = False) -> None:

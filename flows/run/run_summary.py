@@ -159,13 +159,13 @@ def write_start(
     text = yaml.safe_dump(public_settings(settings), sort_keys=False, allow_unicode=True)
     begun: dict[str, object] = {"run_id": run_id, "status": "running", "started_at": started_at}
     begun |= dataclasses.asdict(recipe) | {"versions": versions}
-    dest.write_bytes(f"runs/{run_id}/settings.yaml", self_checksum.sealed_yaml(text))
-    dest.write_bytes(f"runs/{run_id}/run.json", self_checksum.sealed_json(begun))
+    dest.write_bytes(f"runs/{run_id}/settings.yaml", self_checksum.yaml_with_checksum(text))
+    dest.write_bytes(f"runs/{run_id}/run.json", self_checksum.json_with_checksum(begun))
 
 
 def write_end(dest: Store, summary: RunSummary) -> None:
     """Write the run's figures over what `write_start` wrote."""
-    dest.write_bytes(f"runs/{summary.run_id}/run.json", self_checksum.sealed_json(summary.as_dict()))
+    dest.write_bytes(f"runs/{summary.run_id}/run.json", self_checksum.json_with_checksum(summary.as_dict()))
 
 
 def read_runs(dest: Store, most: int) -> tuple[list[dict[str, Any]], int]:
@@ -214,7 +214,7 @@ def refuse_other_recipe(dest: Store, settings: Settings, recipe: Recipe) -> None
 def _record_of(dest: Store, run_id: str) -> dict[str, Any] | None:
     """Return the record of a run; None if it is not as it was written."""
     try:
-        return {"run_id": run_id} | self_checksum.read_json(dest.read_bytes(f"runs/{run_id}/run.json"))
+        return {"run_id": run_id} | self_checksum.read_checked_json(dest.read_bytes(f"runs/{run_id}/run.json"))
     except (FileNotFoundError, ValueError):
         return None
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, unquote
 
-from foliopress.tasks.records.self_checksum import read_json, sealed_json
+from foliopress.tasks.records.self_checksum import json_with_checksum, read_checked_json
 from foliopress.tasks.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def write_fence(dest: Store, run_id: str, counted: Iterable[str], taken_by: str)
         taken_by: Id of the run that took over.
     """
     fence = {"run_id": run_id, "taken_by": taken_by, "counted": sorted(counted)}
-    dest.write_bytes(_key_of(run_id), sealed_json(fence))
+    dest.write_bytes(_key_of(run_id), json_with_checksum(fence))
 
 
 def read_fences(dest: Store) -> Mapping[str, frozenset[str]]:
@@ -61,7 +61,7 @@ def _fences(dest: Store) -> Iterator[tuple[str, frozenset[str] | None]]:
         if found.key.endswith(".json"):
             run_id = unquote(found.key.removeprefix(PREFIX).removesuffix(".json"))
             try:
-                yield run_id, frozenset(map(str, read_json(dest.read_bytes(found.key))["counted"]))
+                yield run_id, frozenset(map(str, read_checked_json(dest.read_bytes(found.key))["counted"]))
             except FileNotFoundError:
                 continue
             except (ValueError, LookupError, TypeError):
