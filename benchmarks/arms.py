@@ -22,7 +22,7 @@ class ArmFailed(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class ArmResult:
     """A page processed by an arm.
 
     pixels: uint8, decoded, with the source's height and width. size_bytes: Size of the whole file. seconds: Processor
@@ -54,7 +54,7 @@ class Arm(Protocol):
     def digest(self) -> str | None:
         """Digest that changes whenever the result would; None if the name determines the result."""
 
-    def make(self, page: MarkedPage) -> Made:
+    def make(self, page: MarkedPage) -> ArmResult:
         """Compress the page and decode the result.
 
         Raises:
@@ -71,9 +71,9 @@ class SourceArm:
     family: str = SOURCE
     digest: str | None = None
 
-    def make(self, page: MarkedPage) -> Made:
+    def make(self, page: MarkedPage) -> ArmResult:
         """Return the page unchanged."""
-        return Made(page.pixels, page.scan.path.stat().st_size, None)
+        return ArmResult(page.pixels, page.scan.path.stat().st_size, None)
 
 
 def decode(data: bytes, page: MarkedPage) -> np.ndarray:
@@ -86,10 +86,10 @@ def decode(data: bytes, page: MarkedPage) -> np.ndarray:
         pixels = image_reader.read_page(data, 0, LimitSettings()).pixels
     except PageError as error:
         raise ArmFailed(f"the result cannot be decoded: {error}") from error
-    return fitted(pixels, page)
+    return resized(pixels, page)
 
 
-def fitted(pixels: np.ndarray, page: MarkedPage) -> np.ndarray:
+def resized(pixels: np.ndarray, page: MarkedPage) -> np.ndarray:
     """Return pixels resized to the source's height and width."""
     if pixels.shape[:2] == page.luma.shape:
         return pixels

@@ -47,7 +47,7 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class Took:
+class Timing:
     """Time and output of a contestant.
 
     wall_s: Elapsed time. core_s: Processor seconds of all its processes. start_s, start_core_s: The fixed part,
@@ -69,7 +69,7 @@ class Contestant:
 
     name: str
     commands: tuple[str, ...]
-    run: Callable[[Archive, Path], Took]
+    run: Callable[[Archive, Path], Timing]
 
     def missing(self) -> list[str]:
         """Return the commands that are not installed."""
@@ -109,7 +109,7 @@ def timed(
     return wall_s, used.ru_utime + used.ru_stime
 
 
-def _foliopress(archive: Archive, folder: Path, workers: int, *more: str) -> Took:
+def _foliopress(archive: Archive, folder: Path, workers: int, *more: str) -> Timing:
     """Run the command on each copy of a scan, then rerun it with nothing to do to measure start-up."""
     dest = folder / "out"
     command = [*REAPER, sys.executable, "-m", "foliopress.flows.cli", "compress", str(archive.source), str(dest), *more]
@@ -117,10 +117,10 @@ def _foliopress(archive: Archive, folder: Path, workers: int, *more: str) -> Too
     wall_s, core_s = timed(command, folder, _FINE)
     output_bytes, stages = size_of(dest / "pages"), stages_of(dest)
     start_s, start_core_s = timed(command, folder, _FINE)
-    return Took(wall_s, core_s, output_bytes, start_s, start_core_s, stages)
+    return Timing(wall_s, core_s, output_bytes, start_s, start_core_s, stages)
 
 
-def _bare(archive: Archive, folder: Path, processes: int) -> Took:
+def _bare(archive: Archive, folder: Path, processes: int) -> Timing:
     """Run the same step functions without Prefect and Dask, in processes configured like workers.
 
     Start-up is the time for an empty archive. With several processes each gets a share of the pages: the upper limit
@@ -139,7 +139,7 @@ def _bare(archive: Archive, folder: Path, processes: int) -> Took:
         worked = list(pool.map(loop, sources, outs))
         started = list(pool.map(loop, [empty] * processes, [out.with_name(f"no-{out.name}") for out in outs]))
     stages = [stages_of(out) for out in outs]
-    return Took(
+    return Timing(
         wall_s=max(wall_s for wall_s, _ in worked),
         core_s=sum(core_s for _, core_s in worked),
         output_bytes=sum(size_of(out / "pages") for out in outs),
@@ -159,17 +159,17 @@ def _shares(archive: Archive, folder: Path, n: int) -> list[Path]:
     return shares
 
 
-def _ocrmypdf(archive: Archive, folder: Path, *more: str) -> Took:
+def _ocrmypdf(archive: Archive, folder: Path, *more: str) -> Timing:
     """Run OCRmyPDF on all pages as one PDF, which it distributes over the cores; building the PDF is not timed."""
     if archive.pdf is None:
         raise ArmFailed("no PDF of the pages: img2pdf, which comes with OCRmyPDF, is not installed")
     out = folder / "out.pdf"
     options = ["--optimize", "3", "--jobs", str(os.cpu_count()), "--quiet", *more]
     wall_s, core_s = timed(["ocrmypdf", *options, str(archive.pdf), str(out)], folder)
-    return Took(wall_s, core_s, out.stat().st_size)
+    return Timing(wall_s, core_s, out.stat().st_size)
 
 
-def _archive_pdf(archive: Archive, folder: Path) -> Took:
+def _archive_pdf(archive: Archive, folder: Path) -> Timing:
     """Run Tesseract's hOCR and then `recode_pdf` per page, as many pages at once as there are cores."""
     masks = "jbig2" if shutil.which("jbig2") else "ccitt"
 
@@ -186,7 +186,7 @@ def _archive_pdf(archive: Archive, folder: Path) -> Took:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         made = list(pool.map(one, enumerate(archive.pngs)))
     wall_s = time.perf_counter() - begun
-    return Took(wall_s, sum(seconds for seconds, _ in made), sum(size for _, size in made))
+    return Timing(wall_s, sum(seconds for seconds, _ in made), sum(size for _, size in made))
 
 
 def contestants(cores: int) -> tuple[Contestant, ...]:

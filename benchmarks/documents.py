@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.arms import Arm, ArmFailed, Made, SourceArm
+from benchmarks.arms import Arm, ArmFailed, ArmResult, SourceArm
 from benchmarks.judgement import judge_arm
 from benchmarks.marked import MarkedPage, find_marked, read_marked
 from benchmarks.others import TOOLS, ToolArm, draw_pdf, run_command, upright_png
@@ -70,10 +70,10 @@ class WrittenArm:
         """Digest of the PDF."""
         return self.run.digest
 
-    def make(self, page: MarkedPage) -> Made:
+    def make(self, page: MarkedPage) -> ArmResult:
         """Render the PDF."""
         more = {"codec": "pdf", "status": self.run.status}
-        return Made(draw_pdf(self.run.output, page), self.run.size_bytes, self.run.seconds, more)
+        return ArmResult(draw_pdf(self.run.output, page), self.run.size_bytes, self.run.seconds, more)
 
 
 @app.command()

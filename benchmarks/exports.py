@@ -22,14 +22,14 @@ def write_variants(model: Path, patches: np.ndarray, out: Path) -> None:
         patches: (n, 736, 736, 4) uint8, used to calibrate the activation ranges of `full-int8`.
         out: Folder; created if absent.
     """
-    from foliopress.model.export import as_litert
+    from foliopress.model.export import convert_to_litert
     from foliopress.model.network import load_network
 
     network = load_network(model / KERAS_FILE)
     for name, options in converter_options(patches).items():
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / LITERT_FILE).write_bytes(as_litert(network, **options))
+        (folder / LITERT_FILE).write_bytes(convert_to_litert(network, **options))
 
 
 def converter_options(patches: np.ndarray) -> dict[str, dict[str, object]]:

@@ -24,9 +24,9 @@ from foliopress.model.evaluation import METRICS_FILE
 from foliopress.model.metrics import SHIPPED_DECIDER, ScoredPage, summary
 from foliopress.model.network import weights_file
 from foliopress.model.operating import NetworkScorer, calibrate, default_threshold, operating_points
-from foliopress.model.recipe import RENDERED_PAGES, Material, find_material_scans, gather, score_scans
+from foliopress.model.recipe import RENDERED_PAGES, TrainingData, find_training_scans, load_training_data, score_scans
 from foliopress.model.scoring import load_scorer
-from foliopress.model.training import BATCHES_PER_EPOCH, EPOCHS, Course, fit_network
+from foliopress.model.training import BATCHES_PER_EPOCH, EPOCHS, TrainingOptions, fit_network
 from foliopress.model.truth import Scan, data_folder, find_scans, read_truth
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -69,20 +69,20 @@ def ablations(
         )
         table.add({"name": "the same network, alone", **_with_equal_recall(scored, threshold, "model")})
         table.add({"name": "OCR mask alone", **_at(scored, threshold, "mask")})
-    material = gather(*find_material_scans(data, cache), cache, 1, rendered)
-    course = Course(weights_file(weights), epochs=epochs, batches_per_epoch=batches)
-    drawn = {page.scan.document for page in material.training if page.scan.collection == RENDERED}
+    training_data = load_training_data(*find_training_scans(data, cache), cache, 1, rendered)
+    options = TrainingOptions(weights_file(weights), epochs=epochs, batches_per_epoch=batches)
+    drawn = {page.scan.document for page in training_data.training_pages if page.scan.collection == RENDERED}
     trials = {
-        "trained without the mask channel": (material, replace(course, with_mask=False)),
-        "trained without the ImageNet start": (material, replace(course, weights=None)),
-        "trained without drawn pages": (material.without(drawn), course),
+        "trained without the mask channel": (training_data, replace(options, with_mask=False)),
+        "trained without the ImageNet start": (training_data, replace(options, weights=None)),
+        "trained without drawn pages": (training_data.without(drawn), options),
     }
     for name, (pages, how) in trials.items():
         if table.has(name):
             continue
         network = _fitted(pages, how)
         scorer = NetworkScorer(network, with_mask=how.with_mask)
-        threshold = _settled(network, scorer, pages, cache)
+        threshold = _calibrated_threshold(network, scorer, pages, cache)
         scored = score_scans(scorer, test, cache)
         table.add({"name": name, **_with_equal_recall(scored, threshold, "model")})
 
@@ -100,17 +100,17 @@ def leave_one_out(
     """Train without each document that has handwriting, then measure recall on its handwriting."""
     logging.basicConfig(level=logging.INFO)
     table = _Table(out / LEAVE_ONE_OUT_FILE, "document")
-    training, validation = find_material_scans(data, cache)
-    material = gather(training, validation, cache, 1, rendered)
-    course = Course(weights_file(weights), epochs=epochs, batches_per_epoch=batches)
+    training, validation = find_training_scans(data, cache)
+    training_data = load_training_data(training, validation, cache, 1, rendered)
+    options = TrainingOptions(weights_file(weights), epochs=epochs, batches_per_epoch=batches)
     for document in sorted({scan.document for scan in (*training, *validation) if _has_handwriting(scan)}):
         if table.has(document):
             continue
         left = [scan for scan in (*training, *validation) if scan.document == document]
-        pages = material.without({document})
-        network = _fitted(pages, course)
+        pages = training_data.without({document})
+        network = _fitted(pages, options)
         scorer = NetworkScorer(network)
-        threshold = _settled(network, scorer, pages, cache)
+        threshold = _calibrated_threshold(network, scorer, pages, cache)
         table.add({"document": document, **_at(score_scans(scorer, left, cache), threshold, SHIPPED_DECIDER)})
 
 
@@ -133,15 +133,17 @@ class _Table:
         logging.info("%s", row)
 
 
-def _fitted(material: Material, course: Course) -> keras.Model:
+def _fitted(training_data: TrainingData, options: TrainingOptions) -> keras.Model:
     keras.backend.clear_session()
-    return fit_network(material.training, material.held_out, course)[0]
+    return fit_network(training_data.training_pages, training_data.validation_pages, options)[0]
 
 
-def _settled(network: keras.Model, scorer: NetworkScorer, material: Material, cache: Path) -> float:
+def _calibrated_threshold(
+    network: keras.Model, scorer: NetworkScorer, training_data: TrainingData, cache: Path
+) -> float:
     """Calibrate on the validation scans and return the default profile's threshold there."""
-    calibrate(network, score_scans(scorer, material.validation_scans, cache))
-    return default_threshold(operating_points(score_scans(scorer, material.validation_scans, cache)))
+    calibrate(network, score_scans(scorer, training_data.validation_scans, cache))
+    return default_threshold(operating_points(score_scans(scorer, training_data.validation_scans, cache)))
 
 
 def _at(pages: Sequence[ScoredPage], threshold: float, decider: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.arms import Arm, ArmFailed, Made
+from benchmarks.arms import Arm, ArmFailed, ArmResult
 from benchmarks.marked import MarkedPage, count_words, half_size, read_marked
 from foliopress.configs.settings import OcrSettings
 from foliopress.model.truth import Scan
@@ -83,7 +83,7 @@ def words_found(decoded: np.ndarray, expected: Counter[str]) -> int:
     return (expected & count_words(" ".join(word.text for word in words))).total()
 
 
-def _figures(page: MarkedPage, made: Made, *, reads_words: bool) -> Row:
+def _figures(page: MarkedPage, made: ArmResult, *, reads_words: bool) -> Row:
     figures: Row = {
         "page_kind": str(page.kind),
         "source_bytes": page.scan.path.stat().st_size,

@@ -92,8 +92,8 @@ def _written(file: Path, pixels: np.ndarray) -> str:
 
 
 def _told(row: Mapping[str, Any]) -> str:
-    told = (row["ssimulacra2"], row["text_ssimulacra2"])
-    return " ".join("     -" if score is None else f"{score:6.1f}" for score in told)
+    scores = (row["ssimulacra2"], row["text_ssimulacra2"])
+    return " ".join("     -" if score is None else f"{score:6.1f}" for score in scores)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.arms import ArmFailed, Made, fitted
+from benchmarks.arms import ArmFailed, ArmResult, resized
 from benchmarks.drawing import as_rgb
 from benchmarks.marked import MarkedPage
 from foliopress.configs.settings import LimitSettings
@@ -68,7 +68,7 @@ class ToolArm:
         """The tool's name."""
         return self.tool
 
-    def make(self, page: MarkedPage) -> Made:
+    def make(self, page: MarkedPage) -> ArmResult:
         """Run the tool; the processor time of all its processes counts, including OCR."""
         place = self.folder / f"{page.scan.key}.pdf"
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ class ToolArm:
             made = TOOLS[self.tool].make(page, Path(work))
             seconds = _seconds_of_children() - start
             shutil.copyfile(made, place)
-        return Made(draw_pdf(place, page), place.stat().st_size, seconds, {"codec": "pdf"})
+        return ArmResult(draw_pdf(place, page), place.stat().st_size, seconds, {"codec": "pdf"})
 
 
 def draw_pdf(pdf: Path, page: MarkedPage) -> np.ndarray:
@@ -94,7 +94,7 @@ def draw_pdf(pdf: Path, page: MarkedPage) -> np.ndarray:
         with pdfium.PdfDocument(str(pdf)) as document:
             drawn = document[0]
             image = drawn.render(scale=page.luma.shape[1] / drawn.get_width()).to_pil()
-            return fitted(np.asarray(image.convert("RGB")), page)
+            return resized(np.asarray(image.convert("RGB")), page)
     except (pdfium.PdfiumError, ValueError) as error:
         raise ArmFailed(f"{pdf.name} cannot be rendered: {error}") from error
 

@@ -24,7 +24,7 @@ import typer
 from benchmarks.contestants import Archive, lay_out, timed
 from benchmarks.marked import scans_of_command
 from benchmarks.published import publish
-from benchmarks.scale import pages_told
+from benchmarks.scale import logged_pages
 from benchmarks.scoring import machine
 
 STEPS = "steps on pages"
@@ -86,7 +86,7 @@ def watched_run(archive: Archive, folder: Path, n_workers: int) -> list[Sample]:
         while not ended.wait(_EVERY_S):
             with suppress(psutil.Error, OSError):
                 taken = taken_by(psutil.Process(process_id))
-                samples.append((pages_told(folder / "said.txt"), time.perf_counter() - begun, taken))
+                samples.append((logged_pages(folder / "said.txt"), time.perf_counter() - begun, taken))
 
     watchers: list[threading.Thread] = []
 

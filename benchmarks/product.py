@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arms import ArmFailed, Made, decode
+from benchmarks.arms import ArmFailed, ArmResult, decode
 from benchmarks.marked import MarkedPage
 from foliopress.configs.settings import StorageSettings
 from foliopress.model.truth import Scan
@@ -57,14 +57,14 @@ class PageArm:
     digest: str | None
     reads_words: bool
 
-    def make(self, page: MarkedPage) -> Made:
+    def make(self, page: MarkedPage) -> ArmResult:
         """Decode the output."""
         try:
             data = self.output.read_bytes()
         except OSError as error:
             raise ArmFailed(f"{self.output.name} cannot be read: {error.strerror}") from error
         codec = _CODECS.get(self.output.suffix.lower(), self.output.suffix.lower().removeprefix("."))
-        return Made(decode(data, page), self.size_bytes, self.seconds, {"codec": codec, "status": self.status})
+        return ArmResult(decode(data, page), self.size_bytes, self.seconds, {"codec": codec, "status": self.status})
 
 
 def settings_of(profiles: Sequence[str], overrides: Sequence[str], sweep: str | None) -> list[Setting]:

@@ -157,8 +157,8 @@ def measure(comparison: Comparison, table: RowFile, jobs: int) -> None:
     open_jobs = [(scan, arm) for scan, arm in comparison.jobs() if not table.has(scan.key, arm)]
     for number, row in enumerate(_judged(open_jobs, jobs), start=1):
         table.add(row)
-        told = f"SSIM {row['text_ssim'] or 1:.3f}" if "error" not in row else row["error"]
-        logger.info("%d of %d: %s, %s: %s", number, len(open_jobs), row["key"], row["arm"], told)
+        result = f"SSIM {row['text_ssim'] or 1:.3f}" if "error" not in row else row["error"]
+        logger.info("%d of %d: %s, %s: %s", number, len(open_jobs), row["key"], row["arm"], result)
 
 
 def write_report(

@@ -64,7 +64,7 @@ def main() -> None:
     if ON_WORKERS in sys.argv[:2]:
         sys.argv.remove(ON_WORKERS)
         os.environ[replay_steps.RECORD_VARIABLE] = folder
-        put_in_place(partial(Spread, steps=replay_steps))
+        replace_dispatcher(partial(Spread, steps=replay_steps))
     else:
         record = read_record(folder)
 
@@ -73,11 +73,11 @@ def main() -> None:
         ) -> RecordedSpread:
             return RecordedSpread(record, check, page_done)
 
-        put_in_place(spread)
+        replace_dispatcher(spread)
     foliopress.flows.cli.main()
 
 
-def put_in_place(spread: Callable[..., object]) -> None:
+def replace_dispatcher(spread: Callable[..., object]) -> None:
     """Make a run create its `Spread` with another function."""
     from foliopress.flows.run import run
 

@@ -126,12 +126,12 @@ def call(
     environment |= {"PYTHONPATH": str(_ROOT), "TMPDIR": str(folder), "PREFECT_HOME": str(folder / "no-prefect")}
     environment |= {"AWS_ENDPOINT_URL": listing.endpoint_url, "AWS_DEFAULT_REGION": "us-east-1"}
     environment |= {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark"}
-    told = folder / "told.txt"
+    log_file = folder / "log.txt"
     begun = time.perf_counter()
-    with told.open("wb") as output:
+    with log_file.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     ended = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(phase, process.pid, folder, told, kill_at, ended), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(phase, process.pid, folder, log_file, kill_at, ended), daemon=True)
     watcher.start()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -139,11 +139,11 @@ def call(
     ended.set()
     watcher.join()
     if process.returncode not in (*_FINE, *([-signal.SIGKILL] if kill_at else [])):
-        raise ArmFailed(f"the command ended with {process.returncode}: {told.read_text()[-1000:]}")
+        raise ArmFailed(f"the command ended with {process.returncode}: {log_file.read_text()[-1000:]}")
     phase.core_s = round(used.ru_utime + used.ru_stime, 2)
     files = [path.stat().st_size for path in (dest / "stats").glob("*/*.parquet")]
     phase.files, phase.stats_bytes = len(files), sum(files)
-    phase.said = next((line for line in told.read_text().splitlines() if line.startswith("this run:")), "")
+    phase.said = next((line for line in log_file.read_text().splitlines() if line.startswith("this run:")), "")
     logger.info(
         "%d documents, %s: %.0f s, driver %.0f MB, %d files",
         *(phase.documents, phase.name, phase.wall_s, phase.peak_bytes / 1e6, phase.files),
@@ -152,7 +152,7 @@ def call(
 
 
 def _watch(
-    phase: Phase, process_id: int, folder: Path, told: Path, kill_at: int | None, ended: threading.Event
+    phase: Phase, process_id: int, folder: Path, log_file: Path, kill_at: int | None, ended: threading.Event
 ) -> None:
     """Sample the memory of the driver and of its Prefect API until it ends; kill it after `kill_at` pages."""
     while not ended.wait(_EVERY_S):
@@ -160,7 +160,7 @@ def _watch(
             driver = psutil.Process(process_id)
             resident = driver.memory_info().rss
             phase.peak_bytes = max(phase.peak_bytes, resident)
-            pages = pages_told(told)
+            pages = logged_pages(log_file)
             if not phase.curve or pages > phase.curve[-1][0]:
                 used = driver.cpu_times()
                 phase.curve.append((pages, resident, round(used.user + used.system, 2)))
@@ -173,9 +173,9 @@ def _watch(
                 phase.database_bytes = max(phase.database_bytes, database.stat().st_size)
 
 
-def pages_told(told: Path) -> int:
+def logged_pages(log_file: Path) -> int:
     """Return the number of pages done according to a command's last line; 0 before its first."""
-    found = re.findall(r"(\d+) pages, ", told.read_text(errors="replace")[-400:])
+    found = re.findall(r"(\d+) pages, ", log_file.read_text(errors="replace")[-400:])
     return int(found[-1]) if found else 0
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.arms import ArmFailed
-from benchmarks.contestants import Archive, Took, contestants, lay_out
+from benchmarks.contestants import Archive, Timing, contestants, lay_out
 from benchmarks.marked import scans_of_command
 from benchmarks.published import publish
 from benchmarks.scoring import machine
@@ -61,9 +61,9 @@ def main(
 
 def take_turns(
     archive: Archive, folder: Path, rounds: int, only: Sequence[str] | None
-) -> tuple[dict[str, list[Took]], list[str]]:
+) -> tuple[dict[str, list[Timing]], list[str]]:
     """Run every contestant once per round, and return their times and the reasons why others could not run."""
-    taken: dict[str, list[Took]] = {}
+    taken: dict[str, list[Timing]] = {}
     wanted = [one for one in contestants(os.cpu_count() or 1) if not only or any(text in one.name for text in only)]
     missing = {one.name: one.missing() for one in wanted}
     not_measured = [f"{name}: {', '.join(commands)} not installed" for name, commands in missing.items() if commands]
@@ -80,7 +80,7 @@ def take_turns(
     return taken, not_measured
 
 
-def figures_of(taken: Sequence[Took], n_pages: int) -> dict[str, Any]:
+def figures_of(taken: Sequence[Timing], n_pages: int) -> dict[str, Any]:
     """Return a contestant's results: medians over rounds, with and without the fixed start-up time."""
     wall_s, core_s, start_s, start_core_s = (
         median(getattr(took, name) for took in taken) for name in ("wall_s", "core_s", "start_s", "start_core_s")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from benchmarks.arms import Made, decode
+from benchmarks.arms import ArmResult, decode
 from benchmarks.marked import MarkedPage
 
 CODECS = ("avif", "webp", "jpeg")
@@ -45,12 +45,12 @@ class UniformArm:
         """The codec."""
         return family_of(self.codec)
 
-    def make(self, page: MarkedPage) -> Made:
+    def make(self, page: MarkedPage) -> ArmResult:
         """Encode the page; only encoding is timed."""
         start = time.process_time()
         data = encode_uniform(page.pixels, self.codec, self.quality)
         seconds = time.process_time() - start
-        return Made(decode(data, page), len(data), seconds, {"codec": self.codec, "quality": self.quality})
+        return ArmResult(decode(data, page), len(data), seconds, {"codec": self.codec, "quality": self.quality})
 
 
 def uniform_arms(codecs: Sequence[str], reads_words: bool) -> list[UniformArm]:

@@ -39,14 +39,14 @@ logger = logging.getLogger(__name__)
 ROWS = 1_000_000
 SCAN = "tapuscorpus/images/2020601_https___1914_1918_europeana_eu_contributions_21574.pdf_page_9.png"
 """A typewritten A4 page at 300 dpi, in colour."""
-ASKED: dict[str, float | None] = {
+TARGETS_S: dict[str, float | None] = {
     "first view": 3.0,
     "first result": 6.0,
     "a setting that does not touch OCR: its picture": 1.5,
     "the same: its verdict and figures": None,
 }
 """Target seconds; the picture is that of the first encoding, which is mostly the final one."""
-ASKED_OF_A_RUN = {"opens, from a folder": 3.0, "is filtered": 1.0, "opens, from S3": 3.0, "is filtered, from S3": 1.0}
+RUN_TARGETS_S = {"opens, from a folder": 3.0, "is filtered": 1.0, "opens, from S3": 3.0, "is filtered, from S3": 1.0}
 """Target seconds for each displayed run."""
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -87,7 +87,7 @@ def main(
         "rounds": rounds,
         "scan": SCAN,
         "seconds": {name: round(median(found), 3) for name, found in waits.items()},
-        "asked": ASKED | {name: asked for one in looked_through for name, asked in one.asked.items()},
+        "asked": TARGETS_S | {name: asked for one in looked_through for name, asked in one.asked.items()},
         "all": waits,
     }
     logger.info("%s", publish(out, "window", figures, as_markdown, lambda *_: None))
@@ -128,7 +128,7 @@ class _Run:
 
     @property
     def asked(self) -> dict[str, float]:
-        return {f"{self.name} {wait}": asked for wait, asked in ASKED_OF_A_RUN.items()}
+        return {f"{self.name} {wait}": asked for wait, asked in RUN_TARGETS_S.items()}
 
 
 def write_run(dest: Path, n_rows: int) -> None:
@@ -230,7 +230,7 @@ def _uploaded(run: Path, bucket: str) -> str:
 def _waits(url: str, scan: Path, runs: Sequence[_Run], rounds: int) -> dict[str, list[float]]:
     from playwright.sync_api import sync_playwright
 
-    names = [*ASKED, *(name for run in runs for name in run.asked)]
+    names = [*TARGETS_S, *(name for run in runs for name in run.asked)]
     waits: dict[str, list[float]] = {name: [] for name in names}
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -300,9 +300,9 @@ _IS_SHOWN = (
     " if (stage && stage.dataset.output !== before && +stage.dataset.loaded >= 2) return true; } return false; }"
 )
 _IS_FILTERED = (
-    "before => { const told = [...document.querySelectorAll('[data-testid=stCaptionContainer]')]"
+    "before => { const captions = [...document.querySelectorAll('[data-testid=stCaptionContainer]')]"
     ".map(one => one.textContent.trim()).filter(text => /^[\\d,]+ pages found/.test(text));"
-    " return told.length === 1 && told[0] !== before.trim(); }"
+    " return captions.length === 1 && captions[0] !== before.trim(); }"
 )
 _IS_JUDGED = (
     "() => [...document.querySelectorAll('[data-testid=stMetric]')].some("

@@ -12,8 +12,14 @@ from prefect.cache_policies import NO_CACHE
 from foliopress.model.evaluation import EvaluationRequest, evaluate_model
 from foliopress.model.network import weights_file
 from foliopress.model.operating import default_threshold
-from foliopress.model.recipe import RENDERED_PAGES, find_material_scans, gather, settle, write_metrics
-from foliopress.model.training import BATCHES_PER_EPOCH, EPOCHS, Course, fit_network
+from foliopress.model.recipe import (
+    RENDERED_PAGES,
+    calibrate_and_export,
+    find_training_scans,
+    load_training_data,
+    write_metrics,
+)
+from foliopress.model.training import BATCHES_PER_EPOCH, EPOCHS, TrainingOptions, fit_network
 
 
 def _step(name: str) -> Any:
@@ -21,10 +27,10 @@ def _step(name: str) -> Any:
     return task(name=name, cache_policy=NO_CACHE, persist_result=False)
 
 
-find_scans_task = _step("read words")(find_material_scans)
-gather_task = _step("cut and draw pages")(gather)
+find_scans_task = _step("read words")(find_training_scans)
+load_data_task = _step("load training data")(load_training_data)
 fit_task = _step("fit the network")(fit_network)
-settle_task = _step("settle and export")(settle)
+calibrate_task = _step("calibrate and export")(calibrate_and_export)
 evaluate_task = _step("evaluate")(evaluate_model)
 
 
@@ -58,12 +64,14 @@ def train_importance(
         ConfigError: If scans or weights are missing.
     """
     start = perf_counter()
-    course = Course(weights_file(weights), seed, epochs, batches_per_epoch)
+    options = TrainingOptions(weights_file(weights), seed, epochs, batches_per_epoch)
     training, validation = find_scans_task(data, cache)
-    material = gather_task(training, validation, cache, seed, rendered)
-    network, history = fit_task(material.training, material.held_out, course, out / "checkpoints")
-    settled = settle_task(network, material, cache, out)
-    write_metrics(out, material, course, history, settled, perf_counter() - start)
-    threshold = default_threshold(settled["operating_points"])
+    training_data = load_data_task(training, validation, cache, seed, rendered)
+    network, history = fit_task(
+        training_data.training_pages, training_data.validation_pages, options, out / "checkpoints"
+    )
+    calibrated = calibrate_task(network, training_data, cache, out)
+    write_metrics(out, training_data, options, history, calibrated, perf_counter() - start)
+    threshold = default_threshold(calibrated["operating_points"])
     metrics: dict[str, Any] = evaluate_task(EvaluationRequest(cache, data, out, threshold=threshold), out)
     return metrics

@@ -64,7 +64,7 @@ def vary_scan(patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return varied
 
 
-def write_on(
+def draw_handwriting(
     patch: np.ndarray, label: np.ndarray, weight: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw handwriting or a stamp on a patch, at random places; the mask stays as it is.
@@ -82,7 +82,7 @@ def write_on(
     side, n_tiles = patch.shape[0], label.shape[0]
     strokes = np.zeros((side, side), np.float32)
     for _ in range(int(rng.integers(1, 5))):
-        _lay(_drawn(rng), strokes, rng)
+        _paste(_draw_strokes(rng), strokes, rng)
     ink = np.array(_INKS[int(rng.integers(len(_INKS)))], np.float32) + rng.normal(0, 10, 3)
     texture = 1 + rng.normal(0, 0.12, strokes.shape)  # pencil and dry pens skip
     cover = np.clip(strokes * texture * rng.uniform(0.3, 1.0), 0, 1)[..., np.newaxis]
@@ -107,7 +107,7 @@ def write_on(
     )
 
 
-def _drawn(rng: np.random.Generator) -> np.ndarray:
+def _draw_strokes(rng: np.random.Generator) -> np.ndarray:
     """Return one or more strokes of writing, (side, side) float32, 0 to 1; the side is 96, 160 or 224 px."""
     side = int(rng.choice([96, 160, 224]))
     zoom = 4 if side == 96 else 2
@@ -120,7 +120,7 @@ def _drawn(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(small, np.float32) / 255
 
 
-def _lay(piece: np.ndarray, strokes: np.ndarray, rng: np.random.Generator) -> None:
+def _paste(piece: np.ndarray, strokes: np.ndarray, rng: np.random.Generator) -> None:
     """Paste a piece of writing at a random place on the stroke plane; parts may fall outside."""
     side, reach = piece.shape[0], strokes.shape[0]
     row, col = (int(place) for place in rng.integers(-side // 2, reach - side // 2, 2))

@@ -32,7 +32,7 @@ from foliopress.model.metrics import (
 from foliopress.model.scoring import SHIPPED, Scorer, load_scorer, score_planes
 from foliopress.model.tile_truth import TEXT_FRACTION, tile_truth
 from foliopress.model.truth import Scan, data_folder, find_scans, read_truth
-from foliopress.model.turned import TURNS, read_turned_cached, turned_page, turned_words
+from foliopress.model.turned import ROTATIONS, read_rotated_cached, rotated_page, rotated_words
 from foliopress.tasks.analysis import tiles
 from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.errors import ConfigError, PageError
@@ -189,19 +189,19 @@ def _rotation_rows(
         scans: Each with the side of its tiles in pixels.
     """
     settings, cache = OcrSettings(), request.cache
-    read_turned_cached(scans, cache, settings)
-    upright: dict[int, list[ScoredPage]] = {degrees: [] for degrees in TURNS}
-    turned: dict[int, list[ScoredPage]] = {degrees: [] for degrees in TURNS}
+    read_rotated_cached(scans, cache, settings)
+    upright: dict[int, list[ScoredPage]] = {degrees: [] for degrees in ROTATIONS}
+    turned: dict[int, list[ScoredPage]] = {degrees: [] for degrees in ROTATIONS}
     for scan, tile_px in scans:
         page = read_marked_page(scan, cache, settings)
-        flat = score_page(scorer, turned_page(page, 0, page.words))
-        for degrees in TURNS:
-            words = turned_words(scan, tile_px, degrees, cache, settings)
+        flat = score_page(scorer, rotated_page(page, 0, page.words))
+        for degrees in ROTATIONS:
+            words = rotated_words(scan, tile_px, degrees, cache, settings)
             if words is not None:
                 upright[degrees].append(flat)
-                turned[degrees].append(score_page(scorer, turned_page(page, degrees, words)))
+                turned[degrees].append(score_page(scorer, rotated_page(page, degrees, words)))
     at = request.operating_point
-    return [rotation_falls(upright[degrees], turned[degrees], degrees, at) for degrees in TURNS]
+    return [rotation_falls(upright[degrees], turned[degrees], degrees, at) for degrees in ROTATIONS]
 
 
 def _page_row(page: ScoredPage, threshold: float) -> dict[str, Any]:

@@ -22,10 +22,10 @@ def export_network(network: keras.Model, out: Path) -> None:
     bare = keras.Model.from_config(network.get_config())  # `clone_model` would compile it: three times as large
     bare.set_weights(network.get_weights())
     bare.save(out / KERAS_FILE)
-    (out / LITERT_FILE).write_bytes(as_litert(bare))
+    (out / LITERT_FILE).write_bytes(convert_to_litert(bare))
 
 
-def as_litert(network: keras.Model, **options: object) -> bytes:
+def convert_to_litert(network: keras.Model, **options: object) -> bytes:
     """Convert a network to LiteRT.
 
     Args:

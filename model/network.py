@@ -56,7 +56,7 @@ def build_network(weights: Path | None = None) -> keras.Model:
     j is centred on pixel s * j + s - 1. A patch therefore begins one and a half tiles before its first tile, and the
     cells outside the tile are cropped; `_tile_cells` computes that offset.
 
-    With ImageNet weights, batch norm is frozen: see `hold_batch_norm`.
+    With ImageNet weights, batch norm is frozen: see `freeze_batch_norm`.
 
     Args:
         weights: ImageNet weights of the three-channel backbone; random weights without it.
@@ -83,7 +83,7 @@ def _backbone(weights: Path | None) -> keras.Model:
         )
     if weights is not None:
         load_three_channels(whole, weights)
-        hold_batch_norm(whole)
+        freeze_batch_norm(whole)
     else:
         for layer in whole.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -111,7 +111,7 @@ def _relu(filters: int, size: int, **options: Any) -> keras.layers.Layer:
     return keras.layers.Conv2D(filters, size, activation="relu", padding="valid", **options)
 
 
-def hold_batch_norm(backbone: keras.Model) -> None:
+def freeze_batch_norm(backbone: keras.Model) -> None:
     """Freeze batch norm in inference mode, whatever else is trained; call it again after setting `trainable`.
 
     Some channels of the backbone have a moving variance near zero, which batch statistics of tiles would turn into

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from foliopress.model.augmentation import vary_scan, write_on
+from foliopress.model.augmentation import draw_handwriting, vary_scan
 from foliopress.model.dataset import RENDERED, LabelledTiles
 from foliopress.tasks.analysis.tiles import CORE_PX, PATCH_MARGIN_PX
 
@@ -28,7 +28,7 @@ _BATCHES_TO_WEIGH = 12
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-class DrawnPatches(keras.utils.PyDataset):  # type: ignore[misc]
+class TrainingPatches(keras.utils.PyDataset):  # type: ignore[misc]
     """Batches of augmented patches: (16, 320, 320, 4) uint8, labels (16, 7, 7, 1) and weights (16, 7, 7) float32.
 
     Both classes have the same total weight. The same pages, seed and batch number give the same batch.
@@ -54,7 +54,7 @@ class DrawnPatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> Batch:
         return self._draw(np.random.default_rng((self._seed, 1, self._first + index)))
 
-    def after(self, n_batches: int) -> DrawnPatches:
+    def after(self, n_batches: int) -> TrainingPatches:
         """Return the batches that remain after the first `n_batches`."""
         rest = copy.copy(self)
         rest._first, rest._n_batches = self._first + n_batches, self._n_batches - n_batches
@@ -82,7 +82,7 @@ class DrawnPatches(keras.utils.PyDataset):  # type: ignore[misc]
         turns = int(rng.integers(4))
         patch, label, weight = (np.ascontiguousarray(np.rot90(array, turns)) for array in (patch, label, weight))
         if rng.random() < _WRITTEN_ON:
-            patch, label, weight = write_on(patch, label, weight, rng)
+            patch, label, weight = draw_handwriting(patch, label, weight, rng)
         patch = vary_scan(patch, rng)
         if not self._with_mask:
             patch[..., 3] = 0
@@ -108,7 +108,7 @@ def cut_labelled(page: LabelledTiles, row: int, col: int) -> tuple[np.ndarray, n
     return page.plane[rows[:, np.newaxis], cols], label, weight
 
 
-def fixed_patches(pages: Sequence[LabelledTiles], seed: int, *, with_mask: bool = True) -> Batch:
+def validation_patches(pages: Sequence[LabelledTiles], seed: int, *, with_mask: bool = True) -> Batch:
     """Return all patches that tile the pages, without augmentation, for validation; half of them lose their mask.
 
     Returns:

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from foliopress.model.dataset import LabelledTiles
-from foliopress.model.network import BACKBONE, build_network, hold_batch_norm, load_network
-from foliopress.model.patches import Batch, DrawnPatches, fixed_patches
+from foliopress.model.network import BACKBONE, build_network, freeze_batch_norm, load_network
+from foliopress.model.patches import Batch, TrainingPatches, validation_patches
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _PATIENCE = 3
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingOptions:
     """Length and starting point of a training.
 
     weights: ImageNet weights of the backbone; random weights without it. with_mask: Whether the network sees the mask.
@@ -45,7 +45,7 @@ class Course:
 def fit_network(
     training: Sequence[LabelledTiles],
     held_out: Sequence[LabelledTiles],
-    course: Course,
+    options: TrainingOptions,
     checkpoints: Path | None = None,
 ) -> tuple[keras.Model, list[dict[str, float]]]:
     """Train a network and return it as of its best epoch, with the metrics of every epoch.
@@ -55,26 +55,26 @@ def fit_network(
     Args:
         training: Pages to sample patches from.
         held_out: Pages to validate on after each epoch.
-        course: Length and starting point.
+        options: Length and starting point.
         checkpoints: Folder for the state after each epoch and a TensorBoard log. An interrupted training with the same
             options and pages resumes after its last complete epoch. Without it nothing is stored.
     """
-    n_batches = _HEAD_BATCHES + course.epochs * course.batches_per_epoch
-    drawn = DrawnPatches(training, n_batches, course.seed, with_mask=course.with_mask)
-    validation = fixed_patches(held_out, course.seed, with_mask=course.with_mask)
-    state = _State(checkpoints / course_name(course, training) if checkpoints else None, course.epochs)
+    n_batches = _HEAD_BATCHES + options.epochs * options.batches_per_epoch
+    drawn = TrainingPatches(training, n_batches, options.seed, with_mask=options.with_mask)
+    validation = validation_patches(held_out, options.seed, with_mask=options.with_mask)
+    state = _TrainingState(checkpoints / checkpoint_name(options, training) if checkpoints else None, options.epochs)
     network = state.load()
     if network is None:
-        network = _with_trained_head(course, drawn)
-    callbacks = [_DropoutByPlace(course), _EpochFigures(validation, state)]
+        network = _with_trained_head(options, drawn)
+    callbacks = [_ReproducibleDropout(options), _EpochMetrics(validation, state)]
     if checkpoints is not None:
         callbacks.append(keras.callbacks.TensorBoard(str(checkpoints / LOG_FOLDER), write_graph=False))
-    if len(state.rows) < course.epochs and not state.has_stalled:
+    if len(state.rows) < options.epochs and not state.has_stalled:
         network.fit(
-            drawn.after(_HEAD_BATCHES + len(state.rows) * course.batches_per_epoch),
+            drawn.after(_HEAD_BATCHES + len(state.rows) * options.batches_per_epoch),
             initial_epoch=len(state.rows),
-            epochs=course.epochs,
-            steps_per_epoch=course.batches_per_epoch,
+            epochs=options.epochs,
+            steps_per_epoch=options.batches_per_epoch,
             shuffle=False,  # already random; in order, a resumed training continues as it would have
             callbacks=callbacks,
             verbose=0,
@@ -83,24 +83,24 @@ def fit_network(
     return network, state.rows
 
 
-def course_name(course: Course, training: Sequence[LabelledTiles]) -> str:
+def checkpoint_name(options: TrainingOptions, training: Sequence[LabelledTiles]) -> str:
     """Return a name that identifies the state of this training, distinct for other options or pages."""
-    digest = hashlib.sha256(repr((course, [(page.scan.key, page.shape) for page in training])).encode())
+    digest = hashlib.sha256(repr((options, [(page.scan.key, page.shape) for page in training])).encode())
     return f"course-{digest.hexdigest()[:16]}"
 
 
-def _with_trained_head(course: Course, drawn: DrawnPatches) -> keras.Model:
+def _with_trained_head(options: TrainingOptions, drawn: TrainingPatches) -> keras.Model:
     """Return a new network after some batches of training the head alone, ready to be trained as a whole."""
-    keras.utils.set_random_seed(course.seed)
-    network = build_network(course.weights)
+    keras.utils.set_random_seed(options.seed)
+    network = build_network(options.weights)
     backbone = network.get_layer(BACKBONE)
-    if course.weights is not None:
+    if options.weights is not None:
         backbone.trainable = False
         network.compile(keras.optimizers.AdamW(_HEAD_RATE, weight_decay=_DECAY), "binary_crossentropy")
         network.fit(drawn, epochs=1, steps_per_epoch=_HEAD_BATCHES, shuffle=False, verbose=0)
         backbone.trainable = True
-        hold_batch_norm(backbone)
-    steps = max(1, course.epochs * course.batches_per_epoch)
+        freeze_batch_norm(backbone)
+    steps = max(1, options.epochs * options.batches_per_epoch)
     warm_up = min(60, steps // 5)
     rate = keras.optimizers.schedules.CosineDecay(
         _FINE_RATE / 10, steps - warm_up, _LAST_SHARE, warmup_target=_FINE_RATE, warmup_steps=warm_up
@@ -110,7 +110,7 @@ def _with_trained_head(course: Course, drawn: DrawnPatches) -> keras.Model:
     return network
 
 
-class _State:
+class _TrainingState:
     """State of a training: the network with its optimiser, the best weights so far, one row per epoch.
 
     At a high learning rate, validation loss fluctuates at random. Epochs of the first half are therefore neither the
@@ -158,29 +158,29 @@ class _State:
         return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= _PATIENCE
 
 
-class _DropoutByPlace(keras.callbacks.Callback):  # type: ignore[misc]
+class _ReproducibleDropout(keras.callbacks.Callback):  # type: ignore[misc]
     """Make each epoch's dropout depend on the seed and the epoch only.
 
     A saved network does not contain the state of its dropout layers (Keras 3.15): a resumed training would continue
     with other random numbers.
     """
 
-    def __init__(self, course: Course) -> None:
+    def __init__(self, options: TrainingOptions) -> None:
         super().__init__()
-        self._course = course
+        self._options = options
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002 (Keras passes it)
         """Set the state of each dropout layer: its seed and the number of batches seen."""
         layers = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
         for number, layer in enumerate(layers):
-            seed = 1000 * self._course.seed + number
-            layer.seed_generator.state.assign([seed, epoch * self._course.batches_per_epoch])
+            seed = 1000 * self._options.seed + number
+            layer.seed_generator.state.assign([seed, epoch * self._options.batches_per_epoch])
 
 
-class _EpochFigures(keras.callbacks.Callback):  # type: ignore[misc]
+class _EpochMetrics(keras.callbacks.Callback):  # type: ignore[misc]
     """Record validation metrics after each epoch, and stop a training that no longer improves."""
 
-    def __init__(self, validation: Batch, state: _State) -> None:
+    def __init__(self, validation: Batch, state: _TrainingState) -> None:
         super().__init__()
         self._patches, self._labels, self._weights = validation
         self._state = state

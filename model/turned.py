@@ -25,11 +25,11 @@ from foliopress.tasks.ocr import recognition
 
 logger = logging.getLogger(__name__)
 
-TURNS = (90, 180, 270)
+ROTATIONS = (90, 180, 270)
 """Degrees, anticlockwise."""
 
 
-def read_turned_cached(
+def read_rotated_cached(
     scans: Sequence[tuple[Scan, int]], cache: Path, settings: OcrSettings, processes: int = 2
 ) -> None:
     """Run OCR on scans padded to whole tiles and rotated, in parallel, unless `cache` has the words.
@@ -40,7 +40,7 @@ def read_turned_cached(
         settings: OCR settings.
         processes: Pages read in parallel.
     """
-    jobs = [(scan, tile_px, degrees, cache, settings) for scan, tile_px in scans for degrees in TURNS]
+    jobs = [(scan, tile_px, degrees, cache, settings) for scan, tile_px in scans for degrees in ROTATIONS]
     missing = [job for job in jobs if not _words_path(*job).exists()]
     if not missing:
         return
@@ -51,7 +51,7 @@ def read_turned_cached(
             pass
 
 
-def turned_words(
+def rotated_words(
     scan: Scan, tile_px: int, degrees: int, cache: Path, settings: OcrSettings
 ) -> tuple[recognition.Word, ...] | None:
     """Return the words of a rotated scan in its own coordinates, or None if OCR failed.
@@ -68,7 +68,7 @@ def turned_words(
     return tuple(recognition.Word(**word) for word in stored["words"])
 
 
-def turned_page(page: MarkedPage, degrees: int, words: tuple[recognition.Word, ...]) -> MarkedPage:
+def rotated_page(page: MarkedPage, degrees: int, words: tuple[recognition.Word, ...]) -> MarkedPage:
     """Return a page padded to whole tiles and rotated, with its ground truth; dpi and kind do not change.
 
     Args:
@@ -77,25 +77,25 @@ def turned_page(page: MarkedPage, degrees: int, words: tuple[recognition.Word, .
         words: The words of the rotated page.
     """
     height_px, width_px = page.pixels.shape[:2]
-    upright = whole_tiles(page.pixels, tile_grid(height_px, width_px, page.dpi).tile_px)
+    upright = pad_to_whole_tiles(page.pixels, tile_grid(height_px, width_px, page.dpi).tile_px)
     height_px, width_px = upright.shape[:2]
     truth = page.truth and PageTruth(
         tuple(
-            replace(line, polygon=turned_polygon(line.polygon, height_px, width_px, degrees))
+            replace(line, polygon=rotate_polygon(line.polygon, height_px, width_px, degrees))
             for line in page.truth.lines
         ),
         tuple(
-            replace(region, polygon=turned_polygon(region.polygon, height_px, width_px, degrees))
+            replace(region, polygon=rotate_polygon(region.polygon, height_px, width_px, degrees))
             for region in page.truth.regions
         ),
     )
-    return replace(page, pixels=turned_pixels(upright, degrees), words=words, truth=truth)
+    return replace(page, pixels=rotate_pixels(upright, degrees), words=words, truth=truth)
 
 
-def whole_tiles(pixels: np.ndarray, tile_px: int) -> np.ndarray:
+def pad_to_whole_tiles(pixels: np.ndarray, tile_px: int) -> np.ndarray:
     """Pad a page to whole tiles by replicating its last row and column.
 
-    >>> whole_tiles(np.zeros((5, 8), np.uint8), 4).shape
+    >>> pad_to_whole_tiles(np.zeros((5, 8), np.uint8), 4).shape
     (8, 8)
     """
     bottom, right = (-side % tile_px for side in pixels.shape[:2])
@@ -103,12 +103,12 @@ def whole_tiles(pixels: np.ndarray, tile_px: int) -> np.ndarray:
     return padded
 
 
-def turned_pixels(pixels: np.ndarray, degrees: int) -> np.ndarray:
+def rotate_pixels(pixels: np.ndarray, degrees: int) -> np.ndarray:
     """Return a page rotated anticlockwise by 0, 90, 180 or 270 degrees."""
     return np.ascontiguousarray(np.rot90(pixels, degrees // 90))
 
 
-def turned_polygon(polygon: np.ndarray, height_px: int, width_px: int, degrees: int) -> np.ndarray:
+def rotate_polygon(polygon: np.ndarray, height_px: int, width_px: int, degrees: int) -> np.ndarray:
     """Return an outline on the rotated page; its points are pixels, so the last row becomes row 0 at 180 degrees.
 
     Args:
@@ -117,7 +117,7 @@ def turned_polygon(polygon: np.ndarray, height_px: int, width_px: int, degrees: 
         width_px: Width of that page.
         degrees: 0, 90, 180 or 270, anticlockwise.
 
-    >>> turned_polygon(np.array([[0.0, 9.0]]), 5, 10, 90).tolist()
+    >>> rotate_polygon(np.array([[0.0, 9.0]]), 5, 10, 90).tolist()
     [[0.0, 0.0]]
     """
     row, col = np.round(polygon).T  # rounded as when drawn: a half would be rounded the other way after the rotation
@@ -143,7 +143,7 @@ def _cache_words(scan: Scan, tile_px: int, degrees: int, cache: Path, settings: 
     problem = ""
     try:
         page = image_reader.read_page(scan.path.read_bytes(), 0, LimitSettings())
-        pixels = turned_pixels(whole_tiles(page.pixels, tile_px), degrees)
+        pixels = rotate_pixels(pad_to_whole_tiles(page.pixels, tile_px), degrees)
         height_px, width_px = pixels.shape[:2]
         words = recognition.read_words(pixels, recognition.guess_dpi(height_px, width_px, page.dpi), settings)
     except PageError as error:

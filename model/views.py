@@ -83,7 +83,7 @@ def label_tiles(page: MarkedPage, view: View = UPRIGHT) -> LabelledTiles:
     """
     height_px, width_px = page.pixels.shape[:2]
     sure_words = [word for word in page.words if word.confidence >= SURE_CONFIDENCE and len(word.text) >= 3]
-    seen = _Seen(view, height_px, width_px)
+    seen = _ViewTransform(view, height_px, width_px)
     pixels = seen.image(page.pixels)
     mask, sure = (seen.mask(recognition.text_mask(words, height_px, width_px)) for words in (page.words, sure_words))
     truth = seen.truth(page.truth)
@@ -126,7 +126,7 @@ def random_view(rng: np.random.Generator, tile_px: int) -> View:
     return View(scale, skew, int(rng.integers(tile_px)), int(rng.integers(tile_px)))
 
 
-class _Seen:
+class _ViewTransform:
     """Transforms pixels, masks and ground truth of a page into a view."""
 
     def __init__(self, view: View, height_px: int, width_px: int) -> None:

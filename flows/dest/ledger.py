@@ -20,7 +20,7 @@ from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.duplicates import give_own
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.errors import TRIED_AGAIN, LeaseLost
-from foliopress.tasks.records.fences import is_fenced, mend_fences, write_fence
+from foliopress.tasks.records.fences import is_fenced, repair_fences, write_fence
 from foliopress.tasks.records.statistics import (
     SCHEMAS,
     FileDamaged,
@@ -197,7 +197,7 @@ class Ledger:
 
     def finish_leftovers(self) -> None:
         """Do what a killed run left undone: let go of superseded files, delete those that were never committed."""
-        mend_fences(self._dest, self._run_id)
+        repair_fences(self._dest, self._run_id)
         for footer in list(self._files.values()):
             if footer.name in self._files:
                 self._retire(footer.name, [other for other in footer.supersedes if other in self._files])

@@ -8,11 +8,11 @@ from itertools import pairwise
 import numpy as np
 
 from foliopress.model.drawn.chance import Rng, pick
-from foliopress.model.drawn.handwriting import some_pen, write
+from foliopress.model.drawn.handwriting import random_pen, write
 from foliopress.model.drawn.ink import Layer
 from foliopress.model.drawn.lines import draw_lines
 from foliopress.model.drawn.marks import annotate
-from foliopress.model.drawn.printing import print_text, some_type
+from foliopress.model.drawn.printing import print_text, random_type
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.stationery import BIG, MIDDLE, empty_sheet
 from foliopress.model.drawn.wording import phrase
@@ -32,11 +32,11 @@ def ledger(rng: Rng) -> TracedSheet:
         draw_lines(sheet, lines, 0.2, (0.4, 0.55, 0.75), rng.uniform(0.5, 1))
         bars = [np.array([[top, column], [rows[-1], column]]) for column in columns]
         draw_lines(sheet, bars, 0.3, pick(rng, (RED, BLACK, (0.4, 0.55, 0.75))), 0.8)
-    head = some_type(rng, rng.uniform(8, 11))
+    head = random_type(rng, rng.uniform(8, 11))
     print_text(sheet, phrase(rng, 4).upper(), (top - 12, sheet.width_mm / 2), replace(head, points=15), rng, 0.5)
     for column in columns[:-1]:
         print_text(sheet, phrase(rng, 1).title(), (top + 0.5, column + 1), head, rng)
-    pen = some_pen(rng, step * rng.uniform(0.2, 0.32))
+    pen = random_pen(rng, step * rng.uniform(0.2, 0.32))
     for row in rows[2 : int(len(rows) * rng.uniform(0.3, 1))]:
         for left, right in pairwise(columns):
             room = int((right - left - 2) / (pen.x_height_mm * 1.1))
@@ -49,7 +49,7 @@ def ledger(rng: Rng) -> TracedSheet:
 def table(rng: Rng) -> TracedSheet:
     """Draw a printed or typed table of numbers, with all, some or none of its rules."""
     sheet = empty_sheet(rng, MIDDLE)
-    style = some_type(rng, rng.uniform(7, 12), is_typed=rng.random() < 0.4)
+    style = random_type(rng, rng.uniform(7, 12), is_typed=rng.random() < 0.4)
     step = style.points * 0.3528 * rng.uniform(1.4, 2.6)
     columns = np.linspace(0.08, 0.92, int(rng.integers(4, 9))) * sheet.width_mm
     top = sheet.height_mm * 0.1
@@ -73,7 +73,7 @@ def receipt(rng: Rng) -> TracedSheet:
     """Draw a till receipt: narrow, often pale, with a bar code."""
     sheet = empty_sheet(rng, ((150, 72), (196, 80), (230, 80), (120, 58)), pick(rng, (WHITE_PAPER, CREAM_PAPER)))
     width = sheet.width_mm
-    style = some_type(rng, rng.uniform(6, 9.5), is_typed=rng.random() < 0.7)
+    style = random_type(rng, rng.uniform(6, 9.5), is_typed=rng.random() < 0.7)
     style = replace(style, colour=pick(rng, (BLACK, (0.2, 0.2, 0.24), (0.3, 0.25, 0.5))), leading=1.3)
     top = print_text(sheet, phrase(rng, 2).upper(), (6, width / 2), replace(style, points=14), rng, 0.5)
     for _ in range(int(rng.integers(1, 4))):

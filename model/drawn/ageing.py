@@ -11,8 +11,8 @@ import numpy as np
 from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.ink import weakened
 from foliopress.model.drawn.leaf import Leaf
-from foliopress.model.drawn.lines import eighths
-from foliopress.model.drawn.show_through import any_text, shining_through
+from foliopress.model.drawn.lines import as_fixed_point
+from foliopress.model.drawn.show_through import add_show_through, random_text_page
 from foliopress.tasks.samples.lettering import Mask
 from foliopress.tasks.samples.paper import BLACK, BLUE_BLACK, cloud
 
@@ -43,9 +43,9 @@ def _shown_through(leaf: Leaf, rng: Rng) -> Leaf:
     if float(np.median(back[::4, ::4])) < 0.5:
         return leaf
     if rng.random() < 0.5:
-        other = cv2.resize(any_text(rng).light, leaf.size[::-1], interpolation=cv2.INTER_AREA)
+        other = cv2.resize(random_text_page(rng).light, leaf.size[::-1], interpolation=cv2.INTER_AREA)
         back = np.asarray(other, np.float32)
-    return leaf.changed(shining_through(leaf.light, back, float(rng.uniform(0.03, 0.2)), leaf.dpi))
+    return leaf.changed(add_show_through(leaf.light, back, float(rng.uniform(0.03, 0.2)), leaf.dpi))
 
 
 def _folded(leaf: Leaf, rng: Rng) -> Leaf:
@@ -91,7 +91,7 @@ def _unevenly_lit(leaf: Leaf, rng: Rng) -> Leaf:
     return leaf.changed(np.clip(leaf.light * shade[:, :, None], 0, 1))
 
 
-def _in_the_gutter(leaf: Leaf, rng: Rng) -> Leaf:
+def _with_gutter_shadow(leaf: Leaf, rng: Rng) -> Leaf:
     """Cast the shadow of the binding along the left or the right edge."""
     width = leaf.size[1]
     shade = 1 - rng.uniform(0.2, 0.75) * np.exp(-np.arange(width) / (leaf.dpi * rng.uniform(0.1, 0.5)))
@@ -108,7 +108,7 @@ def _foxed(leaf: Leaf, rng: Rng) -> Leaf:
     return leaf.changed(leaf.light * (1 - soft[:, :, None] * np.array([0.45, 0.65, 0.9], np.float32)))
 
 
-def _wetted(leaf: Leaf, rng: Rng) -> Leaf:
+def _water_stained(leaf: Leaf, rng: Rng) -> Leaf:
     """Add a large water stain with its brown tide line."""
     height, width = leaf.size
     depth = cloud(height, width, max(height, width) / 1.5, rng, octaves=3) - rng.uniform(0.45, 0.65)
@@ -127,7 +127,7 @@ def _with_hairs(leaf: Leaf, rng: Rng) -> Leaf:
         way = np.cumsum(np.stack([np.cos(turns), np.sin(turns)], 1) * step, axis=0)
         way += rng.uniform(0, 1, 2) * light.shape[1::-1]
         shade = float(rng.uniform(0.3, 0.8) if rng.random() < 0.75 else rng.uniform(0.9, 1))
-        cv2.polylines(light, [eighths(way)], False, (shade, shade, shade * 0.95), 1, cv2.LINE_AA, 3)
+        cv2.polylines(light, [as_fixed_point(way)], False, (shade, shade, shade * 0.95), 1, cv2.LINE_AA, 3)
     return leaf.changed(light)
 
 
@@ -194,9 +194,9 @@ DEFECTS: tuple[tuple[float, Callable[[Leaf, Rng], Leaf]], ...] = (
     (0.2, _folded),
     (0.12, _creased),
     (0.35, _unevenly_lit),
-    (0.15, _in_the_gutter),
+    (0.15, _with_gutter_shadow),
     (0.12, _foxed),
-    (0.08, _wetted),
+    (0.08, _water_stained),
     (0.25, _with_hairs),
     (0.06, _taped),
     (0.05, _blotted),

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from foliopress.model.drawn.chance import Rng
-from foliopress.model.drawn.lines import moved
+from foliopress.model.drawn.lines import translated
 from foliopress.tasks.samples.lettering import Points
 
 
@@ -49,7 +49,7 @@ def machine(rng: Rng, height_mm: float, width_mm: float) -> list[Points]:
         reach = rng.uniform(0.05, 0.2) * height_mm
         if rng.random() < 0.4:
             wheel = np.stack([np.sin(angle), np.cos(angle)], axis=1) * reach
-            lines += [moved(wheel, row, col), moved(wheel * rng.uniform(0.5, 0.95), row, col)]
+            lines += [translated(wheel, row, col), translated(wheel * rng.uniform(0.5, 0.95), row, col)]
             lines.append(np.array([[row - 1.3 * reach, col], [row + 1.3 * reach, col]]))
             lines.append(np.array([[row, col - 1.3 * reach], [row, col + 1.3 * reach]]))
             continue

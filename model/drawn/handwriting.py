@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.ink import Layer
-from foliopress.model.drawn.lines import cut_corners, eighths
+from foliopress.model.drawn.lines import as_fixed_point, cut_corners
 from foliopress.model.drawn.sheet import Box, Place, TracedSheet
 from foliopress.model.drawn.wording import prose
 from foliopress.tasks.samples.lettering import Mask, Points, write_line
@@ -53,7 +53,7 @@ PEN_COLOURS: tuple[Colour, ...] = (
 )
 
 
-def some_pen(rng: Rng, x_height_mm: float | None = None) -> Pen:
+def random_pen(rng: Rng, x_height_mm: float | None = None) -> Pen:
     """Return a random hand, with ink or a pencil."""
     height_mm = float(rng.uniform(1.4, 3.2)) if x_height_mm is None else x_height_mm
     is_pencil = rng.random() < 0.25
@@ -80,7 +80,7 @@ def write(sheet: TracedSheet, text: str, start_mm: Place, pen: Pen, rng: Rng, tu
     elif pen.script == "single":
         mask = _single_letters(text, x_height_px, pen_px, pen.slant, rng)
     else:
-        mask = _strokes_in_no_alphabet(len(text), x_height_px, pen_px, pen.slant, rng)
+        mask = _meaningless_strokes(len(text), x_height_px, pen_px, pen.slant, rng)
     if pen.dryness:
         mask = worn(mask, rng, pen.dryness, cell_px=max(sheet.dpi * 0.01, 1.2))
     if turn_degrees:
@@ -122,10 +122,10 @@ def _single_letters(text: str, x_height_px: float, pen_px: float, slant: float, 
     rows, cols = np.meshgrid(np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32), indexing="ij")
     shaken = [(cloud(height, width, unit, rng, octaves=2) - np.float32(0.5)) * np.float32(0.5 * unit) for _ in "rc"]
     cols = cols + np.float32(slant) * (rows - np.float32(3 * unit)) + shaken[0]
-    return _shrunk(np.asarray(cv2.remap(canvas, cols, rows + shaken[1], cv2.INTER_LINEAR), np.uint8))
+    return _reduced(np.asarray(cv2.remap(canvas, cols, rows + shaken[1], cv2.INTER_LINEAR), np.uint8))
 
 
-def _strokes_in_no_alphabet(n_letters: int, x_height_px: float, pen_px: float, slant: float, rng: Rng) -> Mask:
+def _meaningless_strokes(n_letters: int, x_height_px: float, pen_px: float, slant: float, rng: Rng) -> Mask:
     """Return words of up and down strokes, some with ascenders or descenders.
 
     Measures are as in `tasks.samples.lettering.write_line`.
@@ -147,11 +147,11 @@ def _strokes_in_no_alphabet(n_letters: int, x_height_px: float, pen_px: float, s
     canvas = np.zeros((round(5 * unit), round((x + 2) * unit)), np.uint8)
     for word in words:
         way = np.stack([(word[:, 0] + slant * word[:, 1]) * unit, (3 - word[:, 1]) * unit], axis=1)
-        cv2.polylines(canvas, [eighths(way)], False, 255, max(round(pen_px * _ZOOM), 1), cv2.LINE_AA, 3)
-    return _shrunk(canvas)
+        cv2.polylines(canvas, [as_fixed_point(way)], False, 255, max(round(pen_px * _ZOOM), 1), cv2.LINE_AA, 3)
+    return _reduced(canvas)
 
 
-def _shrunk(canvas: npt.NDArray[np.uint8]) -> Mask:
+def _reduced(canvas: npt.NDArray[np.uint8]) -> Mask:
     """Return a drawing of (height, width) uint8 as a mask at final size, at least one column wide."""
     height, width = canvas.shape
     small = cv2.resize(canvas, (max(width // _ZOOM, 1), height // _ZOOM), interpolation=cv2.INTER_AREA)

@@ -10,11 +10,11 @@ import numpy as np
 
 from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.engravings import rosette
-from foliopress.model.drawn.handwriting import PEN_COLOURS, some_pen, write, write_lines
+from foliopress.model.drawn.handwriting import PEN_COLOURS, random_pen, write, write_lines
 from foliopress.model.drawn.ink import Layer
-from foliopress.model.drawn.lines import draw_frame, draw_lines, moved
+from foliopress.model.drawn.lines import draw_frame, draw_lines, translated
 from foliopress.model.drawn.marks import annotate
-from foliopress.model.drawn.printing import Paragraphs, Type, print_column, print_text, some_type
+from foliopress.model.drawn.printing import Paragraphs, Type, print_column, print_text, random_type
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.stationery import BIG, MIDDLE, PAPERS, SMALL, empty_sheet, rule_paper
 from foliopress.model.drawn.wording import phrase
@@ -25,7 +25,7 @@ from foliopress.tasks.samples.sample_archive import draw_signature, sample_text
 def letter(rng: Rng) -> TracedSheet:
     """Draw a signed letter with a printed head, typed or printed."""
     sheet = empty_sheet(rng, BIG)
-    head, width = some_type(rng, rng.uniform(14, 28)), sheet.width_mm
+    head, width = random_type(rng, rng.uniform(14, 28)), sheet.width_mm
     top = print_text(sheet, phrase(rng, 3).upper(), (sheet.height_mm * 0.04, width / 2), head, rng, 0.5)
     small = replace(head, points=rng.uniform(6.5, 10))
     for _ in range(int(rng.integers(1, 3))):
@@ -35,9 +35,9 @@ def letter(rng: Rng) -> TracedSheet:
             sheet.rule((top + 2, 20), (top + 2, width - 20), rng.uniform(0.2, 0.8), head.colour)
     if rng.random() < 0.5:
         with sheet.layer(Layer.PICTURE):
-            rings = [moved(ring, top * 0.5 + 6, 26.0) for ring in rosette(rng, 11)]
+            rings = [translated(ring, top * 0.5 + 6, 26.0) for ring in rosette(rng, 11)]
             draw_lines(sheet, rings, 0.2, head.colour)
-    body = some_type(rng, is_typed=rng.random() < 0.6)
+    body = random_type(rng, is_typed=rng.random() < 0.6)
     end = print_column(sheet, (top + 14, 24, sheet.height_mm * rng.uniform(0.5, 0.8), width - 18), body, rng)
     with sheet.layer(Layer.HAND):
         mask = draw_signature(phrase(rng, 2).title(), sheet.px(rng.uniform(2.4, 4.2)), rng)
@@ -47,14 +47,14 @@ def letter(rng: Rng) -> TracedSheet:
 
 def typescript(rng: Rng) -> TracedSheet:
     """Draw a typed page with office stamps and notes."""
-    return annotate(_typed_page(empty_sheet(rng, BIG), rng, some_type(rng, is_typed=True)), rng, 6)
+    return annotate(_typed_page(empty_sheet(rng, BIG), rng, random_type(rng, is_typed=True)), rng, 6)
 
 
 def carbon_copy(rng: Rng) -> TracedSheet:
     """Draw a pale, blurred carbon copy."""
     sheet = empty_sheet(rng, BIG, pick(rng, (OLD_PAPER, CREAM_PAPER, (0.95, 0.87, 0.42), (0.93, 0.78, 0.78))))
     colour = pick(rng, (VIOLET, VIOLET, BLUE_BLACK, (0.3, 0.3, 0.34)))
-    style = replace(some_type(rng, is_typed=True), colour=colour, strength=float(rng.uniform(0.25, 0.7)), wear=0.4)
+    style = replace(random_type(rng, is_typed=True), colour=colour, strength=float(rng.uniform(0.25, 0.7)), wear=0.4)
     sheet = _typed_page(sheet, rng, style)
     sigma = sheet.dpi * rng.uniform(0.002, 0.006)
     sheet.light = np.asarray(cv2.GaussianBlur(sheet.light, (0, 0), sigma), np.float32)
@@ -84,9 +84,9 @@ def form(rng: Rng) -> TracedSheet:
     """Draw a printed form, partly filled in by hand or typewriter."""
     sheet = empty_sheet(rng, [*BIG, *MIDDLE], pick(rng, (*PAPERS, (0.76, 0.87, 0.74), (0.74, 0.84, 0.9))))
     width = sheet.width_mm
-    label, answer, pen = some_type(rng, rng.uniform(6, 9)), some_type(rng, is_typed=True), some_pen(rng)
+    label, answer, pen = random_type(rng, rng.uniform(6, 9)), random_type(rng, is_typed=True), random_pen(rng)
     is_typed = rng.random() < 0.35
-    top = print_text(sheet, phrase(rng, 4).upper(), (10, 14), some_type(rng, rng.uniform(13, 22)), rng) + 4
+    top = print_text(sheet, phrase(rng, 4).upper(), (10, 14), random_type(rng, rng.uniform(13, 22)), rng) + 4
     while top < sheet.height_mm - 28:
         depth = rng.uniform(9, 17)
         splits = np.concatenate([[12], np.sort(rng.uniform(30, width - 40, int(rng.integers(0, 3)))), [width - 12]])
@@ -111,7 +111,7 @@ def index_card(rng: Rng) -> TracedSheet:
     height, width = sheet.height_mm, sheet.width_mm
     if rng.random() < 0.5:
         rule_paper(sheet, rng, rng.uniform(5, 7), 14)
-    style, pen = some_type(rng, rng.uniform(8, 12), is_typed=True), some_pen(rng, rng.uniform(1.3, 2.2))
+    style, pen = random_type(rng, rng.uniform(8, 12), is_typed=True), random_pen(rng, rng.uniform(1.3, 2.2))
     print_text(sheet, phrase(rng, 2).upper(), (4, 8), style, rng)
     box = (14, rng.uniform(8, 24), height * rng.uniform(0.3, 0.9), width - 6)
     if rng.random() < 0.6:

@@ -15,7 +15,7 @@ from foliopress.model.drawn.mounting import BACKINGS, mounted
 from foliopress.model.drawn.office_pages import carbon_copy, form, index_card, letter, typescript
 from foliopress.model.drawn.picture_pages import drawing, map_page, photo_page
 from foliopress.model.drawn.printed_pages import book_page, newspaper, title_page
-from foliopress.model.drawn.scanning import DrawnPage, scanned, turned_page
+from foliopress.model.drawn.scanning import DrawnPage, rotated_page, scanned
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.written_pages import handwritten_letter, notes
 
@@ -54,4 +54,4 @@ def draw_page(number: int, seed: int) -> DrawnPage:
     sheet = PAGES[number % len(PAGES)](rng)
     leaf = mounted(aged(Leaf(sheet.light, sheet.ink, sheet.dpi, pick(rng, BACKINGS)), rng), rng)
     page = scanned(leaf, rng)
-    return turned_page(page, int(rng.integers(1, 4))) if rng.random() < 0.5 else page
+    return rotated_page(page, int(rng.integers(1, 4))) if rng.random() < 0.5 else page

@@ -9,12 +9,12 @@ import numpy as np
 
 from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.engravings import machine, plant
-from foliopress.model.drawn.handwriting import some_pen, write
+from foliopress.model.drawn.handwriting import random_pen, write
 from foliopress.model.drawn.ink import Layer
-from foliopress.model.drawn.lines import cut_corners, draw_frame, draw_lines, moved
+from foliopress.model.drawn.lines import cut_corners, draw_frame, draw_lines, translated
 from foliopress.model.drawn.marks import annotate
 from foliopress.model.drawn.pictures import place_photo
-from foliopress.model.drawn.printing import Paragraphs, print_column, print_text, some_type
+from foliopress.model.drawn.printing import Paragraphs, print_column, print_text, random_type
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.stationery import MIDDLE, empty_sheet
 from foliopress.model.drawn.wording import phrase
@@ -41,11 +41,11 @@ def map_page(rng: Rng) -> TracedSheet:
             draw_lines(sheet, [cut_corners(way).clip(12, max(height, width))], 0.4, colour)
     draw_frame(sheet, (11, 9, height - 11, width - 9), 0.4)
     for _ in range(int(rng.integers(8, 30))):
-        style = some_type(rng, rng.uniform(6, 13))
+        style = random_type(rng, rng.uniform(6, 13))
         mask = print_line(phrase(rng, 1).title(), style.size_px(sheet.dpi), style.face)
         mask = turned(mask, float(rng.choice([0, 0, rng.uniform(-80, 80)])))
         sheet.lay(mask, rng.uniform(14, height - 25), rng.uniform(12, width - 35), style.colour, style.strength)
-    print_text(sheet, phrase(rng, 4).upper(), (3, width / 2), some_type(rng, 12), rng, 0.5)
+    print_text(sheet, phrase(rng, 4).upper(), (3, width / 2), random_type(rng, 12), rng, 0.5)
     return annotate(sheet, rng, 1)
 
 
@@ -53,7 +53,7 @@ def drawing(rng: Rng) -> TracedSheet:
     """Draw a plate of engravings or plans with figures and captions."""
     sheet = empty_sheet(rng, MIDDLE)
     height, width = sheet.height_mm, sheet.width_mm
-    label = some_type(rng, rng.uniform(6.5, 11))
+    label = random_type(rng, rng.uniform(6.5, 11))
     is_plan = rng.random() < 0.5
     cells = [(0.1, 0.08), (0.1, 0.52), (0.52, 0.08), (0.52, 0.52)]
     for row, col in cells[: int(rng.integers(1, 5))]:
@@ -61,7 +61,7 @@ def drawing(rng: Rng) -> TracedSheet:
         lines = machine(rng, height * 0.33, width * 0.4) if is_plan else plant(rng, height * 0.3)
         place = (top, left) if is_plan else (top + height * 0.32, left + width * 0.18)
         with sheet.layer(Layer.PICTURE):
-            draw_lines(sheet, [moved(line, *place) for line in lines], rng.uniform(0.12, 0.3), label.colour)
+            draw_lines(sheet, [translated(line, *place) for line in lines], rng.uniform(0.12, 0.3), label.colour)
         for _ in range(int(rng.integers(1, 6))):
             spot = top + rng.uniform(0, 0.3) * height, left + rng.uniform(0, 0.35) * width
             print_text(sheet, pick(rng, ("a", "B", "Fig. 3", "12'-6", phrase(rng, 1))), spot, label, rng)
@@ -74,8 +74,8 @@ def photo_page(rng: Rng) -> TracedSheet:
     is_dark = rng.random() < 0.35
     sheet = empty_sheet(rng, MIDDLE, (0.16, 0.15, 0.14) if is_dark else None)
     height, width = sheet.height_mm, sheet.width_mm
-    pen = replace(some_pen(rng), colour=(0.92, 0.92, 0.88), strength=0.9) if is_dark else some_pen(rng)
-    style, top = some_type(rng, rng.uniform(7, 11)), height * 0.07
+    pen = replace(random_pen(rng), colour=(0.92, 0.92, 0.88), strength=0.9) if is_dark else random_pen(rng)
+    style, top = random_type(rng, rng.uniform(7, 11)), height * 0.07
     while top < height * 0.75:
         depth, left = rng.uniform(0.2, 0.45) * height, rng.uniform(0.06, 0.3) * width
         end = min(top + depth, height * 0.9)

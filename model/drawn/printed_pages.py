@@ -9,10 +9,10 @@ import numpy as np
 from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.engravings import rosette
 from foliopress.model.drawn.ink import Layer
-from foliopress.model.drawn.lines import draw_frame, draw_lines, moved
+from foliopress.model.drawn.lines import draw_frame, draw_lines, translated
 from foliopress.model.drawn.marks import annotate
 from foliopress.model.drawn.pictures import place_photo
-from foliopress.model.drawn.printing import Paragraphs, Type, print_column, print_text, some_type
+from foliopress.model.drawn.printing import Paragraphs, Type, print_column, print_text, random_type
 from foliopress.model.drawn.sheet import Box, TracedSheet
 from foliopress.model.drawn.stationery import MIDDLE, empty_sheet
 from foliopress.model.drawn.wording import phrase
@@ -25,13 +25,13 @@ def book_page(rng: Rng) -> TracedSheet:
     """Draw a book page in one or two columns, with head, page number and notes."""
     sheet = empty_sheet(rng, MIDDLE)
     height, width = sheet.height_mm, sheet.width_mm
-    style = some_type(rng, pick(rng, (7.5, 8.5, 9.5, 10.5, 11.5, 13.0)))
+    style = random_type(rng, pick(rng, (7.5, 8.5, 9.5, 10.5, 11.5, 13.0)))
     if rng.random() < 0.8:
         print_text(sheet, phrase(rng, 4).upper(), (height * 0.045, width / 2), replace(style, points=8.5), rng, 0.5)
         print_text(sheet, f"{rng.integers(2, 800)}", (height * 0.045, width * pick(rng, (0.12, 0.85))), style, rng)
     top, bottom = height * 0.1, height * rng.uniform(0.6, 0.93)
     if rng.random() < 0.4:
-        title = some_type(rng, rng.uniform(13, 22))
+        title = random_type(rng, rng.uniform(13, 22))
         top = print_text(sheet, phrase(rng, 2).upper(), (top + 12, width / 2), title, rng, 0.5) + 5
     n_columns = pick(rng, (1, 1, 2))
     gap = 5.0
@@ -56,8 +56,8 @@ def newspaper(rng: Rng) -> TracedSheet:
     paper = pick(rng, (OLD_PAPER, CREAM_PAPER, (0.8, 0.74, 0.6)))
     sheet = empty_sheet(rng, ((280, 205), (260, 180), (300, 190)), paper)
     width, bottom = sheet.width_mm, sheet.height_mm * 0.97
-    style = replace(some_type(rng, rng.uniform(6, 9)), leading=float(rng.uniform(1.15, 1.35)))
-    top = print_text(sheet, phrase(rng, 3).upper(), (7, width / 2), some_type(rng, rng.uniform(20, 32)), rng, 0.5) + 2
+    style = replace(random_type(rng, rng.uniform(6, 9)), leading=float(rng.uniform(1.15, 1.35)))
+    top = print_text(sheet, phrase(rng, 3).upper(), (7, width / 2), random_type(rng, rng.uniform(20, 32)), rng, 0.5) + 2
     n_columns = int(rng.integers(2, 6))
     breadth = (width - 14) / n_columns
     with sheet.layer(Layer.RULE):
@@ -90,7 +90,7 @@ def _advertisement(sheet: TracedSheet, box_mm: Box, style: Type, rng: Rng) -> No
     """Print a name, sometimes white on black, and a few lines into a frame."""
     top, left, end, right = box_mm
     draw_frame(sheet, box_mm, rng.uniform(0.2, 0.8))
-    big = some_type(rng, rng.uniform(11, 18))
+    big = random_type(rng, rng.uniform(11, 18))
     if rng.random() < 0.4:  # white letters on black
         with sheet.layer(Layer.PICTURE):
             sheet.lay(np.ones((sheet.px(9), sheet.px(right - left - 2)), np.float32), top + 1, left + 1)
@@ -120,13 +120,13 @@ def title_page(rng: Rng) -> TracedSheet:
     ornament = rng.uniform(0.4, 0.7) * sheet.height_mm
     is_drawn = False
     while top < sheet.height_mm * 0.88:
-        style = some_type(rng, pick(rng, (8.0, 11.0, 14.0, 20.0, 30.0)))
+        style = random_type(rng, pick(rng, (8.0, 11.0, 14.0, 20.0, 30.0)))
         text = phrase(rng, 2 if style.points > 18 else 4)
         top = print_text(sheet, text.upper() if rng.random() < 0.5 else text, (top, middle), style, rng, 0.5)
         top += rng.uniform(1, 14)
         if top > ornament and not is_drawn:
             radius = rng.uniform(6, 18)
             with sheet.layer(Layer.PICTURE):
-                draw_lines(sheet, [moved(ring, top + radius, middle) for ring in rosette(rng, radius)], 0.3)
+                draw_lines(sheet, [translated(ring, top + radius, middle) for ring in rosette(rng, radius)], 0.3)
             top, is_drawn = top + 2 * radius + 6, True
     return annotate(sheet, rng)

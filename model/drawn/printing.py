@@ -32,7 +32,7 @@ class Type:
         return self.points / 72 * dpi
 
 
-def some_type(rng: Rng, points: float | None = None, *, is_typed: bool = False) -> Type:
+def random_type(rng: Rng, points: float | None = None, *, is_typed: bool = False) -> Type:
     """Return random print or typewriter type; without `points`, in a common size."""
     return _typewriter(rng, points) if is_typed else _printer(rng, points)
 

@@ -50,17 +50,17 @@ def scanned(leaf: Leaf, rng: Rng) -> DrawnPage:
     ink = np.asarray(cv2.GaussianBlur(ink, (0, 0), look.blur_px), np.float32)
     # A wrong tag is accepted within a factor of two: see `tasks.ocr.recognition.estimate_dpi`.
     page = DrawnPage(pixels, ink, leaf.dpi * (1.0 if rng.random() < 0.75 else float(rng.uniform(0.65, 1.5))))
-    page = _developed(page, rng)
+    page = _with_random_tones(page, rng)
     return _as_jpeg(page, int(rng.integers(25, 91))) if rng.random() < 0.85 else page
 
 
-def turned_page(page: DrawnPage, quarters: int) -> DrawnPage:
+def rotated_page(page: DrawnPage, quarters: int) -> DrawnPage:
     """Return the page rotated anticlockwise by `quarters` right angles."""
     pixels = np.ascontiguousarray(np.rot90(page.pixels, quarters))
     return replace(page, pixels=pixels, ink=np.ascontiguousarray(np.rot90(page.ink, quarters)))
 
 
-def retoned(page: DrawnPage, curve: Pixels) -> DrawnPage:
+def apply_tone_curve(page: DrawnPage, curve: Pixels) -> DrawnPage:
     """Return the page with a tone curve of 256 levels applied to every channel, and its ink updated.
 
     The curve is applied to the page's own levels and to its levels without ink, so the page must be dark on light.
@@ -75,7 +75,7 @@ def retoned(page: DrawnPage, curve: Pixels) -> DrawnPage:
     return replace(page, pixels=pixels, ink=weakened(page.ink, left))
 
 
-def _developed(page: DrawnPage, rng: Rng) -> DrawnPage:
+def _with_random_tones(page: DrawnPage, rng: Rng) -> DrawnPage:
     """Keep the page in colour, or make it grey, high-contrast or two-tone, without losing most of its ink."""
     chance = rng.random()
     grey = replace(page, pixels=luma_of(page.pixels))
@@ -91,7 +91,7 @@ def _developed(page: DrawnPage, rng: Rng) -> DrawnPage:
     else:
         curve = np.where(levels > paper * rng.uniform(0.6, 0.85), 255, 0)
     is_grey = chance <= 0.16 or rng.random() < 0.5
-    hard = retoned(grey if is_grey else page, np.asarray(curve, np.uint8))
+    hard = apply_tone_curve(grey if is_grey else page, np.asarray(curve, np.uint8))
     return hard if _readable(hard) > 0.7 * _readable(page) else page
 
 

@@ -14,12 +14,12 @@ from foliopress.model.drawn.written_pages import handwritten_letter
 from foliopress.tasks.samples.paper import Light
 
 
-def any_text(rng: Rng) -> TracedSheet:
+def random_text_page(rng: Rng) -> TracedSheet:
     """Return a text page of a random kind."""
     return pick(rng, (book_page, typescript, handwritten_letter, table))(rng)
 
 
-def shining_through(front: Light, back: Light, strength: float, dpi: float) -> Light:
+def add_show_through(front: Light, back: Light, strength: float, dpi: float) -> Light:
     """Return the front of a leaf with its back, mirrored and slightly blurred, showing through.
 
     Args:

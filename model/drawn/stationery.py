@@ -66,7 +66,7 @@ def rule_paper(sheet: TracedSheet, rng: Rng, step_mm: float, top_mm: float, *, i
             draw_lines(sheet, [np.array([[0, 22.0], [height, 22.0]])], 0.25, RED, 0.7)
 
 
-def woven(sheet: TracedSheet, rng: Rng) -> TracedSheet:
+def add_weave(sheet: TracedSheet, rng: Rng) -> TracedSheet:
     """Give a sheet a cloth or leather surface, and return it."""
     height, width = sheet.light.shape[:2]
     surface: npt.NDArray[np.floating]

@@ -25,7 +25,7 @@ WHOLE_NAMES = {
 }
 """Filters by abbreviation; these are meant for inline images but also occur elsewhere (ISO 32000-1, table 94)."""
 
-LARGEST_PART_BYTES = 2**26
+MAX_PART_BYTES = 2**26
 """Largest decoded size of a profile, a palette, an object stream or the like."""
 _LZW_GROWTH = 2_800  # a 12-bit code yields at most 4,096 bytes
 _LZW_CLEAR, _LZW_END = 256, 257
@@ -47,11 +47,11 @@ pikepdf.settings.set_qpdf_limits(
     dct_max_memory=2**30,
     dct_max_progressive_scans=100,
 )
-_bound(LARGEST_PART_BYTES)
+_bound(MAX_PART_BYTES)
 
 
 @contextmanager
-def reading(what_fails: str, *, reason: str = "damaged", failed: bool = True) -> Iterator[None]:
+def pdf_errors(what_fails: str, *, reason: str = "damaged", failed: bool = True) -> Iterator[None]:
     """Convert any exception of pikepdf to a document or page error.
 
     For a value of an unexpected type it raises almost anything: its own types, TypeError, ValueError, AttributeError,
@@ -71,18 +71,18 @@ def reading(what_fails: str, *, reason: str = "damaged", failed: bool = True) ->
         raise PageError("too_large", f"{what_fails}: it does not fit into this machine's memory") from error
     except Exception as error:
         if _TOO_FAR in str(error):
-            raise unpacks_too_far(LARGEST_PART_BYTES) from error
+            raise unpacks_too_far(MAX_PART_BYTES) from error
         raise_if_of_host(error, "reading a PDF")
-        raise PageError(reason, f"{what_fails}: {told(error)}", failed=failed) from error
+        raise PageError(reason, f"{what_fails}: {error_text(error)}", failed=failed) from error
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return pikepdf's error message without the address of the object that was read."""
     return re.sub(r"stream <[^>]*>[: ]*", "", str(error)) or type(error).__name__
 
 
 @contextmanager
-def unpacking_at_most(most_bytes: int) -> Iterator[None]:
+def limit_decoded_size(most_bytes: int) -> Iterator[None]:
     """Make qpdf stop decoding a stream in this block after `most_bytes`.
 
     Raises:
@@ -109,7 +109,7 @@ def filters_of(image: Any) -> list[str]:
     return [WHOLE_NAMES.get(str(name), str(name)) for name in names]
 
 
-def unpacked(stream: Any, budget: WorkBudget | None = None, most_bytes: int = LARGEST_PART_BYTES) -> bytes:
+def decoded_stream(stream: Any, budget: WorkBudget | None = None, most_bytes: int = MAX_PART_BYTES) -> bytes:
     """Return the decoded contents of a stream.
 
     Raises:
@@ -118,8 +118,10 @@ def unpacked(stream: Any, budget: WorkBudget | None = None, most_bytes: int = LA
     most_bytes = most_bytes if budget is None else min(most_bytes, budget.bytes_left)
     names = filters_of(stream)
     if _MEASURED.keys() & set(names):  # qpdf does not stop these filters
-        return undone(bytes(stream.read_raw_bytes()), names, parameters_of(stream, len(names)), most_bytes, budget)
-    with unpacking_at_most(most_bytes):
+        return apply_filters(
+            bytes(stream.read_raw_bytes()), names, parameters_of(stream, len(names)), most_bytes, budget
+        )
+    with limit_decoded_size(most_bytes):
         data = bytes(stream.read_bytes())
     return _counted(data, most_bytes, budget)
 
@@ -131,7 +133,7 @@ def parameters_of(stream: Any, n_filters: int) -> list[Any]:
     return (found + [None] * n_filters)[:n_filters]
 
 
-def undone(
+def apply_filters(
     data: bytes, names: Sequence[str], parameters: Sequence[Any], most_bytes: int, budget: WorkBudget | None = None
 ) -> bytes:
     """Apply decode filters one after another, each limited to `most_bytes`.
@@ -143,7 +145,7 @@ def undone(
         growth, size_of = _MEASURED.get(name, (0, lzw_size))
         if len(data) * growth > most_bytes and size_of(data, most_bytes) > most_bytes:
             raise unpacks_too_far(most_bytes)
-        with pikepdf.new() as other, unpacking_at_most(most_bytes):
+        with pikepdf.new() as other, limit_decoded_size(most_bytes):
             made = other.make_stream(data, Filter=pikepdf.Name(name))
             if isinstance(told_, pikepdf.Dictionary) and told_:
                 made.DecodeParms = pikepdf.Dictionary(dict(told_.items()))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pikepdf
 
 from foliopress.tasks.errors import PageError
-from foliopress.tasks.pdf.bounded_reading import unpacked, unpacking_at_most
+from foliopress.tasks.pdf.bounded_reading import decoded_stream, limit_decoded_size
 from foliopress.tasks.pdf.optional_content import Layers
 from foliopress.tasks.work_budget import WorkBudget
 
@@ -163,7 +163,7 @@ class _Content:
         found = self._parsed.get(content.objgen)
         if found is None or content.objgen == (0, 0):
             self._check_length(content)
-            with unpacking_at_most(MOST_CONTENT_BYTES):
+            with limit_decoded_size(MOST_CONTENT_BYTES):
                 found = pikepdf.parse_content_stream(content, operators=self._operators)
             self._n_instructions += len(found)
             self._parsed[content.objgen] = found
@@ -177,7 +177,7 @@ class _Content:
             self._budget.spend()
             if isinstance(stream, pikepdf.Stream):
                 with suppress(pikepdf.DataDecodingError):  # the parser reports it
-                    found.append(unpacked(stream, self._budget, MOST_CONTENT_BYTES))
+                    found.append(decoded_stream(stream, self._budget, MOST_CONTENT_BYTES))
                     self._n_bytes += len(found[-1])
             if self._n_bytes > MOST_CONTENT_BYTES:
                 break

@@ -49,7 +49,7 @@ def words_to_write(words: Sequence[Word], places: np.ndarray, letters: Letters) 
     """
     if not words or not letters.text:
         return list(words)
-    found = find(words, places, letters)
+    found = find_words(words, places, letters)
     held = found.is_same if _is_elsewhere(words, letters, found) else found.is_held
     is_confident = np.array([word.confidence >= LEAST_CONFIDENCE and _n_letters(word) > 0 for word in words])
     if held[is_confident].mean() >= _HAS_TEXT if is_confident.any() else held.any():
@@ -58,7 +58,7 @@ def words_to_write(words: Sequence[Word], places: np.ndarray, letters: Letters) 
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundWords:
     """Words that the text of a page contains, each (n_words,) bool.
 
     is_held: At least half as many letters as the word has overlap its box. is_same: They also mostly match its letters.
@@ -68,7 +68,7 @@ class Found:
     is_same: np.ndarray
 
 
-def find(words: Sequence[Word], places: np.ndarray, letters: Letters) -> Found:
+def find_words(words: Sequence[Word], places: np.ndarray, letters: Letters) -> FoundWords:
     """Find words in a page's text. Overlapping letters count once.
 
     Args:
@@ -93,10 +93,10 @@ def find(words: Sequence[Word], places: np.ndarray, letters: Letters) -> Found:
         is_held[number] = len(inside) >= max(1.0, _HELD * len(own))
         there = Counter(text[one] for one in inside)
         is_same[number] = is_held[number] and (Counter(own) & there).total() >= _SAME * len(own)
-    return Found(is_held, is_same)
+    return FoundWords(is_held, is_same)
 
 
-def _is_elsewhere(words: Sequence[Word], letters: Letters, found: Found) -> bool:
+def _is_elsewhere(words: Sequence[Word], letters: Letters, found: FoundWords) -> bool:
     is_sure = np.array([word.confidence >= _SURE and _n_letters(word) >= _SURE_LETTERS for word in words])
     if np.count_nonzero(is_sure) < _SURE_WORDS or found.is_same[is_sure].mean() >= _ELSEWHERE:
         return False

@@ -23,7 +23,14 @@ from foliopress.tasks.host_trouble import raise_if_of_host
 from foliopress.tasks.images import image_reader, isobmff
 from foliopress.tasks.images.image_reader import Page
 from foliopress.tasks.pdf import pdf_reader
-from foliopress.tasks.pdf.bounded_reading import LARGEST_PART_BYTES, filters_of, parameters_of, told, undone, unpacked
+from foliopress.tasks.pdf.bounded_reading import (
+    MAX_PART_BYTES,
+    apply_filters,
+    decoded_stream,
+    error_text,
+    filters_of,
+    parameters_of,
+)
 
 _CODED = frozenset(("/DCTDecode", "/JPXDecode", "/CCITTFaxDecode", "/JBIG2Decode"))
 _PACKED = frozenset(("/FlateDecode", "/LZWDecode", "/ASCII85Decode", "/ASCIIHexDecode", "/RunLengthDecode"))
@@ -49,7 +56,7 @@ class _Coded:
 
 
 def read_image(
-    document: pikepdf.Pdf, image: pdf_reader.Placed, limits: LimitSettings, *, keep_deep: bool = False
+    document: pikepdf.Pdf, image: pdf_reader.PlacedImage, limits: LimitSettings, *, keep_deep: bool = False
 ) -> Page:
     """Return an image's colours as an unrotated page.
 
@@ -77,7 +84,7 @@ def read_image(
         raise PageError("too_large", "an image of the PDF does not fit into this machine's memory") from error
     except Exception as error:  # qpdf, Pillow and pdfium raise almost anything for invalid data
         raise_if_of_host(error, "decoding an image of a PDF")
-        raise _unread(f"cannot be extracted: {told(error)}") from error
+        raise _unread(f"cannot be extracted: {error_text(error)}") from error
 
 
 def _unread(why: str) -> PageError:
@@ -120,8 +127,8 @@ def _coded(stream: pikepdf.Stream, size_px: tuple[int, int]) -> _Coded:
         raise _unread(f"is encoded with {' and '.join(names)}")
     data = bytes(stream.read_raw_bytes())
     if simple:
-        most_bytes = _LARGEST_PIXEL_BYTES * size_px[0] * size_px[1] + LARGEST_PART_BYTES
-        data = undone(data, simple, parameters[: len(simple)], most_bytes)
+        most_bytes = _LARGEST_PIXEL_BYTES * size_px[0] * size_px[1] + MAX_PART_BYTES
+        data = apply_filters(data, simple, parameters[: len(simple)], most_bytes)
     held = parameters[len(names) - 1] if coding else None
     return _Coded(stream, data, coding, held if isinstance(held, Dictionary) else Dictionary(), size_px)
 
@@ -137,7 +144,7 @@ def _check_space(space: Any) -> None:
     if family == "/CalRGB" and not _is_neutral(base[1]):
         raise PageError("colour_space", "equal values of the image's calibrated RGB are not grey; it stays as it is")
     if family == "/ICCBased":
-        found = icc_profiles.space_of(unpacked(base[1]))
+        found = icc_profiles.space_of(decoded_stream(base[1]))
         if found not in ("", "RGB", "GRAY", "CMYK"):  # a profile with another number of channels: viewers ignore it
             raise PageError("colour_space", f"the image's profile is of {found} colours; it stays as it is")
 
@@ -233,7 +240,7 @@ def _check_ignored(decode: Any, space: Any, n_components: int) -> None:
 def _palette(space: Any) -> np.ndarray:
     """Return the colours of an /Indexed space, (n, 1 or 3) uint8."""
     n_colours, n_values, held = int(space[2]) + 1, pdf_reader.channels_of(space[1]), space[3]
-    data = unpacked(held) if isinstance(held, pikepdf.Stream) else bytes(held)
+    data = decoded_stream(held) if isinstance(held, pikepdf.Stream) else bytes(held)
     if len(data) < n_colours * n_values:
         raise _unread("has a palette with fewer colours than declared")
     return np.frombuffer(data, np.uint8)[: n_colours * n_values].reshape(n_colours, n_values)
@@ -244,7 +251,7 @@ def _profile(space: Any) -> bytes | None:
     base = space[1] if pdf_reader.family_of(space) == "/Indexed" else space
     if pdf_reader.family_of(base) != "/ICCBased":
         return None
-    icc = unpacked(base[1])
+    icc = decoded_stream(base[1])
     return icc if icc_profiles.space_of(icc) == {1: "GRAY", 3: "RGB"}[pdf_reader.channels_of(base)] else None
 
 
@@ -334,13 +341,13 @@ def _frame(data: bytes) -> _Frame:
     return _Frame(height_px, width_px, bits, n_components, has_rgb_names, has_jfif, adobe)
 
 
-def _with_transform(data: bytes, frame: _Frame, told: Any) -> bytes:
+def _with_transform(data: bytes, frame: _Frame, declared: Any) -> bytes:
     """Return a three-component JPEG whose markers state whether it is RGB or YCbCr.
 
     Adobe's marker takes precedence over `/ColorTransform` (ISO 32000-1, table 13). libjpeg reads a file with a JFIF
     marker as YCbCr, so that marker is removed if the dictionary disagrees.
     """
-    transform = frame.adobe if frame.adobe is not None else None if told is None else int(told)
+    transform = frame.adobe if frame.adobe is not None else None if declared is None else int(declared)
     if transform is None or (transform == 1 and (frame.adobe == 1 or frame.has_jfif or not frame.has_rgb_names)):
         return data
     if transform != 0 or (frame.adobe == 0 and frame.has_jfif):
@@ -410,16 +417,16 @@ def _depth(coded: _Coded) -> int:
 
 def _ccitt(coded: _Coded, limits: LimitSettings) -> np.ndarray:
     """Decode CCITT Group 3 or 4 to (height, width) of 0 and 1, with libtiff if possible, else pdfium."""
-    told = coded.parameters
+    parameters = coded.parameters
     height_px, width_px = coded.size_px
-    columns, is_aligned = int(told.get("/Columns", 1728)), bool(told.get("/EncodedByteAlign", False))
+    columns, is_aligned = int(parameters.get("/Columns", 1728)), bool(parameters.get("/EncodedByteAlign", False))
     if columns < width_px:
         raise _unread(f"is encoded {columns} pixels wide, but its dictionary says {width_px}")
     image_reader.check_size(height_px, columns, limits)
     by_pdfium = _by_pdfium(coded)
     if is_aligned:
         return by_pdfium
-    k, is_black_one = int(told.get("/K", 0)), bool(told.get("/BlackIs1", False))
+    k, is_black_one = int(parameters.get("/K", 0)), bool(parameters.get("/BlackIs1", False))
     file = _tiff(coded.data, height_px, columns, 4 if k < 0 else 3, 1 if k > 0 else 0)
     white = image_reader.read_page(file, 0, limits, only_pixels=True).pixels[:, :width_px]
     samples: np.ndarray = (white == (0 if is_black_one else 255)).view(np.uint8)
@@ -457,7 +464,7 @@ def _by_pdfium(coded: _Coded) -> np.ndarray:
         page.Resources = Dictionary(XObject=Dictionary(Im=image))
         page.Contents = alone.make_stream(b"q 72 0 0 72 0 0 cm /Im Do Q")
         alone.save(buffer)
-    samples = (pdf_reader.decoded_by_pdfium(buffer.getvalue()) >= 128).view(np.uint8)
+    samples = (pdf_reader.decode_with_pdfium(buffer.getvalue()) >= 128).view(np.uint8)
     if samples.shape != coded.size_px:
         raise _unread("is decoded to a size other than its dictionary's")
     return samples
@@ -468,5 +475,5 @@ def _copied(document: pikepdf.Pdf, parameters: Any) -> Any:
     made = Dictionary()
     for key, value in parameters.items():
         is_stream = isinstance(value, pikepdf.Stream)
-        made[key] = document.make_stream(unpacked(value)) if is_stream else value
+        made[key] = document.make_stream(decoded_stream(value)) if is_stream else value
     return made

@@ -17,7 +17,7 @@ from foliopress.tasks.codecs import icc_profiles
 from foliopress.tasks.codecs.encode import Codec
 from foliopress.tasks.images import image_reader, tiff_ifd
 from foliopress.tasks.pdf import pdf_reader
-from foliopress.tasks.pdf.bounded_reading import unpacked
+from foliopress.tasks.pdf.bounded_reading import decoded_stream
 
 _FILTERS: dict[str, Any] = {"jpeg": "/DCTDecode", "jp2": "/JPXDecode", "g4": "/CCITTFaxDecode"}
 _SAME_LEVELS = 3  # of 255: largest change of a grey by a profile close to sRGB
@@ -93,7 +93,11 @@ class Colours:
             image.ColorSpace = self._with_small_profile(space) if pdf_reader.family_of(space) == "/ICCBased" else space
         elif (had, has) == (3, 1) and pdf_reader.family_of(space) == "/CalRGB":
             image.ColorSpace = _calibrated_grey(space)
-        elif (had, has) == (3, 1) and pdf_reader.family_of(space) == "/ICCBased" and _tints_grey(unpacked(space[1])):
+        elif (
+            (had, has) == (3, 1)
+            and pdf_reader.family_of(space) == "/ICCBased"
+            and _tints_grey(decoded_stream(space[1]))
+        ):
             image.ColorSpace = pikepdf.Array([Name.Indexed, self._with_small_profile(space), 255, self._grey_table()])
 
     def _grey_table(self) -> Any:
@@ -107,7 +111,7 @@ class Colours:
         if self._largest_bytes is None or int(profile.get("/Length", 0)) <= self._largest_bytes:
             return space
         if profile.objgen not in self._small:
-            small = icc_profiles.stand_in(unpacked(profile))
+            small = icc_profiles.stand_in(decoded_stream(profile))
             self._small[profile.objgen] = space if small is None else self._space_of(small, profile)
         return self._small[profile.objgen]
 

@@ -28,7 +28,7 @@ from foliopress.tasks.errors import PageError
 from foliopress.tasks.host_trouble import raise_if_of_host
 from foliopress.tasks.images import metadata
 from foliopress.tasks.pdf import content_stream
-from foliopress.tasks.pdf.bounded_reading import filters_of, reading, unpacked
+from foliopress.tasks.pdf.bounded_reading import decoded_stream, filters_of, pdf_errors
 from foliopress.tasks.pdf.content_stream import MOST_NESTED, Box, Mark
 from foliopress.tasks.pdf.optional_content import Layers
 from foliopress.tasks.watchdog import out_of_time
@@ -48,7 +48,7 @@ _HIDDEN_FLAGS = 2 | 32  # Hidden, NoView (ISO 32000-1, table 165)
 _NUMBERS = {"/DeviceGray": 1, "/CalGray": 1, "/DeviceRGB": 3, "/CalRGB": 3}
 
 
-class PageLook(StrEnum):
+class PdfPageKind(StrEnum):
     """Kind of content of a PDF page."""
 
     SCAN = "scan"
@@ -57,7 +57,7 @@ class PageLook(StrEnum):
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedImage:
     """An image as placed on a page.
 
     object_id: (number, generation) of its stream. matrix: (a, b, c, d, e, f), which maps the unit square to the image's
@@ -103,11 +103,11 @@ class PdfPage:
     has_unclear_layers: Whether the visibility of some layers is unknown.
     """
 
-    look: PageLook
+    kind: PdfPageKind
     box: Box
     rotate: int
-    images: tuple[Placed, ...]
-    scan: Placed | None
+    images: tuple[PlacedImage, ...]
+    scan: PlacedImage | None
     is_bare: bool
     has_text: bool
     unseen: tuple[tuple[int, int], ...] = ()
@@ -119,7 +119,7 @@ class PdfPage:
         sides = self.box[3] - self.box[1], self.box[2] - self.box[0]
         return sides[::-1] if self.rotate % 180 else sides
 
-    def covered(self, image: Placed) -> float:
+    def covered(self, image: PlacedImage) -> float:
         """Return the share of the page inside an image's bounding box."""
         return _covered(image, self.box)
 
@@ -148,7 +148,7 @@ def open_pdf(source: bytes | BinaryIO) -> pikepdf.Pdf:
     Raises:
         PageError: If it is encrypted, or cannot be opened (`failed`).
     """
-    with reading("the PDF cannot be opened"):
+    with pdf_errors("the PDF cannot be opened"):
         try:
             pdf = pikepdf.open(io.BytesIO(source) if isinstance(source, bytes) else source)
         except pikepdf.PasswordError as error:
@@ -169,7 +169,7 @@ def is_signed(pdf: pikepdf.Pdf, budget: WorkBudget | None = None) -> bool:
     Raises:
         PageError: If its forms cannot be read (`failed`), or have more fields than the limit.
     """
-    with reading("the forms of the PDF cannot be read"):
+    with pdf_errors("the forms of the PDF cannot be read"):
         form = pdf.Root.get("/AcroForm")
         if "/Perms" in pdf.Root or form is None:
             return "/Perms" in pdf.Root
@@ -202,7 +202,7 @@ def count_pages(pdf: pikepdf.Pdf) -> int:
     Raises:
         PageError: If it has none, or its page tree is invalid (`failed`).
     """
-    with reading("the pages cannot be found"):
+    with pdf_errors("the pages cannot be found"):
         n_pages = len(pdf.pages)
     if not n_pages:
         raise PageError("damaged", "the document has no pages", failed=True)
@@ -224,25 +224,25 @@ def describe_page(
         PageError: If the page is missing or unreadable (`failed`), or too long (kept).
     """
     budget = budget or WorkBudget(LimitSettings())
-    with reading("the page cannot be read"):
+    with pdf_errors("the page cannot be read"):
         page = pdf.pages[page_index]
         unit = float(page.obj.get("/UserUnit", 1))
         box = _visible_box(page, unit)
         rotate = int(_inherited(page.obj, "/Rotate", 0)) % 360
         marks = list(_marks(pdf, page, unit, budget, with_state=False))
-        images = tuple(_placed_mark(one) for one in marks if one.kind == "image" and one.is_shown is not False)
+        images = tuple(_placed_image(one) for one in marks if one.kind == "image" and one.is_shown is not False)
         covering = [image for image in images if _covered(image, box) >= _COVERS]
-        look, scan, is_bare = PageLook.COMPOSED, None, False
+        kind, scan, is_bare = PdfPageKind.COMPOSED, None, False
         is_unclear = any(one.is_shown is None for one in marks)
         if sum(_covered(one, box) for one in images) < _COVERS:  # strips may cover a page together
-            look = PageLook.DIGITAL
+            kind = PdfPageKind.DIGITAL
         elif len(covering) == 1 and covering[0].is_plain and covering[0].quarter_turns is not None and not is_unclear:
-            look, scan = PageLook.SCAN, covering[0]
+            kind, scan = PdfPageKind.SCAN, covering[0]
             if as_seen and not _has_visible_annotation(page.obj, budget):
                 is_bare = _is_bare(list(_marks(pdf, page, unit, budget, with_state=True)), scan, box)
         unseen = tuple(one.xobject.objgen for one in marks if one.kind == "image" and one.is_shown is False)
     has_text = any(one.kind in ("text", "hidden") and one.is_shown is not False for one in marks)
-    return PdfPage(look, box, rotate, images, scan, is_bare, has_text, unseen, is_unclear)
+    return PdfPage(kind, box, rotate, images, scan, is_bare, has_text, unseen, is_unclear)
 
 
 def _visible_box(page: pikepdf.Page, unit: float) -> Box:
@@ -268,7 +268,7 @@ def _is_page_in_layers(form: Any) -> bool:
     return _MARK in form and _SIZE in form
 
 
-def _placed_mark(mark: Mark) -> Placed:
+def _placed_image(mark: Mark) -> PlacedImage:
     is_form = str(mark.xobject.Subtype) == "/Form"
     return _page_in_layers(mark.xobject, mark.matrix) if is_form else _placed(mark.xobject, mark.matrix)
 
@@ -286,11 +286,11 @@ def _has_visible_annotation(page: Any, budget: WorkBudget) -> bool:
     return False
 
 
-def _is_bare(marks: Sequence[Mark], scan: Placed, box: Box) -> bool:
+def _is_bare(marks: Sequence[Mark], scan: PlacedImage, box: Box) -> bool:
     """Return whether a reader sees a whole scan and nothing else; marks must include clips and states."""
     shown = [one for one in marks if one.is_shown]
-    (at,) = (n for n, one in enumerate(shown) if one.kind == "image" and _placed_mark(one) == scan)
-    mark, (left, bottom, right, top) = shown[at], _box_round(scan)
+    (at,) = (n for n, one in enumerate(shown) if one.kind == "image" and _placed_image(one) == scan)
+    mark, (left, bottom, right, top) = shown[at], _bounding_box(scan)
     if mark.is_altered or mark.clip is None or not _is_upright(scan):
         return False
     clip = mark.clip
@@ -304,7 +304,7 @@ def _is_bare(marks: Sequence[Mark], scan: Placed, box: Box) -> bool:
     return all(one.kind == "hidden" for one in others)
 
 
-def _is_upright(image: Placed) -> bool:
+def _is_upright(image: PlacedImage) -> bool:
     """Return whether an image is parallel to the page's sides."""
     a, b, c, d, _, _ = image.matrix
     return max(abs(b), abs(c)) <= _SAME_PT or max(abs(a), abs(d)) <= _SAME_PT
@@ -321,29 +321,29 @@ def _inherited(node: Any, key: str, usual: object) -> Any:
     return usual
 
 
-def _box_round(image: Placed) -> Box:
+def _bounding_box(image: PlacedImage) -> Box:
     """Return an image's bounding box, (left, bottom, right, top) in points."""
     a, b, c, d, e, f = image.matrix
     xs, ys = [e, e + a, e + c, e + a + c], [f, f + b, f + d, f + b + d]
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def _covered(image: Placed, box: Box) -> float:
+def _covered(image: PlacedImage, box: Box) -> float:
     """Return the share of a box, (left, bottom, right, top), inside an image's bounding box."""
-    inner, (left, bottom, right, top) = _box_round(image), box
+    inner, (left, bottom, right, top) = _bounding_box(image), box
     width = max(0.0, min(right, inner[2]) - max(left, inner[0]))
     height = max(0.0, min(top, inner[3]) - max(bottom, inner[1]))
     return width * height / max(1e-9, (right - left) * (top - bottom))
 
 
-def _placed(image: Any, matrix: pikepdf.Matrix) -> Placed:
+def _placed(image: Any, matrix: pikepdf.Matrix) -> PlacedImage:
     filters = set(filters_of(image))
     is_in_data = int(image.get("/SMaskInData", 0)) != 0
     is_opaque = not is_in_data and not any(key in image for key in ("/SMask", "/Mask"))
     is_colour_known = _is_grey_or_rgb(image) and image.objgen != (0, 0) and not is_in_data
     if is_colour_known and "/SMask" in image and "/Matte" in image.SMask:
         is_colour_known = False  # a mask multiplies its colours
-    return Placed(
+    return PlacedImage(
         object_id=image.objgen,
         height_px=int(image.Height),
         width_px=int(image.Width),
@@ -356,15 +356,15 @@ def _placed(image: Any, matrix: pikepdf.Matrix) -> Placed:
     )
 
 
-def _page_in_layers(form: Any, matrix: pikepdf.Matrix) -> Placed:
+def _page_in_layers(form: Any, matrix: pikepdf.Matrix) -> PlacedImage:
     height_px, width_px = (int(side) for side in form[_SIZE])
     place = matrix.a, matrix.b, matrix.c, matrix.d, matrix.e, matrix.f
-    return Placed(form.objgen, height_px, width_px, place, 0, is_plain=True, is_lossy=True, is_ours=True)
+    return PlacedImage(form.objgen, height_px, width_px, place, 0, is_plain=True, is_lossy=True, is_ours=True)
 
 
-def is_in_layers(pdf: pikepdf.Pdf, image: Placed) -> bool:
+def is_in_layers(pdf: pikepdf.Pdf, image: PlacedImage) -> bool:
     """Return whether a page consists of a form that replaced its image."""
-    with reading("the page cannot be read"):
+    with pdf_errors("the page cannot be read"):
         return _SIZE in pdf.get_object(image.object_id)
 
 
@@ -398,7 +398,7 @@ def _dpi(pixels: int, points: float) -> float:
     return pixels * POINTS_PER_INCH / points if points > 0 else 0.0
 
 
-def stream_of(pdf: pikepdf.Pdf, image: Placed) -> pikepdf.Stream:
+def stream_of(pdf: pikepdf.Pdf, image: PlacedImage) -> pikepdf.Stream:
     """Return the stream object of an image.
 
     Raises:
@@ -417,10 +417,10 @@ def mark(image: Any, size_px: tuple[int, int] | None = None) -> None:
         image[_SIZE] = pikepdf.Array(size_px)
 
 
-def is_g4(pdf: pikepdf.Pdf, image: Placed) -> bool:
+def is_g4(pdf: pikepdf.Pdf, image: PlacedImage) -> bool:
     """Return whether an image is CCITT G4: K is negative (ISO 32000-1, table 11)."""
     try:
-        with reading("an image of the PDF cannot be read"):
+        with pdf_errors("an image of the PDF cannot be read"):
             found: Any = pdf.get_object(image.object_id)
             if filters_of(found) != ["/CCITTFaxDecode"]:
                 return False
@@ -431,30 +431,33 @@ def is_g4(pdf: pikepdf.Pdf, image: Placed) -> bool:
         return False  # reading the image reports it
 
 
-def icc_of(pdf: pikepdf.Pdf, image: Placed) -> bytes | None:
+def icc_of(pdf: pikepdf.Pdf, image: PlacedImage) -> bytes | None:
     """Return the ICC profile of an image's colours or of its palette's base, or None."""
     space: Any = pdf.get_object(image.object_id).get("/ColorSpace")
     if family_of(space) == "/Indexed":
         space = space[1]
     if family_of(space) == "/ICCBased":
-        return unpacked(space[1])
+        return decoded_stream(space[1])
     return None
 
 
-def decoded_by_pdfium(source: bytes) -> np.ndarray:
+def decode_with_pdfium(source: bytes) -> np.ndarray:
     """Return the pixels of the first image on the first page of a document, (height, width) uint8 grey.
 
     Raises:
         PageError: If pdfium cannot open or decode it.
     """
-    with _drawing("an image of the PDF cannot be decoded", failed=False), pypdfium2.PdfDocument(source) as document:
+    with (
+        _pdfium_errors("an image of the PDF cannot be decoded", failed=False),
+        pypdfium2.PdfDocument(source) as document,
+    ):
         for found in document[0].get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE]):
             assert isinstance(found, pypdfium2.PdfImage)
             return np.ascontiguousarray(_grey_of(found.get_bitmap(render=False).to_numpy()))
     raise PageError("unsupported_mode", "an image of the PDF cannot be extracted")
 
 
-def rendered(
+def render_page(
     source: bytes | BinaryIO,
     page_index: int,
     dpi: float,
@@ -475,7 +478,7 @@ def rendered(
         PageError: If pdfium cannot open or render it, or not in time (`out_of_time`).
     """
     latest = thread_time() + seconds
-    with _drawing("the page cannot be rendered", failed=True), pypdfium2.PdfDocument(source) as document:
+    with _pdfium_errors("the page cannot be rendered", failed=True), pypdfium2.PdfDocument(source) as document:
         if with_annotations:
             document.init_forms()  # before any page is loaded, as pdfium requires
         page = document[page_index]
@@ -504,7 +507,7 @@ def _grey_of(bitmap: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _drawing(what_fails: str, *, failed: bool) -> Iterator[None]:
+def _pdfium_errors(what_fails: str, *, failed: bool) -> Iterator[None]:
     """Convert exceptions of pdfium and its binding to an error of one page, or of this machine."""
     try:
         yield
@@ -551,7 +554,7 @@ class LetterFinder:
             PageError: If pdfium cannot open the page (`failed`).
             HostTrouble: If this machine lacks resources.
         """
-        with _drawing("the text of a page cannot be read", failed=True):
+        with _pdfium_errors("the text of a page cannot be read", failed=True):
             if self._document is None:
                 self._document = pypdfium2.PdfDocument(self._source)
             page = self._document[page_index]

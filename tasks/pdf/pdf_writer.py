@@ -12,7 +12,7 @@ import pikepdf
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.ocr.recognition import Word
 from foliopress.tasks.pdf import image_streams, mrc_page, multi_image, pdf_reader
-from foliopress.tasks.pdf.bounded_reading import reading
+from foliopress.tasks.pdf.bounded_reading import pdf_errors
 from foliopress.tasks.pdf.image_streams import CodedImage, Colours
 from foliopress.tasks.pdf.text_layer import add_text
 
@@ -38,7 +38,7 @@ class NewPage:
     text: NewText | None = None
 
 
-def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage], largest_profile_bytes: int | None = None) -> bytes:
+def rewrite_pdf(source: bytes | BinaryIO, pages: Iterable[NewPage], largest_profile_bytes: int | None = None) -> bytes:
     """Return a document with new scans or text layers on some pages; everything else is unchanged.
 
     The same input gives the same bytes: the file identifier is derived from the contents.
@@ -56,7 +56,7 @@ def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage], largest_profil
     with (
         pdf_reader.open_pdf(source) as document,
         pdf_reader.LetterFinder(source) as finder,
-        reading("the PDF cannot be rewritten", reason="not_writable", failed=False),
+        pdf_errors("the PDF cannot be rewritten", reason="not_writable", failed=False),
     ):
         has_jpx, colours = False, Colours(document, largest_profile_bytes)
         for page in pages:
@@ -103,17 +103,17 @@ def _add_text(
     add_text(document, page_index, described, text.words, text.size_px, letters)
 
 
-def takes_jp2(source: bytes | BinaryIO) -> bool:
+def allows_jp2(source: bytes | BinaryIO) -> bool:
     """Return whether a document may contain JPEG 2000; PDF/A-1 declares that it has none (ISO 19005-1, 6.1.10)."""
     with pdf_reader.open_pdf(source) as document:
         try:
-            with reading("the metadata of the PDF cannot be read"):
+            with pdf_errors("the metadata of the PDF cannot be read"):
                 return not document.open_metadata().pdfa_status.startswith("1")
         except PageError:
             return True
 
 
-def _replace(document: pikepdf.Pdf, scan: pdf_reader.Placed, image: CodedImage, colours: Colours) -> None:
+def _replace(document: pikepdf.Pdf, scan: pdf_reader.PlacedImage, image: CodedImage, colours: Colours) -> None:
     stream = pdf_reader.stream_of(document, scan)
     if image.codec == "mrc":
         mrc_page.put_in_place(document, stream, image.data, colours)

@@ -56,11 +56,11 @@ def add_text(
     """
     page = document.pages[page_index]
     unit = float(page.obj.get("/UserUnit", 1))
-    legible = _in_sight([word for word in words if word.text.strip()], described, size_px)
+    legible = _visible_words([word for word in words if word.text.strip()], described, size_px)
     if letters is not None:
         boxes = [_box_on_page(word, described, size_px, unit) for word in legible]
         legible = words_to_write(legible, np.array(boxes, np.float64).reshape(-1, 4), letters)
-    legible = _as_they_stand(legible)
+    legible = _in_visual_order(legible)
     if not legible:
         return
     alphabet = sorted({character for word in legible for character in word.text} | {" "})
@@ -72,17 +72,17 @@ def add_text(
     content = ["q BT 3 Tr"]
     for (_, turns), line in groupby(legible, key=lambda word: (word.line_index, word.quarter_turns % 4)):
         if turns == _UPSIDE_DOWN:
-            content += _shown_in_one(list(line), described, size_px, unit, codes, name)
+            content += _line_operators(list(line), described, size_px, unit, codes, name)
         else:
-            content += [one for word in line for one in _shown(word, described, size_px, unit, codes, name)]
+            content += [one for word in line for one in _word_operators(word, described, size_px, unit, codes, name)]
     content.append("ET Q")
     own = {f"{name}{number}": _font(document, characters) for number, characters in enumerate(fonts)}
     there["/Font"] = Dictionary(others | own)
     page.obj.Resources = Dictionary(there)
-    page.contents_add(_packed(document, "\n".join(content).encode("ascii")), prepend=True)
+    page.contents_add(_compressed_stream(document, "\n".join(content).encode("ascii")), prepend=True)
 
 
-def _in_sight(words: Sequence[Word], described: PdfPage, size_px: tuple[int, int]) -> list[Word]:
+def _visible_words(words: Sequence[Word], described: PdfPage, size_px: tuple[int, int]) -> list[Word]:
     """Return the words whose centre is in the visible part of the page: a scan may be larger."""
     left, bottom, right, top = described.box
     seen = []
@@ -99,7 +99,7 @@ def _free_name(fonts: Mapping[str, object]) -> str:
     return next(name for name in (_FONT, *(f"{_FONT}{letter}" for letter in _MORE)) if f"{name}0" not in fonts)
 
 
-def _as_they_stand(words: Sequence[Word]) -> list[Word]:
+def _in_visual_order(words: Sequence[Word]) -> list[Word]:
     """Return the words in visual order: right-to-left lines with words and characters reversed."""
     ordered: list[Word] = []
     for _, line in groupby(words, key=attrgetter("line_index")):
@@ -120,7 +120,9 @@ def _along(word: Word) -> int:
     }[word.quarter_turns % 4]
 
 
-def _shown(word: Word, described: PdfPage, size_px: tuple[int, int], unit: float, codes: Codes, name: str) -> list[str]:
+def _word_operators(
+    word: Word, described: PdfPage, size_px: tuple[int, int], unit: float, codes: Codes, name: str
+) -> list[str]:
     """Return the operators that show a word, its glyphs stretched to the length of its box."""
     start, end, top = (_on_page(place, described, size_px, unit) for place in _corners(word))
     glyph = (end[0] - start[0]) / len(word.text), (end[1] - start[1]) / len(word.text)
@@ -130,7 +132,7 @@ def _shown(word: Word, described: PdfPage, size_px: tuple[int, int], unit: float
     return operators
 
 
-def _shown_in_one(
+def _line_operators(
     line: Sequence[Word], described: PdfPage, size_px: tuple[int, int], unit: float, codes: Codes, name: str
 ) -> list[str]:
     """Return the operators that show the words of a line together.
@@ -222,17 +224,17 @@ def _font(document: pikepdf.Pdf, characters: Sequence[str]) -> Any:
             LastChar=last,
             Widths=Array([_WIDTH] * len(characters)),
             Resources=Dictionary(),
-            ToUnicode=_packed(document, _meanings(characters)),
+            ToUnicode=_compressed_stream(document, _to_unicode_cmap(characters)),
         )
     )
 
 
-def _packed(document: pikepdf.Pdf, data: bytes) -> pikepdf.Stream:
+def _compressed_stream(document: pikepdf.Pdf, data: bytes) -> pikepdf.Stream:
     """Return a new compressed stream; compressed here because the document is saved with all streams unchanged."""
     return document.make_stream(zlib.compress(data, 9), Filter=Name.FlateDecode)
 
 
-def _meanings(characters: Sequence[str]) -> bytes:
+def _to_unicode_cmap(characters: Sequence[str]) -> bytes:
     """Return the CMap that maps the codes of a font to text (Adobe Technical Note 5411)."""
     entries = [f"<{code:02x}> <{one.encode('utf-16-be').hex()}>" for code, one in enumerate(characters)]
     blocks = [entries[start : start + 100] for start in range(0, len(entries), 100)]

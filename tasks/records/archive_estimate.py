@@ -53,7 +53,7 @@ class Stratum:
 
 
 @dataclass(frozen=True)
-class Share:
+class SampledStratum:
     """One stratum of a sample: its size, and the documents drawn from it."""
 
     n_documents: int
@@ -62,7 +62,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Total:
+class EstimatedTotal:
     """Estimated total of the whole archive, and its 90 % confidence interval."""
 
     value: float
@@ -70,7 +70,7 @@ class Total:
     high: float
 
 
-def draw(documents: Iterable[Document], n_documents: int, seed: int) -> list[Share]:
+def draw_sample(documents: Iterable[Document], n_documents: int, seed: int) -> list[SampledStratum]:
     """Draw a stratified sample from a streamed listing; only candidates are held in memory.
 
     Args:
@@ -92,12 +92,16 @@ def draw(documents: Iterable[Document], n_documents: int, seed: int) -> list[Sha
         strata.setdefault(place, Stratum()).add(document, _digest(document.key, seed), n_documents)
     held = _merged(strata, n_documents)
     return [
-        Share(stratum.n_documents, stratum.size_bytes, tuple(document for _, document in sorted(stratum.drawn)[-n:]))
+        SampledStratum(
+            stratum.n_documents, stratum.size_bytes, tuple(document for _, document in sorted(stratum.drawn)[-n:])
+        )
         for stratum, n in zip(held, _allocated(held, n_documents), strict=True)
     ]
 
 
-def total(shares: Sequence[Share], figures: Mapping[str, float], *, by_bytes: bool = True) -> Total:
+def estimate_total(
+    shares: Sequence[SampledStratum], figures: Mapping[str, float], *, by_bytes: bool = True
+) -> EstimatedTotal:
     """Return the estimated total of a value over the whole archive.
 
     Args:
@@ -125,11 +129,11 @@ def total(shares: Sequence[Share], figures: Mapping[str, float], *, by_bytes: bo
         variance += part
         degrees.append((part, n - 1))
     if not variance:
-        return Total(value, value, value)
+        return EstimatedTotal(value, value, value)
     # Satterthwaite's degrees of freedom (Cochran, section 5.4)
     freedom = variance**2 / sum(part * part / df for part, df in degrees)
     half = _student(freedom) * math.sqrt(variance)
-    return Total(value, max(0.0, value - half), value + half)
+    return EstimatedTotal(value, max(0.0, value - half), value + half)
 
 
 def _merged(strata: Mapping[tuple[str, str, int], Stratum], n_documents: int) -> list[Stratum]:

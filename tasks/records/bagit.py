@@ -136,7 +136,7 @@ def manifest_line(digest: str, path: str, version: BagItVersion) -> bytes:
     return f"{digest}  {path}\n".encode()
 
 
-def survey(dest: Store, passing_over: Collection[str]) -> Payload:
+def count_payload(dest: Store, passing_over: Collection[str]) -> Payload:
     """Count the files and bytes of a payload.
 
     Args:
@@ -183,18 +183,18 @@ def digests(
     """
 
     def digest(entry: tuple[StoredObject, tuple[str, int] | None]) -> tuple[str, str, bool]:
-        found, told = entry
-        if told is not None and found.size_bytes != told[1]:
-            raise PayloadDamaged(f"{found.key} has {found.size_bytes} bytes, its rows say {told[1]}")
-        if told is not None and algorithm == "sha256":
-            return found.key, told[0], True
+        found, expected = entry
+        if expected is not None and found.size_bytes != expected[1]:
+            raise PayloadDamaged(f"{found.key} has {found.size_bytes} bytes, its rows say {expected[1]}")
+        if expected is not None and algorithm == "sha256":
+            return found.key, expected[0], True
         try:
-            read = _read(dest, found.key, {algorithm, "sha256"} if told else {algorithm})
+            read = _read(dest, found.key, {algorithm, "sha256"} if expected else {algorithm})
         except OSError as error:
             raise PayloadDamaged(f"{found.key} cannot be read: {error.strerror or error}") from error
-        if told is not None and read["sha256"] != told[0]:
+        if expected is not None and read["sha256"] != expected[0]:
             raise PayloadDamaged(f"{found.key} does not match its rows")
-        return found.key, read[algorithm], told is not None
+        return found.key, read[algorithm], expected is not None
 
     objects = _objects(dest, passing_over)
     with ThreadPoolExecutor(_READERS) as readers:
@@ -316,7 +316,7 @@ def is_bag(bag: Store) -> bool:
     return bag.exists(_DECLARATION)
 
 
-def holds_tag_files(bag: Store) -> bool:
+def has_tag_files(bag: Store) -> bool:
     """Return whether a folder has files with the names of tag files."""
     return any(bag.exists(name) for name in (_DECLARATION, *_MANIFESTS, _INFO))
 

@@ -43,7 +43,7 @@ def is_fenced(dest: Store, run_id: str) -> bool:
     return dest.exists(_key_of(run_id))
 
 
-def mend_fences(dest: Store, by_run: str) -> None:
+def repair_fences(dest: Store, by_run: str) -> None:
     """Rewrite damaged fences so that none of their runs' files count.
 
     Args:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.arms import ArmFailed
-from benchmarks.contestants import REAPER, Archive, Took, contestants, lay_out, timed
+from benchmarks.contestants import REAPER, Archive, Timing, contestants, lay_out, timed
 from benchmarks.throughput import figures_of, take_turns
 from benchmarks.throughput_report import as_markdown, write_plot
 
@@ -83,7 +83,7 @@ def test_the_bare_loop_writes_what_the_product_writes(scans: list[Path], tmp_pat
 
 def test_figures_are_medians_and_leave_out_what_does_not_grow(tmp_path: Path) -> None:
     taken = [
-        Took(wall, core, 7, 10.0, 4.0, {"ocr": 30.0}) for wall, core in ((70.0, 104.0), (40.0, 64.0), (100.0, 200.0))
+        Timing(wall, core, 7, 10.0, 4.0, {"ocr": 30.0}) for wall, core in ((70.0, 104.0), (40.0, 64.0), (100.0, 200.0))
     ]
     found = figures_of(taken, 20)
     assert (found["wall_s"], found["pages_per_minute"], found["pages_per_minute_once_started"]) == (70, 17.143, 20.0)
@@ -92,7 +92,7 @@ def test_figures_are_medians_and_leave_out_what_does_not_grow(tmp_path: Path) ->
 
 def test_the_table_holds_everybody_against_the_product_with_all_cores(tmp_path: Path) -> None:
     def one(pages_per_minute: float, core_s: float) -> dict[str, object]:
-        took = Took(60.0, core_s * 10, 1_000_000, stages={"ocr": 5.0})
+        took = Timing(60.0, core_s * 10, 1_000_000, stages={"ocr": 5.0})
         return figures_of([took], 10) | {
             "pages_per_minute": pages_per_minute,
             "pages_per_minute_once_started": pages_per_minute,

@@ -60,7 +60,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(evaluation, "load_scorer", lambda folder, kind: scorer)
     monkeypatch.setattr(evaluation, "score_planes", share_of_ink)
     monkeypatch.setattr(evaluation, "SHIPPED", tmp_path / "shipped")
-    for name in ("read_words_cached", "read_turned_cached"):  # they start processes; words are also read one by one
+    for name in ("read_words_cached", "read_rotated_cached"):  # they start processes; words are also read one by one
         monkeypatch.setattr(evaluation, name, lambda *_: None)
     monkeypatch.setattr(recognition, "read_words", read_nothing)
     monkeypatch.setattr(recognition, "estimate_dpi", lambda *_: 150.0)

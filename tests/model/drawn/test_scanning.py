@@ -8,7 +8,7 @@ import pytest
 from foliopress.model.drawn.ink import Layer
 from foliopress.model.drawn.leaf import Leaf
 from foliopress.model.drawn.mounting import mounted
-from foliopress.model.drawn.scanning import retoned, scanned
+from foliopress.model.drawn.scanning import apply_tone_curve, scanned
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.ink_truth import label_page
 from foliopress.tasks.samples.lettering import print_line
@@ -38,7 +38,7 @@ def test_two_tone_scanning_wipes_faint_ink_away_and_the_truth_knows_it() -> None
     lay(drawn, 10, 10, bar(6, 12), 0.9)
     lay(drawn, 10, 42, bar(6, 12), 0.2)
     curve = np.where(np.arange(256) > 128, 255, 0).astype(np.uint8)
-    page = retoned(page_of(drawn), curve)
+    page = apply_tone_curve(page_of(drawn), curve)
     assert set(np.unique(page.pixels)) == {0, 255}
     labelled = label_page(page, (), SCAN)
     assert labelled.label.tolist() == [1, 0]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foliopress.tasks.ocr.recognition import Word
-from foliopress.tasks.pdf.existing_text import find, words_to_write
+from foliopress.tasks.pdf.existing_text import find_words, words_to_write
 from foliopress.tasks.pdf.pdf_reader import Letters
 
 TEXTS = ("Minutes", "of", "the", "board", "held", "March", "present", "whole", "carried", "forward", "ledger", "1887")
@@ -58,7 +58,7 @@ def test_a_layer_of_twice_the_inks_height_that_stands_half_a_line_too_high_holds
     words, places = page()
     letters = letters_in(TEXTS, places)
     boxes = letters.boxes + np.array([0, 10, 0, 30])
-    assert find(words, places, Letters(letters.text, boxes)).is_same.all()
+    assert find_words(words, places, Letters(letters.text, boxes)).is_same.all()
 
 
 def test_a_watermark_across_the_page_holds_nothing():
@@ -66,20 +66,20 @@ def test_a_watermark_across_the_page_holds_nothing():
     watermark = Letters(
         "COPY", np.array([[10 + 140 * number, 0, 150 + 140 * number, 800] for number in range(4)], float)
     )
-    assert not find(words, places, watermark).is_held.any()
+    assert not find_words(words, places, watermark).is_held.any()
 
 
 def test_letters_on_one_point_count_once():
     words, places = page()
     heap = Letters("x" * 500, np.tile([60.0, 705.0, 64.0, 709.0], (500, 1)))
-    assert not find(words, places, heap).is_held.any()
+    assert not find_words(words, places, heap).is_held.any()
     assert words_to_write(words, places, heap) == words
 
 
 def test_text_of_another_place_that_happens_to_meet_ink_holds_nothing():
     words, places = page()
     letters = letters_in((*TEXTS[5:], *TEXTS[:5]), places)  # on every line, but never the line's own
-    assert find(words, places, letters).is_held.mean() >= 0.75
+    assert find_words(words, places, letters).is_held.mean() >= 0.75
     assert [word.text for word in words_to_write(words, places, letters)] == list(TEXTS)
 
 

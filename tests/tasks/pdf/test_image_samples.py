@@ -17,7 +17,7 @@ from foliopress.tasks.documents import read_header, read_page
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.pdf import pdf_reader
 from foliopress.tasks.pdf.image_streams import CodedImage
-from foliopress.tasks.pdf.pdf_writer import NewPage, rewritten
+from foliopress.tasks.pdf.pdf_writer import NewPage, rewrite_pdf
 from tests import coders
 from tests.papers import Sheet, paper
 from tests.scanners import LARGE, lattice, scanner_profile
@@ -133,13 +133,13 @@ DECODES = {"as usual": None, "reversed": (1, 0), "partial": (0.2, 0.7), "past th
 
 def assert_is_painted(data, tolerance, mean_written=3):
     """Hold our pixels, and those written back, against what pdfium draws."""
-    drawn = in_rgb(pdf_reader.rendered(data, 0, 72))
+    drawn = in_rgb(pdf_reader.render_page(data, 0, 72))
     page = read_page(data, 0, LimitSettings())
     assert np.abs(in_rgb(page.pixels) - drawn).max() <= tolerance
     for codec in ("jpeg", "jp2"):
         image = CodedImage(encode.encode(page.pixels, codec, 95, encode.Carried(), EncodeSettings()), codec)
-        again = rewritten(data, [NewPage(0, image)])
-        assert np.abs(in_rgb(pdf_reader.rendered(again, 0, 72)) - drawn).mean() <= mean_written
+        again = rewrite_pdf(data, [NewPage(0, image)])
+        assert np.abs(in_rgb(pdf_reader.render_page(again, 0, 72)) - drawn).mean() <= mean_written
         assert np.abs(in_rgb(read_page(again, 0, LimitSettings()).pixels) - in_rgb(page.pixels)).mean() <= mean_written
 
 
@@ -231,14 +231,14 @@ def test_one_bit_is_painted_as_pdfium_draws_it(coding, space, is_black_one, deco
     if decode:
         keys["Decode"] = Array(decode)
     data = paper(sheet(stream(data, keys)))
-    drawn = in_rgb(pdf_reader.rendered(data, 0, 72))
+    drawn = in_rgb(pdf_reader.render_page(data, 0, 72))
     page = read_page(data, 0, LimitSettings())
     assert np.array_equal(in_rgb(page.pixels), drawn)
     assert page.is_bitonal == (space in ("grey", "black and white", "white and black"))
     assert len(np.unique(page.pixels.reshape(HEIGHT_PX * WIDTH_PX, -1), axis=0)) == 2
     if page.is_bitonal:
         image = CodedImage(encode.encode(page.pixels >= 128, "g4", 100, encode.Carried(), EncodeSettings()), "g4")
-        assert np.array_equal(in_rgb(pdf_reader.rendered(rewritten(data, [NewPage(0, image)]), 0, 72)), drawn)
+        assert np.array_equal(in_rgb(pdf_reader.render_page(rewrite_pdf(data, [NewPage(0, image)]), 0, 72)), drawn)
     else:
         assert_is_painted(data, 0, 12)
 
@@ -323,7 +323,8 @@ def test_rows_that_are_not_there_look_as_pdfium_draws_them(kind, is_cut_before):
         keys["Decode"] = Array(decode)
     data = paper(sheet(stream(data, keys)))
     assert (
-        np.abs(in_rgb(read_page(data, 0, LimitSettings()).pixels) - in_rgb(pdf_reader.rendered(data, 0, 72))).max() <= 1
+        np.abs(in_rgb(read_page(data, 0, LimitSettings()).pixels) - in_rgb(pdf_reader.render_page(data, 0, 72))).max()
+        <= 1
     )
 
 
@@ -416,10 +417,10 @@ def test_a_grey_image_in_the_place_of_rgb_keeps_its_tone(codec, profile):
     )
     page = read_page(data, 0, LimitSettings())
     assert np.array_equal(page.pixels, GREY)
-    again = rewritten(
+    again = rewrite_pdf(
         data, [NewPage(0, CodedImage(encode.encode(GREY, codec, 95, encode.Carried(), EncodeSettings()), codec))]
     )
-    error = in_rgb(pdf_reader.rendered(again, 0, 72)) - in_rgb(pdf_reader.rendered(data, 0, 72))
+    error = in_rgb(pdf_reader.render_page(again, 0, 72)) - in_rgb(pdf_reader.render_page(data, 0, 72))
     assert np.abs(error).mean() <= 3 and np.abs(error.mean(axis=(0, 1))).max() <= 2
 
 
@@ -435,10 +436,12 @@ def test_a_grey_image_in_calibrated_rgb_stays_calibrated():
         ]
     )
     data = paper(sheet(stream(flate_of(np.dstack([GREY] * 3)), {"Filter": Name.FlateDecode, "ColorSpace": space})))
-    again = rewritten(
+    again = rewrite_pdf(
         data, [NewPage(0, CodedImage(encode.encode(GREY, "jpeg", 95, encode.Carried(), EncodeSettings()), "jpeg"))]
     )
     with pdf_reader.open_pdf(again) as document:
         written = document.pages[0].Resources.XObject.Im0.ColorSpace
         assert written[0] == Name.CalGray and float(written[1].Gamma) == 1.8
-    assert np.abs(in_rgb(pdf_reader.rendered(again, 0, 72)) - in_rgb(pdf_reader.rendered(data, 0, 72))).mean() <= 3
+    assert (
+        np.abs(in_rgb(pdf_reader.render_page(again, 0, 72)) - in_rgb(pdf_reader.render_page(data, 0, 72))).mean() <= 3
+    )

@@ -86,7 +86,7 @@ def reasons(data, settings=SAME):
             found.append(error.reason)
     if settings.documents.pdf == "same":
         try:
-            pdf_writer.rewritten(data, new, 65_536)
+            pdf_writer.rewrite_pdf(data, new, 65_536)
         except PageError as error:
             found.append(error.reason)
     return found

@@ -15,7 +15,7 @@ from pikepdf import Array, Dictionary, Name
 
 from foliopress.tasks.ocr.recognition import Word
 from foliopress.tasks.pdf import pdf_reader
-from foliopress.tasks.pdf.pdf_writer import NewPage, NewText, rewritten
+from foliopress.tasks.pdf.pdf_writer import NewPage, NewText, rewrite_pdf
 from tests.papers import Sheet, everything_else, flate, hidden, paper, shown
 
 SCAN = np.full((842, 595), 240, np.uint8)
@@ -54,7 +54,7 @@ FROM_RIGHT_LINES = (
 
 
 def with_words(data, words=WORDS, size_px=(842, 595)):
-    return rewritten(data, [NewPage(0, None, NewText(words, size_px))])
+    return rewrite_pdf(data, [NewPage(0, None, NewText(words, size_px))])
 
 
 def found_in(data):
@@ -73,7 +73,7 @@ def test_words_are_found_in_their_lines_and_places_and_not_seen():
     left, bottom, _, top = boxes[0]
     assert (left, top) == (pytest.approx(60, abs=8), pytest.approx(842 - 100, abs=8))
     assert bottom == pytest.approx(842 - 120, abs=8)
-    assert np.array_equal(pdf_reader.rendered(data, 0, 72), pdf_reader.rendered(source, 0, 72))
+    assert np.array_equal(pdf_reader.render_page(data, 0, 72), pdf_reader.render_page(source, 0, 72))
     with pdf_reader.open_pdf(data) as document:
         assert document.check_pdf_syntax() == []
 
@@ -225,7 +225,7 @@ def test_text_that_is_not_where_the_words_are_is_none(above):
             assert word.text in page.get_text_bounded(*box[:3], 842 - word.row_px + 2)
     with pypdfium2.PdfDocument(source) as document:
         assert set(document[0].get_textpage().get_text_range().split()) <= set(found_in(data)[0].split())
-    assert np.array_equal(pdf_reader.rendered(data, 0, 72), pdf_reader.rendered(source, 0, 72))
+    assert np.array_equal(pdf_reader.render_page(data, 0, 72), pdf_reader.render_page(source, 0, 72))
 
 
 @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
@@ -251,8 +251,8 @@ def test_a_page_keeps_the_layer_that_it_was_given_before_and_gets_what_is_missin
 def test_the_text_of_a_file_is_found_as_that_of_its_bytes():
     source = paper(*(Sheet(flate(SCAN), above=at(MANY[:number])) for number in (5, 1, 10)))
     pages = [NewPage(number, None, NewText(MANY, (842, 595))) for number in range(3)]
-    data = rewritten(io.BytesIO(source), pages)
-    assert data == rewritten(source, pages)
+    data = rewrite_pdf(io.BytesIO(source), pages)
+    assert data == rewrite_pdf(source, pages)
     with pypdfium2.PdfDocument(data) as document:
         for page in document:
             assert sorted(page.get_textpage().get_text_range().split()) == sorted(TEXTS_OF_MANY)
@@ -279,8 +279,8 @@ def test_words_of_a_page_of_several_images_stand_where_they_are_seen(rotate, uni
     more = {"/CropBox": box, "/UserUnit": unit}
     source = paper(Sheet(strip, matrix=(1, 0, 0, 1, 0, 0), rotate=rotate, more=more))
     with pdf_reader.open_pdf(source) as document:
-        assert pdf_reader.describe_page(document, 0).look is pdf_reader.PageLook.COMPOSED
-    drawn = pdf_reader.rendered(source, 0, 72)
+        assert pdf_reader.describe_page(document, 0).kind is pdf_reader.PdfPageKind.COMPOSED
+    drawn = pdf_reader.render_page(source, 0, 72)
     height_px, width_px = drawn.shape[:2]
     assert (height_px, width_px) == ((700, 500) if rotate % 180 == 0 else (500, 700))
     data = with_words(source, (Word(0, 100, 60, 30, 200, "there", 90.0),), (height_px, width_px))
@@ -291,7 +291,7 @@ def test_words_of_a_page_of_several_images_stand_where_they_are_seen(rotate, uni
     x, y = (left + right) / 2 - 45, (bottom + top) / 2 - 42
     seen = {0: (700 - y, x), 90: (x, y), 180: (y, 500 - x), 270: (500 - x, 700 - y)}[rotate]
     assert seen == (pytest.approx(115, abs=1), pytest.approx(80, abs=1))
-    assert np.array_equal(pdf_reader.rendered(data, 0, 72), drawn)
+    assert np.array_equal(pdf_reader.render_page(data, 0, 72), drawn)
 
 
 def test_what_else_the_document_holds_stays_and_shared_resources_stay_shared():

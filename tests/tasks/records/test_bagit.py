@@ -11,7 +11,7 @@ from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records.bagit import (
     OutputDigests,
     bag_url,
-    holds_tag_files,
+    has_tag_files,
     is_bag,
     manifest_line,
     read_info,
@@ -83,6 +83,6 @@ def test_an_output_of_many_rows_has_the_bytes_of_all_and_is_taken_once():
 
 def test_a_folder_without_tag_files_is_no_bag(tmp_path):
     store = Store(str(tmp_path), StorageSettings())
-    assert (is_bag(store), holds_tag_files(store), read_info(store)) == (False, False, None)
+    assert (is_bag(store), has_tag_files(store), read_info(store)) == (False, False, None)
     store.write_bytes("manifest-sha512.txt", b"")
-    assert (is_bag(store), holds_tag_files(store)) == (False, True)
+    assert (is_bag(store), has_tag_files(store)) == (False, True)
