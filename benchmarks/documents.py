@@ -21,7 +21,7 @@ import typer
 from benchmarks.arms import Arm, ArmFailed, ArmResult, SourceArm
 from benchmarks.judgement import judge_arm
 from benchmarks.marked import MarkedPage, find_marked, read_marked
-from benchmarks.others import TOOLS, ToolArm, draw_pdf, run_command, upright_png
+from benchmarks.other_tools import TOOLS, ToolArm, draw_pdf, run_command, upright_png
 from benchmarks.product import PageArm, Setting, page_arms, run_product
 from benchmarks.quality import some_of, versions
 from benchmarks.quality_report import as_kilobytes, as_number, as_share, as_table

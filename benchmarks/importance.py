@@ -23,7 +23,7 @@ from foliopress.model.dataset import RENDERED
 from foliopress.model.evaluation import METRICS_FILE
 from foliopress.model.metrics import SHIPPED_DECIDER, ScoredPage, summary
 from foliopress.model.network import weights_file
-from foliopress.model.operating import NetworkScorer, calibrate, default_threshold, operating_points
+from foliopress.model.operating_points import NetworkScorer, calibrate, default_threshold, operating_points
 from foliopress.model.recipe import RENDERED_PAGES, TrainingData, find_training_scans, load_training_data, score_scans
 from foliopress.model.scoring import load_scorer
 from foliopress.model.training import BATCHES_PER_EPOCH, EPOCHS, TrainingOptions, fit_network

@@ -22,7 +22,7 @@ from benchmarks.arms import Arm, ArmFailed, SourceArm
 from benchmarks.curves import Measured
 from benchmarks.judgement import judge_arm
 from benchmarks.marked import find_marked
-from benchmarks.others import TOOLS, ToolArm
+from benchmarks.other_tools import TOOLS, ToolArm
 from benchmarks.product import PageArm, Setting, page_arms, run_product, settings_of
 from benchmarks.quality_plots import write_plots
 from benchmarks.quality_report import against_lines, as_markdown, figures_of

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.arms import SOURCE
 from benchmarks.curves import Measured, summarise
-from benchmarks.others import TOOLS
+from benchmarks.other_tools import TOOLS
 from benchmarks.product import PRODUCT
 from benchmarks.strips import Strip
 

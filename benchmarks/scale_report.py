@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.needs import as_section, measured
+from benchmarks.extrapolation import as_section, measured
 
 PLOT_FILE = "scale.png"
 

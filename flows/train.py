@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from foliopress.model.evaluation import EvaluationRequest, evaluate_model
 from foliopress.model.network import weights_file
-from foliopress.model.operating import default_threshold
+from foliopress.model.operating_points import default_threshold
 from foliopress.model.recipe import (
     RENDERED_PAGES,
     calibrate_and_export,

@@ -29,10 +29,10 @@ from foliopress.model.metrics import (
     summary,
     worst_pages,
 )
+from foliopress.model.rotated_pages import ROTATIONS, read_rotated_cached, rotated_page, rotated_words
 from foliopress.model.scoring import SHIPPED, Scorer, load_scorer, score_planes
 from foliopress.model.tile_truth import TEXT_FRACTION, tile_truth
 from foliopress.model.truth import Scan, data_folder, find_scans, read_truth
-from foliopress.model.turned import ROTATIONS, read_rotated_cached, rotated_page, rotated_words
 from foliopress.tasks.analysis import tiles
 from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.errors import ConfigError, PageError

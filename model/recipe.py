@@ -26,7 +26,7 @@ from foliopress.model.evaluation import METRICS_FILE, score_page
 from foliopress.model.export import export_network
 from foliopress.model.metrics import ScoredPage
 from foliopress.model.network import BACKBONE
-from foliopress.model.operating import NetworkScorer, calibrate, operating_points
+from foliopress.model.operating_points import NetworkScorer, calibrate, operating_points
 from foliopress.model.rendered import rendered_pages
 from foliopress.model.scoring import Scorer
 from foliopress.model.training import TrainingOptions

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.handwriting import random_pen, write
 from foliopress.model.drawn.ink import Layer
 from foliopress.model.drawn.lines import draw_lines
 from foliopress.model.drawn.marks import annotate
 from foliopress.model.drawn.printing import print_text, random_type
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.stationery import BIG, MIDDLE, empty_sheet
 from foliopress.model.drawn.wording import phrase

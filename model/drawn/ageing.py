@@ -8,10 +8,10 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.ink import weakened
 from foliopress.model.drawn.leaf import Leaf
 from foliopress.model.drawn.lines import as_fixed_point
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.show_through import add_show_through, random_text_page
 from foliopress.tasks.samples.lettering import Mask
 from foliopress.tasks.samples.paper import BLACK, BLUE_BLACK, cloud

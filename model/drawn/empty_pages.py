@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.marks import MARKS
 from foliopress.model.drawn.printing import print_text, random_type
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.show_through import add_show_through, random_text_page
 from foliopress.model.drawn.stationery import CLOTHS, MIDDLE, SMALL, add_weave, empty_sheet, rule_paper

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.ink import Layer
 from foliopress.model.drawn.lines import as_fixed_point, cut_corners
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import Box, Place, TracedSheet
 from foliopress.model.drawn.wording import prose
 from foliopress.tasks.samples.lettering import Mask, Points, write_line

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.handwriting import PEN_COLOURS, random_pen, write
 from foliopress.model.drawn.ink import Layer
 from foliopress.model.drawn.lines import cut_corners
 from foliopress.model.drawn.printing import print_text, random_type
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.wording import phrase
 from foliopress.tasks.samples.paper import BLACK, RED, VIOLET, turned

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng
 from foliopress.model.drawn.leaf import Leaf
+from foliopress.model.drawn.random_choice import Rng
 from foliopress.tasks.samples.paper import Colour, cloud
 
 BACKINGS: tuple[Colour, ...] = (

@@ -8,13 +8,13 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng, pick
-from foliopress.model.drawn.engravings import rosette
 from foliopress.model.drawn.handwriting import PEN_COLOURS, random_pen, write, write_lines
 from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.line_art import rosette
 from foliopress.model.drawn.lines import draw_frame, draw_lines, translated
 from foliopress.model.drawn.marks import annotate
 from foliopress.model.drawn.printing import Paragraphs, Type, print_column, print_text, random_type
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.stationery import BIG, MIDDLE, PAPERS, SMALL, empty_sheet, rule_paper
 from foliopress.model.drawn.wording import phrase

@@ -8,13 +8,13 @@ import numpy as np
 
 from foliopress.model.drawn.account_pages import ledger, receipt, table
 from foliopress.model.drawn.ageing import aged
-from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.empty_pages import blank_back, cover, empty_page, nearly_blank
 from foliopress.model.drawn.leaf import Leaf
 from foliopress.model.drawn.mounting import BACKINGS, mounted
 from foliopress.model.drawn.office_pages import carbon_copy, form, index_card, letter, typescript
 from foliopress.model.drawn.picture_pages import drawing, map_page, photo_page
 from foliopress.model.drawn.printed_pages import book_page, newspaper, title_page
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.scanning import DrawnPage, rotated_page, scanned
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.written_pages import handwritten_letter, notes

@@ -7,14 +7,14 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng, pick
-from foliopress.model.drawn.engravings import machine, plant
 from foliopress.model.drawn.handwriting import random_pen, write
 from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.line_art import machine, plant
 from foliopress.model.drawn.lines import cut_corners, draw_frame, draw_lines, translated
 from foliopress.model.drawn.marks import annotate
 from foliopress.model.drawn.pictures import place_photo
 from foliopress.model.drawn.printing import Paragraphs, print_column, print_text, random_type
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.stationery import MIDDLE, empty_sheet
 from foliopress.model.drawn.wording import phrase

@@ -7,8 +7,8 @@ import math
 import cv2
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import Box, TracedSheet
 from foliopress.tasks.samples.lettering import Mask
 from foliopress.tasks.samples.paper import WHITE_PAPER, Light, cloud

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng, pick
-from foliopress.model.drawn.engravings import rosette
 from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.line_art import rosette
 from foliopress.model.drawn.lines import draw_frame, draw_lines, translated
 from foliopress.model.drawn.marks import annotate
 from foliopress.model.drawn.pictures import place_photo
 from foliopress.model.drawn.printing import Paragraphs, Type, print_column, print_text, random_type
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import Box, TracedSheet
 from foliopress.model.drawn.stationery import MIDDLE, empty_sheet
 from foliopress.model.drawn.wording import phrase

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from foliopress.model.drawn.chance import Rng, pick
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import Box, Place, TracedSheet
 from foliopress.model.drawn.wording import prose
 from foliopress.tasks.samples.lettering import LINE_HEIGHT, Face, Mask, print_block, print_line

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from foliopress.model.drawn.chance import Rng
 from foliopress.model.drawn.ink import TRACE_CONTRAST, VISIBLE_CONTRAST, Layer, weakened
 from foliopress.model.drawn.leaf import Leaf
+from foliopress.model.drawn.random_choice import Rng
 from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.samples.lettering import Mask
 from foliopress.tasks.samples.paper import ScanLook, scan, skew

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from foliopress.model.drawn.account_pages import table
-from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.office_pages import typescript
 from foliopress.model.drawn.printed_pages import book_page
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.written_pages import handwritten_letter
 from foliopress.tasks.samples.paper import Light

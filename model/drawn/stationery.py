@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.ink import Layer
 from foliopress.model.drawn.lines import draw_lines
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.tasks.samples.paper import CREAM_PAPER, OLD_PAPER, RED, WHITE_PAPER, Colour, cloud
 

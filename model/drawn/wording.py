@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foliopress.model.drawn.chance import Rng
+from foliopress.model.drawn.random_choice import Rng
 from foliopress.tasks.samples.sample_archive import sample_text
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from foliopress.model.drawn.chance import Rng, pick
-from foliopress.model.drawn.engravings import machine
 from foliopress.model.drawn.handwriting import random_pen, write, write_lines
 from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.line_art import machine
 from foliopress.model.drawn.lines import draw_lines, translated
 from foliopress.model.drawn.marks import annotate
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.stationery import BIG, MIDDLE, empty_sheet, rule_paper
 from foliopress.model.drawn.wording import phrase

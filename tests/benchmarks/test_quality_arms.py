@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import others, product
+from benchmarks import other_tools, product
 from benchmarks.arms import ArmFailed, decode
 from benchmarks.marked import MarkedPage, find_marked, read_marked
-from benchmarks.others import TOOLS, Tool, ToolArm, run_command
+from benchmarks.other_tools import TOOLS, Tool, ToolArm, run_command
 from benchmarks.product import Setting, page_arms, run_product, settings_of
 from tests.benchmarks.made_up_scans import HEIGHT_PX, WIDTH_PX, drawn_page, write_run, write_scans
 
@@ -148,7 +148,7 @@ def test_a_command_that_fails_or_hangs_says_so(commands: Path, monkeypatch: pyte
     with pytest.raises(ArmFailed, match="breaks ended with 4: no alpha, please"):
         run_command(["breaks"], commands)
     command_file(commands, "hangs", "exec sleep 5")
-    monkeypatch.setattr(others, "_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(other_tools, "_TIMEOUT_S", 0.1)
     with pytest.raises(ArmFailed, match="hangs did not finish in 0.1 s"):
         run_command(["hangs"], commands)
 
@@ -177,7 +177,7 @@ def test_a_scan_of_three_equal_channels_is_handed_on_with_three(tmp_path: Path) 
     scan = find_marked(tmp_path, "test")[0]
     for mode in ("L", "RGB"):
         Image.fromarray(drawn_page()).convert(mode).save(scan.path)
-        with Image.open(others.upright_png(read_marked(scan), tmp_path)) as image:
+        with Image.open(other_tools.upright_png(read_marked(scan), tmp_path)) as image:
             assert image.mode == mode and np.array_equal(image.convert("L"), drawn_page())
 
 
@@ -218,7 +218,7 @@ def test_without_pypdfium2_the_row_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pypdfium2", None)
     with pytest.raises(ArmFailed, match="pip install pypdfium2"):
-        others.draw_pdf(tmp_path / "x.pdf", page)
+        other_tools.draw_pdf(tmp_path / "x.pdf", page)
 
 
 @pytest.mark.slow  # it starts Prefect, Dask and Tesseract

@@ -13,8 +13,8 @@ from PIL import Image
 import foliopress.flows.run.run
 from benchmarks import replay_steps
 from benchmarks.bare import main as bare
+from benchmarks.extrapolation import as_section, measured
 from benchmarks.listing import key_of, listing_server, size_of
-from benchmarks.needs import as_section, measured
 from benchmarks.recorded import ON_WORKERS, RecordedSpread
 from benchmarks.recorded import main as recorded
 from benchmarks.replay import read_record

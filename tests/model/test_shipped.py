@@ -9,7 +9,7 @@ import pytest
 
 from foliopress.configs.loading import load_settings
 from foliopress.model.card import card, read_tables
-from foliopress.model.operating import TARGETS
+from foliopress.model.operating_points import TARGETS
 from foliopress.model.scoring import LITERT_FILE, SHIPPED
 
 METRICS = json.loads((SHIPPED / "metrics.json").read_text(encoding="utf-8"))

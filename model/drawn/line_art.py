@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng
 from foliopress.model.drawn.lines import translated
+from foliopress.model.drawn.random_choice import Rng
 from foliopress.tasks.samples.lettering import Points
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from foliopress.model.metrics import ScoredPage
 from foliopress.model.network import build_network
-from foliopress.model.operating import NetworkScorer, Target, calibrate, fit_logistic, logit, operating_points
+from foliopress.model.operating_points import NetworkScorer, Target, calibrate, fit_logistic, logit, operating_points
 from foliopress.model.scoring import score_planes
 from foliopress.model.tile_truth import TileTruth
 from foliopress.tasks.analysis.page_kinds import PageKind

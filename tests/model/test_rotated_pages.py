@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 from foliopress.configs.settings import OcrSettings
-from foliopress.model import turned
+from foliopress.model import rotated_pages
 from foliopress.model.dataset import MarkedPage
-from foliopress.model.tile_truth import fill_polygons, tile_truth
-from foliopress.model.truth import PageTruth, Scan, TruthLine, TruthRegion
-from foliopress.model.turned import (
+from foliopress.model.rotated_pages import (
     ROTATIONS,
     pad_to_whole_tiles,
     rotate_pixels,
@@ -21,6 +19,8 @@ from foliopress.model.turned import (
     rotated_page,
     rotated_words,
 )
+from foliopress.model.tile_truth import fill_polygons, tile_truth
+from foliopress.model.truth import PageTruth, Scan, TruthLine, TruthRegion
 from foliopress.tasks.analysis.page_kinds import PageKind
 from foliopress.tasks.analysis.tiles import tile_grid
 from foliopress.tasks.errors import PageError
@@ -101,7 +101,7 @@ def png_scan(folder: Path) -> Scan:
 
 def test_each_turn_is_read_once_on_the_turned_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ocr = ScriptedOcr()
-    monkeypatch.setattr(turned.recognition, "read_words", ocr)
+    monkeypatch.setattr(rotated_pages.recognition, "read_words", ocr)
     scan = png_scan(tmp_path)
     for _ in range(2):
         words = [rotated_words(scan, 32, degrees, tmp_path / "cache", OcrSettings()) for degrees in ROTATIONS]
@@ -117,5 +117,5 @@ def test_each_turn_is_read_once_on_the_turned_page(tmp_path: Path, monkeypatch: 
 
 
 def test_a_turned_page_that_ocr_cannot_read_has_no_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turned.recognition, "read_words", ScriptedOcr(PageError("ocr_timeout", "too slow")))
+    monkeypatch.setattr(rotated_pages.recognition, "read_words", ScriptedOcr(PageError("ocr_timeout", "too slow")))
     assert rotated_words(png_scan(tmp_path), 32, 90, tmp_path, OcrSettings()) is None
