@@ -206,7 +206,7 @@ def test_a_pdf_is_kept_and_drawn_in_the_pixels_of_its_source(
         Image.fromarray(page.pixels).save(folder / "x.pdf", resolution=100)
         return folder / "x.pdf"
 
-    monkeypatch.setitem(others.TOOLS, "tool", Tool("tool", (), make))
+    monkeypatch.setitem(other_tools.TOOLS, "tool", Tool("tool", (), make))
     made = ToolArm("tool", tmp_path / "pdfs", reads_words=False).make(page)
     assert made.pixels.shape == (HEIGHT_PX, WIDTH_PX, 3)
     assert np.abs(made.pixels[..., 0].astype(int) - page.pixels).mean() < 6
