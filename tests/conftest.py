@@ -76,7 +76,7 @@ def scans() -> Path:
 
 @pytest.fixture(scope="session")
 def draw_page() -> Callable[[str], Image.Image]:
-    """Return a function that draws a small page at 100 dpi like a scan: toned, grainy paper with a few printed lines."""
+    """Return a function that draws a small page at 100 dpi like a scan: grainy paper with a few printed lines."""
 
     def draw(text: str) -> Image.Image:
         grain = np.random.default_rng(len(text)).normal(225, 6, (360, 480, 3)) - (0, 4, 16)
