@@ -165,7 +165,7 @@ def absences(report: Mapping[str, Any]) -> list[str]:
 
 def _speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = _table(
-        "Speed", "engine", "tiles/s", "pages/s", "s, page alone", "engine s per page", "core-s a page", "× shipped"
+        "Speed", "engine", "tiles/s", "pages/s", "s, page alone", "engine s per page", "core-s per page", "× shipped"
     )
     for row in rows:
         ratio = "" if row["times_shipped"] is None else f"{row['times_shipped']:.2f}"
