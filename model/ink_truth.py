@@ -81,8 +81,8 @@ def judge_ink(
     pictured = tile_sums(ink[..., Layer.PICTURE] >= TRACE_CONTRAST, grid) > 0
     ruled = tile_sums(ink[..., Layer.RULE] >= least_contrast, grid) > 0
     near_trace = cv2.dilate(traced.reshape(grid.n_rows, grid.n_cols).astype(np.uint8), np.ones((3, 3), np.uint8))
-    beside = near_trace.ravel() > 0
-    unknown = ~holds & (traced | pictured | (ruled & beside))
+    is_near = near_trace.ravel() > 0
+    unknown = ~holds & (traced | pictured | (ruled & is_near))
     handwritten = holds & _holds_strokes(by_hand, least_contrast, grid)
     return holds.astype(np.float32), (~unknown).astype(np.float32), handwritten
 

@@ -19,7 +19,7 @@ BATCH = 16
 """Patches per batch."""
 
 # How often a patch is centred on a tile of each kind; its neighbours come with it.
-_SHARES = {"printed": 0.32, "handwritten": 0.22, "beside": 0.28, "blank": 0.18}
+_SHARES = {"printed": 0.32, "handwritten": 0.22, "adjacent": 0.28, "blank": 0.18}
 _WRITTEN_ON = 0.35  # share of patches that get strokes drawn on them
 _HANDWRITTEN_WEIGHT = 1.5
 _UNMARKED_SHARE, _RENDERED_SHARE = 0.33, 0.2
@@ -173,11 +173,11 @@ def _chance_of(page: LabelledTiles, kind: str) -> float:
 
 
 def _is_of_kind(page: LabelledTiles, kind: str) -> np.ndarray:
-    """Return (n_tiles,) bool; `beside`: unimportant with other tiles nearby; `blank`: unimportant all round."""
+    """Return (n_tiles,) bool; `adjacent`: unimportant with other tiles nearby; `blank`: unimportant all round."""
     known: np.ndarray = page.weight > 0
     important = known & (page.label == 1)
     if kind in ("printed", "handwritten"):
         return np.asarray(important & (page.handwritten == (kind == "handwritten")))
     bare = (known & ~important).reshape(page.shape)
     round_it = np.lib.stride_tricks.sliding_window_view(np.pad(bare, 1, mode="edge"), (3, 3)).all(axis=(2, 3))
-    return np.asarray(bare & ~round_it if kind == "beside" else round_it).ravel()
+    return np.asarray(bare & ~round_it if kind == "adjacent" else round_it).ravel()

@@ -1,4 +1,4 @@
-"""The tables of what the network owes to its parts: what stands in a row, and that a stopped run goes on."""
+"""Test the ablation tables: contents of a row, and resumption of an interrupted run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_networks_are_compared_by_what_they_free_where_they_find_the_same_text()
 
 
 class Trainings:
-    """Stands for the trainings: notes how each was asked for, and fails at the one named."""
+    """Replacement for training that records each call, and fails for one name."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.courses: list[TrainingOptions] = []

@@ -1,4 +1,4 @@
-"""The arms of the quality benchmark: runs of Foliopress, other tools as commands, and what comes of their failures."""
+"""Test the arms of the quality benchmark: runs of Foliopress, other tools as commands, and their failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.benchmarks.made_up_scans import HEIGHT_PX, WIDTH_PX, drawn_page, writ
 
 @pytest.fixture
 def page(tmp_path: Path) -> MarkedPage:
-    """A scan in a folder of its own."""
+    """Return a scan in its own folder."""
     write_scans(tmp_path / "scans")
     (scan,) = find_marked(tmp_path / "scans", "test")
     return read_marked(scan)
@@ -37,7 +37,7 @@ def command_file(folder: Path, name: str, script: str) -> None:
 
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of commands; there are no others but the shell's own."""
+    """Return a folder of commands; only these and the shell's own are available."""
     folder = tmp_path / "commands"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:/bin")
@@ -64,7 +64,7 @@ def test_a_sweep_without_key_or_values_is_refused(sweep: str) -> None:
 
 
 class Command:
-    """Stands for the command line: keeps how it was called, and ends as it is told."""
+    """Replacement for the command line that records its arguments and returns a given exit code."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, code: int, stderr: str = "") -> None:
         self.called: list[str] = []
@@ -76,7 +76,7 @@ class Command:
         return subprocess.CompletedProcess(command, self._end[0], "", self._end[1])
 
     def after(self, option: str) -> list[str]:
-        """What stands after each mention of an option."""
+        """Return the values after each occurrence of an option."""
         return [self.called[at + 1] for at, part in enumerate(self.called) if part == option]
 
 

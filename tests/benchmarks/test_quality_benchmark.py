@@ -1,4 +1,4 @@
-"""The quality benchmark from end to end on made-up scans: rows, report, plots and strips, and going on after a stop."""
+"""Test the quality benchmark end to end on synthetic scans: rows, report, plots, strips and resumption."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.benchmarks.made_up_scans import LINE, TEXT, drawn_page, write_run, wr
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """OCR that reads every word of the made-up line, or none where the line is gone; the pages that it was given."""
+    """Replace OCR by one that reads every word of the line if it is there; return the pages it was given."""
     given: list[np.ndarray] = []
 
     def read(pixels: np.ndarray, dpi: float, settings: object) -> tuple[Word, ...]:
@@ -42,7 +42,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
 
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
-    """Two scans, and a run of Foliopress in which the second lost its line."""
+    """Return two scans, and a run of Foliopress that lost the line of the second."""
     write_scans(tmp_path / "scans", ("c/a.png", "c/b.png"))
     lost = drawn_page(2)
     lost[slice(*LINE)] = 225
@@ -88,7 +88,7 @@ def test_a_stopped_benchmark_goes_on_and_one_that_is_done_measures_nothing(
     monkeypatch.setattr(quality, "judge_arm", stops)
     invoke(scans)
     assert invoke(scans).exit_code == 0
-    assert len(measured) == 2 * (2 + len(SWEEP)) + 1  # the one that was stopped comes twice
+    assert len(measured) == 2 * (2 + len(SWEEP)) + 1  # the interrupted one occurs twice
     n_read = len(reads)
     assert invoke(scans).exit_code == 0
     assert len(reads) == n_read and len(measured) == 2 * (2 + len(SWEEP)) + 1

@@ -1,4 +1,4 @@
-"""What the quality benchmark measures: which ink is judged, what was lost, what uniform quality needs for the same."""
+"""Test the measures of the quality benchmark: judged ink, losses, and equivalent uniform quality."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.benchmarks.made_up_scans import LINE, STAMP, drawn_page, truth_csv, w
 
 @pytest.fixture
 def page(tmp_path: Path) -> MarkedPage:
-    """A scan with one marked line and an unmarked drawing."""
+    """Return a scan with one marked line and an unmarked drawing."""
     write_scans(tmp_path)
     (scan,) = find_marked(tmp_path, "test")
     return read_marked(scan)
@@ -192,7 +192,7 @@ def test_words_are_pooled_and_two_lost_ones_forgiven() -> None:
     measured = Measured(rows)
     found = summarise(measured.of_arm("ours"), measured)
     assert found["words_source"] == pytest.approx(150 / 170) and found["words_found"] == pytest.approx(135 / 170)
-    assert found["worst_drop"] == pytest.approx(0.08)  # the short one has too few words to tell
+    assert found["worst_drop"] == pytest.approx(0.08)  # the short one has too few words
 
 
 def test_only_pages_that_all_arms_have_are_summed() -> None:

@@ -1,4 +1,4 @@
-"""The growth benchmark: a listing that is not there, steps that are replayed, and a kill in the middle."""
+"""Test the growth benchmark: a virtual listing, replayed steps, and a kill in the middle."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_listing_of_any_length_comes_in_order_and_grows(monkeypatch: pytest.Mo
 
 @pytest.fixture
 def record(tmp_path: Path, draw_page: Callable[[str], Image.Image]) -> Path:
-    """A finished DEST of two pages."""
+    """Return a finished DEST of two pages."""
     source = tmp_path / "scans"
     source.mkdir()
     for name in ("one.jpg", "two.jpg"):

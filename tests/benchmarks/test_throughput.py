@@ -1,4 +1,4 @@
-"""The throughput benchmark: the bare loop does the product's work, and the figures say what was measured."""
+"""Test the throughput benchmark: the bare loop does the same work as the product, and the report is correct."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_bare_loops_take_every_page_through_every_step(scans: list[Path], tmp_pa
     took = bare.run(archive, tmp_path / "work")
     assert {name for name, seconds in took.stages.items() if seconds > 0} >= STEPS
     assert took.core_s > 0 and took.start_core_s > 0
-    assert not list((tmp_path / "work").glob("no-out-*/pages/*/*.avif"))  # its start is that of a run without pages
+    assert not list((tmp_path / "work").glob("no-out-*/pages/*/*.avif"))  # start-up is that of a run without pages
     made = [list(out.glob("pages/*/*.avif")) for out in (tmp_path / "work").glob("out-*")]
     assert sorted(map(len, made)) == shares
     assert took.output_bytes == sum(path.stat().st_size for paths in made for path in paths)

@@ -1,4 +1,4 @@
-"""The model card says what was measured and is silent about the rest."""
+"""Test that the model card contains what was measured and omits the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluation of a small folder of made-up scans, with a stub in the network's place and another in Tesseract's."""
+"""Test the evaluation of a small folder of synthetic scans, with stubs for the network and Tesseract."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DIGEST = "0123456789abcdef" * 4
 
 
 def share_of_ink(_scorer: object, planes: Sequence[tuple[np.ndarray, TileGrid]]) -> list[np.ndarray]:
-    """A network that sees ink and nothing else: 0.9 where a tile has a dark pixel, else 0.01."""
+    """Score ink only: 0.9 for a tile with a dark pixel, else 0.01."""
     scores = []
     for plane, grid in planes:
         blocks = plane[..., 0].reshape(grid.n_rows, CORE_PX, grid.n_cols, CORE_PX)
@@ -33,7 +33,7 @@ def share_of_ink(_scorer: object, planes: Sequence[tuple[np.ndarray, TileGrid]])
 
 
 def blind_to_standing_strokes(scorer: object, planes: Sequence[tuple[np.ndarray, TileGrid]]) -> list[np.ndarray]:
-    """A network that sees ink only on pages that are wider than high."""
+    """Score ink only on pages that are wider than high."""
     found = share_of_ink(scorer, planes)
     return [
         scores if grid.n_cols > grid.n_rows else scores * 0 for scores, (_, grid) in zip(found, planes, strict=True)
@@ -46,11 +46,11 @@ def read_nothing(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A split of one page, 192 x 320 pixels: a line of stripes, a tile of ink that nobody marked, paper."""
+    """Return a split of one page, 192 x 320 pixels: a line of stripes, a tile of unmarked ink, paper."""
     folder = tmp_path / "data"
     for name in ("images", "truth"):
         (folder / "c" / name).mkdir(parents=True)
-    page = np.tile(np.linspace(150, 235, 320).astype(np.uint8), (192, 1))  # shaded, so that it is no two-tone page
+    page = np.tile(np.linspace(150, 235, 320).astype(np.uint8), (192, 1))  # shaded, so that it is not a two-tone page
     page[32:64, 32:160:2] = 20
     page[128:160, 256:288:2] = 20
     cv2.imwrite(str(folder / "c" / "images" / "a.png"), page)
@@ -60,7 +60,10 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(evaluation, "load_scorer", lambda folder, kind: scorer)
     monkeypatch.setattr(evaluation, "score_planes", share_of_ink)
     monkeypatch.setattr(evaluation, "SHIPPED", tmp_path / "shipped")
-    for name in ("read_words_cached", "read_rotated_cached"):  # they start processes; words are also read one by one
+    for name in (
+        "read_words_cached",
+        "read_rotated_cached",
+    ):  # they start processes; words are also read one by one
         monkeypatch.setattr(evaluation, name, lambda *_: None)
     monkeypatch.setattr(recognition, "read_words", read_nothing)
     monkeypatch.setattr(recognition, "estimate_dpi", lambda *_: 150.0)
@@ -110,7 +113,7 @@ def test_text_that_is_lost_on_its_side_shows_as_a_fall(
 def test_a_fall_is_held_against_the_page_drawn_out_to_whole_tiles(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A sixth of the last row's 6 pixels is text; of the whole tile that the row is drawn out to it is 3 %.
+    # A sixth of the last row's 6 pixels is text; of the padded tile it is 3 %.
     path = str(data / "c" / "images" / "a.png")
     page = np.pad(cv2.imread(path, cv2.IMREAD_GRAYSCALE), ((0, 6), (0, 0)), mode="edge")
     page[193, 64:96:2] = 20

@@ -1,4 +1,4 @@
-"""Labels worked out by hand on small sheets."""
+"""Test labels on small sheets, calculated by hand."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_white_ink_covers_dark_card_and_is_writing() -> None:
 def test_a_turned_page_has_turned_labels() -> None:
     drawn = PAGES[5](np.random.default_rng(1))
     side = tile_grid(100, 100, drawn.dpi).tile_px
-    rows, cols = (size // side * side for size in drawn.light.shape[:2])  # whole tiles, so that the grid turns too
+    rows, cols = (size // side * side for size in drawn.light.shape[:2])  # whole tiles, so that the grid rotates too
     page = DrawnPage(np.asarray(drawn.light[:rows, :cols] * 255, np.uint8), drawn.ink[:rows, :cols], drawn.dpi)
     upright = label_page(page, (), SCAN)
     shape = rows // side, cols // side

@@ -1,4 +1,4 @@
-"""What is drawn to train on, and how it is varied."""
+"""Test the sampling and augmentation of training patches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_a_patch_holds_its_tiles_in_the_middle_with_their_labels() -> None:
     patch, label, weight = cut_labelled(page, 1, 0)
     assert patch.shape == (320, 320, 4)
     assert np.array_equal(patch[48:-48, 48:-48], page.plane[32:256, 0:224])
-    assert np.array_equal(patch[48:-48, 0], page.plane[32:256, 0])  # left of the page its edge is drawn out
+    assert np.array_equal(patch[48:-48, 0], page.plane[32:256, 0])  # the edge is replicated to the left of the page
     assert np.array_equal(label, page.label.reshape(8, 8)[1:, :7])
     hand = page.handwritten.reshape(8, 8)[1:, :7]
     assert np.allclose(weight, page.weight.reshape(8, 8)[1:, :7] * np.where(hand, 1.5, 1.0))

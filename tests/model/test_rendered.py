@@ -1,4 +1,4 @@
-"""Drawn pages are read and labelled once, and then come from the cache."""
+"""Test that drawn pages are read and labelled once, and then come from the cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages on their side: the truth goes with the strokes, and every turn is read by OCR once."""
+"""Test rotated pages: the ground truth follows the strokes, and OCR reads every rotation once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from foliopress.tasks.ocr.recognition import Word
 
 
 def page_of_one_line() -> MarkedPage:
-    """70 x 120 pixels at 150 dpi, a dark bar on the marked line, a slanted picture beside it."""
+    """Return 70 x 120 pixels at 150 dpi, with a dark bar on the marked line and a slanted picture next to it."""
     luma = np.full((70, 120), 240, np.uint8)
     luma[10:20, 30:90:2] = 0
     luma[10:20, 31:90:2] = 60
@@ -81,7 +81,7 @@ def test_the_edge_is_drawn_out_to_whole_tiles() -> None:
 
 
 class ScriptedOcr:
-    """Answers with one word the size of the page, or with trouble, and counts the calls."""
+    """OCR that returns one word the size of the page, or raises, and counts the calls."""
 
     def __init__(self, trouble: PageError | None = None) -> None:
         self.trouble = trouble

@@ -1,4 +1,4 @@
-"""What the shipped model's own figures say, and the settings that rest on them."""
+"""Test the shipped model's metrics, and the settings that depend on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training and export on a set so small that it takes seconds, whole and stopped in between."""
+"""Test training and export on a tiny set, complete and interrupted."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Trained = tuple[keras.Model, list[dict[str, float]], Path]
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the training below had left on disk after its first epoch, as if it had been killed then."""
+    """Return the files of the training below after its first epoch, as if it had been killed then."""
     return tmp_path_factory.mktemp("stopped")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, stopped: Path) -> Trained:
-    """A network after two short epochs, its figures, and the folder of its checkpoints."""
+    """Return a network after two short epochs, its history, and the folder of its checkpoints."""
     folder = tmp_path_factory.mktemp("trained")
     add = foliopress.model.training._TrainingState.add
 
@@ -77,7 +77,7 @@ def test_a_stopped_training_goes_on_where_it_was_and_ends_as_if_it_had_not_been_
 ) -> None:
     assert not list(stopped.glob("course-*/epoch-2.keras"))
     network, history = fit_network(PAGES, HELD_OUT, COURSE, stopped)
-    assert history[0] == trained[1][0]  # read, not done again: its seconds are the same too
+    assert history[0] == trained[1][0]  # loaded, not repeated: its seconds are equal too
     assert [row["loss"] for row in history] == pytest.approx([row["loss"] for row in trained[1]], rel=1e-4)
     last = [load_network(next(folder.glob("course-*/epoch-2.keras"))) for folder in (stopped, trained[2])]
     for networks in ((network, trained[0]), last):
@@ -100,7 +100,7 @@ def test_another_seed_is_another_training(trained: Trained) -> None:
 
 
 class Numbered:
-    """Stands for a network after an epoch."""
+    """Replacement for a network after an epoch."""
 
     def __init__(self, number: int) -> None:
         self.number = number

@@ -1,4 +1,4 @@
-"""Whatever the hand, its ink is a hand's, and lies where it was meant to."""
+"""Test that handwriting of every kind is recorded as such, at the right place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_every_script_stands_on_its_baseline_in_the_layer_of_the_hand(script: Sc
     by_hand = drawn.ink[..., Layer.HAND] > 12
     assert by_hand.sum() == (drawn.ink > 12).sum() > 100
     rows = np.flatnonzero(by_hand.any(axis=1))
-    assert drawn.mm(int(rows[-1])) == pytest.approx(40, abs=4.5)  # one and a half x-heights for what hangs below
+    assert drawn.mm(int(rows[-1])) == pytest.approx(40, abs=4.5)  # one and a half x-heights for descenders
     assert 25 < drawn.mm(int(rows[0])) < 38
 
 

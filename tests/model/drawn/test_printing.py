@@ -1,4 +1,4 @@
-"""Print goes where it belongs and ends where there is no more room."""
+"""Test that print is placed correctly and ends at the edge of its box."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foliopress.tasks.samples.paper import WHITE_PAPER
 
 
 def ink_box(drawn: TracedSheet) -> tuple[float, float, float, float]:
-    """(top, left, bottom, right) of all printed ink, in mm."""
+    """Return (top, left, bottom, right) of all printed ink, in mm."""
     rows, cols = (np.flatnonzero((drawn.ink[..., Layer.PRINT] > 12).any(axis=axis)) for axis in (1, 0))
     return tuple(drawn.mm(int(place)) for place in (rows[0], cols[0], rows[-1], cols[-1]))
 

@@ -1,4 +1,4 @@
-"""Streams of a PDF unpack to a bounded size, and what pikepdf raises is a page's problem."""
+"""Test that PDF streams have a bounded decoded size, and that errors of pikepdf become page errors."""
 
 import os
 import zlib

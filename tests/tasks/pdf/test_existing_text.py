@@ -1,4 +1,4 @@
-"""Existing text: what a page says already where its ink is, and what its layer must add."""
+"""Test the matching of a page's existing text, and the words that a text layer must add."""
 
 import numpy as np
 import pytest
@@ -13,14 +13,14 @@ TEXTS = ("Minutes", "of", "the", "board", "held", "March", "present", "whole", "
 
 
 def page(texts=TEXTS, confidence=90.0):
-    """Words one under another, and their boxes in points: 20 high, 10 for each letter."""
+    """Return words one below another, and their boxes in points: 20 high, 10 per letter."""
     words = [Word(number, 0, 0, 1, 1, text, confidence) for number, text in enumerate(texts)]
     places = [[50, 700 - 40 * number, 50 + 10 * len(text), 720 - 40 * number] for number, text in enumerate(texts)]
     return words, np.array(places, np.float64)
 
 
 def letters_in(texts, places, moved=(0, 0)):
-    """Letters that fill the boxes of words from left to right."""
+    """Return letters that fill the boxes of words from left to right."""
     boxes = [
         [left + 10 * number + moved[0], bottom + moved[1], left + 10 * number + 10 + moved[0], top + moved[1]]
         for text, (left, bottom, _, top) in zip(texts, places, strict=True)
@@ -78,7 +78,7 @@ def test_letters_on_one_point_count_once():
 
 def test_text_of_another_place_that_happens_to_meet_ink_holds_nothing():
     words, places = page()
-    letters = letters_in((*TEXTS[5:], *TEXTS[:5]), places)  # on every line, but never the line's own
+    letters = letters_in((*TEXTS[5:], *TEXTS[:5]), places)  # on every line, but never that line's own
     assert find_words(words, places, letters).is_held.mean() >= 0.75
     assert [word.text for word in words_to_write(words, places, letters)] == list(TEXTS)
 

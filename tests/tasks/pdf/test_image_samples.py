@@ -1,4 +1,4 @@
-"""Images as their dictionaries paint them: filter by colour space by /Decode, with pdfium's drawing as the judge."""
+"""Test the decoding of images by filter, colour space and /Decode, compared with pdfium's rendering."""
 
 import base64
 import io
@@ -35,7 +35,7 @@ WHITE = [0.9505, 1, 1.089]
 
 
 def stream(data, keys, size=(HEIGHT_PX, WIDTH_PX)):
-    """Return what makes an image of data; values that can be called are given its document."""
+    """Return a function that makes an image of data; callable values get its document."""
 
     def made(document):
         own = {name: value(document) if callable(value) else value for name, value in keys.items()}
@@ -132,7 +132,7 @@ DECODES = {"as usual": None, "reversed": (1, 0), "partial": (0.2, 0.7), "past th
 
 
 def assert_is_painted(data, tolerance, mean_written=3):
-    """Hold our pixels, and those written back, against what pdfium draws."""
+    """Compare our pixels, and those written back, with pdfium's rendering."""
     drawn = in_rgb(pdf_reader.render_page(data, 0, 72))
     page = read_page(data, 0, LimitSettings())
     assert np.abs(in_rgb(page.pixels) - drawn).max() <= tolerance
@@ -164,10 +164,10 @@ def test_eight_bits_are_painted_as_pdfium_draws_them(coding, space, decode):
     data = paper(sheet(stream(data, {"ColorSpace": own_space} | keys)))
     is_unclear = decode != "as usual" and (space == "calibrated rgb" or (coding == "jpx" and space != "rgb"))
     is_unclear = is_unclear or (decode == "past the ends" and ("palette" in space or space == "calibrated grey"))
-    if is_unclear:  # the standard says one thing and pdfium does another
+    if is_unclear:  # the standard and pdfium disagree
         assert_is_kept(data)
         return
-    # pdfium draws the grey profile, of which 2.2 is not quite sRGB's curve, and rounds down behind /Decode
+    # pdfium converts the grey profile, whose 2.2 is not quite sRGB's curve, and rounds down after /Decode
     assert_is_painted(data, 12 if space == "grey profile" else 5 if "palette" in space else 2)
 
 
@@ -176,7 +176,7 @@ def test_eight_bits_are_painted_as_pdfium_draws_them(coding, space, decode):
 @pytest.mark.parametrize("space", ["grey", "palette", "rgb", "rgb profile"])
 def test_samples_of_other_depths_are_painted_as_pdfium_draws_them(space, bits, decode):
     if space == "palette" and (bits == 16 or decode in ("partial", "past the ends")):
-        return  # there are none of 16 bits, and between two colours viewers round either way
+        return  # there are none with 16 bits, and between two colours viewers round either way
     pixels, own_space = SPACES[space]
     pixels = pixels if bits == 16 else pixels >> (8 - bits)
     if space == "palette":
@@ -252,7 +252,7 @@ def test_a_jpegs_own_marker_goes_before_the_dictionary_and_both_before_a_guess(j
     if told is not None:
         keys["DecodeParms"] = Dictionary(ColorTransform=told)
     data = paper(sheet(stream(data, keys)))
-    if adobe == 0 and jfif:  # the one says RGB, the other YCbCr
+    if adobe == 0 and jfif:  # one declares RGB, the other YCbCr
         assert_is_kept(data)
     else:
         assert_is_painted(data, 2)
@@ -272,7 +272,7 @@ def test_planes_of_rgb_in_a_jpeg_are_not_transformed_where_the_dictionary_says_s
 def test_jpeg_2000_of_few_bits_fills_its_range_or_its_palette(space, bits, is_signed):
     values = (GREY >> (8 - bits)).astype(np.uint8)
     data = bytearray(jp2_of(values, bits))
-    if is_signed:  # the same numbers, which a decoder shifts by half their range (ISO 15444-1, A.5.1 and G.1)
+    if is_signed:  # the same numbers, shifted by half their range by a decoder (ISO 15444-1, A.5.1 and G.1)
         data[data.index(b"\xff\x4f\xff\x51") + 42] |= 0x80
     else:
         assert np.array_equal(imagecodecs.jpeg2k_decode(bytes(data)).astype(int), values)
@@ -402,7 +402,7 @@ def test_an_image_whose_colours_hang_on_its_mask_is_not_coded_anew(keys):
 
 
 def tinted_lamp():
-    """A scanner's profile by which equal values are not grey."""
+    """Return a scanner's profile with tinted greys."""
     red, green, blue = lattice().T
     return scanner_profile(
         np.stack([100 * (0.3 * red + 0.6 * green + 0.1 * blue), 80 * (red - green) + 9, 70 * (green - blue) + 14], 1)

@@ -1,4 +1,4 @@
-"""What a reader sees of a page: layers, annotations, form fields, crops, clips and transparency."""
+"""Test the visible state of a page: layers, annotations, form fields, crops, clips and transparency."""
 
 import time
 
@@ -20,7 +20,7 @@ DRAW = " q 595 0 0 842 0 0 cm /Im1 Do Q "
 
 
 def layered(content, *, config=None, oc=None, membership=None, bound="group", name="a", stream=None, second=None):
-    """A page of two images; `second` belongs to a layer, by its own key or by marks in the content."""
+    """Return a page of two images; `second` belongs to a layer, by its own key or by marked content."""
 
     def finish(document):
         groups = {key: document.make_indirect(Dictionary(Type=Name.OCG, Name=key, **(oc or {}))) for key in ("a", "b")}
@@ -72,7 +72,7 @@ def test_an_image_in_a_layer_counts_where_pdfium_shows_it(config, membership, is
     data = layered(MARKED if bound == "marks" else DRAW, config=config, membership=membership, bound=bound)
     drawn = pdf_reader.render_page(data, 0, 72)[..., 0]
     seen = OTHER if is_shown else GREY
-    assert abs(int(drawn[20, 300]) - int(seen[2, 30])) < 12  # as pdfium shows it
+    assert abs(int(drawn[20, 300]) - int(seen[2, 30])) < 12  # as in pdfium
     with open_pdf(data) as document:
         found = describe_page(document, 0)
     assert len(found.images) == (2 if is_shown else 1)
@@ -232,7 +232,7 @@ def test_a_scan_is_its_page_only_where_a_reader_sees_all_of_it_and_nothing_else(
     header = read_header(data, LimitSettings(), as_drawn=True).pages[0]
     assert np.abs(np.subtract((header.height_px, header.width_px), page.pixels.shape[:2])).max() <= 1
     assert np.array_equal(page.pixels, GREY) or not is_bare
-    assert np.array_equal(read_page(data, 0, LimitSettings()).pixels, GREY)  # what goes back into the PDF
+    assert np.array_equal(read_page(data, 0, LimitSettings()).pixels, GREY)  # these go back into the PDF
     if not is_bare:
         drawn = pdf_reader.render_page(data, 0, page.dpi, with_annotations=True)
         assert np.array_equal(page.pixels if page.pixels.ndim == 3 else np.dstack([page.pixels] * 3), drawn)

@@ -1,4 +1,4 @@
-"""PDF: what a page is made of, and its image as it is stored."""
+"""Test the description of PDF pages, and their images as stored."""
 
 import numpy as np
 import pikepdf

@@ -1,4 +1,4 @@
-"""PDFs written back: smaller scans in the same places, and all the rest as it was."""
+"""Test rewritten PDFs: smaller scans in the same places, everything else unchanged."""
 
 import io
 
@@ -115,7 +115,7 @@ def test_a_profile_larger_than_the_scans_gives_way_to_a_small_one_that_they_shar
         profiles = [image.ColorSpace[1] for image in images]
         small = profiles[0].read_bytes()
         assert profiles[0].objgen == profiles[1].objgen
-        assert profiles[2].read_bytes() == LARGE  # the third page is as it was
+        assert profiles[2].read_bytes() == LARGE  # the third page is unchanged
         assert (len(small) < 20_000 and int(profiles[0].N) == 3) if largest else small == LARGE
         assert document.check_pdf_syntax() == []
     new = rewrite_pdf(source, [NewPage(number, new_image(COLOUR)) for number in (0, 1, 2)], largest)

@@ -1,4 +1,4 @@
-"""A text layer: what OCR read can be found and copied where it stands, and nobody sees it."""
+"""Test the text layer: OCR words can be searched and copied at their place, but are invisible."""
 
 import io
 import shutil
@@ -39,7 +39,7 @@ LYING = ((595, 0, 0, 842, 0, 0), (0, -842, 595, 0, 0, 842), (-595, 0, 0, -842, 5
 CHARACTERS = st.characters(exclude_categories=("C", "Z", "M"))
 FROM_RIGHT = st.characters(categories=["Lo"], min_codepoint=0x5D0, max_codepoint=0x7EA)  # Hebrew to N'Ko
 FROM_LEFT = CHARACTERS.filter(lambda character: unicodedata.bidirectional(character) not in ("R", "AL", "AN"))
-# a word that ends in a hyphen pdfium joins with that of the next line
+# pdfium joins a word that ends in a hyphen with the first of the next line
 TEXTS = st.one_of(st.text(characters, min_size=1, max_size=12) for characters in (FROM_LEFT, FROM_RIGHT)).filter(
     lambda text: unicodedata.category(text[-1]) != "Pd"
 )
@@ -97,7 +97,7 @@ def test_words_stand_where_they_are_seen_however_the_scan_lies(turns, rotate):
 
 
 def _shown(x, y, rotate):
-    """Return the (row, column), in points, at which a place of a page is shown."""
+    """Return the displayed (row, column), in points, of a place on a page."""
     return {0: (842 - y, x), 90: (x, y), 180: (y, 595 - x), 270: (595 - x, 842 - y)}[rotate]
 
 
@@ -111,7 +111,7 @@ def test_a_turned_word_runs_the_way_its_letters_do_however_the_scan_lies(turns, 
     data = with_words(paper(Sheet(flate(SCAN), matrix=LYING[lies], rotate=rotate)), (word,), upright)
     text, boxes, angles = angles_in(data)
     assert text.split() == ["there"]
-    # text that runs up as seen was turned left once; pdfium counts clockwise, before the page is turned
+    # text that runs up as displayed was rotated left once; pdfium counts clockwise, before page rotation
     assert angles[0] == pytest.approx(-(90 * turns + rotate) % 360, abs=0.1)
     first, last = (_middle_as_seen(boxes[number], rotate) for number in (0, 4))
     ends = [(170, 120), (170, 280)], [(330, 120), (170, 120)], [(170, 280), (170, 120)], [(170, 120), (330, 120)]
@@ -146,9 +146,9 @@ def test_the_lines_of_a_turned_page_come_back_as_lines_with_each_word_in_its_pla
 
 
 def turned_page(words, turns, size_px):
-    """Return the words of a page that lies so that it must be turned clockwise `turns` times to be read.
+    """Return the words of a page that must be rotated clockwise `turns` times to be upright.
 
-    `size_px` is that of the page as it lies.
+    `size_px` is the size of the page before rotation.
     """
     height_px, width_px = size_px if turns % 2 == 0 else size_px[::-1]
     for _ in range(turns):
@@ -190,7 +190,7 @@ def _middle_as_seen(box, rotate):
 
 
 def at(words, scale=1.0):
-    """Return the words as an OCR program hides them under a scan of 595 x 842 points."""
+    """Return hidden OCR words under a scan of 595 x 842 points."""
     return " ".join(
         hidden(word.text, (word.col_px * scale, 842 - (word.row_px + word.height_px) * scale)) for word in words
     )

@@ -1,4 +1,4 @@
-"""Sampling: what a sample says of the whole, and how often it is right about its own uncertainty."""
+"""Test sampling estimates and the coverage of their confidence intervals."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from foliopress.tasks.storage.source_listing import Document
 
 
 def archive(n_documents, seed=0):
-    """Documents of three formats in four folders, of sizes that spread over two decades, and what each shrinks to."""
+    """Return documents of three formats in four folders, with sizes over two decades, and their compressed sizes."""
     chance = np.random.default_rng(seed)
     documents, outputs = [], {}
     for number in range(n_documents):

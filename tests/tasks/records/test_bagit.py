@@ -1,4 +1,4 @@
-"""Bag: what its tag files say, and which files validators can find by them."""
+"""Test the tag files of bags, and the files that validators find with them."""
 
 import hashlib
 
@@ -23,7 +23,7 @@ PATHS = st.text(st.characters(codec="utf-8") | st.sampled_from("%\r\n0AD25"), mi
 
 
 def as_the_rfc_reads(line):
-    """What RFC 8493 has a validator make of a line: `%0D`, `%0A` and `%25` are letters, anything else is itself."""
+    """Return a line as RFC 8493 decodes it: `%0D`, `%0A` and `%25` are letters, anything else is unchanged."""
     digest, path = line.decode().removesuffix("\n").split("  ", 1)
     return digest, path.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
 

@@ -1,4 +1,4 @@
-"""Seals: whatever single byte of a file changes, the file tells."""
+"""Test that a change of any single byte of a file is detected."""
 
 from __future__ import annotations
 
