@@ -138,7 +138,7 @@ def _line_operators(
     """Return the operators that show the words of a line together.
 
     pdfium sorts words that are shown separately from left to right as displayed, so the last word of an upside-down
-    line would come first. Glyphs are as wide as the widest word's, and overlap in the others.
+    line would come first. Glyphs are as wide as the widest word's, and set closer in the others.
     """
     places = [[_on_page(place, described, size_px, unit) for place in _corners(word)] for word in line]
     first, _, top = places[0]
