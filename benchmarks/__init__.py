@@ -1,1 +1,1 @@
-"""Benchmarks: what the program claims about its speed, measured; nothing else imports them."""
+"""Benchmarks for the performance claims of the program; no other package imports them."""

@@ -1,4 +1,4 @@
-"""Arms: the ways of making a page small that are compared, and what each of them brings back of a page."""
+"""Define the arms of the comparison: ways of compressing a page, each with its decoded result."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from foliopress.tasks.errors import PageError
 from foliopress.tasks.images import image_reader
 
 SOURCE = "source"
-"""The arm that leaves every page as it is."""
+"""The arm that leaves every page unchanged."""
 
 
 class ArmFailed(Exception):
-    """An arm could not make a page; the message says why."""
+    """An arm could not process a page; the message gives the reason."""
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
-    """A page that an arm made.
+class ArmResult:
+    """A page processed by an arm.
 
-    pixels: uint8 as decoded, of the source's height and width. size_bytes: The whole file. seconds: Of processor time;
-    None where nothing was done. more: Further figures for the row.
+    pixels: uint8, decoded, with the source's height and width. size_bytes: Size of the whole file. seconds: Processor
+    time; None if nothing was done. more: Further values for the row.
     """
 
     pixels: np.ndarray
@@ -36,48 +36,48 @@ class Made:
 
 
 class Arm(Protocol):
-    """One way of making pages small. Arms travel to other processes, so they hold names and numbers, no pixels."""
+    """One way of compressing pages. Arms are sent to other processes, so they hold names and numbers, not pixels."""
 
     @property
     def name(self) -> str:
-        """How it is called in rows and tables."""
+        """Name in rows and tables."""
 
     @property
     def family(self) -> str:
-        """Arms of one family are points of one curve."""
+        """Name of the curve that this arm is a point of."""
 
     @property
     def reads_words(self) -> bool:
-        """Whether its pages are read by OCR, which takes longer than all else."""
+        """Whether its pages are read by OCR, which takes most of the time."""
 
     @property
     def digest(self) -> str | None:
-        """What changes when the result would; None where the name says it all."""
+        """Digest that changes whenever the result would; None if the name determines the result."""
 
-    def make(self, page: MarkedPage) -> Made:
-        """Make the page and decode it again.
+    def make(self, page: MarkedPage) -> ArmResult:
+        """Compress the page and decode the result.
 
         Raises:
-            ArmFailed: If it cannot be made or decoded.
+            ArmFailed: If encoding or decoding fails.
         """
 
 
 @dataclass(frozen=True)
 class SourceArm:
-    """The scans themselves: the words that are found on them are what others can keep."""
+    """The scans themselves: the words found on them are the upper limit for the others."""
 
     reads_words: bool = True
     name: str = SOURCE
     family: str = SOURCE
     digest: str | None = None
 
-    def make(self, page: MarkedPage) -> Made:
-        """Return the page as it is."""
-        return Made(page.pixels, page.scan.path.stat().st_size, None)
+    def make(self, page: MarkedPage) -> ArmResult:
+        """Return the page unchanged."""
+        return ArmResult(page.pixels, page.scan.path.stat().st_size, None)
 
 
 def decode(data: bytes, page: MarkedPage) -> np.ndarray:
-    """Return an image file's first page, uint8, brought to the source's height and width (bicubic).
+    """Return an image file's first page, uint8, resized to the source's height and width (bicubic).
 
     Raises:
         ArmFailed: If the file cannot be decoded.
@@ -86,11 +86,11 @@ def decode(data: bytes, page: MarkedPage) -> np.ndarray:
         pixels = image_reader.read_page(data, 0, LimitSettings()).pixels
     except PageError as error:
         raise ArmFailed(f"the result cannot be decoded: {error}") from error
-    return fitted(pixels, page)
+    return resized(pixels, page)
 
 
-def fitted(pixels: np.ndarray, page: MarkedPage) -> np.ndarray:
-    """Return pixels brought to the source's height and width."""
+def resized(pixels: np.ndarray, page: MarkedPage) -> np.ndarray:
+    """Return pixels resized to the source's height and width."""
     if pixels.shape[:2] == page.luma.shape:
         return pixels
     return cv2.resize(pixels, page.luma.shape[::-1], interpolation=cv2.INTER_CUBIC)

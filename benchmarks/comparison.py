@@ -1,4 +1,4 @@
-"""Comparison: engines take turns, each in a fresh process, and their figures and scores are laid side by side."""
+"""Measure scoring engines in turns, each in a new process, and compare their speed and scores."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 class ProcessFailed(Exception):
-    """A process ended with an error; holds the last line that it wrote."""
+    """A process ended with an error; holds its last line of output."""
 
 
 @dataclass
 class Measured:
-    """What the processes of all engines brought back.
+    """Results of the processes of all engines.
 
-    runs: Figures of `benchmarks.worker.measure` by engine, one for each repeat. scores: (n_tiles of all pages,) float32
-    by engine. not_measured: Why an engine is in neither. failed: Those of them that broke, rather than lack something.
+    runs: Measurements of `benchmarks.worker.measure` by engine, one per repeat. scores: (n_tiles of all pages,) float32
+    by engine. not_measured: Reason by engine that has no results. failed: The engines among these that broke, rather
+    than lack something.
     """
 
     runs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -46,7 +47,7 @@ class Measured:
     failed: list[str] = field(default_factory=list)
 
     def give_up(self, name: str, reason: str, *, failed: bool) -> None:
-        """Leave an engine out, with what it has brought so far."""
+        """Exclude an engine and its results so far."""
         logger.info("%s is not measured: %s", name, reason)
         self.runs.pop(name, None)
         self.scores.pop(name, None)
@@ -56,21 +57,21 @@ class Measured:
 
 
 def model_folders(model: Path, work: Path) -> dict[str, Path]:
-    """Return the folder of each engine's model: the exports of smaller numbers lie in `work`."""
+    """Return the folder of each engine's model; quantised exports are in `work`."""
     return {name: work / engine.variant if engine.variant else model for name, engine in ENGINES.items()}
 
 
 def measure_engines(
     model: Path, planes: Sequence[Plane], samples: Sequence[Plane], repeats: int, work: Path
 ) -> Measured:
-    """Export the network's variants, then measure every engine that this machine can run.
+    """Export the network's variants, then measure every engine that this machine supports.
 
     Args:
-        model: Folder that holds `model.tflite` and `model.keras`.
-        planes: The pages that are scored.
-        samples: Other pages, from which the export to whole numbers takes its ranges.
-        repeats: Processes of each engine. The engines take turns, so that a busy minute falls on all of them.
-        work: Folder for what goes from process to process; the exports stay there.
+        model: Folder with `model.tflite` and `model.keras`.
+        planes: The pages to score.
+        samples: Other pages, used to calibrate the integer export.
+        repeats: Processes per engine. The engines take turns, so that background load affects all of them.
+        work: Folder for data exchanged between processes; the exports stay there.
     """
     measured = Measured()
     folders = model_folders(model.resolve(), work.resolve())
@@ -90,7 +91,7 @@ def measure_engines(
 def _write_variants(measured: Measured, model: Path, samples: Sequence[Plane], work: Path) -> None:
     if importlib.util.find_spec("tensorflow") is None:
         for name in VARIANTS:
-            measured.give_up(f"litert-{name}", "tensorflow, which exports it, is not installed", failed=False)
+            measured.give_up(f"litert-{name}", "tensorflow, needed for the export, is not installed", failed=False)
         return
     logger.info("exporting %s", ", ".join(VARIANTS))
     patches = work / "samples.npy"
@@ -99,7 +100,7 @@ def _write_variants(measured: Measured, model: Path, samples: Sequence[Plane], w
         _run("benchmarks.exports", (model, patches, work), {"CUDA_VISIBLE_DEVICES": "", "KERAS_BACKEND": "tensorflow"})
     except ProcessFailed as error:
         for name in VARIANTS:
-            measured.give_up(f"litert-{name}", f"its export failed: {error}", failed=True)
+            measured.give_up(f"litert-{name}", f"the export failed: {error}", failed=True)
 
 
 def _measure_once(measured: Measured, engine: Engine, folder: Path, pages: Path) -> None:
@@ -118,10 +119,10 @@ def _measure_once(measured: Measured, engine: Engine, folder: Path, pages: Path)
 
 
 def _run(module: str, arguments: Sequence[object], environment: Mapping[str, str]) -> None:
-    """Run a module of this project in a fresh process.
+    """Run a module of this project in a new process.
 
     Raises:
-        ProcessFailed: If it does not end with 0.
+        ProcessFailed: If its exit code is not 0.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
     done = subprocess.run(
@@ -136,18 +137,18 @@ def _run(module: str, arguments: Sequence[object], environment: Mapping[str, str
 def rows_of(
     measured: Measured, folders: Mapping[str, Path], planes: Sequence[Plane], threshold: float
 ) -> list[dict[str, Any]]:
-    """Return a row of figures for each measured engine, in the order of `ENGINES`.
+    """Return a row of measurements for each measured engine, in the order of `ENGINES`.
 
     Args:
         measured: From `measure_engines`.
         folders: From `model_folders`.
-        planes: The pages that were scored.
+        planes: The scored pages.
         threshold: Score from which a tile keeps its resolution.
 
     Returns:
         `engine`, `on_gpu`, `gpu`, `file_bytes`; as `spread` over the repeats `tiles_per_s`, `pages_per_s`,
-        `page_s` (each page alone), `engine_s_per_page` (without the cutting of patches), `core_s_per_page`, `import_s`,
-        `load_s`, `first_call_s`, `ready_s` (these three together), `peak_bytes`; `times_shipped` (median tiles/s over
+        `page_s` (each page alone), `engine_s_per_page` (without cutting patches), `core_s_per_page`, `import_s`,
+        `load_s`, `first_call_s`, `ready_s` (sum of these three), `peak_bytes`; `times_shipped` (median tiles/s over
         the shipped engine's, None without that one), `largest_difference` and `decisions_changed` (share of tiles) from
         the scores of `reference`.
     """
@@ -182,7 +183,7 @@ def rows_of(
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return the smallest, the middle and the largest of some values.
+    """Return minimum, median and maximum.
 
     >>> spread([3.0, 1.0, 2.5])
     {'min': 1.0, 'median': 2.5, 'max': 3.0}
@@ -192,7 +193,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def agreement(scores: np.ndarray, reference: np.ndarray, threshold: float) -> dict[str, float]:
-    """Return how far scores are from others of the same tiles.
+    """Return the difference between two engines' scores of the same tiles.
 
     Args:
         scores: (n_tiles,) float32.
@@ -200,7 +201,7 @@ def agreement(scores: np.ndarray, reference: np.ndarray, threshold: float) -> di
         threshold: Score from which a tile keeps its resolution.
 
     Returns:
-        `largest_difference`, and `decisions_changed`: the share of tiles that are on another side of the threshold.
+        `largest_difference`, and `decisions_changed`: the share of tiles that move across the threshold.
 
     >>> agreement(np.array([0.25, 0.5]), np.array([0.5, 0.75]), 0.5)
     {'largest_difference': 0.25, 'decisions_changed': 0.5}

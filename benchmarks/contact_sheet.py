@@ -1,4 +1,4 @@
-"""Contact sheet: every page of a finished run to look at, beside its source, with its levels and its worst places.
+"""Draw a contact sheet of a finished run: each page next to its source, with its levels and its worst places.
 
 python -m benchmarks.contact_sheet SRC DST --out FOLDER
 """
@@ -33,15 +33,15 @@ from foliopress.tasks.storage.store import Store
 logger = logging.getLogger(__name__)
 
 LEVEL_COLOURS = {2: (255, 214, 0), 4: (255, 120, 0), 8: (150, 60, 220)}
-"""RGB tint of the tiles of each level; those of level 1 stay as they are."""
+"""RGB tint of the tiles of each level; level 1 is not tinted."""
 
 _TINT = 0.45
 _OVERVIEW_PX = 700
-_FRAME_COLOUR, _FRAME_PX = (220, 0, 0), 2  # round the places that are shown enlarged
+_FRAME_COLOUR, _FRAME_PX = (220, 0, 0), 2  # around the enlarged places
 _ZOOM = 2
-_CROP_PX = (200, 520)  # of the page, before it is enlarged
-_PLACE_INCH = 0.15  # over this the difference is averaged: a speck is no place, a smear is
-_MARGIN_INCH = 0.02  # round a stroke, where a difference counts as the stroke's
+_CROP_PX = (200, 520)  # of the page, before enlarging
+_PLACE_INCH = 0.15  # averaging window for differences: a speck does not count as a place, a smear does
+_MARGIN_INCH = 0.02  # around a stroke, where a difference counts as part of the stroke
 _WEBP_QUALITY = 92
 _FIGURES = (
     *("status", "reason", "page_kind", "codec", "quality", "source_bytes", "output_bytes", "text_ssim"),
@@ -53,7 +53,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is shown of one page.
+    """Data shown for one page.
 
     `row` is its row of `stats/pages`, `tiles` that of `stats/tiles` (None for a kept page), `words` those of
     `stats/words`. Source and output are files.
@@ -70,18 +70,18 @@ class Sheet:
 @app.command()
 def main(
     source: Annotated[Path, typer.Argument(help="Folder of the scans.")],
-    dest: Annotated[Path, typer.Argument(help="Folder that foliopress compress wrote from them.")],
+    dest: Annotated[Path, typer.Argument(help="Output folder of foliopress compress.")],
     out: Annotated[Path, typer.Option(help="Folder for the pictures and index.html.", metavar="FOLDER")],
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
-    """Draw each page as scan, output and heat map of levels, with the two places that changed most at 200 %."""
+    """Draw each page as scan, output and heat map of levels, with the two most changed places at 200 %."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         sheets = list(find_sheets(source, dest))
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from error
     if not sheets:
-        raise typer.BadParameter(f"{dest} holds no page that foliopress compress wrote")
+        raise typer.BadParameter(f"{dest} contains no page written by foliopress compress")
     out.mkdir(parents=True, exist_ok=True)
     drawn = []
     for sheet, problem in zip(sheets, _each(sheets, out, jobs), strict=True):
@@ -92,7 +92,7 @@ def main(
 
 
 def find_sheets(source: Path, dest: Path) -> Iterator[Sheet]:
-    """Yield what is shown of each page of a run, in the order of keys and pages; pages without output are left out."""
+    """Yield the data of each page of a run, in the order of keys and pages; pages without output are skipped."""
     store = Store(str(dest), StorageSettings())
     tiles = {(row["document_key"], row["page_index"]): row for row in live_rows(store, "tiles")}
     words: dict[tuple[object, object], list[recognition.Word]] = {}
@@ -123,7 +123,7 @@ def draw_sheet(sheet: Sheet) -> np.ndarray:
     dpi = recognition.guess_dpi(*shape, sheet.row["dpi"])
     places = {
         "largest change outside strokes": most_changed(page, made, dpi),
-        "text that fared worst": worst_ink(page, made, sheet.words, dpi),
+        "worst text": worst_ink(page, made, sheet.words, dpi),
     }
     windows = {name: window_round(place, _CROP_PX, shape) for name, place in places.items() if place is not None}
     levels = heat_map(page, sheet.tiles)
@@ -144,7 +144,7 @@ def heat_map(page: np.ndarray, tiles: Mapping[str, Any] | None) -> np.ndarray:
 
     Args:
         page: uint8, (height, width) or (height, width, 3) RGB.
-        tiles: `tile_px`, `n_rows`, `n_cols` and `level`; without them the page is at level 1 throughout.
+        tiles: `tile_px`, `n_rows`, `n_cols` and `level`; without them the whole page is at level 1.
     """
     result = as_rgb(page).copy()
     if tiles is None:
@@ -159,7 +159,7 @@ def heat_map(page: np.ndarray, tiles: Mapping[str, Any] | None) -> np.ndarray:
 
 
 def most_changed(page: np.ndarray, made: np.ndarray, dpi: float) -> tuple[float, float] | None:
-    """Return the (row_px, col_px) round which luma differs most away from strokes; None if nothing differs."""
+    """Return the (row_px, col_px) around which luma differs most outside strokes; None if nothing differs."""
     luma = luma_of(page)
     side_px = 2 * max(1, round(_MARGIN_INCH * dpi)) + 1
     strokes = find_ink(luma, dpi).plain.astype(np.uint8)
@@ -173,7 +173,7 @@ def most_changed(page: np.ndarray, made: np.ndarray, dpi: float) -> tuple[float,
 def worst_ink(
     page: np.ndarray, made: np.ndarray, words: Sequence[recognition.Word], dpi: float
 ) -> tuple[float, float] | None:
-    """Return the middle of the block whose strokes fared worst, of words if there are any; None without strokes."""
+    """Return the centre of the block with the worst strokes, of words if there are any; None without strokes."""
     luma = luma_of(page)
     strokes = find_ink(luma, dpi).plain
     similarity = ssim_map(luma, luma_of(made))
@@ -187,7 +187,7 @@ def worst_ink(
 
 
 def index(drawn: Sequence[tuple[Sheet, str | None]]) -> str:
-    """Return a page of HTML with every sheet and its figures."""
+    """Return an HTML page with every sheet and its values."""
     parts = ["<!doctype html><meta charset=utf-8><title>Contact sheet</title>", _STYLE]
     for sheet, problem in drawn:
         figures = " · ".join(f"{name} {_shown(sheet.row[name])}" for name in _FIGURES if sheet.row[name] is not None)
@@ -213,16 +213,16 @@ def _each(sheets: Sequence[Sheet], out: Path, jobs: int) -> Iterator[str | None]
 
 
 def _draw(sheet: Sheet, out: Path) -> str | None:
-    """Write a sheet's picture; return what kept it from being drawn."""
+    """Write a sheet's picture; return the error if it cannot be drawn."""
     try:
         write_webp(out / f"{sheet.name}.webp", draw_sheet(sheet), _WEBP_QUALITY)
     except (PageError, OSError) as error:
-        return f"cannot be shown: {error}"
+        return f"cannot be drawn: {error}"
     return None
 
 
 def _decoded(sheet: Sheet) -> tuple[np.ndarray, np.ndarray]:
-    """Return source and output, the output in the source's size; a kept document is one file of all its pages."""
+    """Return source and output at the source's size; the output of a kept document is one file with all pages."""
     page_index = int(sheet.row["page_index"])
     page = _pixels(sheet.source, page_index)
     made = _pixels(sheet.output, 0 if sheet.row["status"] == "compressed" else page_index)
@@ -232,7 +232,7 @@ def _decoded(sheet: Sheet) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _pixels(path: Path, page_index: int) -> np.ndarray:
-    """Return a page as a screen shows it: its colours converted by its profile."""
+    """Return a page as displayed: colours converted with its ICC profile."""
     return image_reader.to_srgb(image_reader.read_page(path.read_bytes(), page_index, LimitSettings())).pixels
 
 
@@ -253,7 +253,7 @@ def _highest(plane: np.ndarray) -> tuple[float, float]:
 
 def _word(row: Mapping[str, Any]) -> recognition.Word:
     names = ("line_index", "row_px", "col_px", "height_px", "width_px")
-    text = row["text"] or "word"  # a run may have left out what was read, its place counts all the same
+    text = row["text"] or "word"  # the text may have been left out of the statistics; the box still counts
     return recognition.Word(**{name: int(row[name]) for name in names}, text=text, confidence=row["confidence"])
 
 

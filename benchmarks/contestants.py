@@ -1,4 +1,4 @@
-"""Contestants: what the throughput benchmark runs over the same pages, each as its users would, with all cores."""
+"""Run the contestants of the throughput benchmark on the same pages, each as its users would, with all cores."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from foliopress.flows.cluster.cluster import ONE_THREAD
 from foliopress.tasks.images.image_reader import read_page
 
 _ROOT = Path(__file__).resolve().parents[1]
-_TESSERACT_ALONE = {"OMP_THREAD_LIMIT": "1"}  # as all recommend that start several at once
-_FINE = (0, 3)  # of `foliopress compress`: all pages have their rows
+_TESSERACT_ALONE = {"OMP_THREAD_LIMIT": "1"}  # as programs that run several at once recommend
+_FINE = (0, 3)  # exit codes of `foliopress compress` after which all pages have rows
 REAPER = (sys.executable, "-S", str(_ROOT / "benchmarks" / "reaper.py"))
-"""Goes before a command whose processes outlive it; it takes 0.04 s, so that those that run page by page go without."""
+"""Prefix for a command whose processes outlive it; it takes 0.04 s, so per-page commands run without it."""
 
 
 @dataclass(frozen=True)
 class Archive:
     """The pages of one benchmark.
 
-    source: Folder of the scans as they are. pngs: The same pages, upright, as PNG, for tools that take no other. pdf:
-    All of them in one PDF, wrapped without loss; None where nothing wraps them. n_pages: How many. source_bytes: Of the
+    source: Folder of the original scans. pngs: The same pages, upright, as PNG, for tools that need PNG. pdf: All pages
+    in one PDF, wrapped losslessly; None if no tool wraps them. n_pages: Number of pages. source_bytes: Size of the
     scans.
     """
 
@@ -47,12 +47,12 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class Took:
-    """What a contestant took and made.
+class Timing:
+    """Time and output of a contestant.
 
-    wall_s: From its start to its end. core_s: Processor seconds of it and all its processes. start_s, start_core_s: Its
-    part that does not grow with the pages: what the same command takes once all is done; 0 where there is none.
-    output_bytes: Of the images or PDFs it wrote. stages: Seconds by stage, summed over pages.
+    wall_s: Elapsed time. core_s: Processor seconds of all its processes. start_s, start_core_s: The fixed part,
+    measured with a rerun that has nothing to do; 0 if not available. output_bytes: Size of the images or PDFs written.
+    stages: Seconds by stage, summed over pages.
     """
 
     wall_s: float
@@ -65,11 +65,11 @@ class Took:
 
 @dataclass(frozen=True)
 class Contestant:
-    """One of those that are timed; `run` takes the archive and an empty folder."""
+    """A program to measure; `run` takes the archive and an empty folder."""
 
     name: str
     commands: tuple[str, ...]
-    run: Callable[[Archive, Path], Took]
+    run: Callable[[Archive, Path], Timing]
 
     def missing(self) -> list[str]:
         """Return the commands that are not installed."""
@@ -83,17 +83,17 @@ def timed(
     variables: Mapping[str, str] = _TESSERACT_ALONE,
     started: Callable[[int], None] = lambda _: None,
 ) -> tuple[float, float]:
-    """Run a command and return the seconds it took and the processor seconds of it and its processes.
+    """Run a command and return its elapsed seconds and the processor seconds of all its processes.
 
     Args:
-        command: What to run.
-        folder: Where to run it.
-        fine: The exit codes with which it may end.
+        command: Command line.
+        folder: Working directory.
+        fine: Accepted exit codes.
         variables: Added to the environment.
-        started: Called with the process's id.
+        started: Called with the process id.
 
     Raises:
-        ArmFailed: If it ends otherwise than `fine`.
+        ArmFailed: If the exit code is not accepted.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     environment |= {"PYTHONPATH": str(_ROOT), "PREFECT_HOME": str(folder / "prefect"), **variables}
@@ -109,22 +109,22 @@ def timed(
     return wall_s, used.ru_utime + used.ru_stime
 
 
-def _foliopress(archive: Archive, folder: Path, workers: int, *more: str) -> Took:
-    """The command, working each copy of a scan, and once more when all is done: what that takes is start-up."""
+def _foliopress(archive: Archive, folder: Path, workers: int, *more: str) -> Timing:
+    """Run the command on each copy of a scan, then rerun it with nothing to do to measure start-up."""
     dest = folder / "out"
     command = [*REAPER, sys.executable, "-m", "foliopress.flows.cli", "compress", str(archive.source), str(dest), *more]
     command += ["--workers", str(workers), "--set", "scan.duplicates=each"]
     wall_s, core_s = timed(command, folder, _FINE)
     output_bytes, stages = size_of(dest / "pages"), stages_of(dest)
     start_s, start_core_s = timed(command, folder, _FINE)
-    return Took(wall_s, core_s, output_bytes, start_s, start_core_s, stages)
+    return Timing(wall_s, core_s, output_bytes, start_s, start_core_s, stages)
 
 
-def _bare(archive: Archive, folder: Path, processes: int) -> Took:
-    """The same step functions without Prefect and Dask, as workers are set up; start-up is what an empty archive takes.
+def _bare(archive: Archive, folder: Path, processes: int) -> Timing:
+    """Run the same step functions without Prefect and Dask, in processes configured like workers.
 
-    With several processes each has its share of the pages: the most that this machine lets workers gain, since they
-    share its memory, its caches and its clock.
+    Start-up is the time for an empty archive. With several processes each gets a share of the pages: the upper limit
+    for workers on this machine, since processes share its memory, caches and clock.
     """
     sources = _shares(archive, folder, processes)
     outs = [folder / f"out-{number}" for number in range(processes)]
@@ -139,7 +139,7 @@ def _bare(archive: Archive, folder: Path, processes: int) -> Took:
         worked = list(pool.map(loop, sources, outs))
         started = list(pool.map(loop, [empty] * processes, [out.with_name(f"no-{out.name}") for out in outs]))
     stages = [stages_of(out) for out in outs]
-    return Took(
+    return Timing(
         wall_s=max(wall_s for wall_s, _ in worked),
         core_s=sum(core_s for _, core_s in worked),
         output_bytes=sum(size_of(out / "pages") for out in outs),
@@ -150,7 +150,7 @@ def _bare(archive: Archive, folder: Path, processes: int) -> Took:
 
 
 def _shares(archive: Archive, folder: Path, n: int) -> list[Path]:
-    """Lay the pages of an archive out as `n` folders, each with about as many copies of every scan."""
+    """Distribute the pages of an archive over `n` folders, each with about as many copies of every scan."""
     shares = [folder / f"share-{number}" for number in range(n)]
     for number, page in enumerate(sorted(archive.source.glob("*/*"))):
         link = shares[(number + int(page.parent.name)) % n] / page.relative_to(archive.source)
@@ -159,18 +159,18 @@ def _shares(archive: Archive, folder: Path, n: int) -> list[Path]:
     return shares
 
 
-def _ocrmypdf(archive: Archive, folder: Path, *more: str) -> Took:
-    """All pages as one PDF, which it spreads over the cores by itself; what puts them into the PDF is not timed."""
+def _ocrmypdf(archive: Archive, folder: Path, *more: str) -> Timing:
+    """Run OCRmyPDF on all pages as one PDF, which it distributes over the cores; building the PDF is not timed."""
     if archive.pdf is None:
-        raise ArmFailed("no PDF of the pages: img2pdf, which OCRmyPDF brings, is not installed")
+        raise ArmFailed("no PDF of the pages: img2pdf, which comes with OCRmyPDF, is not installed")
     out = folder / "out.pdf"
     options = ["--optimize", "3", "--jobs", str(os.cpu_count()), "--quiet", *more]
     wall_s, core_s = timed(["ocrmypdf", *options, str(archive.pdf), str(out)], folder)
-    return Took(wall_s, core_s, out.stat().st_size)
+    return Timing(wall_s, core_s, out.stat().st_size)
 
 
-def _archive_pdf(archive: Archive, folder: Path) -> Took:
-    """Tesseract's hOCR and then `recode_pdf`, page by page, as many pages at once as there are cores."""
+def _archive_pdf(archive: Archive, folder: Path) -> Timing:
+    """Run Tesseract's hOCR and then `recode_pdf` per page, as many pages at once as there are cores."""
     masks = "jbig2" if shutil.which("jbig2") else "ccitt"
 
     def one(place: tuple[int, Path]) -> tuple[float, int]:
@@ -186,11 +186,11 @@ def _archive_pdf(archive: Archive, folder: Path) -> Took:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         made = list(pool.map(one, enumerate(archive.pngs)))
     wall_s = time.perf_counter() - begun
-    return Took(wall_s, sum(seconds for seconds, _ in made), sum(size for _, size in made))
+    return Timing(wall_s, sum(seconds for seconds, _ in made), sum(size for _, size in made))
 
 
 def contestants(cores: int) -> tuple[Contestant, ...]:
-    """Return all of them, in the order in which they are told."""
+    """Return all contestants in report order."""
     tesseract = ("tesseract",)
     return (
         Contestant("bare loop, 1 process", tesseract, partial(_bare, processes=1)),
@@ -217,7 +217,7 @@ def contestants(cores: int) -> tuple[Contestant, ...]:
 
 
 def lay_out(scans: Sequence[Path], folder: Path, n_pages: int) -> Archive:
-    """Repeat scans of one page each until there are `n_pages`, as they are, as PNG and as one PDF.
+    """Repeat single-page scans until there are `n_pages`: the originals, as PNG and as one PDF.
 
     Raises:
         ArmFailed: If a scan cannot be read.
@@ -242,7 +242,7 @@ def lay_out(scans: Sequence[Path], folder: Path, n_pages: int) -> Archive:
 
 
 def _wrapped(once: Sequence[tuple[Path, Path]], n_pages: int, folder: Path) -> Path:
-    """Put all pages into one PDF, the scan itself where `img2pdf` takes it, else its PNG."""
+    """Put all pages into one PDF: the scan itself if `img2pdf` accepts it, else its PNG."""
     taken = []
     with TemporaryDirectory() as work:
         for scan, png in once:
@@ -255,12 +255,12 @@ def _wrapped(once: Sequence[tuple[Path, Path]], n_pages: int, folder: Path) -> P
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of all files below a folder."""
+    """Return the total size of all files below a folder."""
     return sum(path.stat().st_size for path in folder.glob("**/*") if path.is_file())
 
 
 def stages_of(dest: Path) -> dict[str, float]:
-    """Return the seconds that the rows of a DEST tell, stage by stage, summed over its pages."""
+    """Return seconds by stage from the rows of a DEST, summed over its pages."""
     table = pq.ParquetDataset(dest / "stats" / "pages").read()
     names = [name for name in table.column_names if name.startswith("seconds_")]
     sums = {name.removeprefix("seconds_"): sum(filter(None, table.column(name).to_pylist())) for name in names}

@@ -1,4 +1,4 @@
-"""Curves: from the rows of pages to what an arm saved and lost, and to what uniform quality needs for the same."""
+"""Compute what an arm saved and lost, and the size of uniform quality with the same loss, from page rows."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from benchmarks.uniform import CODECS, family_of
 Row = Mapping[str, Any]
 
 FORGIVEN_WORDS = 2
-"""Words a page may lose or win by the noise of OCR."""
+"""Words that a page may lose or gain through OCR noise."""
 LEAST_WORDS_TO_DROP = 40
-"""Pages of fewer words are not asked for their drop: one word would be several per cent."""
+"""The drop is measured only on pages with this many words: on shorter ones, one word would be several per cent."""
 
 
 class Measured:
     """All rows, by arm and page.
 
     Args:
-        rows: As `benchmarks.judgement.judge_arm` returns them; those with an error are set apart.
+        rows: From `benchmarks.judgement.judge_arm`; rows with an error are set apart.
     """
 
     def __init__(self, rows: Iterable[Row]) -> None:
@@ -37,7 +37,7 @@ class Measured:
             self._families.setdefault((row["family"], row["key"]), []).append(row)
 
     def arms(self) -> list[str]:
-        """Return the names of all arms, in the order in which they came."""
+        """Return the names of all arms, in order of first appearance."""
         return list(self._arms)
 
     def of_arm(self, arm: str) -> list[Row]:
@@ -45,7 +45,7 @@ class Measured:
         return list(self._arms.get(arm, {}).values())
 
     def source(self, key: str) -> Row:
-        """Return a scan's own row; an empty one where it has none."""
+        """Return a scan's own row; an empty one if it has none."""
         return self._arms.get(SOURCE, {}).get(key, {})
 
     def collections(self) -> list[str]:
@@ -53,7 +53,7 @@ class Measured:
         return sorted({row["collection"] for rows in self._arms.values() for row in rows.values()})
 
     def uniform_bytes(self, row: Row, codec: str) -> float | None:
-        """Return what one uniform quality of a codec needs for the text SSIM of a row."""
+        """Return the size at which one uniform quality of a codec reaches the text SSIM of a row."""
         if row.get("text_ssim") is None:
             return None
         swept = self._families.get((family_of(codec), row["key"]), [])
@@ -66,11 +66,11 @@ def bytes_at(points: Sequence[tuple[float, float]], ssim: float) -> float | None
 
     Args:
         points: (SSIM, bytes), from the lowest quality to the highest.
-        ssim: What is to be reached.
+        ssim: The target.
 
     Returns:
-        None where even the lowest quality reaches it, or there are no points; the bytes of the highest quality where
-        that does not.
+        None if even the lowest quality reaches it, or there are no points; the bytes of the highest quality if that
+        does not reach it.
 
     >>> round(bytes_at([(0.5, 100.0), (0.75, 400.0)], 0.625))
     200
@@ -87,14 +87,14 @@ def bytes_at(points: Sequence[tuple[float, float]], ssim: float) -> float | None
 
 
 def summarise(rows: Sequence[Row], measured: Measured) -> dict[str, Any]:
-    """Return the figures of one arm, over all of its pages or some.
+    """Return the summary of one arm, over some or all of its pages.
 
     Returns:
         `pages`, `kept` (not compressed), `source_bytes`, `bytes`, `saved`; `text_ssim` (mean over pages),
-        `text_ssim_worst`, `other_ssim_worst`, `chroma_error_worst`; `ratio` and `ratio_median`: bytes over those of
-        uniform quality in the same codec at equal text SSIM, all pages together and the middle page; `ratio_avif` and
-        `ratio_avif_median`: the same against AVIF, whatever the codec; `n_words`, `words_source` and `words_found`
-        (shares of all words of truth), `worst_drop`; `seconds` (a page, on average). None where nothing was measured.
+        `text_ssim_worst`, `other_ssim_worst`, `chroma_error_worst`; `ratio` and `ratio_median`: bytes relative to
+        uniform quality in the same codec at equal text SSIM, of all pages together and of the median page; `ratio_avif`
+        and `ratio_avif_median`: the same relative to AVIF, whatever the codec; `n_words`, `words_source` and
+        `words_found` (shares of all ground-truth words), `worst_drop`; `seconds` (mean per page). None if not measured.
     """
     source_bytes, size_bytes = (sum(row[name] for row in rows) for name in ("source_bytes", "bytes"))
     changed = [row for row in rows if row.get("status", "compressed") == "compressed"]
@@ -119,14 +119,14 @@ def summarise(rows: Sequence[Row], measured: Measured) -> dict[str, Any]:
 
 
 def common_keys(measured: Measured, arms: Sequence[str], *, with_words: bool = False) -> set[str]:
-    """Return the pages that every one of some arms has, with words counted if they are wanted; only they are summed."""
+    """Return the pages that all given arms have, with counted words if `with_words`; only these are summed."""
     figure = "n_words" if with_words else "text_ssim"
     keys = [{row["key"] for row in measured.of_arm(arm) if row.get(figure) is not None} for arm in arms]
     return set.intersection(*keys) if keys else set()
 
 
 def _codec_to_beat(row: Row) -> str:
-    """Return the codec of a row's uniform rival: its own where that has a quality, else AVIF."""
+    """Return the codec of a row's uniform rival: its own if it has a quality setting, else AVIF."""
     codec = row.get("codec")
     return codec if codec in CODECS else "avif"
 

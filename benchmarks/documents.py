@@ -1,4 +1,4 @@
-"""PDFs of one scan each, written back by Foliopress in one layer and in several, beside other tools.
+"""Compare PDFs of one scan each, written by Foliopress in one layer and as MRC, with other tools.
 
 python -m benchmarks.documents DATA --out FOLDER
 """
@@ -18,10 +18,10 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.arms import Arm, ArmFailed, Made, SourceArm
+from benchmarks.arms import Arm, ArmFailed, ArmResult, SourceArm
 from benchmarks.judgement import judge_arm
 from benchmarks.marked import MarkedPage, find_marked, read_marked
-from benchmarks.others import TOOLS, ToolArm, draw_pdf, run_command, upright_png
+from benchmarks.other_tools import TOOLS, ToolArm, draw_pdf, run_command, upright_png
 from benchmarks.product import PageArm, Setting, page_arms, run_product
 from benchmarks.quality import some_of, versions
 from benchmarks.quality_report import as_kilobytes, as_number, as_share, as_table
@@ -39,14 +39,14 @@ TARGETS = (
     (ONE, "archive-pdf-tools", 1.0),
     (LAYERS, "archive-pdf-tools", 0.7),
 )
-"""Arm, tool, and the share of the tool's bytes that the arm may have."""
+"""Arm, tool, and target share of the tool's bytes."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @dataclass(frozen=True)
 class WrittenArm:
-    """A PDF that a run wrote back, drawn as others' are."""
+    """A PDF written by a run, rendered like those of other tools."""
 
     run: PageArm
 
@@ -62,35 +62,35 @@ class WrittenArm:
 
     @property
     def reads_words(self) -> bool:
-        """As the run says."""
+        """As in the run."""
         return self.run.reads_words
 
     @property
     def digest(self) -> str | None:
-        """That of the PDF."""
+        """Digest of the PDF."""
         return self.run.digest
 
-    def make(self, page: MarkedPage) -> Made:
-        """Draw the PDF."""
+    def make(self, page: MarkedPage) -> ArmResult:
+        """Render the PDF."""
         more = {"codec": "pdf", "status": self.run.status}
-        return Made(draw_pdf(self.run.output, page), self.run.size_bytes, self.run.seconds, more)
+        return ArmResult(draw_pdf(self.run.output, page), self.run.size_bytes, self.run.seconds, more)
 
 
 @app.command()
 def main(
-    folder: Annotated[Path, typer.Argument(help="Scans with truth: a folder with manifest.csv, or any other.")],
+    folder: Annotated[Path, typer.Argument(help="Scans with ground truth: a folder with or without manifest.csv.")],
     out: Annotated[Path, typer.Option(help="Folder for PDFs, rows and tables.", metavar="FOLDER")],
-    split: Annotated[str, typer.Option(help="Which scans of a folder with a manifest.")] = "test",
-    others: Annotated[bool, typer.Option(help="Run other tools where they are installed.")] = True,
-    again: Annotated[bool, typer.Option("--again", help="Run Foliopress anew: its code has changed.")] = False,
-    limit: Annotated[int, typer.Option(min=0, help="Only so many scans, from all over the folder; 0: all.")] = 0,
+    split: Annotated[str, typer.Option(help="Split of the manifest.")] = "test",
+    others: Annotated[bool, typer.Option(help="Run other tools if installed.")] = True,
+    again: Annotated[bool, typer.Option("--again", help="Run Foliopress again, e.g. after a code change.")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="Number of scans, spread over the folder; 0: all.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    publish: Annotated[Path | None, typer.Option(help="Write table and figures there too.", metavar="FOLDER")] = None,
+    publish: Annotated[Path | None, typer.Option(help="Also write the table and JSON there.", metavar="FOLDER")] = None,
 ) -> None:
-    """Measure bytes against words found, PDF by PDF."""
+    """Measure bytes against words found for each PDF."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if shutil.which("img2pdf") is None:
-        raise typer.BadParameter("what wraps scans into PDFs without loss is img2pdf, which is not installed")
+        raise typer.BadParameter("img2pdf, which wraps scans into PDFs losslessly, is not installed")
     try:
         scans = some_of(find_marked(folder, split), limit)
         wrapped = wrap(scans, out / "sources")
@@ -124,7 +124,7 @@ def main(
 
 
 def wrap(scans: Sequence[Scan], folder: Path) -> list[Scan]:
-    """Put each scan into a PDF of its own, as it is stored where img2pdf takes that, else its pixels without loss."""
+    """Wrap each scan into its own PDF: unchanged if img2pdf accepts the file, else its pixels, losslessly."""
     wrapped = []
     for scan in scans:
         pdf = folder / f"{scan.key}.pdf"
@@ -136,7 +136,7 @@ def wrap(scans: Sequence[Scan], folder: Path) -> list[Scan]:
                 made = Path(work) / "page.pdf"
                 try:
                     run_command(["img2pdf", "--imgsize", dpi, str(scan.path.resolve()), "-o", str(made)], Path(work))
-                except ArmFailed:  # an image with alpha, say
+                except ArmFailed:  # e.g. an image with alpha
                     png = upright_png(page, Path(work))
                     run_command(["img2pdf", "--imgsize", dpi, png.name, "-o", str(made)], Path(work))
                 shutil.copyfile(made, pdf)
@@ -145,7 +145,7 @@ def wrap(scans: Sequence[Scan], folder: Path) -> list[Scan]:
 
 
 def measure(arms: Sequence[tuple[Scan, Arm]], table: RowFile, jobs: int) -> None:
-    """Judge what has no row yet, some pages at a time."""
+    """Measure what has no row yet, several pages in parallel."""
     todo = [(scan, arm) for scan, arm in arms if not table.has(scan.key, arm)]
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         for number, done in enumerate(as_completed([pool.submit(judge_arm, *one) for one in todo]), start=1):
@@ -155,7 +155,7 @@ def measure(arms: Sequence[tuple[Scan, Arm]], table: RowFile, jobs: int) -> None
 
 
 def figures_of(rows: Sequence[Mapping[str, Any]], wrapped_bytes: Mapping[str, int]) -> dict[str, Any]:
-    """Return what every arm came to, over the scans that all of them made, bitonal ones apart."""
+    """Return the totals of every arm over the scans that all arms have, bitonal ones separately."""
     by_arm: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in rows:
         by_arm.setdefault(str(row["arm"]), {})[str(row["key"])] = row
@@ -197,21 +197,21 @@ def _against(arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
             ours, theirs = arms[arm], arms[tool]
             ratio = ours["bytes"] / theirs["bytes"]
             lines.append(
-                f"{arm}: {as_kilobytes(ours['bytes'])} kB on {ours['pages']} PDFs that are not bitonal, {tool} "
+                f"{arm}: {as_kilobytes(ours['bytes'])} kB on {ours['pages']} non-bitonal PDFs, {tool} "
                 f"{as_kilobytes(theirs['bytes'])} kB: {ratio:.2f} × (target: at most {target:g} ×); of "
-                f"{ours['n_words']:,} words {ours['words_found']:,} are found, with {tool} {theirs['words_found']:,}"
+                f"{ours['n_words']:,} words, {ours['words_found']:,} are found; with {tool}, {theirs['words_found']:,}"
             )
     return lines
 
 
 def as_markdown(figures: Mapping[str, Any], about: Mapping[str, Any], n_scans: int) -> str:
-    """Return the table and what it says."""
+    """Return the Markdown page."""
     parts = [
-        "# PDFs beside other tools",
-        f"{n_scans} scans with truth, each wrapped without loss into a PDF of one page; {about['processor']}; "
+        "# PDFs compared with other tools",
+        f"{n_scans} scans with ground truth, each wrapped losslessly into a one-page PDF; {about['processor']}; "
         + ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
-        "Text SSIM: on the strokes of marked lines, mean over pages, and the worst page. Words: those of the truth "
-        "that OCR finds on the page as pdfium draws it, on English scans. Seconds are of one core, OCR included.",
+        "Text SSIM: on the strokes of marked lines, mean over pages and worst page. Words: ground-truth words "
+        "that OCR finds on the page rendered by pdfium, on English scans. Seconds: on one core, including OCR.",
     ]
     for group, arms in figures["arms"].items():
         cells = [

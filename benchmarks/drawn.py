@@ -1,4 +1,4 @@
-"""Drawn: A4 pages of the sample archive with a stand-in for their OCR mask, so that no scans and no OCR are needed."""
+"""Draw A4 pages of the sample archive with a substitute OCR mask, so that neither scans nor OCR are needed."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _DOCUMENTS = (
     "letters/1931/board-to-whitlock.jpg",
 )
 _MASK_CONTRAST = 24.0  # grey levels: plain ink, no grain
-_MASK_REACH_PX = 15  # 1/20 inch: the strokes of a word run together
+_MASK_REACH_PX = 15  # 1/20 inch: joins the strokes of a word
 
 
 def drawn_planes(count: int, seed: int) -> list[Plane]:
     """Return A4 pages at 300 dpi: letters, newspaper, form, ledger, typescript in turn.
 
-    What OCR would find is stood in for by the ink of the upper half; the lower half is as OCR leaves what it cannot
-    read. Scores mean something on both, since networks are trained with masks and without.
+    The ink of the upper half stands in for the OCR mask; the lower half has no mask, like text that OCR cannot read.
+    Scores are meaningful on both, since networks are trained with and without masks.
 
     Args:
         count: Number of pages.

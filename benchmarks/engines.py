@@ -1,4 +1,4 @@
-"""Engines: the ways of scoring that are held against each other, and what each needs to run."""
+"""Define the scoring engines to compare, and their requirements."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from foliopress.model.scoring import (
 )
 
 TF_CPU_BATCH = 4
-"""Patches in a call of TensorFlow on a CPU: three calls for an A4 page, none filled up; 1 was no faster, 16 slower."""
+"""Patches per call of TensorFlow on a CPU: three full calls for an A4 page; 1 was no faster, 16 slower."""
 
 Backend = Literal["tensorflow", "torch", "jax"]
 
 
 class Lacking(Exception):
-    """An engine cannot run on this machine; says what it lacks."""
+    """An engine cannot run on this machine; the message names what is missing."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """One way of scoring; `load` takes the folder of the model, in a process that scores in no other way.
+    """One scoring engine; `load` takes the model folder, in a process that uses no other engine.
 
-    libraries: Modules that `load` needs, imported first so that their cost shows. variant: The export that it scores
-    by, where that is not the shipped file.
+    libraries: Modules that `load` needs, imported first to measure their cost. variant: The export that it uses, if not
+    the shipped file.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Engine:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that stand before the libraries are imported; an engine of the CPU sees no GPU."""
+        """Environment variables to set before the libraries are imported; a CPU engine sees no GPU."""
         hidden = {} if self.on_gpu else {"CUDA_VISIBLE_DEVICES": ""}
         return {"KERAS_BACKEND": self.backend, "TF_CPP_MIN_LOG_LEVEL": "2", **hidden}
 
@@ -69,7 +69,7 @@ class _CallScorer:
 
 
 def gpu_name(backend: Backend) -> str | None:
-    """Return what a library calls the GPU that it sees, None where it sees none."""
+    """Return the name of the GPU that a library finds, or None."""
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -152,6 +152,6 @@ ENGINES: dict[str, Engine] = {
         Engine("keras-jax-gpu", KERAS_FILE, ("jax", "keras"), _load_jax, "jax", on_gpu=True),
     )
 }
-"""In the order of the tables; the README says what each is."""
+"""Engines in table order, described in the README."""
 REFERENCES = ("tf-function", SHIPPED_ENGINE)
-"""Whose scores the others are held against: the first of these that was measured."""
+"""Engines whose scores are the reference: the first of these that was measured."""

@@ -1,4 +1,4 @@
-"""Exports: the network as LiteRT files of smaller numbers than the shipped float32."""
+"""Export the network to LiteRT files with smaller number types than the shipped float32."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import numpy as np
 from foliopress.model.scoring import KERAS_FILE, LITERT_FILE
 
 VARIANTS = ("float16", "dynamic-int8", "full-int8")
-"""Weights of 16 bits; weights of 8 bits; weights and activations of 8 bits."""
+"""16-bit weights; 8-bit weights; 8-bit weights and activations."""
 
 
 def write_variants(model: Path, patches: np.ndarray, out: Path) -> None:
-    """Write a `model.tflite` for each of `VARIANTS`, in a folder of its name.
+    """Write a `model.tflite` for each of `VARIANTS`, in a folder of that name.
 
     Args:
-        model: Folder that holds `model.keras`.
-        patches: (n, 736, 736, 4) uint8, from which `full-int8` takes the ranges of the activations.
-        out: Folder, created if absent.
+        model: Folder with `model.keras`.
+        patches: (n, 736, 736, 4) uint8, used to calibrate the activation ranges of `full-int8`.
+        out: Folder; created if absent.
     """
-    from foliopress.model.export import as_litert
+    from foliopress.model.export import convert_to_litert
     from foliopress.model.network import load_network
 
     network = load_network(model / KERAS_FILE)
     for name, options in converter_options(patches).items():
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / LITERT_FILE).write_bytes(as_litert(network, **options))
+        (folder / LITERT_FILE).write_bytes(convert_to_litert(network, **options))
 
 
 def converter_options(patches: np.ndarray) -> dict[str, dict[str, object]]:
-    """Return, for each of `VARIANTS`, attributes of `tf.lite.TFLiteConverter`.
+    """Return the attributes of `tf.lite.TFLiteConverter` for each of `VARIANTS`.
 
-    Source: TensorFlow's guide "Post-training quantization". Input (uint8) and output (float32) stay as they are, so
-    that each file can stand in the shipped one's place.
+    Source: TensorFlow's guide "Post-training quantization". Input (uint8) and output (float32) do not change, so that
+    each file can replace the shipped one.
     """
     import tensorflow as tf
 

@@ -1,10 +1,10 @@
-"""What the network owes to its parts, and how it does on documents it never saw: tables for the model card.
+"""Measure ablations of the network, and its recall on unseen documents: tables for the model card.
 
 python -m benchmarks.importance ablations --out model/weights
 python -m benchmarks.importance leave-one-out --out model/weights
 
-Both train networks anew, by the recipe of `foliopress train`, and write a JSON table beside the model; `foliopress
-evaluate` puts it into the card. A table that is there already is added to, so a stopped run goes on.
+Both train networks as `foliopress train` does, and write a JSON table next to the model; `foliopress evaluate` adds it
+to the card. An existing table is extended, so an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from foliopress.model.dataset import RENDERED
 from foliopress.model.evaluation import METRICS_FILE
 from foliopress.model.metrics import SHIPPED_DECIDER, ScoredPage, summary
 from foliopress.model.network import weights_file
-from foliopress.model.operating import NetworkScorer, calibrate, default_threshold, operating_points
-from foliopress.model.recipe import RENDERED_PAGES, Material, find_material_scans, gather, score_scans
+from foliopress.model.operating_points import NetworkScorer, calibrate, default_threshold, operating_points
+from foliopress.model.recipe import RENDERED_PAGES, TrainingData, find_training_scans, load_training_data, score_scans
 from foliopress.model.scoring import load_scorer
-from foliopress.model.training import BATCHES_PER_EPOCH, EPOCHS, Course, fit_network
+from foliopress.model.training import BATCHES_PER_EPOCH, EPOCHS, TrainingOptions, fit_network
 from foliopress.model.truth import Scan, data_folder, find_scans, read_truth
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -35,16 +35,16 @@ ABLATIONS_FILE = "ablations.json"
 LEAVE_ONE_OUT_FILE = "leave_one_out.json"
 
 RECALL_TO_COMPARE_AT = 0.999
-"""Recall of all text, printed and handwritten, at which networks are compared by what they free."""
+"""Recall of all text, printed and handwritten, at which networks are compared by their freed shares."""
 _HALVINGS = 16
 
-Data = Annotated[Path | None, typer.Option(help="Folder of scans with ground truth; else FOLIOPRESS_DATA.")]
-Weights = Annotated[Path | None, typer.Option(help="Folder of the ImageNet backbone; else FOLIOPRESS_WEIGHTS.")]
-Cache = Annotated[Path, typer.Option(help="Folder for what is worked out once.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of scans with ground truth(default: FOLIOPRESS_DATA).")]
+Weights = Annotated[Path | None, typer.Option(help="Folder of the ImageNet backbone(default: FOLIOPRESS_WEIGHTS).")]
+Cache = Annotated[Path, typer.Option(help="Cache folder.")]
 Out = Annotated[Path, typer.Option(help="Folder of the table.")]
-Epochs = Annotated[int, typer.Option(min=1, help="Most epochs of each training.")]
-Batches = Annotated[int, typer.Option(min=1, help="Batches in an epoch.")]
-Rendered = Annotated[int, typer.Option(min=0, help="Pages to draw, beside the scans.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Maximum epochs per training.")]
+Batches = Annotated[int, typer.Option(min=1, help="Batches per epoch.")]
+Rendered = Annotated[int, typer.Option(min=0, help="Synthetic pages to draw in addition to the scans.")]
 
 
 @app.command()
@@ -57,7 +57,7 @@ def ablations(
     batches: Batches = BATCHES_PER_EPOCH,
     rendered: Rendered = RENDERED_PAGES,
 ) -> None:
-    """Measure on the test split: the model in OUT, it and the OCR mask each alone, and networks that lack a part."""
+    """Measure on the test split: the model in OUT, network and OCR mask separately, and networks without one part."""
     logging.basicConfig(level=logging.INFO)
     table = _Table(out / ABLATIONS_FILE, "name")
     test = [scan for scan in find_scans(data_folder(data), "test") if scan.truth and read_truth(scan.truth).lines]
@@ -69,20 +69,20 @@ def ablations(
         )
         table.add({"name": "the same network, alone", **_with_equal_recall(scored, threshold, "model")})
         table.add({"name": "OCR mask alone", **_at(scored, threshold, "mask")})
-    material = gather(*find_material_scans(data, cache), cache, 1, rendered)
-    course = Course(weights_file(weights), epochs=epochs, batches_per_epoch=batches)
-    drawn = {page.scan.document for page in material.training if page.scan.collection == RENDERED}
+    training_data = load_training_data(*find_training_scans(data, cache), cache, 1, rendered)
+    options = TrainingOptions(weights_file(weights), epochs=epochs, batches_per_epoch=batches)
+    drawn = {page.scan.document for page in training_data.training_pages if page.scan.collection == RENDERED}
     trials = {
-        "trained without the mask channel": (material, replace(course, with_mask=False)),
-        "trained without the ImageNet start": (material, replace(course, weights=None)),
-        "trained without drawn pages": (material.without(drawn), course),
+        "trained without the mask channel": (training_data, replace(options, with_mask=False)),
+        "trained without the ImageNet start": (training_data, replace(options, weights=None)),
+        "trained without drawn pages": (training_data.without(drawn), options),
     }
     for name, (pages, how) in trials.items():
         if table.has(name):
             continue
         network = _fitted(pages, how)
         scorer = NetworkScorer(network, with_mask=how.with_mask)
-        threshold = _settled(network, scorer, pages, cache)
+        threshold = _calibrated_threshold(network, scorer, pages, cache)
         scored = score_scans(scorer, test, cache)
         table.add({"name": name, **_with_equal_recall(scored, threshold, "model")})
 
@@ -97,20 +97,20 @@ def leave_one_out(
     batches: Batches = BATCHES_PER_EPOCH,
     rendered: Rendered = RENDERED_PAGES,
 ) -> None:
-    """Train without each document that has handwriting, then find its handwriting."""
+    """Train without each document that has handwriting, then measure recall on its handwriting."""
     logging.basicConfig(level=logging.INFO)
     table = _Table(out / LEAVE_ONE_OUT_FILE, "document")
-    training, validation = find_material_scans(data, cache)
-    material = gather(training, validation, cache, 1, rendered)
-    course = Course(weights_file(weights), epochs=epochs, batches_per_epoch=batches)
+    training, validation = find_training_scans(data, cache)
+    training_data = load_training_data(training, validation, cache, 1, rendered)
+    options = TrainingOptions(weights_file(weights), epochs=epochs, batches_per_epoch=batches)
     for document in sorted({scan.document for scan in (*training, *validation) if _has_handwriting(scan)}):
         if table.has(document):
             continue
         left = [scan for scan in (*training, *validation) if scan.document == document]
-        pages = material.without({document})
-        network = _fitted(pages, course)
+        pages = training_data.without({document})
+        network = _fitted(pages, options)
         scorer = NetworkScorer(network)
-        threshold = _settled(network, scorer, pages, cache)
+        threshold = _calibrated_threshold(network, scorer, pages, cache)
         table.add({"document": document, **_at(score_scans(scorer, left, cache), threshold, SHIPPED_DECIDER)})
 
 
@@ -122,7 +122,7 @@ class _Table:
         self.rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
     def has(self, name: str) -> bool:
-        """Say whether there is such a row already."""
+        """Return whether such a row exists."""
         return any(row[self._key] == name for row in self.rows)
 
     def add(self, row: dict[str, Any]) -> None:
@@ -133,15 +133,17 @@ class _Table:
         logging.info("%s", row)
 
 
-def _fitted(material: Material, course: Course) -> keras.Model:
+def _fitted(training_data: TrainingData, options: TrainingOptions) -> keras.Model:
     keras.backend.clear_session()
-    return fit_network(material.training, material.held_out, course)[0]
+    return fit_network(training_data.training_pages, training_data.validation_pages, options)[0]
 
 
-def _settled(network: keras.Model, scorer: NetworkScorer, material: Material, cache: Path) -> float:
+def _calibrated_threshold(
+    network: keras.Model, scorer: NetworkScorer, training_data: TrainingData, cache: Path
+) -> float:
     """Calibrate on the validation scans and return the default profile's threshold there."""
-    calibrate(network, score_scans(scorer, material.validation_scans, cache))
-    return default_threshold(operating_points(score_scans(scorer, material.validation_scans, cache)))
+    calibrate(network, score_scans(scorer, training_data.validation_scans, cache))
+    return default_threshold(operating_points(score_scans(scorer, training_data.validation_scans, cache)))
 
 
 def _at(pages: Sequence[ScoredPage], threshold: float, decider: str) -> dict[str, Any]:
@@ -150,7 +152,7 @@ def _at(pages: Sequence[ScoredPage], threshold: float, decider: str) -> dict[str
 
 
 def _with_equal_recall(pages: Sequence[ScoredPage], threshold: float, decider: str) -> dict[str, Any]:
-    """Return `_at`, and what would be freed by the highest threshold that finds `RECALL_TO_COMPARE_AT` of all text."""
+    """Return `_at`, and the shares freed at the highest threshold that finds `RECALL_TO_COMPARE_AT` of all text."""
     lowest, highest = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (lowest + highest) / 2

@@ -1,4 +1,4 @@
-"""Judgement: what a page lost, measured on the strokes and words that people marked, the same way for every arm."""
+"""Measure the loss of a page on its marked strokes and words, in the same way for every arm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.arms import Arm, ArmFailed, Made
+from benchmarks.arms import Arm, ArmFailed, ArmResult
 from benchmarks.marked import MarkedPage, count_words, half_size, read_marked
 from foliopress.configs.settings import OcrSettings
 from foliopress.model.truth import Scan
@@ -18,18 +18,18 @@ from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.ocr import recognition
 
-_READING_PX, _READING_DPI = 3300, 300.0  # the long side of a letter page; longer ones are brought down to it
+_READING_PX, _READING_DPI = 3300, 300.0  # the long side of a letter page; longer pages are reduced to it
 
 Row = dict[str, Any]
 
 
 def judge_arm(scan: Scan, arm: Arm) -> Row:
-    """Return one arm's row of one scan.
+    """Return one arm's row for one scan.
 
     Returns:
-        `key`, `collection`, `arm`, `family`, `digest`, `read` (words were to be counted), and `error` if it failed;
-        else `page_kind`, `source_bytes`, `bytes`, `seconds`, what `Made.more` holds and the figures of `judge_page`;
-        and where the page has words that count, `n_words` and `words_found`.
+        `key`, `collection`, `arm`, `family`, `digest`, `read` (whether words were to be counted), and `error` if it
+        failed; else `page_kind`, `source_bytes`, `bytes`, `seconds`, the values of `Made.more` and of `judge_page`; and
+        `n_words` and `words_found`, if the page has words that count.
     """
     row: Row = {
         "key": scan.key,
@@ -49,15 +49,15 @@ def judge_arm(scan: Scan, arm: Arm) -> Row:
 
 
 def judge_page(page: MarkedPage, decoded: np.ndarray) -> Row:
-    """Return what a page lost.
+    """Return the loss of a page.
 
     Args:
         page: The source.
-        decoded: uint8, of the source's height and width.
+        decoded: uint8, with the source's height and width.
 
     Returns:
         `text_ssim`: mean SSIM of luma on the strokes of the marked lines. `other_ssim`: mean SSIM of half-size luma on
-        the other ink. Both None where there is none. `chroma_error`: as `tasks.checks.legibility.chroma_error`.
+        the other ink. Each is None without such ink. `chroma_error`: as `tasks.checks.legibility.chroma_error`.
     """
     luma = luma_of(decoded)
     text = ssim_map(page.luma, luma)[page.strokes] if page.strokes.any() else None
@@ -70,7 +70,7 @@ def judge_page(page: MarkedPage, decoded: np.ndarray) -> Row:
 
 
 def words_found(decoded: np.ndarray, expected: Counter[str]) -> int:
-    """Return how many of the expected words Tesseract reads anywhere on a page; each as often as it is expected.
+    """Return the number of expected words that Tesseract finds anywhere on a page, each up to its expected count.
 
     Raises:
         PageError: If Tesseract fails.
@@ -83,7 +83,7 @@ def words_found(decoded: np.ndarray, expected: Counter[str]) -> int:
     return (expected & count_words(" ".join(word.text for word in words))).total()
 
 
-def _figures(page: MarkedPage, made: Made, *, reads_words: bool) -> Row:
+def _figures(page: MarkedPage, made: ArmResult, *, reads_words: bool) -> Row:
     figures: Row = {
         "page_kind": str(page.kind),
         "source_bytes": page.scan.path.stat().st_size,
@@ -99,5 +99,5 @@ def _figures(page: MarkedPage, made: Made, *, reads_words: bool) -> Row:
 
 @lru_cache(maxsize=1)
 def _page_of(scan: Scan) -> MarkedPage:
-    """Return a scan's page; a process is given all arms of a scan one after another."""
+    """Return a scan's page; a process handles all arms of a scan one after another."""
     return read_marked(scan)

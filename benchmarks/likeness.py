@@ -1,4 +1,4 @@
-"""Likeness: SSIMULACRA 2 of a finished run's pages, by the package of that name, with the lines that people marked.
+"""Score a finished run with the SSIMULACRA 2 package, with and without the marked lines.
 
 python -m benchmarks.likeness DATA DST
 """
@@ -30,12 +30,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main(
-    data: Annotated[Path, typer.Argument(help="Folder of scans with truth, as benchmarks.quality takes it.")],
+    data: Annotated[Path, typer.Argument(help="Folder of scans with ground truth, as for benchmarks.quality.")],
     dst: Annotated[Path, typer.Argument(help="Output folder of a run over those scans.")],
     split: Annotated[str, typer.Option(help="Split of the manifest.")] = "test",
-    workers: Annotated[int, typer.Option(min=1, help="Processes, one to a core.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, one per core.")] = 2,
 ) -> None:
-    """Score each compressed page against its source, whole, and with all but its marked lines taken from the source."""
+    """Score each compressed page against its source: whole, and with all but its marked lines from the source."""
     try:
         scans = {(scan.collection, scan.path.name): scan for scan in find_marked(data, split)}
     except ConfigError as error:
@@ -61,16 +61,16 @@ def main(
 
 
 def page_scores(scan: Scan, output: Path) -> tuple[float, float]:
-    """Return the package's score of a page, and that of its source with the marked lines taken from the page.
+    """Return the package's score of a page, and that of its source with the page's marked lines.
 
     Args:
-        scan: With truth.
-        output: What became of its first page.
+        scan: With ground truth.
+        output: Compressed first page.
 
     Raises:
         PageError: If either cannot be decoded.
     """
-    from ssimulacra2 import compute_ssimulacra2  # it brings scipy along
+    from ssimulacra2 import compute_ssimulacra2  # it imports scipy
 
     source, decoded = (
         as_rgb(image_reader.read_page(path.read_bytes(), 0, LimitSettings()).pixels) for path in (scan.path, output)
@@ -92,8 +92,8 @@ def _written(file: Path, pixels: np.ndarray) -> str:
 
 
 def _told(row: Mapping[str, Any]) -> str:
-    told = (row["ssimulacra2"], row["text_ssimulacra2"])
-    return " ".join("     -" if score is None else f"{score:6.1f}" for score in told)
+    scores = (row["ssimulacra2"], row["text_ssimulacra2"])
+    return " ".join("     -" if score is None else f"{score:6.1f}" for score in scores)
 
 
 if __name__ == "__main__":

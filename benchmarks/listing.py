@@ -1,4 +1,4 @@
-"""A listing of any length: a server that speaks as much of S3 as it takes to list documents that are not there."""
+"""Serve a listing of any length: the part of S3 needed to list documents that do not exist."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 PAGE = 1000
-"""Keys in one answer, as S3 has it."""
+"""Keys per response, as in S3."""
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
 _DAY = "2026-01-31T00:00:00.000Z"
@@ -19,14 +19,14 @@ _DAY = "2026-01-31T00:00:00.000Z"
 
 @dataclass
 class Listing:
-    """How many documents the server lists; the number may be changed while it runs, as when new ones come in."""
+    """Number of documents that the server lists; it may change while the server runs, as when new documents arrive."""
 
     endpoint_url: str
     n_documents: int
 
 
 def key_of(number: int) -> str:
-    """Return the key of a document; they are in the order of their numbers.
+    """Return the key of a document; key order is number order.
 
     >>> key_of(1_234_567)
     'box 001234/001234567.jpg'
@@ -35,13 +35,13 @@ def key_of(number: int) -> str:
 
 
 def size_of(number: int) -> int:
-    """Return the bytes of a document: 0.2 to 1.7 MB, each number always the same."""
+    """Return the size of a document: 0.2 to 1.7 MB, always the same for a number."""
     return 200_000 + number * 7919 % 1_500_000
 
 
 @contextmanager
 def listing_server(n_documents: int) -> Iterator[Listing]:
-    """Serve a bucket of any name on a free port of loopback while the block lasts."""
+    """Serve a bucket of any name on a free loopback port inside the block."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     listing = Listing(f"http://127.0.0.1:{server.server_address[1]}", n_documents)
@@ -60,10 +60,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: there are thousands of requests."""
+        """Log nothing: there are thousands of requests."""
 
     def do_GET(self) -> None:
-        """Answer a listing."""
+        """Respond to a listing."""
         query = parse_qs(urlsplit(self.path).query)
         n_documents = self.server.listing.n_documents  # type: ignore[attr-defined]
         first = int(query.get("continuation-token", ["0"])[0])
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, text)
 
     def do_HEAD(self) -> None:
-        """Say that a listed document is there."""
+        """Confirm that a listed document exists."""
         number = re.search(r"(\d{9})\.jpg", self.path)
         listed = self.server.listing.n_documents  # type: ignore[attr-defined]
         self._answer(200 if number and int(number[1]) < listed else 404, b"")

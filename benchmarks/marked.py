@@ -1,4 +1,4 @@
-"""Marked pages: the scans of a folder whose text somebody marked, and what a comparison holds its results against."""
+"""Read the marked scans of a folder, with their ink and words, as the reference of a comparison."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from foliopress.tasks.ocr import recognition
 from foliopress.tasks.storage.source_listing import DOCUMENT_SUFFIXES
 
 ENGLISH_COLLECTIONS = frozenset({"ehri-typed", "stanford-letters", "sroie-receipts"})
-"""Collections of the data folder in a language that Tesseract's English model reads; only there words are counted."""
+"""Collections in a language that Tesseract's English model reads; only their words are counted."""
 LEAST_WORDS = 10
-"""Pages with fewer words of truth say nothing about reading."""
+"""Pages with fewer ground-truth words are not used to measure reading."""
 
-_BINARISED = "_B"  # how OCR-D names a page that a program made bitonal; it is no scan
+_BINARISED = "_B"  # OCR-D's suffix for a page binarised by a program; it is not a scan
 _DEFAULT_LINE_PX = 40.0
 _STROKE_CONTRAST, _OTHER_CONTRAST = 8.0, 20.0  # grey levels; the second is well above paper grain
 _LEAST_OTHER_FRACTION = 0.002  # of the page: less ink outside the lines is specks
@@ -35,12 +35,12 @@ _LEAST_OTHER_FRACTION = 0.002  # of the page: less ink outside the lines is spec
 
 @dataclass(frozen=True, eq=False)
 class MarkedPage:
-    """One upright source page and where its ink is.
+    """One upright source page and its ink.
 
     pixels: uint8, (height, width) or (height, width, 3) RGB. luma: (height, width) uint8. strokes: (height, width)
-    bool, the strokes of the marked lines and a margin round them. other: bool at half size, ink outside the marked
-    lines: drawings, stamps, photographs, writing that nobody marked; None where there is too little. words: The printed
-    words of the marked lines, each with how often it stands there; empty where none are counted.
+    bool, the strokes of the marked lines with a margin. other: bool at half size, ink outside the marked lines:
+    drawings, stamps, photographs, unmarked writing; None if there is too little. words: Counts of the printed words of
+    the marked lines; empty if words are not counted.
     """
 
     scan: Scan
@@ -54,13 +54,13 @@ class MarkedPage:
 
 
 def find_marked(folder: Path, split: str) -> tuple[Scan, ...]:
-    """Return the scans with marked lines, in the order of their keys; a key is the path below the folder.
+    """Return the scans with marked lines in key order; a key is the path below the folder.
 
     Args:
-        folder: With a `manifest.csv`, as `model.truth.find_scans` reads it; or any folder of images, each with a truth
-            file of the same stem (`.xml` as ALTO or PAGE, `.csv` as boxes) beside it, or in a folder `truth` beside it
-            or beside its folder.
-        split: `train` or `test`; only used where there is a manifest.
+        folder: With a `manifest.csv`, as for `model.truth.find_scans`; or any folder of images, each with a truth file
+            of the same stem (`.xml` as ALTO or PAGE, `.csv` as boxes) next to it, or in a folder `truth` next to it or
+            to its folder.
+        split: `train` or `test`; only used with a manifest.
 
     Raises:
         ConfigError: If no scan has marked lines.
@@ -73,7 +73,7 @@ def find_marked(folder: Path, split: str) -> tuple[Scan, ...]:
     ]
     if not marked:
         raise ConfigError(
-            f"{folder} holds no scan with marked lines: a.jpg needs a.xml or a.csv beside it or in truth/"
+            f"{folder} contains no scan with marked lines: a.jpg needs a.xml or a.csv next to it or in truth/"
         )
     return tuple(sorted(marked, key=lambda scan: scan.key))
 
@@ -103,15 +103,15 @@ def read_marked(scan: Scan) -> MarkedPage:
 
 
 def is_english(scan: Scan) -> bool:
-    """Return whether its words are counted: those of folders without a manifest (their split is empty) are."""
+    """Return whether its words are counted; always true for folders without a manifest (their split is empty)."""
     return not scan.split or scan.collection in ENGLISH_COLLECTIONS
 
 
 def regions(luma: np.ndarray, truth: PageTruth) -> tuple[np.ndarray, np.ndarray]:
-    """Return where text is judged and where other ink is.
+    """Return masks of the text strokes and of the other ink.
 
-    Neighbourhood and margin follow the height of the marked lines: a pixel is ink by its difference from one and a half
-    lines round it, and an eighth of a line belongs to a stroke.
+    Neighbourhood and margin scale with the height of the marked lines: a pixel is ink by its contrast with a
+    neighbourhood of one and a half lines, and strokes get a margin of an eighth of a line.
 
     Args:
         luma: (height, width) uint8.
@@ -142,13 +142,13 @@ def line_area(truth: PageTruth, height_px: int, width_px: int) -> np.ndarray:
 
 
 def half_size(luma: np.ndarray) -> np.ndarray:
-    """Return (height // 2, width // 2) uint8, each pixel the mean of those that it covers."""
+    """Return (height // 2, width // 2) uint8, each pixel the mean of the pixels that it covers."""
     height_px, width_px = luma.shape
     return cv2.resize(luma, (max(1, width_px // 2), max(1, height_px // 2)), interpolation=cv2.INTER_AREA)
 
 
 def count_words(text: str) -> Counter[str]:
-    """Return how often each word stands in a text, in lower case; single letters are no words, single digits are.
+    """Return word counts of a text, in lower case; single letters are not words, single digits are.
 
     >>> sorted(count_words("Pier 7: a Pier, of stone").items())
     [('7', 1), ('of', 1), ('pier', 2), ('stone', 1)]
@@ -171,7 +171,7 @@ def _truth_beside(image: Path) -> Path | None:
 
 
 def scans_of_command(folder: Path, split: str) -> list[Path]:
-    """Return the scans that a command is given; where there are none, it ends with what is wrong with its argument."""
+    """Return the scans for a command; exit with an error message if there are none."""
     try:
         return [scan.path for scan in find_marked(folder, split)]
     except ConfigError as error:

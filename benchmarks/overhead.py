@@ -1,8 +1,8 @@
-"""What Prefect and Dask take beside the pages, by process and thread, while a run is at work.
+"""Measure the processor time of Prefect and Dask during a run, by process and thread.
 
 python -m benchmarks.overhead DATA --out FOLDER
 
-Two runs differ by some per cent on the same machine, as much as is to be measured. Within one run it can be told apart.
+Two runs on the same machine differ by several per cent, as much as the effect. Within one run it can be separated.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ import typer
 from benchmarks.contestants import Archive, lay_out, timed
 from benchmarks.marked import scans_of_command
 from benchmarks.published import publish
-from benchmarks.scale import pages_told
+from benchmarks.scale import logged_pages
 from benchmarks.scoring import machine
 
 STEPS = "steps on pages"
-"""Tesseract, and in each worker the thread that has taken most: it works the pages."""
+"""Tesseract, and in each worker the busiest thread, which processes the pages."""
 LOOPS = "workers' other threads"
 DRIVER = "driver"
 API = "Prefect API"
 
 _EVERY_S = 2.0
 _STARTED = 0.05
-"""Share of the pages after which all workers are at work."""
+"""Share of the pages after which all workers are busy."""
 
 logger = logging.getLogger(__name__)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 Sample = tuple[int, float, Mapping[str, float]]
-"""Pages done, seconds by the clock, and processor seconds by who took them; all since the start."""
+"""Pages done, elapsed seconds, and processor seconds by consumer; all since the start."""
 
 
 @app.command()
 def main(
-    folder: Annotated[Path, typer.Argument(help="Scans with truth: a folder with manifest.csv.")],
-    out: Annotated[Path, typer.Option(help="Folder for figures and table.", metavar="FOLDER")],
-    split: Annotated[str, typer.Option(help="Which scans.")] = "test",
-    pages: Annotated[int, typer.Option(min=20, help="Pages of a run: the scans are repeated.")] = 72,
-    rounds: Annotated[int, typer.Option(min=1, help="How often one worker and many take turns.")] = 3,
-    workers: Annotated[list[int] | None, typer.Option(help="How many; 1 and 2 without it.")] = None,
+    folder: Annotated[Path, typer.Argument(help="Scans with ground truth: a folder with manifest.csv.")],
+    out: Annotated[Path, typer.Option(help="Folder for JSON and table.", metavar="FOLDER")],
+    split: Annotated[str, typer.Option(help="Split of the manifest.")] = "test",
+    pages: Annotated[int, typer.Option(min=20, help="Pages per run; the scans are repeated.")] = 72,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the worker counts take turns.")] = 3,
+    workers: Annotated[list[int] | None, typer.Option(help="Worker counts (default: 1 and 2).")] = None,
 ) -> None:
-    """Run the command over the scans, in turns, and watch its processes; write figures and a table."""
+    """Run the command over the scans, in turns, sampling its processes; write JSON and a table."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     scans = scans_of_command(folder, split)
     runs: dict[int, list[dict[str, Any]]] = {n_workers: [] for n_workers in workers or [1, 2]}
@@ -70,10 +70,10 @@ def main(
 
 
 def watched_run(archive: Archive, folder: Path, n_workers: int) -> list[Sample]:
-    """Run the command over an archive, and return what its processes had taken every two seconds.
+    """Run the command over an archive, and return samples of its processes' time, every two seconds.
 
     Raises:
-        ArmFailed: If it ends otherwise than well.
+        ArmFailed: If the run fails.
     """
     folder.mkdir()
     command = [sys.executable, "-m", "foliopress.flows.cli", "compress", str(archive.source), str(folder / "out")]
@@ -86,7 +86,7 @@ def watched_run(archive: Archive, folder: Path, n_workers: int) -> list[Sample]:
         while not ended.wait(_EVERY_S):
             with suppress(psutil.Error, OSError):
                 taken = taken_by(psutil.Process(process_id))
-                samples.append((pages_told(folder / "said.txt"), time.perf_counter() - begun, taken))
+                samples.append((logged_pages(folder / "said.txt"), time.perf_counter() - begun, taken))
 
     watchers: list[threading.Thread] = []
 
@@ -104,7 +104,7 @@ def watched_run(archive: Archive, folder: Path, n_workers: int) -> list[Sample]:
 
 
 def taken_by(driver: psutil.Process) -> dict[str, float]:
-    """Return the processor seconds of a driver and the processes below it, by who took them."""
+    """Return the processor seconds of a driver and its child processes, by consumer."""
     taken: Counter[str] = Counter()
     for process in (driver, *driver.children(recursive=True)):
         with suppress(psutil.Error):
@@ -112,7 +112,7 @@ def taken_by(driver: psutil.Process) -> dict[str, float]:
             threads = sorted((one.user_time + one.system_time for one in process.threads()), reverse=True)
             if process == driver or "resource_tracker" in words:
                 taken[DRIVER] += sum(threads)
-            elif "temporary_api" in words:
+            elif "flows.prefect_api" in words:
                 taken[API] += sum(threads)
             elif "tesseract" in words:
                 taken[STEPS] += sum(threads)
@@ -123,27 +123,27 @@ def taken_by(driver: psutil.Process) -> dict[str, float]:
 
 
 def while_working(samples: Sequence[Sample], n_pages: int) -> dict[str, Any]:
-    """Return what was taken from when all workers were at work to when the first had nothing more to do.
+    """Return the time used between all workers becoming busy and the first running out of work.
 
     Raises:
-        ValueError: If the samples hold no such time.
+        ValueError: If the samples do not cover such a period.
     """
     working = [sample for sample in samples if _STARTED * n_pages <= sample[0] < (1 - _STARTED) * n_pages]
     if len(working) < 2:
-        raise ValueError("the run was too short to be watched")
+        raise ValueError("the run was too short to measure")
     (first, begun_s, before), (last, ended_s, after) = working[0], working[-1]
     taken = {name: round(seconds - before.get(name, 0.0), 2) for name, seconds in after.items()}
     return {"pages": last - first, "wall_s": round(ended_s - begun_s, 2), "core_s": taken}
 
 
 def as_markdown(figures: Mapping[str, Any], _plot: str | None = None) -> str:
-    """Return the page: who took how much of a core, and how much of what the pages took."""
+    """Return the page: each consumer's share of a core, and relative to the pages' own time."""
     about = figures["machine"]
     lines = [
-        "# What Prefect and Dask take",
+        "# Overhead of Prefect and Dask",
         "",
-        f"Processor seconds while a run of {figures['pages']} pages ({figures['scans']} scans, repeated) is at work, "
-        f"without its start and end, summed over {figures['rounds']} runs that took turns. {about['processor']}, "
+        f"Processor seconds of a run of {figures['pages']} pages ({figures['scans']} scans, repeated), "
+        f"excluding start and end, summed over {figures['rounds']} alternating runs. {about['processor']}, "
         f"{about['cores']} cores. Written by",
         "",
         "    python -m benchmarks.overhead DATA --out docs/benchmarks",
@@ -164,7 +164,7 @@ def as_markdown(figures: Mapping[str, Any], _plot: str | None = None) -> str:
 
 
 def _gains(found: Mapping[int, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Say how much faster more workers are, round by round."""
+    """Return the speed-up of more workers, round by round."""
     rates = {number: [run["pages"] / run["wall_s"] for run in runs] for number, runs in found.items()}
     fewest, *more = sorted(rates)
     return [

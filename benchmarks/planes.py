@@ -1,4 +1,4 @@
-"""Planes: pages as the network's patches are cut from them, handed from one process to another."""
+"""Store pages in the form that the network's patches are cut from, to pass them between processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from foliopress.tasks.analysis.tiles import TileGrid
 
 Plane = tuple[np.ndarray, TileGrid]
-"""A page at the judging resolution, from `tasks.analysis.tiles.work_plane`, with its grid."""
+"""A page at the scoring resolution, from `tasks.analysis.tiles.work_plane`, with its grid."""
 
 
 def save_planes(path: Path, planes: Sequence[Plane]) -> None:
@@ -22,7 +22,7 @@ def save_planes(path: Path, planes: Sequence[Plane]) -> None:
 
 
 def load_planes(path: Path) -> list[Plane]:
-    """Read what `save_planes` wrote."""
+    """Read the file of `save_planes`."""
     with np.load(path) as stored:
         return [
             (stored[f"plane_{number}"], TileGrid(int(height_px), int(width_px), int(tile_px)))

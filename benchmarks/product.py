@@ -1,4 +1,4 @@
-"""Foliopress as an arm: run as its users run it, or a run that is there already, and what it wrote of each page."""
+"""Run Foliopress as an arm, or use a finished run, and read its output for each page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arms import ArmFailed, Made, decode
+from benchmarks.arms import ArmFailed, ArmResult, decode
 from benchmarks.marked import MarkedPage
 from foliopress.configs.settings import StorageSettings
 from foliopress.model.truth import Scan
@@ -27,7 +27,7 @@ _CODECS = {".avif": "avif", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
 @dataclass(frozen=True)
 class Setting:
-    """How Foliopress is run: a profile, settings of one's own, and the value of the knob that is swept."""
+    """A configuration of Foliopress: a profile, overrides, and the value of the swept setting."""
 
     profile: str
     overrides: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Setting:
 
     @property
     def family(self) -> str:
-        """What the points of a sweep have in common."""
+        """Common name of the points of a sweep."""
         return " ".join((PRODUCT, Path(self.profile).stem, *self.overrides))
 
     @property
@@ -46,7 +46,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class PageArm:
-    """What a run made of one page."""
+    """The output of a run for one page."""
 
     name: str
     family: str
@@ -57,18 +57,18 @@ class PageArm:
     digest: str | None
     reads_words: bool
 
-    def make(self, page: MarkedPage) -> Made:
+    def make(self, page: MarkedPage) -> ArmResult:
         """Decode the output."""
         try:
             data = self.output.read_bytes()
         except OSError as error:
             raise ArmFailed(f"{self.output.name} cannot be read: {error.strerror}") from error
         codec = _CODECS.get(self.output.suffix.lower(), self.output.suffix.lower().removeprefix("."))
-        return Made(decode(data, page), self.size_bytes, self.seconds, {"codec": codec, "status": self.status})
+        return ArmResult(decode(data, page), self.size_bytes, self.seconds, {"codec": codec, "status": self.status})
 
 
 def settings_of(profiles: Sequence[str], overrides: Sequence[str], sweep: str | None) -> list[Setting]:
-    """Return every run that is asked for: each profile as it is, and with each value of the sweep.
+    """Return the configuration of every run: each profile unchanged, and with each value of the sweep.
 
     Args:
         profiles: Names or files of profiles.
@@ -76,7 +76,7 @@ def settings_of(profiles: Sequence[str], overrides: Sequence[str], sweep: str | 
         sweep: `key=value,value,…`, e.g. `encode.quality=30,40,53`.
 
     Raises:
-        ValueError: If the sweep names no key or no value.
+        ValueError: If the sweep has no key or no value.
 
     >>> [setting.name for setting in settings_of(["access"], [], "encode.quality=30,40")]
     ['Foliopress access', 'Foliopress access encode.quality=30', 'Foliopress access encode.quality=40']
@@ -91,21 +91,21 @@ def settings_of(profiles: Sequence[str], overrides: Sequence[str], sweep: str | 
 
 
 def run_product(folder: Path, scans: Sequence[Scan], setting: Setting, runs: Path, jobs: int, *, again: bool) -> Path:
-    """Compress the scans; what a stopped or earlier run has done is not done again.
+    """Compress the scans; the results of an interrupted or earlier run are reused.
 
     Args:
-        folder: Where the scans lie; their keys are paths below it.
-        scans: Those that are wanted.
-        setting: How.
-        runs: Folder that holds a folder for each setting.
+        folder: Root of the scans; their keys are paths below it.
+        scans: Scans to compress.
+        setting: Configuration.
+        runs: Folder with one folder per configuration.
         jobs: Worker processes.
-        again: Throw away what an earlier run did, since Foliopress itself has changed.
+        again: Discard earlier results, e.g. after a code change.
 
     Returns:
-        The folder of the output.
+        The output folder.
 
     Raises:
-        ArmFailed: If the run broke or a setting is wrong.
+        ArmFailed: If the run fails or a setting is invalid.
     """
     name = re.sub(r"[^A-Za-z0-9.=_-]+", "_", setting.name)
     dest = (runs / name).resolve()
@@ -127,10 +127,10 @@ def run_product(folder: Path, scans: Sequence[Scan], setting: Setting, runs: Pat
 
 
 def page_arms(dest: Path, scans: Sequence[Scan], name: str, family: str, *, reads_words: bool) -> dict[str, PageArm]:
-    """Return what a finished run made of each scan, by the scan's key; a scan that the run does not hold is left out.
+    """Return a finished run's output for each scan, by key; scans that the run does not contain are skipped.
 
-    A run over scans that were laid out as `<collection>/<name>` is understood too. Of a document of many pages the
-    first is judged, and all its bytes and seconds count.
+    A run over scans laid out as `<collection>/<name>` is also recognised. For a document of many pages the first page
+    is judged, and all its bytes and seconds count.
     """
     found = _documents(dest)
     arms = {}
@@ -160,5 +160,5 @@ def _documents(dest: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def _seconds(row: Mapping[str, Any]) -> float:
-    """Return what a page took: all steps, each on one core, without the time that it waited."""
+    """Return a page's total time: all steps, each on one core, without waiting."""
     return float(sum(value or 0.0 for name, value in row.items() if name.startswith("seconds_")))

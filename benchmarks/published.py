@@ -1,4 +1,4 @@
-"""What a benchmark publishes: its figures as JSON, a page of tables, and a plot."""
+"""Publish a benchmark: its results as JSON, a page of tables, and a plot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def publish(
     as_markdown: Callable[[Figures, str | None], str],
     write_plot: Callable[[Path, Figures], str | None],
 ) -> Path:
-    """Write `name.json`, `name.md` and the plot into a folder, which is made, and return the page's path."""
+    """Write `name.json`, `name.md` and the plot into a folder, created if absent, and return the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     page = folder / f"{name}.md"

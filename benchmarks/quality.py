@@ -1,4 +1,4 @@
-"""Size against legibility: Foliopress beside uniform quality and other tools; the README beside says what figures mean.
+"""Compare size and legibility of Foliopress, uniform quality and other tools; the README explains the measures.
 
 python -m benchmarks.quality DATA --out FOLDER
 """
@@ -22,7 +22,7 @@ from benchmarks.arms import Arm, ArmFailed, SourceArm
 from benchmarks.curves import Measured
 from benchmarks.judgement import judge_arm
 from benchmarks.marked import find_marked
-from benchmarks.others import TOOLS, ToolArm
+from benchmarks.other_tools import TOOLS, ToolArm
 from benchmarks.product import PageArm, Setting, page_arms, run_product, settings_of
 from benchmarks.quality_plots import write_plots
 from benchmarks.quality_report import against_lines, as_markdown, figures_of
@@ -46,9 +46,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @dataclass
 class Comparison:
-    """What is compared: the scans, and the arms that have something to show of them.
+    """The scans to compare, and the arms with results for them.
 
-    `runs` holds what each run of Foliopress made, by the scan's key; `everywhere` the arms that make every scan.
+    `runs` holds the output of each run of Foliopress, by the scan's key; `everywhere` the arms that process every scan.
     """
 
     scans: Sequence[Scan]
@@ -57,7 +57,7 @@ class Comparison:
     not_measured: list[str] = field(default_factory=list)
 
     def jobs(self) -> Iterator[tuple[Scan, Arm]]:
-        """Yield every arm of every scan, scan by scan."""
+        """Yield every arm for every scan, scan by scan."""
         for scan in self.scans:
             yield from ((scan, arm) for arm in self.everywhere)
             yield from ((scan, run[scan.key]) for run in self.runs if scan.key in run)
@@ -65,12 +65,12 @@ class Comparison:
 
 @app.command()
 def main(
-    folder: Annotated[Path, typer.Argument(help="Scans with truth: a folder with manifest.csv, or any other.")],
+    folder: Annotated[Path, typer.Argument(help="Scans with ground truth: a folder with or without manifest.csv.")],
     out: Annotated[Path, typer.Option(help="Folder for rows, outputs, tables and pictures.", metavar="FOLDER")],
-    split: Annotated[str, typer.Option(help="Which scans of a folder with a manifest.")] = "test",
-    profile: Annotated[list[str] | None, typer.Option(help="Profile of Foliopress; access without it.")] = None,
+    split: Annotated[str, typer.Option(help="Split of the manifest.")] = "test",
+    profile: Annotated[list[str] | None, typer.Option(help="Profile of Foliopress (default: access).")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Setting of every run of Foliopress.", metavar="KEY=VALUE")
+        list[str] | None, typer.Option("--set", help="Setting for every run of Foliopress.", metavar="KEY=VALUE")
     ] = None,
     sweep: Annotated[
         str | None, typer.Option(help="Further runs, e.g. encode.quality=30,40,53.", metavar="KEY=V,V,…")
@@ -78,26 +78,26 @@ def main(
     run: Annotated[
         list[str] | None, typer.Option(help="Also judge a finished run of these scans.", metavar="NAME=FOLDER")
     ] = None,
-    codec: Annotated[list[str] | None, typer.Option(help="Uniform codec: avif, webp, jpeg; all without it.")] = None,
+    codec: Annotated[list[str] | None, typer.Option(help="Uniform codec: avif, webp, jpeg (default: all).")] = None,
     foliopress: Annotated[bool, typer.Option(help="Run Foliopress.")] = True,
-    others: Annotated[bool, typer.Option(help="Run other tools where they are installed.")] = True,
-    words: Annotated[bool, typer.Option(help="Count words; OCR is most of the time.")] = True,
-    again: Annotated[bool, typer.Option("--again", help="Run Foliopress anew: its code has changed.")] = False,
-    limit: Annotated[int, typer.Option(min=0, help="Only so many scans, from all over the folder; 0: all.")] = 0,
+    others: Annotated[bool, typer.Option(help="Run other tools if installed.")] = True,
+    words: Annotated[bool, typer.Option(help="Count words; OCR takes most of the time.")] = True,
+    again: Annotated[bool, typer.Option("--again", help="Run Foliopress again, e.g. after a code change.")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="Number of scans, spread over the folder; 0: all.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     publish: Annotated[
-        Path | None, typer.Option(help="Write tables and pictures, without rows, there too.", metavar="FOLDER")
+        Path | None, typer.Option(help="Also write tables and pictures, without rows, there.", metavar="FOLDER")
     ] = None,
 ) -> None:
-    """Measure bytes against legibility, scan by scan; write rows, tables, plots and picture strips."""
+    """Measure bytes against legibility for each scan; write rows, tables, plots and picture strips."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         settings = settings_of(profile or ["access"], overrides or (), sweep) if foliopress else []
         finished = dict(_name_and_folder(text) for text in run or ())
         if unknown := sorted({*(codec or ())} - {*CODECS}):
-            raise ValueError(f"no codec {', '.join(unknown)} here; there are {', '.join(CODECS)}")
+            raise ValueError(f"unknown codec {', '.join(unknown)}; available: {', '.join(CODECS)}")
         if words:
-            recognition.check_tesseract(OcrSettings())  # now, not after minutes
+            recognition.check_tesseract(OcrSettings())  # fail now, not after minutes
         scans = some_of(find_marked(folder, split), limit)
         comparison = Comparison(scans, everywhere=[SourceArm(words), *uniform_arms(codec or CODECS, words)])
         table = RowFile(out / ROWS_FILE)
@@ -123,10 +123,10 @@ def add_runs(
     words: bool,
     again: bool,
 ) -> None:
-    """Run Foliopress by each setting, and add these runs and the finished ones.
+    """Run Foliopress with each configuration, and add these runs and the finished ones.
 
     Raises:
-        ArmFailed: If a run broke, or a finished one holds none of the scans.
+        ArmFailed: If a run fails, or a finished one contains none of the scans.
     """
     places = []
     for setting in settings:
@@ -136,12 +136,12 @@ def add_runs(
     for name, family, dest in (*places, *((name, name, dest) for name, dest in finished.items())):
         found = page_arms(dest, comparison.scans, name, family, reads_words=words)
         if not found:
-            raise ArmFailed(f"{dest} holds none of the scans")
+            raise ArmFailed(f"{dest} contains none of the scans")
         comparison.runs.append(found)
 
 
 def add_tools(comparison: Comparison, table: RowFile, outputs: Path, *, words: bool) -> None:
-    """Add the other tools that are installed, and those that have all their rows already."""
+    """Add the other tools that are installed, or whose rows are complete."""
     for tool in TOOLS.values():
         arm = ToolArm(tool.name, outputs / tool.name, words)
         is_done = all(table.has(scan.key, arm) for scan in comparison.scans)
@@ -153,18 +153,18 @@ def add_tools(comparison: Comparison, table: RowFile, outputs: Path, *, words: b
 
 
 def measure(comparison: Comparison, table: RowFile, jobs: int) -> None:
-    """Measure what has no row yet, some pages at a time, and keep each row as it comes."""
+    """Measure what has no row yet, several pages in parallel, and store each row at once."""
     open_jobs = [(scan, arm) for scan, arm in comparison.jobs() if not table.has(scan.key, arm)]
     for number, row in enumerate(_judged(open_jobs, jobs), start=1):
         table.add(row)
-        told = f"SSIM {row['text_ssim'] or 1:.3f}" if "error" not in row else row["error"]
-        logger.info("%d of %d: %s, %s: %s", number, len(open_jobs), row["key"], row["arm"], told)
+        result = f"SSIM {row['text_ssim'] or 1:.3f}" if "error" not in row else row["error"]
+        logger.info("%d of %d: %s, %s: %s", number, len(open_jobs), row["key"], row["arm"], result)
 
 
 def write_report(
     folder: Path, comparison: Comparison, rows: Sequence[Mapping[str, Any]], data: Path, split: str, *, with_rows: bool
 ) -> None:
-    """Write figures, table, plots and strips into a folder."""
+    """Write JSON, table, plots and strips into a folder."""
     measured = Measured(rows)
     figures = figures_of(measured)
     plots = write_plots(folder, measured)
@@ -175,7 +175,7 @@ def write_report(
         strips = write_strips(folder, measured.of_arm(name), comparison.scans, shown)
     about = machine() | {"versions": versions()}
     where = f"the split `{split}`" if (data / "manifest.csv").is_file() else f"`{data.name}`"
-    line = f"{len(comparison.scans)} scans with truth of {where}; {about['processor']}; " + ", ".join(
+    line = f"{len(comparison.scans)} scans with ground truth of {where}; {about['processor']}; " + ", ".join(
         f"{name} {version}" for name, version in about["versions"].items()
     )
     values = {"machine": about, "not_measured": comparison.not_measured, **figures}
@@ -191,7 +191,7 @@ def write_report(
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that the figures depend on; those of other tools where they are installed."""
+    """Return the versions that the results depend on, including installed other tools."""
     found = {name: metadata.version(name) for name in _PACKAGES}
     if shutil.which("tesseract"):
         found["tesseract"] = recognition.check_tesseract(OcrSettings())
@@ -199,7 +199,7 @@ def versions() -> dict[str, str]:
 
 
 def some_of(scans: Sequence[Scan], limit: int) -> Sequence[Scan]:
-    """Return at most `limit` scans from all over a sequence; all of them with 0."""
+    """Return at most `limit` scans spread over a sequence; all of them with 0."""
     return scans if not limit else scans[:: max(1, len(scans) // limit)][:limit]
 
 
@@ -215,7 +215,7 @@ def _judged(jobs: Sequence[tuple[Scan, Arm]], processes: int) -> Iterator[dict[s
 def _name_and_folder(text: str) -> tuple[str, Path]:
     name, separator, folder = text.partition("=")
     if not separator or not name or not Path(folder).is_dir():
-        raise ValueError(f"--run {text}: expected NAME=FOLDER, a folder that foliopress compress wrote")
+        raise ValueError(f"--run {text}: expected NAME=FOLDER, an output folder of foliopress compress")
     return name, Path(folder)
 
 

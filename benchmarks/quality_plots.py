@@ -1,4 +1,4 @@
-"""Plots of bytes against what can still be read, and against the similarity of strokes."""
+"""Plot bytes against words found and against stroke similarity."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DPI = 110
 
 
 def write_plots(folder: Path, measured: Measured) -> list[str]:
-    """Write the plots that there is something for, and return their names."""
+    """Write the plots that have data, and return their names."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, figure in ((SSIM_PLOT, ssim_figure(measured)), (WORDS_PLOT, words_figure(measured))):
@@ -29,7 +29,7 @@ def write_plots(folder: Path, measured: Measured) -> list[str]:
 
 
 def ssim_figure(measured: Measured) -> Figure | None:
-    """Draw text SSIM, the mean over pages, over the bytes of all pages; None where no page is common to all arms."""
+    """Draw the mean text SSIM over the bytes of all pages; None if no page is common to all arms."""
     arms = [arm for arm in measured.arms() if arm != SOURCE]
     keys = common_keys(measured, arms)
     if not keys:
@@ -45,7 +45,7 @@ def ssim_figure(measured: Measured) -> Figure | None:
 
 
 def words_figure(measured: Measured) -> Figure | None:
-    """Draw the share of words found over the bytes of the pages whose words are counted; None where none are."""
+    """Draw the share of words found over the bytes of the pages with counted words; None without such pages."""
     arms = [arm for arm in measured.arms() if any("n_words" in row for row in measured.of_arm(arm))]
     keys = common_keys(measured, arms, with_words=True)
     if not keys:
@@ -55,7 +55,7 @@ def words_figure(measured: Measured) -> Figure | None:
         rows = [row for row in measured.of_arm(arm) if row["key"] in keys]
         found = sum(row["words_found"] for row in rows) / sum(row["n_words"] for row in rows)
         points[arm] = sum(row["bytes"] for row in rows), found
-    figure, axes = _axes(f"{len(keys)} scans of English print and typewriting", "words of the truth that OCR finds")
+    figure, axes = _axes(f"{len(keys)} scans of English print and typewriting", "ground-truth words found by OCR")
     if SOURCE in points:
         axes.axhline(points.pop(SOURCE)[1], color="black", linestyle=":", label="scans themselves")
     _draw(axes, measured, points)
@@ -67,7 +67,7 @@ def _axes(title: str, upright: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     axes.set_xscale("log")
-    axes.set_xlabel("kB of all of them")
+    axes.set_xlabel("kB, all scans")
     axes.set_ylabel(upright)
     axes.set_title(title)
     axes.grid(alpha=0.3, which="both")

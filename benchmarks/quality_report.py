@@ -1,4 +1,4 @@
-"""Report of the quality benchmark: figures of each arm, all scans and by collection, as data and as Markdown."""
+"""Report the quality benchmark: results of each arm, for all scans and by collection, as data and as Markdown."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any
 
 from benchmarks.arms import SOURCE
 from benchmarks.curves import Measured, summarise
-from benchmarks.others import TOOLS
+from benchmarks.other_tools import TOOLS
 from benchmarks.product import PRODUCT
 from benchmarks.strips import Strip
 
 BITONAL = "bitonal"
 TARGETS = {"archive-pdf-tools": 0.8, "archive-pdf-tools --bg-downsample 3": 0.8}
-"""Share of another tool's bytes that Foliopress is to keep to."""
+"""Target share of another tool's bytes."""
 
 _UNIFORM = "uniform"
 
 
 def figures_of(measured: Measured) -> dict[str, Any]:
-    """Return every figure of the report.
+    """Return all values of the report.
 
     Returns:
-        `arms`: of each arm, by name, `benchmarks.curves.summarise` of all its pages. `collections`: the same of each
-        collection's pages, by collection and arm. `against_tools`: of each tool, `bytes_against` it. `failed`: key, arm
-        and error of what could not be made.
+        `arms`: by arm, `benchmarks.curves.summarise` of all its pages. `collections`: the same for each collection's
+        pages, by collection and arm. `against_tools`: by tool, `bytes_against`. `failed`: key, arm and error of each
+        failure.
     """
     arms = measured.arms()
     by_collection: dict[str, dict[str, Any]] = {}
@@ -42,12 +42,12 @@ def figures_of(measured: Measured) -> dict[str, Any]:
 
 
 def bytes_against(tool: str, measured: Measured) -> list[dict[str, Any]]:
-    """Return, for each arm that is neither uniform nor another tool, its bytes and a tool's on the pages of both.
+    """Return, for each Foliopress arm, its bytes and a tool's on the pages of both.
 
-    Bitonal scans are left out: both sides store their pixels as they are.
+    Bitonal scans are excluded: both sides store their pixels unchanged.
 
     Returns:
-        `arm`, `pages`, `bytes`, `tool_bytes`, `ratio`, `target` (None where there is none).
+        `arm`, `pages`, `bytes`, `tool_bytes`, `ratio`, `target` (None without one).
     """
     theirs = {row["key"]: row["bytes"] for row in measured.of_arm(tool) if row["page_kind"] != BITONAL}
     found = []
@@ -77,10 +77,10 @@ def as_markdown(
 
     Args:
         figures: From `figures_of`.
-        about: A line on what was measured and where.
-        not_measured: A line for each tool that was left out.
-        plots: Names of the plots that lie beside the report.
-        strips: The strips that lie beside it.
+        about: A line about the data and the machine.
+        not_measured: A line for each omitted tool.
+        plots: Names of the plots next to the report.
+        strips: The strips next to the report.
     """
     arms = figures["arms"]
     uniform = [arm for arm in arms if arm.startswith(_UNIFORM)]
@@ -89,7 +89,7 @@ def as_markdown(
     parts.append(as_table(_HEADINGS, [[arm, *_cells(arms[arm])] for arm in (*_compared(list(arms)), *uniform)]))
     lines = [line for tool in figures["against_tools"] for line in against_lines(tool, figures["against_tools"][tool])]
     if lines:
-        parts += ["## Beside other tools", "\n".join(f"- {line}" for line in lines)]
+        parts += ["## Compared with other tools", "\n".join(f"- {line}" for line in lines)]
     parts += [f"![{name}]({name})" for name in plots]
     parts += ["## By collection", as_table(("collection", *_HEADINGS), _collection_rows(figures["collections"]))]
     if strips:
@@ -102,12 +102,12 @@ def as_markdown(
 
 
 def against_lines(tool: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a sentence for each arm that is held against a tool."""
+    """Return a sentence for each arm compared with a tool."""
     lines = []
     for row in rows:
         target = "" if row["target"] is None else f" (target: at most {row['target']:g} ×)"
         lines.append(
-            f"{row['arm']}: {as_kilobytes(row['bytes'])} kB on {row['pages']} scans that are not bitonal, "
+            f"{row['arm']}: {as_kilobytes(row['bytes'])} kB on {row['pages']} non-bitonal scans, "
             f"{tool} {as_kilobytes(row['tool_bytes'])} kB: {row['ratio']:.2f} ×{target}"
         )
     return lines
@@ -118,15 +118,15 @@ _HEADINGS = (
     *("colour", "words", "of scans", "worst drop", "s a page"),
 )
 _ARMS_ARE = (
-    "× is bytes over those that one uniform quality needs for the same text SSIM, for the middle scan (in brackets all "
-    "scans together). Text SSIM: on the strokes of marked lines, mean over scans, and the worst scan. Other: half-size "
-    "SSIM on ink outside the lines, the worst scan. Colour: the worst scan's chroma error. Words: share of the words "
-    "of the truth that OCR finds, on English scans, beside what it finds on the scans themselves; worst drop: the "
-    "largest loss of a scan of 40 words and more, two words forgiven. Seconds are of one core. The curves of uniform "
+    "×: bytes relative to one uniform quality with the same text SSIM, for the median scan (in brackets: all "
+    "scans together). Text SSIM: on the strokes of marked lines, mean over scans and worst scan. Other: half-size "
+    "SSIM on ink outside the lines, the worst scan. Colour: the worst scan's chroma error. Words: share of "
+    "ground-truth words that OCR finds on English scans, next to the share on the scans themselves; worst drop: the "
+    "largest loss of a scan with 40 or more words, ignoring two words. Seconds: on one core. The curves of uniform "
     "quality have more points than the table."
 )
 _STRIPS_ARE = (
-    "Of each collection the block of text that fared worst, at reading size: the scan, uniform AVIF of no fewer bytes, "
+    "The worst block of text of each collection, at reading size: the scan, uniform AVIF with at least as many bytes, "
     f"and {PRODUCT}."
 )
 
@@ -166,7 +166,7 @@ def _ratio(found: Mapping[str, Any], name: str) -> str:
 
 
 def as_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown; numbers stand to the right."""
+    """Return a Markdown table; numbers are right-aligned."""
     lines = ["| " + " | ".join(cells) + " |" for cells in (headings, *rows)]
     n_names = 2 if headings[0] == "collection" else 1
     rule = "|" + " --- |" * n_names + " ---: |" * (len(headings) - n_names)
@@ -183,10 +183,10 @@ def as_kilobytes(size_bytes: int) -> str:
 
 
 def as_share(value: float | None, digits: int) -> str:
-    """Return a share in per cent; nothing for None."""
+    """Return a share in per cent, or an empty text for None."""
     return "" if value is None else f"{value:.{digits}%}"
 
 
 def as_number(value: float | None, digits: int) -> str:
-    """Return a number; nothing for None."""
+    """Return a number, or an empty text for None."""
     return "" if value is None else f"{value:.{digits}f}"

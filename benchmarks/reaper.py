@@ -1,9 +1,9 @@
-"""Runs a command and waits for what its processes leave behind, so that who waits for this one has all their seconds.
+"""Run a command and wait for the processes that outlive it, so that its caller gets all their processor seconds.
 
 python benchmarks/reaper.py COMMAND …
 
-Linux tells what a process took to who reaps it. One whose parent has ended is reaped by the system, and its seconds are
-nobody's: Tesseract's process outlives the worker that asked it by a moment.
+Linux reports a process's time to the process that reaps it. If the parent has ended, init reaps it and the time is
+lost: Tesseract's process outlives the worker that started it by a moment.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import subprocess
 import sys
 from contextlib import suppress
 
-_PR_SET_CHILD_SUBREAPER = 36  # prctl(2): processes below this one whose parent has ended become its children
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphaned descendants become children of this process
 _LONGEST_END_S = 60
 
 
 def main() -> int:
-    """Return the command's exit code, that of a shell for one that a signal ended."""
+    """Return the command's exit code, in shell convention if a signal ended it."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     code = subprocess.run(sys.argv[1:], check=False).returncode
-    signal.alarm(_LONGEST_END_S)  # ends this process, too
+    signal.alarm(_LONGEST_END_S)  # also ends this process
     with suppress(ChildProcessError):
         while True:
             os.wait()

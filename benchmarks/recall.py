@@ -1,4 +1,4 @@
-"""Recall: what each LiteRT file finds and frees on the marked scans of the test split."""
+"""Measure recall and freed shares of each LiteRT file on the marked scans of the test split."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from foliopress.tasks.errors import PageError
 def recall_figures(
     models: Mapping[str, Path], cache: Path, threshold: float, data: Path | None = None
 ) -> dict[str, Any]:
-    """Score the test split by each model and count as `foliopress evaluate` does.
+    """Score the test split with each model and count as `foliopress evaluate` does.
 
     Args:
-        models: Folders that hold a `model.tflite`, by the name of their engine.
-        cache: Folder where OCR words are kept.
+        models: Folders with a `model.tflite`, by engine name.
+        cache: Folder of cached OCR words.
         threshold: The operating point.
-        data: Folder of scans; by `FOLIOPRESS_DATA` without it.
+        data: Folder of scans; by default from `FOLIOPRESS_DATA`.
 
     Returns:
-        For each name `model` (the network alone) and `model_or_mask` (as shipped), each a `model.metrics.summary`.
+        For each name `model` (network alone) and `model_or_mask` (as shipped), each a `model.metrics.summary`.
 
     Raises:
         ConfigError: If there are no scans.

@@ -1,9 +1,9 @@
-"""`foliopress` with the pages' steps replaced by what they gave once: all else of a run is real, and takes its time.
+"""Run `foliopress` with the page steps replaced by recorded results: everything else is real, and takes its time.
 
 python -m benchmarks.recorded RECORD [--on-workers] compress SOURCE DEST …
 
-RECORD is a finished DEST; each document of SOURCE gets the rows of one of its documents. With `--on-workers` they come
-from Dask's workers, by as many tasks as in earnest; without it the driver has them at hand.
+RECORD is a finished DEST; each document of SOURCE gets the rows of one of its documents. With `--on-workers`, Dask
+workers return the rows, with as many tasks as in a real run; without it, the driver has them in memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class RecordedDispatcher:
 
     Args:
         record: Whole documents.
-        check: Called now and then; raises when the run must stop.
+        check: Called regularly; raises when the run must stop.
         page_done: Called for each page.
     """
 

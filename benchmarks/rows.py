@@ -1,4 +1,4 @@
-"""Rows: what is measured, kept in a file line by line as it comes, so that a stopped benchmark goes on."""
+"""Store measured rows line by line in a file, so that an interrupted benchmark can be resumed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from benchmarks.arms import Arm
 
 
 class RowFile:
-    """Rows of pages and arms in a JSON Lines file; of a page and arm the newest counts.
+    """Rows of pages and arms in a JSON Lines file; for a page and arm the newest row counts.
 
-    Rows are those of `benchmarks.judgement.judge_arm`; one with an `error` is not done and is tried again.
+    Rows come from `benchmarks.judgement.judge_arm`; a row with an `error` is not complete and is tried again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,14 +25,14 @@ class RowFile:
                 self._rows[row["key"], row["arm"]] = row
 
     def has(self, key: str, arm: Arm) -> bool:
-        """Return whether a page's arm is done: measured on this very result, its words counted if they are wanted."""
+        """Return whether a page's arm is complete: measured on this very result, with words counted if requested."""
         row = self._rows.get((key, arm.name))
         if row is None or "error" in row or row["digest"] != arm.digest:
             return False
         return bool(row["read"]) or not arm.reads_words
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Write a row down."""
+        """Append a row."""
         self._rows[row["key"], row["arm"]] = dict(row)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
@@ -41,13 +41,13 @@ class RowFile:
         """Return the newest row of a page's arm.
 
         Raises:
-            KeyError: If it has none.
+            KeyError: If there is none.
         """
         return self._rows[key, arm.name]
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file; a line that was cut off is cut away, so that the next one does not follow on it."""
+    """Yield the rows of a file; an incomplete last line is removed, so that the next row starts on its own line."""
     text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
     if whole != text:

@@ -1,4 +1,4 @@
-"""Growth: planning and bookkeeping of a million documents, the steps on their pages replaced by recorded rows.
+"""Measure planning and bookkeeping for a million documents, with the page steps replaced by recorded rows.
 
 python -m benchmarks.scale RECORD --out FOLDER
 """
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 ARRIVALS = 1000
 THROUGH_DASK = 5000
-"""Documents that go through Dask, some twenty times as slow as those that do not."""
+"""Documents that go through Dask, which is about twenty times as slow."""
 
 _ROOT = Path(__file__).resolve().parents[1]
 _EVERY_S = 0.5
@@ -48,10 +48,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 class Phase:
     """One call of the command.
 
-    wall_s, core_s: Of the call, all its processes together. peak_bytes: Most resident memory of the driver, and
-    api_bytes of its Prefect API. database_bytes: Most of the latter's database. curve: (pages done, driver's resident
-    bytes, processor seconds of the driver alone), in the order of time. files, stats_bytes: What lies in DEST/stats
-    afterwards.
+    wall_s, core_s: Time of the call, all processes together. peak_bytes: Peak resident memory of the driver; api_bytes:
+    of its Prefect API. database_bytes: Peak size of the API's database. curve: (pages done, driver's resident bytes,
+    processor seconds of the driver alone), over time. files, stats_bytes: Files and bytes in DEST/stats afterwards.
     """
 
     name: str
@@ -69,15 +68,15 @@ class Phase:
 
 @app.command()
 def main(
-    record: Annotated[Path, typer.Argument(help="A finished DEST whose rows stand in for the steps.")],
-    out: Annotated[Path, typer.Option(help="Folder for figures, table and plot.", metavar="FOLDER")],
-    documents: Annotated[list[int] | None, typer.Option(help="How many; 100,000 and 1,000,000 without it.")] = None,
+    record: Annotated[Path, typer.Argument(help="A finished DEST whose rows replace the page steps.")],
+    out: Annotated[Path, typer.Option(help="Folder for JSON, table and plot.", metavar="FOLDER")],
+    documents: Annotated[list[int] | None, typer.Option(help="Archive sizes (default: 100,000 and 1,000,000).")] = None,
     throughput: Annotated[
-        Path | None, typer.Option(help="Figures of benchmarks.throughput: tells what far more documents would need.")
+        Path | None, typer.Option(help="Results of benchmarks.throughput, to extrapolate to far more documents.")
     ] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
 ) -> None:
-    """Run the command over archives of different sizes: at first, again, when some have come, after a kill."""
+    """Run the command over archives of different sizes: first run, rerun, with new documents, after a kill."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     phases: list[Phase] = []
     about = machine()
@@ -95,10 +94,10 @@ def main(
 
 
 def run_phases(record: Path, folder: Path, listing: Listing, overrides: Sequence[str]) -> list[Phase]:
-    """Run the command to half of the archive and kill it, then to its end, then again, then with new arrivals.
+    """Run the command to half of the archive and kill it, then to the end, then rerun it, then with new documents.
 
     Raises:
-        ArmFailed: If a call ends otherwise than well.
+        ArmFailed: If a call fails.
     """
     n_documents = listing.n_documents
     killed = call(Phase("killed at half", n_documents), record, folder, listing, overrides, kill_at=n_documents // 2)
@@ -118,7 +117,7 @@ def call(
     kill_at: int | None = None,
     more: Sequence[str] = (),
 ) -> Phase:
-    """Give the command once, watching its memory, and return the phase with its figures."""
+    """Run the command once, sampling its memory, and return the phase with its measurements."""
     dest = folder / "out"
     command = [sys.executable, "-m", "benchmarks.recorded", str(record), *more, "compress", "s3://scans", str(dest)]
     command += ["--workers", "1", "--log-file", str(folder / "log.txt")]
@@ -127,12 +126,12 @@ def call(
     environment |= {"PYTHONPATH": str(_ROOT), "TMPDIR": str(folder), "PREFECT_HOME": str(folder / "no-prefect")}
     environment |= {"AWS_ENDPOINT_URL": listing.endpoint_url, "AWS_DEFAULT_REGION": "us-east-1"}
     environment |= {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark"}
-    told = folder / "told.txt"
+    log_file = folder / "log.txt"
     begun = time.perf_counter()
-    with told.open("wb") as output:
+    with log_file.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     ended = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(phase, process.pid, folder, told, kill_at, ended), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(phase, process.pid, folder, log_file, kill_at, ended), daemon=True)
     watcher.start()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -140,11 +139,11 @@ def call(
     ended.set()
     watcher.join()
     if process.returncode not in (*_FINE, *([-signal.SIGKILL] if kill_at else [])):
-        raise ArmFailed(f"the command ended with {process.returncode}: {told.read_text()[-1000:]}")
+        raise ArmFailed(f"the command ended with {process.returncode}: {log_file.read_text()[-1000:]}")
     phase.core_s = round(used.ru_utime + used.ru_stime, 2)
     files = [path.stat().st_size for path in (dest / "stats").glob("*/*.parquet")]
     phase.files, phase.stats_bytes = len(files), sum(files)
-    phase.said = next((line for line in told.read_text().splitlines() if line.startswith("this run:")), "")
+    phase.said = next((line for line in log_file.read_text().splitlines() if line.startswith("this run:")), "")
     logger.info(
         "%d documents, %s: %.0f s, driver %.0f MB, %d files",
         *(phase.documents, phase.name, phase.wall_s, phase.peak_bytes / 1e6, phase.files),
@@ -153,30 +152,30 @@ def call(
 
 
 def _watch(
-    phase: Phase, process_id: int, folder: Path, told: Path, kill_at: int | None, ended: threading.Event
+    phase: Phase, process_id: int, folder: Path, log_file: Path, kill_at: int | None, ended: threading.Event
 ) -> None:
-    """Note the memory of the driver and of its Prefect API until it has ended; kill it once it has done so much."""
+    """Sample the memory of the driver and of its Prefect API until it ends; kill it after `kill_at` pages."""
     while not ended.wait(_EVERY_S):
         with suppress(psutil.Error, OSError):
             driver = psutil.Process(process_id)
             resident = driver.memory_info().rss
             phase.peak_bytes = max(phase.peak_bytes, resident)
-            pages = pages_told(told)
+            pages = logged_pages(log_file)
             if not phase.curve or pages > phase.curve[-1][0]:
                 used = driver.cpu_times()
                 phase.curve.append((pages, resident, round(used.user + used.system, 2)))
             if kill_at is not None and pages >= kill_at:
                 driver.kill()
             for child in driver.children():
-                if any("temporary_api" in word for word in child.cmdline()):
+                if any("flows.prefect_api" in word for word in child.cmdline()):
                     phase.api_bytes = max(phase.api_bytes, child.memory_info().rss)
             for database in folder.glob("foliopress-prefect-*/prefect.db*"):
                 phase.database_bytes = max(phase.database_bytes, database.stat().st_size)
 
 
-def pages_told(told: Path) -> int:
-    """Return how many pages a command's last line says are done; 0 before its first."""
-    found = re.findall(r"(\d+) pages, ", told.read_text(errors="replace")[-400:])
+def logged_pages(log_file: Path) -> int:
+    """Return the number of pages done according to a command's last line; 0 before its first."""
+    found = re.findall(r"(\d+) pages, ", log_file.read_text(errors="replace")[-400:])
     return int(found[-1]) if found else 0
 
 

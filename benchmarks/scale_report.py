@@ -1,4 +1,4 @@
-"""The growth benchmark's table and plot."""
+"""Write the growth benchmark's table and plot."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.needs import as_section, measured
+from benchmarks.extrapolation import as_section, measured
 
 PLOT_FILE = "scale.png"
 
@@ -18,14 +18,14 @@ _DPI = 110
 
 
 def as_markdown(figures: Mapping[str, Any], plot: str | None) -> str:
-    """Return the page: a row for each call of the command, then what grows with the archive and what does not."""
+    """Return the page: a row for each call of the command, then the quantities that grow with the archive or do not."""
     about, phases, through_dask = figures["machine"], figures["phases"], figures["through_dask"]
     lines = [
         "# Growth",
         "",
-        "Listing from an S3 server, shards, Prefect task runs, statistics and resume are real; the steps on a page are",
-        "replaced by recorded rows, which take no time. In the first call one Dask worker gives them, by as many tasks",
-        "as in earnest; in all others the driver has them at hand. "
+        "Listing from an S3 server, shards, Prefect task runs, statistics and resume are real; the page steps are",
+        "replaced by recorded rows, which take no time. In the first call one Dask worker returns them, with as many",
+        "tasks as in a real run; in all others the driver has them in memory. "
         f"{about['processor']}, {about['cores']} cores. Written by",
         "",
         "    python -m benchmarks.scale RECORD --out docs/benchmarks",
@@ -50,7 +50,7 @@ def as_markdown(figures: Mapping[str, Any], plot: str | None) -> str:
 
 
 def write_plot(folder: Path, figures: Mapping[str, Any]) -> str | None:
-    """Draw the driver's memory over the pages done, and return the picture's name; None without any."""
+    """Plot the driver's memory over the pages done, and return the picture's name; None without data."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")

@@ -1,4 +1,4 @@
-"""Measure how fast tiles are scored, by each engine that this machine can run; the README beside says what it means."""
+"""Measure the scoring speed of each engine that this machine supports; the README explains the results."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from foliopress.tasks.errors import ConfigError
 
 MEASURED_SEED, SAMPLES_SEED = 1, 1001
 SAMPLE_PAGES = 7
-"""Pages from which the export to whole numbers takes its ranges: one of each kind that is drawn."""
+"""Pages used to calibrate the integer export: one of each drawn kind."""
 
 _PACKAGES = ("numpy", "ai-edge-litert", "tensorflow", "keras", "torch", "jax")
-_WIDTH = 160  # the widest table with its largest numbers, wherever it is printed
+_WIDTH = 160  # fits the widest table with its largest numbers on any terminal
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -40,22 +40,22 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(
     model: Annotated[Path, typer.Option(help="Folder of a trained model.", metavar="FOLDER")] = SHIPPED,
-    out: Annotated[Path | None, typer.Option(help="Where to write all figures as JSON.", metavar="FILE")] = None,
-    pages: Annotated[int, typer.Option(min=1, help="A4 pages that each process scores.")] = 4,
-    repeats: Annotated[int, typer.Option(min=1, help="Fresh processes of each engine.")] = 5,
+    out: Annotated[Path | None, typer.Option(help="Output file for all results, as JSON.", metavar="FILE")] = None,
+    pages: Annotated[int, typer.Option(min=1, help="A4 pages per process.")] = 4,
+    repeats: Annotated[int, typer.Option(min=1, help="Processes per engine.")] = 5,
     recall: Annotated[
-        bool, typer.Option("--recall", help="Also score the scans of the test split by every LiteRT file.")
+        bool, typer.Option("--recall", help="Also score the scans of the test split with every LiteRT file.")
     ] = False,
     cache: Annotated[Path, typer.Option(help="Folder of OCR words, for --recall.", metavar="FOLDER")] = Path(".cache"),
 ) -> None:
-    """Score drawn A4 pages by every engine that this machine can run, and print speed, cost and agreement."""
+    """Score drawn A4 pages with every engine that this machine supports, and print speed, cost and agreement."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     absent = [name for name in (LITERT_FILE, KERAS_FILE) if not (model / name).is_file()]
     if absent:
         raise typer.BadParameter(f"{model} holds no {' and no '.join(absent)}", param_hint="--model")
     try:
         if recall:
-            data_folder()  # now, not after minutes
+            data_folder()  # fail now, not after minutes
         planes, samples = drawn_planes(pages, MEASURED_SEED), drawn_planes(SAMPLE_PAGES, SAMPLES_SEED)
         report = measure(model, planes, samples, repeats, cache if recall else None)
     except ConfigError as error:
@@ -71,14 +71,14 @@ def main(
 def measure(
     model: Path, planes: Sequence[Plane], samples: Sequence[Plane], repeats: int, recall_cache: Path | None = None
 ) -> dict[str, Any]:
-    """Return all figures, as `--out` writes them.
+    """Return all results, as written by `--out`.
 
     Args:
-        model: Folder that holds `model.tflite` and `model.keras`.
-        planes: The pages that are scored.
-        samples: Other pages, for the export to whole numbers.
-        repeats: Fresh processes of each engine.
-        recall_cache: Folder of OCR words; without it no scans are scored.
+        model: Folder with `model.tflite` and `model.keras`.
+        planes: The pages to score.
+        samples: Other pages, to calibrate the integer export.
+        repeats: Processes per engine.
+        recall_cache: Folder of cached OCR words; without it no scans are scored.
 
     Raises:
         ConfigError: If there are no scans for the recall.
@@ -110,7 +110,7 @@ def measure(
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on: processor, cores, versions, and how busy the machine was at the start."""
+    """Return the properties of the machine: processor, cores, versions, and its load at the start."""
     versions = {}
     for name in _PACKAGES:
         try:
@@ -137,12 +137,12 @@ def _processor() -> str:
 
 
 def show(report: Mapping[str, Any], console: Console) -> None:
-    """Print a report of `measure` as tables."""
+    """Print a report from `measure` as tables."""
     about = report["machine"]
     console.print(
         f"{about['processor']}, {about['cores']} cores, load {about['load_average']} at the start; "
         f"{report['pages']} pages of {report['tiles'] / report['pages']:.0f} tiles, "
-        f"{report['repeats']} processes of each engine; median (least–most)",
+        f"{report['repeats']} processes per engine; median (min–max)",
         highlight=False,
     )
     rows = report["engines"]
@@ -154,18 +154,18 @@ def show(report: Mapping[str, Any], console: Console) -> None:
 
 
 def absences(report: Mapping[str, Any]) -> list[str]:
-    """Return a line for each engine that was not measured, and one in all for those of a GPU where there is none."""
+    """Return a line for each engine that was not measured, and one in total for GPU engines without a GPU."""
     reasons = dict(report["not_measured"])
     lines = []
     if not any(row["on_gpu"] for row in report["engines"]):
         waiting = [f"{name} ({reasons.pop(name)})" for name, engine in ENGINES.items() if engine.on_gpu]
-        lines.append(f"No GPU was measured; on one, batches of {GPU_BATCH} would be scored by {', '.join(waiting)}.")
+        lines.append(f"No GPU was available; engines for a GPU, with batches of {GPU_BATCH}: {', '.join(waiting)}.")
     return lines + [f"Not measured: {name}: {reason}." for name, reason in reasons.items()]
 
 
 def _speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = _table(
-        "Speed", "engine", "tiles/s", "pages/s", "s, page alone", "engine s a page", "core-s a page", "× shipped"
+        "Speed", "engine", "tiles/s", "pages/s", "s, page alone", "engine s per page", "core-s per page", "× shipped"
     )
     for row in rows:
         ratio = "" if row["times_shipped"] is None else f"{row['times_shipped']:.2f}"

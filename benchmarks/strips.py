@@ -1,4 +1,4 @@
-"""Strips: of each collection the line that fared worst, as scan, at uniform quality of equal bytes, and compressed."""
+"""Draw strips: the worst line of each collection as scan, at uniform quality of equal bytes, and compressed."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _LICENCES = {
     "ocrd-gt": "OCR-D/gt_structure_text, CC-BY-SA 4.0",
     "sroie-receipts": "zzzDavid/ICDAR-2019-SROIE, MIT",
 }
-"""Source and licence of the collections of the data folder that may be shown in part, if both are named."""
+"""Source and licence of the collections of which excerpts may be published with attribution."""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """A picture that was written, and whose scan it shows."""
+    """A written picture, with the collection and attribution of its scan."""
 
     name: str
     collection: str
@@ -44,13 +44,13 @@ class Strip:
 
 
 def write_strips(folder: Path, rows: Sequence[Row], scans: Sequence[Scan], arms: Mapping[str, PageArm]) -> list[Strip]:
-    """Write `strips/<collection>.webp` for each collection that may be shown: one's own, or of a free licence.
+    """Write `strips/<collection>.webp` for each collection that may be shown: private data, or with a free licence.
 
     Args:
-        folder: Where to.
-        rows: Those of one arm; of each collection the page of the least text SSIM is shown.
+        folder: Output folder.
+        rows: Rows of one arm; for each collection, the page with the lowest text SSIM is shown.
         scans: The scans of these rows.
-        arms: What made them, by the scan's key.
+        arms: The arms, by the scan's key.
     """
     by_key = {scan.key: scan for scan in scans}
     strips = []
@@ -71,7 +71,7 @@ def write_strips(folder: Path, rows: Sequence[Row], scans: Sequence[Scan], arms:
 
 
 def draw_strip(page: MarkedPage, arm: PageArm, attribution: str | None) -> np.ndarray:
-    """Return the block of text that fared worst, three times one below another, (height, width, 3) uint8 RGB."""
+    """Return the worst block of text, three versions one below another, (height, width, 3) uint8 RGB."""
     made = arm.make(page)
     data, quality = encode_to_bytes(page.pixels, "avif", made.size_bytes)
     window = window_round(worst_text(page, made.pixels), _px(_WINDOW_INCH, page.dpi), _shape(page.luma))
@@ -89,7 +89,7 @@ def draw_strip(page: MarkedPage, arm: PageArm, attribution: str | None) -> np.nd
 
 
 def worst_text(page: MarkedPage, decoded: np.ndarray) -> tuple[float, float]:
-    """Return the middle (row_px, col_px) of the block whose strokes fared worst."""
+    """Return the centre (row_px, col_px) of the block with the worst strokes."""
     blocks = block_means(ssim_map(page.luma, luma_of(decoded)), page.strokes, page.dpi)
     row, col = np.unravel_index(int(blocks.argmin()), blocks.shape)
     height_px, width_px = block_size(page.dpi)

@@ -1,4 +1,4 @@
-"""Pages a minute and processor seconds a page, beside a bare loop and other tools, over the same pages in one run.
+"""Measure pages per minute and core-seconds per page, compared with a bare loop and other tools on the same pages.
 
 python -m benchmarks.throughput DATA --out FOLDER
 """
@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.arms import ArmFailed
-from benchmarks.contestants import Archive, Took, contestants, lay_out
+from benchmarks.contestants import Archive, Timing, contestants, lay_out
 from benchmarks.marked import scans_of_command
 from benchmarks.published import publish
 from benchmarks.scoring import machine
@@ -31,16 +31,16 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main(
-    folder: Annotated[Path, typer.Argument(help="Scans with truth: a folder with manifest.csv.")],
-    out: Annotated[Path, typer.Option(help="Folder for figures, table and plot.", metavar="FOLDER")],
-    split: Annotated[str, typer.Option(help="Which scans.")] = "test",
-    pages: Annotated[int, typer.Option(min=1, help="Pages in a round: the scans are repeated.")] = 216,
-    rounds: Annotated[int, typer.Option(min=1, help="How often all take turns.")] = 1,
+    folder: Annotated[Path, typer.Argument(help="Scans with ground truth: a folder with manifest.csv.")],
+    out: Annotated[Path, typer.Option(help="Folder for JSON, table and plot.", metavar="FOLDER")],
+    split: Annotated[str, typer.Option(help="Split of the manifest.")] = "test",
+    pages: Annotated[int, typer.Option(min=1, help="Pages per round; the scans are repeated.")] = 216,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the contestants take turns.")] = 1,
     only: Annotated[
-        list[str] | None, typer.Option(help="Only contestants whose name holds this.", metavar="TEXT")
+        list[str] | None, typer.Option(help="Only contestants whose name contains TEXT.", metavar="TEXT")
     ] = None,
 ) -> None:
-    """Run all contestants over the same pages, in turns; write figures, a table and a plot."""
+    """Run all contestants on the same pages, in turns; write JSON, a table and a plot."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     scans = scans_of_command(folder, split)
     about = machine()
@@ -61,9 +61,9 @@ def main(
 
 def take_turns(
     archive: Archive, folder: Path, rounds: int, only: Sequence[str] | None
-) -> tuple[dict[str, list[Took]], list[str]]:
-    """Run every contestant once a round, and return what each took and why others could not run."""
-    taken: dict[str, list[Took]] = {}
+) -> tuple[dict[str, list[Timing]], list[str]]:
+    """Run every contestant once per round, and return their times and the reasons why others could not run."""
+    taken: dict[str, list[Timing]] = {}
     wanted = [one for one in contestants(os.cpu_count() or 1) if not only or any(text in one.name for text in only)]
     missing = {one.name: one.missing() for one in wanted}
     not_measured = [f"{name}: {', '.join(commands)} not installed" for name, commands in missing.items() if commands]
@@ -80,8 +80,8 @@ def take_turns(
     return taken, not_measured
 
 
-def figures_of(taken: Sequence[Took], n_pages: int) -> dict[str, Any]:
-    """Return a contestant's figures: medians over rounds, with and without what does not grow with the pages."""
+def figures_of(taken: Sequence[Timing], n_pages: int) -> dict[str, Any]:
+    """Return a contestant's results: medians over rounds, with and without the fixed start-up time."""
     wall_s, core_s, start_s, start_core_s = (
         median(getattr(took, name) for took in taken) for name in ("wall_s", "core_s", "start_s", "start_core_s")
     )

@@ -1,4 +1,4 @@
-"""The throughput benchmark's table and plot."""
+"""Write the throughput benchmark's table and plot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DPI = 110
 
 
 def as_markdown(figures: Mapping[str, Any], plot: str | None) -> str:
-    """Return the page: who took how long, against the product with all cores; then where the time goes."""
+    """Return the page: times relative to the product with all cores, then the time by stage."""
     about, found = figures["machine"], figures["contestants"]
     product = next((name for name in found if name.startswith("Foliopress") and name.endswith("workers")), None)
     average_mb = figures["source_bytes"] / figures["pages"] / 1e6
@@ -33,10 +33,10 @@ def as_markdown(figures: Mapping[str, Any], plot: str | None) -> str:
         "",
         "    python -m benchmarks.throughput DATA --out docs/benchmarks",
         "",
-        "*Start-up* is what the same command takes when nothing is left to do; core-seconds a page are without it.",
-        "The others' start-up is in their pages, since they have no such rerun; OCRmyPDF is given all pages at once.",
+        "*Start-up* is the time of the same command with nothing left to do; core-seconds per page exclude it.",
+        "The others' times include start-up, since they have no such rerun; OCRmyPDF gets all pages at once.",
         "",
-        "| | wall s | of it start-up | pages/min | once started | core-s a page | Foliopress is | output MB |",
+        "| | wall s | start-up s | pages/min | once started | core-s per page | Foliopress is | output MB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, one in found.items():
@@ -48,7 +48,7 @@ def as_markdown(figures: Mapping[str, Any], plot: str | None) -> str:
         )
     lines += ["", *_sentences(found, product), ""]
     lines += [
-        "Two runs on one machine may differ by more than that: `benchmarks.overhead` tells it from within one run.",
+        "Two runs on one machine may differ by more than that: `benchmarks.overhead` measures it within one run.",
         "",
     ]
     lines += [f"Not measured: {reason}." for reason in figures["not_measured"]]
@@ -59,7 +59,7 @@ def as_markdown(figures: Mapping[str, Any], plot: str | None) -> str:
             "",
             "## Where the time goes",
             "",
-            "Seconds a page, as its row tells them (wall time of the step).",
+            "Seconds per page from its row (wall time of the step).",
             "",
         ]
         lines += [f"| | {' | '.join(_STAGES[name] for name in names)} | all |", "| --- " * (len(names) + 2) + "|"]
@@ -67,7 +67,7 @@ def as_markdown(figures: Mapping[str, Any], plot: str | None) -> str:
             cells = " | ".join(f"{stages.get(stage, 0):.3f}" for stage in names)
             lines.append(f"| {name} | {cells} | {sum(stages.values()):.2f} |")
     if plot:
-        lines += ["", f"![Pages a minute]({plot})"]
+        lines += ["", f"![Pages per minute]({plot})"]
     return "\n".join(lines) + "\n"
 
 
@@ -79,7 +79,7 @@ def _sentences(found: Mapping[str, Any], product: str | None) -> list[str]:
     if bare and single:
         more = single["core_s_per_page"] / bare["core_s_per_page"] - 1
         said.append(
-            f"With one worker, Prefect and Dask cost {100 * more:+.1f} % of the bare loop's core-seconds a page."
+            f"With one worker, Prefect and Dask cost {100 * more:+.1f} % of the bare loop's core-seconds per page."
         )
     if at_once and all_cores:
         more = all_cores["core_s_per_page"] / at_once["core_s_per_page"] - 1
@@ -87,7 +87,7 @@ def _sentences(found: Mapping[str, Any], product: str | None) -> list[str]:
     if product and single and all_cores:
         said.append(f"{product.removeprefix('Foliopress, ')} are {_times(all_cores, single):.2f} × one, once started.")
     if bare and at_once:
-        said.append(f"As many bare loops at once are {_times(at_once, bare):.2f} × one: what this machine allows.")
+        said.append(f"As many bare loops at once are {_times(at_once, bare):.2f} × one: the limit of this machine.")
     return said
 
 
@@ -97,7 +97,7 @@ def _times(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
 
 
 def write_plot(folder: Path, figures: Mapping[str, Any]) -> str | None:
-    """Draw pages a minute as bars, and return the picture's name; None without any."""
+    """Plot pages per minute as bars, and return the picture's name; None without data."""
     from matplotlib.figure import Figure
 
     found = figures["contestants"]
@@ -110,7 +110,7 @@ def write_plot(folder: Path, figures: Mapping[str, Any]) -> str | None:
     colours = ["#2b6cb0" if name.startswith("Foliopress") else "#a0aec0" for name in names]
     bars = axes.barh(names, values, color=colours)
     axes.bar_label(bars, fmt="%.1f", padding=3)
-    axes.set_xlabel(f"pages a minute, {figures['pages']} pages on {figures['machine']['cores']} cores")
+    axes.set_xlabel(f"pages per minute, {figures['pages']} pages on {figures['machine']['cores']} cores")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(folder / PLOT_FILE, dpi=_DPI)
     return PLOT_FILE

@@ -1,4 +1,4 @@
-"""Uniform quality: every page at one quality of one codec, through Pillow, as anybody would do it."""
+"""Encode every page at one quality of one codec with Pillow, as the naive baseline."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from benchmarks.arms import Made, decode
+from benchmarks.arms import ArmResult, decode
 from benchmarks.marked import MarkedPage
 
 CODECS = ("avif", "webp", "jpeg")
 SWEEP = (2, 8, 15, 25, 35, 45, 55, 65, 75, 85, 93, 98)
-"""Qualities at which pages are made: close enough to interpolate between them."""
+"""Qualities of the sweep: dense enough to interpolate between them."""
 READ = (8, 15, 25, 45, 65, 85)
-"""Qualities at which their words are counted too; OCR takes longer than all else."""
+"""Qualities at which words are counted too; OCR takes most of the time."""
 
 _OPTIONS: dict[str, dict[str, object]] = {
     "avif": {"speed": 9},
@@ -45,12 +45,12 @@ class UniformArm:
         """The codec."""
         return family_of(self.codec)
 
-    def make(self, page: MarkedPage) -> Made:
-        """Encode the page; only this counts as its time."""
+    def make(self, page: MarkedPage) -> ArmResult:
+        """Encode the page; only encoding is timed."""
         start = time.process_time()
         data = encode_uniform(page.pixels, self.codec, self.quality)
         seconds = time.process_time() - start
-        return Made(decode(data, page), len(data), seconds, {"codec": self.codec, "quality": self.quality})
+        return ArmResult(decode(data, page), len(data), seconds, {"codec": self.codec, "quality": self.quality})
 
 
 def uniform_arms(codecs: Sequence[str], reads_words: bool) -> list[UniformArm]:
@@ -59,7 +59,7 @@ def uniform_arms(codecs: Sequence[str], reads_words: bool) -> list[UniformArm]:
 
 
 def family_of(codec: str) -> str:
-    """Return how a codec's uniform arms are called.
+    """Return the name of a codec's uniform arms.
 
     >>> family_of("avif")
     'uniform AVIF'
@@ -68,12 +68,12 @@ def family_of(codec: str) -> str:
 
 
 def encode_uniform(pixels: np.ndarray, codec: str, quality: int) -> bytes:
-    """Return a page in one quality.
+    """Encode a page at one quality.
 
     Args:
-        pixels: uint8, (height, width) or (height, width, 3) RGB; a grey page is coded without chroma.
+        pixels: uint8, (height, width) or (height, width, 3) RGB; a grey page is encoded without chroma.
         codec: One of `CODECS`.
-        quality: Pillow's.
+        quality: Pillow's scale.
     """
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, codec.upper(), quality=quality, **_OPTIONS[codec])
@@ -81,7 +81,7 @@ def encode_uniform(pixels: np.ndarray, codec: str, quality: int) -> bytes:
 
 
 def encode_to_bytes(pixels: np.ndarray, codec: str, size_bytes: int) -> tuple[bytes, int]:
-    """Return a page in the lowest quality that takes no fewer bytes, and that quality; in the highest if none does."""
+    """Return a page at the lowest quality of at least `size_bytes`, and that quality; else at the highest."""
     lowest, highest = 1, 100
     data = {highest: encode_uniform(pixels, codec, highest)}
     while lowest < highest:

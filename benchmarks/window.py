@@ -1,4 +1,4 @@
-"""The window: how long a person waits for a first view, a first result, a changed setting, a run of a million pages.
+"""Measure response times of the app: first view, first result, a changed setting, a run of a million pages.
 
 python -m benchmarks.window DATA --out FOLDER [--run DEST]
 """
@@ -38,16 +38,16 @@ logger = logging.getLogger(__name__)
 
 ROWS = 1_000_000
 SCAN = "tapuscorpus/images/2020601_https___1914_1918_europeana_eu_contributions_21574.pdf_page_9.png"
-"""A typewritten page of A4 at 300 dpi, in colour."""
-ASKED: dict[str, float | None] = {
+"""A typewritten A4 page at 300 dpi, in colour."""
+TARGETS_S: dict[str, float | None] = {
     "first view": 3.0,
     "first result": 6.0,
     "a setting that does not touch OCR: its picture": 1.5,
     "the same: its verdict and figures": None,
 }
-"""Seconds that each may take; the picture is of the first encoding, of which the verdict mostly makes no other."""
-ASKED_OF_A_RUN = {"opens, from a folder": 3.0, "is filtered": 1.0, "opens, from S3": 3.0, "is filtered, from S3": 1.0}
-"""The same for each run that is looked through."""
+"""Target seconds; the picture is that of the first encoding, which is mostly the final one."""
+RUN_TARGETS_S = {"opens, from a folder": 3.0, "is filtered": 1.0, "opens, from S3": 3.0, "is filtered, from S3": 1.0}
+"""Target seconds for each displayed run."""
 
 _ROOT = Path(__file__).resolve().parents[1]
 _ROWS_A_FILE = 200_000
@@ -60,14 +60,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder of scans with a manifest.csv.")],
-    out: Annotated[Path, typer.Option(help="Folder for figures and table.", metavar="FOLDER")],
-    rows: Annotated[int, typer.Option(min=1, help="Pages of the run that is looked through.")] = ROWS,
+    out: Annotated[Path, typer.Option(help="Folder for JSON and table.", metavar="FOLDER")],
+    rows: Annotated[int, typer.Option(min=1, help="Pages of the synthetic run.")] = ROWS,
     run: Annotated[
-        Path | None, typer.Option(help="A finished run on a disk that is looked through as well.", metavar="DEST")
+        Path | None, typer.Option(help="Also measure with this finished run on a disk.", metavar="DEST")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each is done; medians count.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians are reported.")] = 5,
 ) -> None:
-    """Time what a person waits for, in a real browser before the real server."""
+    """Measure response times in a real browser with the real server."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     about = machine()
     with tempfile.TemporaryDirectory(prefix="foliopress-window-") as work:
@@ -87,21 +87,21 @@ def main(
         "rounds": rounds,
         "scan": SCAN,
         "seconds": {name: round(median(found), 3) for name, found in waits.items()},
-        "asked": ASKED | {name: asked for one in looked_through for name, asked in one.asked.items()},
+        "asked": TARGETS_S | {name: asked for one in looked_through for name, asked in one.asked.items()},
         "all": waits,
     }
     logger.info("%s", publish(out, "window", figures, as_markdown, lambda *_: None))
 
 
 def as_markdown(figures: Mapping[str, Any], plot: str | None) -> str:  # noqa: ARG001
-    """Return the page."""
+    """Return the Markdown page."""
     about = figures["machine"]
     lines = [
         "# The window",
         "",
-        f"Seconds that a person waits, medians of {figures['rounds']}; {about['processor']}, {about['cores']} cores,",
-        f"which browser and server share. The scan is {figures['scan']}; runs are opened for the",
-        "first time, the statistics of the made-up one lie in files as a run leaves them; S3 is a server of the same",
+        f"Response times in seconds, medians of {figures['rounds']}; {about['processor']}, {about['cores']} cores,",
+        f"shared by browser and server. The scan is {figures['scan']}; runs are opened for the",
+        "first time; the synthetic run has statistics files like a real run; S3 is a server on the same",
         "machine (moto). Written by",
         "",
         "    python -m benchmarks.window DATA --out docs/benchmarks --run DEST",
@@ -116,7 +116,7 @@ def as_markdown(figures: Mapping[str, Any], plot: str | None) -> str:  # noqa: A
 
 @dataclass
 class _Run:
-    """A finished run that is looked through, in each of its places; `filtered` is made a part of names by a number."""
+    """A finished run in each of its locations; `filtered` turns a number into part of a name."""
 
     name: str
     folder: Path
@@ -128,11 +128,11 @@ class _Run:
 
     @property
     def asked(self) -> dict[str, float]:
-        return {f"{self.name} {wait}": asked for wait, asked in ASKED_OF_A_RUN.items()}
+        return {f"{self.name} {wait}": asked for wait, asked in RUN_TARGETS_S.items()}
 
 
 def write_run(dest: Path, n_rows: int) -> None:
-    """Write statistics of so many made-up pages, in files as they are put together at the end of a run."""
+    """Write statistics of `n_rows` synthetic pages, in files like those at the end of a run."""
     chance = np.random.default_rng(0)
     for first in range(0, n_rows, _ROWS_A_FILE):
         name = f"{first:016x}"
@@ -181,7 +181,7 @@ def _made_up(first: int, count: int, chance: np.random.Generator) -> pa.Table:
 
 @contextmanager
 def _servers(folder: Path) -> Iterator[str]:
-    """Run the window and an S3 server, and yield the window's address; this process then knows the S3 server too."""
+    """Run the app and an S3 server, and yield the app's URL; this process then uses the S3 server too."""
     window, s3 = _free_port(), _free_port()
     os.environ |= {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark"}
     os.environ |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -216,11 +216,11 @@ def _wait_for(port: int) -> None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
             return
         time.sleep(0.25)
-    raise ArmFailed(f"nothing listens on port {port}")
+    raise ArmFailed(f"no server on port {port}")
 
 
 def _uploaded(run: Path, bucket: str) -> str:
-    httpx.put(f"{os.environ['AWS_ENDPOINT_URL']}/{bucket}").raise_for_status()  # makes the bucket
+    httpx.put(f"{os.environ['AWS_ENDPOINT_URL']}/{bucket}").raise_for_status()  # creates the bucket
     store = Store(f"s3://{bucket}/run", StorageSettings())
     for path in sorted(path for path in run.rglob("*") if path.is_file()):
         store.write_bytes(path.relative_to(run).as_posix(), path.read_bytes())
@@ -230,7 +230,7 @@ def _uploaded(run: Path, bucket: str) -> str:
 def _waits(url: str, scan: Path, runs: Sequence[_Run], rounds: int) -> dict[str, list[float]]:
     from playwright.sync_api import sync_playwright
 
-    names = [*ASKED, *(name for run in runs for name in run.asked)]
+    names = [*TARGETS_S, *(name for run in runs for name in run.asked)]
     waits: dict[str, list[float]] = {name: [] for name in names}
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -290,7 +290,7 @@ def _timed(*calls: Callable[[], object]) -> float:
 
 
 def _shown(page: Any, before: str | None) -> None:
-    """Wait until source and output are drawn, and the output is another than `before`."""
+    """Wait until source and output are drawn, and the output differs from `before`."""
     page.wait_for_function(_IS_SHOWN, arg=before)
 
 
@@ -300,9 +300,9 @@ _IS_SHOWN = (
     " if (stage && stage.dataset.output !== before && +stage.dataset.loaded >= 2) return true; } return false; }"
 )
 _IS_FILTERED = (
-    "before => { const told = [...document.querySelectorAll('[data-testid=stCaptionContainer]')]"
+    "before => { const captions = [...document.querySelectorAll('[data-testid=stCaptionContainer]')]"
     ".map(one => one.textContent.trim()).filter(text => /^[\\d,]+ pages found/.test(text));"
-    " return told.length === 1 && told[0] !== before.trim(); }"
+    " return captions.length === 1 && captions[0] !== before.trim(); }"
 )
 _IS_JUDGED = (
     "() => [...document.querySelectorAll('[data-testid=stMetric]')].some("

@@ -1,4 +1,4 @@
-"""Worker: one engine in a fresh process loads and scores once, and writes down what that took."""
+"""Load and score one engine in a new process, and write its timings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _WatchedScorer:
         self.seconds = 0.0
 
     def score(self, patches: np.ndarray) -> np.ndarray:
-        """Return what the scorer returns."""
+        """Return the scorer's result."""
         start = perf_counter()
         scores = self._scorer.score(patches)
         self.seconds += perf_counter() - start
@@ -46,11 +46,11 @@ def measure(engine: Engine, model: Path, planes: Sequence[Plane]) -> tuple[dict[
         planes: The pages.
 
     Returns:
-        Figures and scores. Figures: `import_s` (the engine's libraries; numpy and OpenCV are there already), `load_s`,
-        `first_call_s` (one patch: TensorFlow compiles, GPUs wake up), `page_s` (a list, each page alone), `pages_s`
-        (all pages in one call), `engine_s` (what of that the engine took; the rest is the cutting of patches), `core_s`
-        (processor seconds of that call, all threads together), `peak_bytes` (of resident memory), `gpu` (its name or
-        None). Scores: (n_tiles of all pages,) float32.
+        Measurements and scores. Measurements: `import_s` (the engine's libraries; numpy and OpenCV are imported
+        already), `load_s`, `first_call_s` (one patch: TensorFlow compiles, GPUs start), `page_s` (a list, each page
+        alone), `pages_s` (all pages in one call), `engine_s` (the engine's part of that; the rest is cutting patches),
+        `core_s` (processor seconds of that call, all threads together), `peak_bytes` (of resident memory), `gpu` (its
+        name or None). Scores: (n_tiles of all pages,) float32.
 
     Raises:
         Lacking: If a library or the GPU is missing.
@@ -64,7 +64,7 @@ def measure(engine: Engine, model: Path, planes: Sequence[Plane]) -> tuple[dict[
     imported = perf_counter()
     gpu = gpu_name(engine.backend) if engine.on_gpu else None
     if engine.on_gpu and gpu is None:
-        raise Lacking(f"{engine.backend} sees no GPU")
+        raise Lacking(f"{engine.backend} finds no GPU")
     scorer = engine.load(model)
     loaded = perf_counter()
     scorer.score(np.zeros((1, PATCH_PX, PATCH_PX, 4), np.uint8))
@@ -88,9 +88,9 @@ def measure(engine: Engine, model: Path, planes: Sequence[Plane]) -> tuple[dict[
 
 
 def peak_resident_bytes() -> int:
-    """Return the most memory that this process has held."""
+    """Return the peak memory of this process."""
     status = Path("/proc/self/status")
-    if status.is_file():  # Linux's getrusage would count the parent's memory too: it outlives exec
+    if status.is_file():  # Linux's getrusage includes the parent's memory: it survives exec
         line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
     import resource
@@ -106,7 +106,7 @@ def _page_seconds(scorer: Scorer, plane: Plane) -> float:
 
 
 def main(name: str, model: str, planes: str, out: str) -> None:
-    """Write `SCORES_FILE` and `FIGURES_FILE` into the folder `out`; where the engine cannot run, `lacking` says why."""
+    """Write `SCORES_FILE` and `FIGURES_FILE` into the folder `out`; `lacking` holds why an engine cannot run."""
     try:
         figures, scores = measure(ENGINES[name], Path(model), load_planes(Path(planes)))
         np.save(Path(out) / SCORES_FILE, scores)

@@ -368,9 +368,10 @@ def evaluate(
 ) -> None:
     """Measure the importance network against the ground truth, and against the OCR mask alone."""
     with _no_traceback(None):
-        from foliopress.model.evaluation import evaluate_model
+        from foliopress.model.evaluation import EvaluationRequest, evaluate_model
 
-        _print_json(evaluate_model(data, model, cache, split, out, plots=plots, rotated=rotated))
+        request = EvaluationRequest(cache, data, model, split, with_rotation=rotated)
+        _print_json(evaluate_model(request, out, plots))
 
 
 def _scan_options(

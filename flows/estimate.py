@@ -18,7 +18,7 @@ from foliopress.flows.compress import SHARD_RUNNER, compress_documents
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.views.progress import megabytes
 from foliopress.tasks.errors import ConfigError
-from foliopress.tasks.records.archive_estimate import Share, Total, draw, total
+from foliopress.tasks.records.archive_estimate import EstimatedTotal, SampledStratum, draw_sample, estimate_total
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.locations import check_place
 from foliopress.tasks.storage.source import open_source
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Estimate:
-    """Estimated savings and time; the interval of a `Total` holds the truth for 90 % of all samples."""
+    """Estimated savings and time; the interval of a `EstimatedTotal` holds the truth for 90 % of all samples."""
 
     source: str
     profile: str
@@ -44,9 +44,9 @@ class Estimate:
     source_bytes: int
     sampled_documents: int
     sampled_bytes: int
-    output_bytes: Total
-    pages: Total
-    core_seconds: Total
+    output_bytes: EstimatedTotal
+    pages: EstimatedTotal
+    core_seconds: EstimatedTotal
     cores: int
     price_per_gb_month: float
     reasons: dict[str, int] = field(default_factory=dict)
@@ -58,11 +58,11 @@ class Estimate:
         return 1.0 - self.output_bytes.value / self.source_bytes if self.source_bytes else 0.0
 
     @property
-    def hours(self) -> Total:
+    def hours(self) -> EstimatedTotal:
         """Hours on `cores` cores, all of them busy."""
         per_hour = 3600.0 * self.cores
         found = self.core_seconds
-        return Total(found.value / per_hour, found.low / per_hour, found.high / per_hour)
+        return EstimatedTotal(found.value / per_hour, found.low / per_hour, found.high / per_hour)
 
     @property
     def saved_per_month(self) -> float:
@@ -134,7 +134,7 @@ def estimate_archive(request: EstimateRequest) -> Estimate:
     check_place("SOURCE", source)
     scans = open_source(source, settings.storage)
     check_not_empty(scans, settings.scan)
-    shares = draw(list_documents(scans, settings.scan, ScanCounts()), request.n_documents, request.seed)
+    shares = draw_sample(list_documents(scans, settings.scan, ScanCounts()), request.n_documents, request.seed)
     if not shares and settings.scan.allow_empty:
         return _estimate(request, shares, ())
     if not shares:
@@ -151,7 +151,7 @@ def estimate_archive(request: EstimateRequest) -> Estimate:
     return _estimate(request, shares, rows)
 
 
-def _estimate(request: EstimateRequest, shares: Sequence[Share], rows: Sequence[dict[str, Any]]) -> Estimate:
+def _estimate(request: EstimateRequest, shares: Sequence[SampledStratum], rows: Sequence[dict[str, Any]]) -> Estimate:
     output_bytes: Counter[str] = Counter()
     pages: Counter[str] = Counter()
     seconds: Counter[str] = Counter()
@@ -168,9 +168,9 @@ def _estimate(request: EstimateRequest, shares: Sequence[Share], rows: Sequence[
         source_bytes=sum(share.size_bytes for share in shares),
         sampled_documents=len(sampled),
         sampled_bytes=sum(document.size_bytes for document in sampled),
-        output_bytes=total(shares, output_bytes),
-        pages=total(shares, pages, by_bytes=False),
-        core_seconds=total(shares, seconds),
+        output_bytes=estimate_total(shares, output_bytes),
+        pages=estimate_total(shares, pages, by_bytes=False),
+        core_seconds=estimate_total(shares, seconds),
         cores=request.cores,
         price_per_gb_month=request.price_per_gb_month,
         reasons=dict(Counter(str(row["reason"]) for row in rows if row["reason"])),

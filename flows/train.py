@@ -10,11 +10,17 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from foliopress.model.evaluation import evaluate_model
+from foliopress.model.evaluation import EvaluationRequest, evaluate_model
 from foliopress.model.network import weights_file
-from foliopress.model.operating import default_threshold
-from foliopress.model.recipe import RENDERED_PAGES, find_material_scans, gather, settle, write_metrics
-from foliopress.model.training import BATCHES_PER_EPOCH, EPOCHS, Course, fit_network
+from foliopress.model.operating_points import default_threshold
+from foliopress.model.recipe import (
+    RENDERED_PAGES,
+    calibrate_and_export,
+    find_training_scans,
+    load_training_data,
+    write_metrics,
+)
+from foliopress.model.training import BATCHES_PER_EPOCH, EPOCHS, TrainingOptions, fit_network
 
 
 def _step(name: str) -> Any:
@@ -22,10 +28,10 @@ def _step(name: str) -> Any:
     return task(name=name, cache_policy=NO_CACHE, persist_result=False)
 
 
-find_scans_task = _step("read words")(find_material_scans)
-gather_task = _step("cut and draw pages")(gather)
+find_scans_task = _step("read words")(find_training_scans)
+load_data_task = _step("load training data")(load_training_data)
 fit_task = _step("fit the network")(fit_network)
-settle_task = _step("settle and export")(settle)
+calibrate_task = _step("calibrate and export")(calibrate_and_export)
 evaluate_task = _step("evaluate")(evaluate_model)
 
 
@@ -68,12 +74,14 @@ def train_importance(request: TrainingRequest) -> dict[str, Any]:
     """
     start = perf_counter()
     data, cache, out = request.data, request.cache, request.out
-    course = Course(weights_file(request.weights), request.seed, request.epochs, request.batches_per_epoch)
+    options = TrainingOptions(weights_file(request.weights), request.seed, request.epochs, request.batches_per_epoch)
     training, validation = find_scans_task(data, cache)
-    material = gather_task(training, validation, cache, request.seed, request.rendered_pages)
-    network, history = fit_task(material.training, material.held_out, course, out / "checkpoints")
-    settled = settle_task(network, material, cache, out)
-    write_metrics(out, material, course, history, settled, perf_counter() - start)
-    threshold = default_threshold(settled["operating_points"])
-    metrics: dict[str, Any] = evaluate_task(data, out, cache, "test", out, threshold=threshold)
+    training_data = load_data_task(training, validation, cache, request.seed, request.rendered_pages)
+    network, history = fit_task(
+        training_data.training_pages, training_data.validation_pages, options, out / "checkpoints"
+    )
+    calibrated = calibrate_task(network, training_data, cache, out)
+    write_metrics(out, training_data, options, history, calibrated, perf_counter() - start)
+    threshold = default_threshold(calibrated["operating_points"])
+    metrics: dict[str, Any] = evaluate_task(EvaluationRequest(cache, data, out, threshold=threshold), out)
     return metrics

@@ -34,7 +34,7 @@ from foliopress.tasks.checks.audit import ROW_COLUMNS, Damage, check_rows
 from foliopress.tasks.checks.visual_audit import LOOK_COLUMNS
 from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records.fences import PREFIX as FENCES
-from foliopress.tasks.records.self_checksum import read_json
+from foliopress.tasks.records.self_checksum import read_checked_json
 from foliopress.tasks.records.statistics import Footer, WrittenFile, file_key, live_rows, read_footers
 from foliopress.tasks.storage.locations import check_place
 from foliopress.tasks.storage.source import open_source
@@ -250,7 +250,7 @@ def _damaged_records(target: Store, footers: Mapping[str, Footer], named: set[st
     there = stored_runs(target)
     for key in [NAMES_KEY, *(found.key for found in target.list_objects(FENCES))]:
         try:
-            read_json(target.read_bytes(key))
+            read_checked_json(target.read_bytes(key))
         except FileNotFoundError:
             yield Damage("missing", key, "the next run writes it again")
         except ValueError:

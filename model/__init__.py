@@ -1,1 +1,1 @@
-"""Importance: the network that judges how much every tile matters."""
+"""Score how important each tile is, with a small neural network."""

@@ -1,4 +1,4 @@
-"""Augmentation: a patch as another scanner, another sheet or another hand would have given it."""
+"""Augment training patches: vary the scanner, the paper and the ink, and add handwriting."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from foliopress.tasks.analysis.tiles import CORE_PX
 
 MASK_DROPOUT = 0.5
-"""Share of patches that lose their OCR mask, so that the network does not lean on it."""
+"""Share of patches that lose their OCR mask, so that the network does not rely on it."""
 LEAST_STROKE_PX = 8.0
-"""Full-ink pixels of a drawn stroke in a tile from which the tile is one of writing."""
+"""A tile counts as handwriting from this many full-ink pixels of a drawn stroke."""
 LEAST_STROKE_CONTRAST = 25.0
-"""Grey levels by which such a stroke must change the tile somewhere."""
+"""Grey levels by which such a stroke must change at least one place of the tile."""
 
 _INKS = ((20, 20, 25), (25, 30, 90), (60, 50, 45), (150, 30, 40), (20, 80, 60), (90, 90, 95), (60, 40, 120))
 _SCRIPTS = (
@@ -25,11 +25,11 @@ _LETTERS = list("aabcdeeefghiiklmnnooprrssttuvwxyzABCDEFGHJKLMNPRSTW0123456789.,
 
 
 def vary_scan(patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a patch with other tone, ink, sharpness, noise and compression, and often without its mask.
+    """Return a copy of a patch with varied tone, ink, sharpness, noise and compression, often without its mask.
 
     Args:
         patch: (side, side, 4) uint8.
-        rng: Source of chance.
+        rng: Random generator.
     """
     side = patch.shape[0]
     colours: np.ndarray = patch[..., :3].astype(np.float32)
@@ -42,7 +42,7 @@ def vary_scan(patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.2:
         colours = np.repeat(colours.mean(axis=2, keepdims=True), 3, axis=2)
     if rng.random() < 0.2:  # a shadow across the patch
-        slope = rng.normal(0, 0.06, 2)  # grey levels a pixel
+        slope = rng.normal(0, 0.06, 2)  # grey levels per pixel
         rows, cols = np.mgrid[:side, :side].astype(np.float32) - side / 2
         colours += (slope[0] * rows + slope[1] * cols)[..., np.newaxis].astype(np.float32)
     if rng.random() < 0.3:
@@ -64,25 +64,25 @@ def vary_scan(patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return varied
 
 
-def write_on(
+def draw_handwriting(
     patch: np.ndarray, label: np.ndarray, weight: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Write on a patch, by hand or with a stamp, wherever chance will have it; the mask knows nothing of it.
+    """Draw handwriting or a stamp on a patch, at random places; the mask stays as it is.
 
     Args:
         patch: (side, side, 4) uint8.
-        label: (n, n) float32, of the tiles in the patch's middle.
+        label: (n, n) float32, labels of the tiles in the middle of the patch.
         weight: (n, n) float32.
-        rng: Source of chance.
+        rng: Random generator.
 
     Returns:
-        The written patch, label and weight: tiles with visible strokes become important, those with a trace of them
-        are not judged.
+        The new patch, label and weight. Tiles with visible strokes become important; tiles with only a trace of a
+        stroke get weight 0.
     """
     side, n_tiles = patch.shape[0], label.shape[0]
     strokes = np.zeros((side, side), np.float32)
     for _ in range(int(rng.integers(1, 5))):
-        _lay(_drawn(rng), strokes, rng)
+        _paste(_draw_strokes(rng), strokes, rng)
     ink = np.array(_INKS[int(rng.integers(len(_INKS)))], np.float32) + rng.normal(0, 10, 3)
     texture = 1 + rng.normal(0, 0.12, strokes.shape)  # pencil and dry pens skip
     cover = np.clip(strokes * texture * rng.uniform(0.3, 1.0), 0, 1)[..., np.newaxis]
@@ -107,8 +107,8 @@ def write_on(
     )
 
 
-def _drawn(rng: np.random.Generator) -> np.ndarray:
-    """Return (side, side) float32 of one piece of writing or more, 0 to 1; the side is 96, 160 or 224 px."""
+def _draw_strokes(rng: np.random.Generator) -> np.ndarray:
+    """Return one or more strokes of writing, (side, side) float32, 0 to 1; the side is 96, 160 or 224 px."""
     side = int(rng.choice([96, 160, 224]))
     zoom = 4 if side == 96 else 2
     canvas = np.zeros((side * zoom, side * zoom), np.uint8)
@@ -120,8 +120,8 @@ def _drawn(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(small, np.float32) / 255
 
 
-def _lay(piece: np.ndarray, strokes: np.ndarray, rng: np.random.Generator) -> None:
-    """Lay a piece of writing somewhere on the plane of strokes; some of it may lie outside."""
+def _paste(piece: np.ndarray, strokes: np.ndarray, rng: np.random.Generator) -> None:
+    """Paste a piece of writing at a random place on the stroke plane; parts may fall outside."""
     side, reach = piece.shape[0], strokes.shape[0]
     row, col = (int(place) for place in rng.integers(-side // 2, reach - side // 2, 2))
     top, left, bottom, right = max(row, 0), max(col, 0), min(row + side, reach), min(col + side, reach)
@@ -130,7 +130,7 @@ def _lay(piece: np.ndarray, strokes: np.ndarray, rng: np.random.Generator) -> No
 
 
 def _draw_cursive(canvas: np.ndarray, thickness: int, rng: np.random.Generator) -> None:
-    """Draw a line of joined loops that swell and shrink like handwriting."""
+    """Draw one line of joined loops of varying size, like cursive handwriting."""
     side = canvas.shape[0]
     n_points = 160
     time = np.linspace(0, 1, n_points)
@@ -154,7 +154,7 @@ def _draw_cursive(canvas: np.ndarray, thickness: int, rng: np.random.Generator) 
 
 
 def _draw_script(canvas: np.ndarray, thickness: int, rng: np.random.Generator) -> None:
-    """Draw letters of a pen font, slanted and at any angle."""
+    """Draw letters in a script font, slanted and at any angle."""
     side = canvas.shape[0]
     layer = np.zeros_like(canvas)
     text = "".join(rng.choice(_LETTERS, int(rng.integers(3, 12))))
@@ -169,7 +169,7 @@ def _draw_script(canvas: np.ndarray, thickness: int, rng: np.random.Generator) -
 
 
 def _draw_stamp(canvas: np.ndarray, thickness: int, rng: np.random.Generator) -> None:
-    """Draw the rim of a round or square stamp, or an underline, with some letters in it."""
+    """Draw the rim of a round or square stamp, or an underline, with optional letters."""
     side = canvas.shape[0]
     row, col = rng.uniform(0, 1, 2) * side
     reach = rng.uniform(0.2, 0.8) * side

@@ -1,4 +1,4 @@
-"""Model card: what the figures of training and evaluation say, in Markdown; what was not measured is not mentioned."""
+"""Write the model card in Markdown from training and evaluation metrics; leave out what was not measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foliopress.model.scoring import KERAS_FILE, LITERT_FILE
 
 CARD_FILE = "CARD.md"
 TABLES = ("ablations", "leave_one_out", "experiments")
-"""What may lie beside `metrics.json` as `<name>.json`, each a list of rows; a row is a dict of texts and numbers."""
+"""Optional tables stored as `<name>.json` next to `metrics.json`: lists of rows, each a dict of texts and numbers."""
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -33,7 +33,7 @@ _SOURCES = {
 
 
 def read_tables(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return those of `TABLES` that lie in a folder."""
+    """Return the tables of `TABLES` that exist in a folder."""
     paths = {name: folder / f"{name}.json" for name in TABLES}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()}
 
@@ -44,11 +44,11 @@ def write_card(folder: Path, metrics: Mapping[str, Any], tables: Mapping[str, Ro
 
 
 def card(metrics: Mapping[str, Any], tables: Mapping[str, Rows] | None = None) -> str:
-    """Return the model card in Markdown, from the figures alone.
+    """Return the model card in Markdown.
 
     Args:
-        metrics: What `metrics.json` holds: `evaluation`, and `training` and `operating_points` where there are some.
-        tables: Rows by names of `TABLES`; in `leave_one_out` a row for all documents together is worked out here.
+        metrics: Contents of `metrics.json`: `evaluation`, and optionally `training` and `operating_points`.
+        tables: Rows by the names in `TABLES`. For `leave_one_out`, a pooled row is added.
     """
     evaluation, training = metrics["evaluation"], metrics.get("training")
     rows_of = tables or {}
@@ -59,8 +59,8 @@ def card(metrics: Mapping[str, Any], tables: Mapping[str, Rows] | None = None) -
         "",
         *_paragraph(
             "MobileNetV2 (alpha 0.35), fully convolutional, with a fourth input channel for the OCR mask. From a tile",
-            "of 32 px at 150 dpi (0.21 inch) and what lies round it, it says how likely it holds text or writing.",
-            f"`{LITERT_FILE}` scores on the CPU, `{KERAS_FILE}` on a GPU. SHA-256 of the former:",
+            "of 32 px at 150 dpi (0.21 inch) and its surroundings, it estimates the probability of text or writing.",
+            f"`{LITERT_FILE}` runs on the CPU, `{KERAS_FILE}` on a GPU. SHA-256 of the first file:",
             f"`{evaluation['weights_sha256']}`.",
         ),
         *_figures(evaluation),
@@ -69,13 +69,13 @@ def card(metrics: Mapping[str, Any], tables: Mapping[str, Rows] | None = None) -
         *_calibration(evaluation),
         *_operating_points(metrics),
         *_section(
-            "What each part is worth",
+            "Ablations",
             rows_of.get("ablations"),
-            "On the test split, each at the threshold that its own validation pages ask for; the last columns say what",
-            "would be freed at the highest threshold that finds 99.9 % of all text.",
+            "On the test split, each at the threshold chosen on its own validation pages. The last columns give",
+            "the share freed at the highest threshold that finds 99.9 % of all text.",
         ),
         *_leave_one_out(rows_of.get("leave_one_out")),
-        *_section("What was tried", rows_of.get("experiments")),
+        *_section("Experiments", rows_of.get("experiments")),
         *(_training(training) if training else []),
         *_limits(evaluation),
     ]
@@ -86,16 +86,16 @@ def _figures(evaluation: Mapping[str, Any]) -> list[str]:
     columns = ("recall_printed", "worst_recall_printed", "recall_handwritten", "freed_blank", "freed_other")
     counts = evaluation["model"]
     return [
-        f"## Figures on the {evaluation['split']} split",
+        f"## Metrics on the {evaluation['split']} split",
         "",
         *_paragraph(
-            f"{evaluation['pages']} marked pages, threshold {evaluation['threshold']:g}. A tile of text has at least",
-            "4 % of its area in a marked line, and ink there; a blank one has no mark and a luma standard deviation",
-            "below 8, one of little ink below 16. Freed tiles are counted on grey and colour pages, recall on all.",
+            f"{evaluation['pages']} marked pages, threshold {evaluation['threshold']:g}. A text tile has at least",
+            "4 % of its area in a marked line, with ink there. A blank tile has no mark and a luma standard deviation",
+            "below 8, a tile of little ink below 16. Freed tiles: grey and colour pages only; recall: all pages.",
         ),
         *_table(
             (
-                "what keeps a tile",
+                "tiles kept by",
                 "recall printed",
                 "worst page",
                 "recall handwritten",
@@ -124,8 +124,8 @@ def _kinds(evaluation: Mapping[str, Any]) -> list[str]:
         "## By kind of tile",
         "",
         *_paragraph(
-            "Share that keeps its resolution. A tile of a stamp or graphic holds no text; at least 4 % of it lies in",
-            "such a region, with a luma standard deviation above 16 there.",
+            "Share of tiles kept at full resolution. A stamp or graphic tile holds no text, and at least 4 % of it",
+            "lies in such a region with a luma standard deviation above 16 there.",
         ),
         *_table(("kind", "tiles", *(_DECIDER_TITLES[decider] for decider in DECIDERS)), rows),
     ]
@@ -141,13 +141,13 @@ def _rotation(evaluation: Mapping[str, Any]) -> list[str]:
     if not rows:
         return []
     return [
-        "## Pages turned",
+        "## Rotated pages",
         "",
         *_paragraph(
-            "The same pages, drawn out to whole tiles, turned anticlockwise and read by OCR anew. Recall of printed",
-            "and handwritten tiles together, network or mask; a fall is what it loses against the page upright.",
+            "The same pages, padded to whole tiles, rotated anticlockwise and read by OCR again. Recall of printed",
+            "and handwritten tiles together, network or mask; the fall is the loss compared with the upright page.",
         ),
-        *_table(("turned by", "recall", "fall", "largest fall of a page", "fall, network alone"), rows),
+        *_table(("rotated by", "recall", "fall", "largest fall of a page", "fall, network alone"), rows),
     ]
 
 
@@ -160,12 +160,13 @@ def _calibration(evaluation: Mapping[str, Any]) -> list[str]:
     count = sum(row["count"] for row in below)
     text = round(sum(row["share_important"] * row["count"] for row in below))
     sentences = [
-        f"Over {evaluation['calibration']['tiles']} tiles that are text, or unmarked and of little ink, the network's",
-        f"score is off the share of text by {error:.4f} on average (expected calibration error, {len(bins)} bins).",
+        f"Over {evaluation['calibration']['tiles']} tiles that hold text, or are unmarked with little ink, the",
+        f"network's score differs from the share of text by {error:.4f} on average (expected calibration error,",
+        f"{len(bins)} bins).",
     ]
     if count:
         top = max(row["to"] for row in below)
-        sentences.append(f"Of the {count} tiles that score below {top:g}, {text} are text.")
+        sentences.append(f"{text} of the {count} tiles with a score below {top:g} hold text.")
     return ["## Calibration", "", *_paragraph(*sentences)]
 
 
@@ -177,16 +178,16 @@ def _leave_one_out(rows: Rows | None) -> list[str]:
     if not rows:
         return []
     documents = [row for row in rows if row["document"] != "pooled"]
-    pooled: dict[str, Any] = {"document": "all together"}
+    pooled: dict[str, Any] = {"document": "all documents"}
     for kind in ("handwritten", "printed"):
         known = [row for row in documents if row.get(f"n_{kind}") and row.get(f"recall_{kind}") is not None]
         count = sum(row[f"n_{kind}"] for row in known)
         found = sum(row[f"n_{kind}"] * row[f"recall_{kind}"] for row in known)
         pooled |= {f"n_{kind}": count, f"recall_{kind}": found / count if count else None}
     return [
-        "## Each document left out of training once",
+        "## Leave-one-document-out",
         "",
-        *_paragraph("Recall on the pages of a document by a network that saw none of them."),
+        *_paragraph("Recall on the pages of one document, by a network trained without them."),
         *_table_of_rows([*documents, pooled]),
     ]
 
@@ -200,9 +201,9 @@ def _section(title: str, rows: Rows | None, *sentences: str) -> list[str]:
 def _training(training: Mapping[str, Any]) -> list[str]:
     lines = ["## Training", ""]
     sentences = [
-        f"{training['pages']} pages, and {training['validation_pages']} to validate, parted by document;",
-        f"{training['rendered_pages']} pages that the program drew itself, whose text is known. Labels of scans come",
-        "from marked lines, words that Tesseract read with confidence, and bare paper; strokes are drawn on a third of",
+        f"{training['pages']} pages, and {training['validation_pages']} for validation, split by document;",
+        f"{training['rendered_pages']} synthetic pages with exact ground truth. Labels of scans come",
+        "from marked lines, words that Tesseract read with confidence, and bare paper; strokes are added to a third of",
         f"the patches. Seed {training['seed']}, {training['epochs']} epochs of {training['batches_per_epoch']} batches",
         f"of 16 patches of 49 tiles, {training['seconds'] / 60:.0f} minutes.",
     ]
@@ -225,18 +226,18 @@ def _training(training: Mapping[str, Any]) -> list[str]:
 
 def _limits(evaluation: Mapping[str, Any]) -> list[str]:
     graphic = evaluation.get("kinds", {}).get("stamp_or_graphic", {}).get("count", 0)
-    measured = f"is measured on {graphic} tiles only" if graphic else "is not measured here"
+    measured = f"is measured on only {graphic} tiles" if graphic else "is not measured here"
     points = [
-        "Few scans to train on: western scripts, mostly of 1750 to 1990, and receipts; few are written by hand.",
-        "Stamps, letterheads and drawings are seldom marked in the truth. They are never taught as unimportant, but "
-        f"how well they are found {measured}; the legibility check judges all ink whatever the score.",
-        "A score is the chance that a tile holds text only on pages like those of the validation set.",
+        "Few training scans: western scripts, mostly from 1750 to 1990, and receipts; few are handwritten.",
+        "Stamps, letterheads and drawings are seldom marked in the ground truth. They are never labelled unimportant, "
+        f"but their recall {measured}; the legibility check covers all ink, whatever the score.",
+        "A score is the probability of text only on pages like those of the validation set.",
     ]
     return ["## Limits", "", *(textwrap.fill(f"- {point}", 110, subsequent_indent="  ") for point in points), ""]
 
 
 def _table_of_rows(rows: Rows) -> list[str]:
-    """Return a table with a column for each key, in the order in which the keys come; a note comes last."""
+    """Return a table with one column per key, in order of first appearance, and `note` last."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     columns.sort(key=lambda name: name == "note")
     titles = [column.removeprefix("n_").replace("_", " ") + (" tiles" * column.startswith("n_")) for column in columns]
@@ -250,7 +251,7 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def _cell(value: object) -> str:
-    """Return a figure as the tables show it: shares to four decimals, small thresholds whole, nothing as a dash.
+    """Return a value as table text: shares to four decimals, small thresholds in full, None as a dash.
 
     >>> [_cell(value) for value in (0.99, 0.00005, 12, None, "a|b")]
     ['0.9900', '5e-05', '12', '–', 'a/b']

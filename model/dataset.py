@@ -1,4 +1,4 @@
-"""Dataset: scans with their words and their truth, and which of them train and which validate."""
+"""Read scans with their OCR words and ground truth, and split them into training and validation."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from foliopress.tasks.ocr import recognition
 logger = logging.getLogger(__name__)
 
 RENDERED = "rendered"
-"""Collection of the pages that the program draws for its training."""
+"""Collection name of the synthetic pages that the program draws for training."""
 LARGEST_TRAINING_PIXELS = 40_000_000
-"""Unmarked pages of more pixels are not worth their OCR here."""
+"""Unmarked pages with more pixels are skipped: their OCR takes too long for what they add."""
 
 
 @dataclass(frozen=True, eq=False)
 class MarkedPage:
-    """One decoded page with its words and truth; `pixels` as in `tasks.images.image_reader.Page`."""
+    """One decoded page with its words and ground truth; `pixels` as in `tasks.images.image_reader.Page`."""
 
     scan: Scan
     pixels: np.ndarray
@@ -44,11 +44,11 @@ class MarkedPage:
 
 @dataclass(frozen=True, eq=False)
 class LabelledTiles:
-    """A page's plane with the label and weight of each tile, row by row.
+    """A page's input plane, with the label and weight of each tile, row by row.
 
-    plane: (n_rows * 32, n_cols * 32, 4) uint8 as `tasks.analysis.tiles.work_plane` gives it.
-    label: (n_tiles,) float32, 1 important, 0 not. weight: (n_tiles,) float32, 0 where nobody knows.
-    handwritten: (n_tiles,) bool. masked: (n_tiles,) float32, the share that the OCR mask covers.
+    plane: (n_rows * 32, n_cols * 32, 4) uint8 from `tasks.analysis.tiles.work_plane`.
+    label: (n_tiles,) float32, 1 important, 0 not. weight: (n_tiles,) float32, 0 where unknown.
+    handwritten: (n_tiles,) bool. masked: (n_tiles,) float32, the share of each tile under the OCR mask.
     """
 
     scan: Scan
@@ -60,17 +60,17 @@ class LabelledTiles:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(n_rows, n_cols) of the tiles."""
+        """(n_rows, n_cols) in tiles."""
         return self.plane.shape[0] // CORE_PX, self.plane.shape[1] // CORE_PX
 
 
 def read_words_cached(scans: Sequence[Scan], cache: Path, settings: OcrSettings, processes: int = 2) -> None:
-    """Run the OCR step on every scan whose words do not lie in `cache` yet, several processes at a time."""
+    """Run OCR on every scan whose words are not in `cache` yet, in several processes."""
     cache.mkdir(parents=True, exist_ok=True)
     missing = [scan for scan in scans if not _words_path(scan, cache, settings).exists()]
     if not missing:
         return
-    logger.info("reading the words of %d scans; they are kept in %s", len(missing), cache)
+    logger.info("running OCR on %d scans; results are cached in %s", len(missing), cache)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, len(missing)), mp_context=context) as pool:
         for _ in pool.map(_cache_words, missing, [cache] * len(missing), [settings] * len(missing)):
@@ -78,10 +78,10 @@ def read_words_cached(scans: Sequence[Scan], cache: Path, settings: OcrSettings,
 
 
 def read_marked_page(scan: Scan, cache: Path, settings: OcrSettings) -> MarkedPage:
-    """Decode a scan and take its words from the cache, reading them if they are not there.
+    """Decode a scan and return it with its words from the cache; run OCR if they are missing.
 
     Raises:
-        PageError: If the page cannot be decoded or is one that the pipeline keeps whole.
+        PageError: If the page cannot be decoded or the pipeline keeps it whole.
     """
     page = image_reader.read_page(scan.path.read_bytes(), 0, LimitSettings())
     path = _words_path(scan, cache, settings)
@@ -100,13 +100,16 @@ def read_marked_page(scan: Scan, cache: Path, settings: OcrSettings) -> MarkedPa
 
 
 def training_scans(scans: Sequence[Scan]) -> tuple[Scan, ...]:
-    """Return the scans worth training on: all with truth, others up to a size, for their words and blank paper."""
+    """Return the scans worth training on: all with ground truth, and unmarked ones up to a size limit.
+
+    Unmarked scans contribute confident OCR words and blank paper.
+    """
     kept = []
     for scan in scans:
         try:
             header = image_reader.read_header(scan.path.read_bytes(), LimitSettings()).pages[0]
         except PageError as error:
-            logger.info("%s is left out: %s", scan.key, error)
+            logger.info("%s is skipped: %s", scan.key, error)
             continue
         if scan.truth or header.height_px * header.width_px <= LARGEST_TRAINING_PIXELS:
             kept.append(scan)
@@ -114,7 +117,7 @@ def training_scans(scans: Sequence[Scan]) -> tuple[Scan, ...]:
 
 
 def handwritten_documents(scans: Sequence[Scan]) -> frozenset[str]:
-    """Return the names of the documents whose marked lines are mostly written by hand."""
+    """Return the names of documents whose marked lines are mostly handwritten."""
     counts: dict[str, list[int]] = {}
     for scan in scans:
         lines = read_truth(scan.truth).lines if scan.truth else ()
@@ -127,16 +130,16 @@ def handwritten_documents(scans: Sequence[Scan]) -> frozenset[str]:
 def split_documents(
     scans: Sequence[Scan], handwritten: frozenset[str] = frozenset(), share: float = 0.2
 ) -> tuple[tuple[Scan, ...], tuple[Scan, ...]]:
-    """Part scans into (training, validation) by document.
+    """Split scans into (training, validation) by document.
 
-    Within a collection, and there among the documents written by hand and the others, validation takes documents in
-    the order of their names' digests while they are at most `share` of the pages, but at least the smallest one. The
-    only document of such a group goes to training.
+    Each collection is split in two groups: mostly handwritten documents and the others. In each group, documents are
+    taken in order of their names' digests and go to validation while that holds at most `share` of the group's pages;
+    at least the smallest document goes there. The only document of a group goes to training.
 
     Args:
         scans: The scans of one split.
-        handwritten: Names of documents that are mostly written by hand.
-        share: Share of the pages of each group that validation may get.
+        handwritten: Names of the mostly handwritten documents.
+        share: Largest share of each group's pages that validation may get.
     """
     groups: dict[tuple[str, bool], dict[str, int]] = {}
     for scan in scans:
@@ -165,7 +168,7 @@ def _words_path(scan: Scan, cache: Path, settings: OcrSettings) -> Path:
 
 
 def _cache_words(scan: Scan, cache: Path, settings: OcrSettings) -> None:
-    """Write a scan's words, or the reason why there are none, to the cache."""
+    """Write a scan's words, or the error that OCR ended with, to the cache."""
     cache.mkdir(parents=True, exist_ok=True)
     words: tuple[recognition.Word, ...] = ()
     problem = ""

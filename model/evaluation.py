@@ -1,10 +1,11 @@
-"""Evaluation: every marked page of a split is scored, upright and turned, and the figures are written down."""
+"""Evaluate a model on every marked page of a split, upright and rotated, and write the metrics."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ from foliopress.model.metrics import (
     summary,
     worst_pages,
 )
+from foliopress.model.rotated_pages import ROTATIONS, read_rotated_cached, rotated_page, rotated_words
 from foliopress.model.scoring import SHIPPED, Scorer, load_scorer, score_planes
 from foliopress.model.tile_truth import TEXT_FRACTION, tile_truth
 from foliopress.model.truth import Scan, data_folder, find_scans, read_truth
-from foliopress.model.turned import TURNS, read_turned_cached, turned_page, turned_words
 from foliopress.tasks.analysis import tiles
 from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.errors import ConfigError, PageError
@@ -42,75 +43,58 @@ logger = logging.getLogger(__name__)
 METRICS_FILE = "metrics.json"
 
 
-def evaluate_model(
-    data: Path | None,
-    model: Path | None,
-    cache: Path,
-    split: str = "test",
-    out: Path | None = None,
-    *,
-    threshold: float | None = None,
-    plots: Path | None = None,
-    rotated: bool = True,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """Model, scans and operating point of an evaluation.
+
+    cache: Folder of cached OCR words. data: Folder of scans; by default from `FOLIOPRESS_DATA`. model: Folder of the
+    model; by default the shipped one. split: `test`, or `train` to measure the fit on training pages. threshold: The
+    operating point; by default from the settings. with_rotation: Also rotate every page by 90, 180 and 270 degrees; the
+    first run spends minutes on OCR.
+    """
+
+    cache: Path
+    data: Path | None = None
+    model: Path | None = None
+    split: str = "test"
+    threshold: float | None = None
+    with_rotation: bool = True
+
+    @property
+    def operating_point(self) -> float:
+        """Score from which a tile keeps its resolution."""
+        return ImportanceSettings().threshold if self.threshold is None else self.threshold
+
+
+def evaluate_model(request: EvaluationRequest, out: Path | None = None, plots: Path | None = None) -> dict[str, Any]:
     """Score every marked page of a split and count which tiles keep full resolution.
 
     Args:
-        data: Folder of scans; by `FOLIOPRESS_DATA` without it.
-        model: Folder of the model; the shipped one without it. Its `metrics.json`, and tables that lie beside that,
-            are carried over.
-        cache: Folder where OCR words are kept.
-        split: `test`, or `train` to see what was learnt.
-        out: Folder for `metrics.json` and `CARD.md`; nothing is written without it.
-        threshold: The operating point; the settings' default without it.
+        request: Model, scans and operating point.
+        out: Folder for `metrics.json` and `CARD.md`; by default nothing is written. The model's own `metrics.json` and
+            the tables next to it are copied to the results.
         plots: Folder for the plots and the heatmaps of the worst pages.
-        rotated: Also turn every page by 90, 180 and 270 degrees; the OCR of that takes minutes the first time.
 
     Returns:
-        What `metrics.json` holds: the training's figures, if the model has them, and `evaluation`.
+        Contents of `metrics.json`: the training metrics, if the model has them, and `evaluation`.
 
     Raises:
-        ConfigError: If scans or model are missing, or no page of the split is marked.
+        ConfigError: If scans or the model are missing, or no page of the split is marked.
     """
     if plots is not None:
         from foliopress.model.plots import (
             write_plots,  # now, not after minutes: matplotlib comes with the extra `train`
         )
-    settings = OcrSettings()
-    at = ImportanceSettings().threshold if threshold is None else threshold
-    scans = [scan for scan in find_scans(data_folder(data), split) if scan.truth and read_truth(scan.truth).lines]
-    if not scans:
-        raise ConfigError(f"no page of the split {split!r} has marked lines")
-    read_words_cached(scans, cache, settings)
-    scorer = load_scorer(str(model) if model else None, "litert-cpu")
-    scored: dict[Scan, ScoredPage] = {}
-    for scan in scans:
-        try:
-            scored[scan] = score_page(scorer, read_marked_page(scan, cache, settings))
-        except PageError as error:
-            logger.info("%s is left out: %s", scan.key, error)
-            continue
-        kept = scored[scan].kept(at)[SHIPPED_DECIDER]
-        logger.info("%s %s", scan.key, shares(count_tiles(kept, scored[scan].truth, scored[scan].may_free)))
-    if not scored:
-        raise ConfigError(f"no marked page of the split {split!r} can be read")
+    scans = _marked_scans(request)
+    read_words_cached(scans, request.cache, OcrSettings())
+    scorer = load_scorer(str(request.model) if request.model else None, "litert-cpu")
+    scored = _score_scans(request, scorer, scans)
     pages = list(scored.values())
-    evaluation: dict[str, Any] = {
-        "split": split,
-        "pages": len(pages),
-        "threshold": at,
-        "weights_sha256": scorer.digest,
-        **{name: summary(pages, at, name) for name in DECIDERS},
-        "kinds": kind_recalls(pages, at),
-        "calibration": calibration(pages),
-        "curve": curve(pages, at),
-        "worst": worst_pages(pages, at),
-        "per_page": [_page_row(page, at) for page in pages],
-    }
-    if rotated:
+    evaluation = evaluation_metrics(pages, request, scorer.digest)
+    if request.with_rotation:
         sizes = [(scan, page.grid.tile_px) for scan, page in scored.items()]
-        evaluation["rotated"] = _rotation_rows(scorer, sizes, cache, settings, at)
-    folder = model or SHIPPED
+        evaluation["rotated"] = _rotation_rows(request, scorer, sizes)
+    folder = request.model or SHIPPED
     known = folder / METRICS_FILE
     metrics: dict[str, Any] = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
     metrics["evaluation"] = evaluation
@@ -123,8 +107,25 @@ def evaluate_model(
     return metrics
 
 
+def evaluation_metrics(pages: Sequence[ScoredPage], request: EvaluationRequest, weights_sha256: str) -> dict[str, Any]:
+    """Return the metrics of scored pages, without rotation: `evaluation` of `metrics.json`."""
+    at = request.operating_point
+    return {
+        "split": request.split,
+        "pages": len(pages),
+        "threshold": at,
+        "weights_sha256": weights_sha256,
+        **{name: summary(pages, at, name) for name in DECIDERS},
+        "kinds": kind_recalls(pages, at),
+        "calibration": calibration(pages),
+        "curve": curve(pages, at),
+        "worst": worst_pages(pages, at),
+        "per_page": [_page_row(page, at) for page in pages],
+    }
+
+
 def score_page(scorer: Scorer, page: MarkedPage) -> ScoredPage:
-    """Cut, mask and score a page as the pipeline does, and hold its truth beside it."""
+    """Cut, mask and score a page as the pipeline does, and return it with its ground truth."""
     height_px, width_px = page.pixels.shape[:2]
     grid = tiles.tile_grid(height_px, width_px, page.dpi)
     mask = recognition.text_mask(page.words, height_px, width_px)
@@ -143,22 +144,64 @@ def score_page(scorer: Scorer, page: MarkedPage) -> ScoredPage:
     )
 
 
+def _marked_scans(request: EvaluationRequest) -> list[Scan]:
+    """Return the scans of the split that have marked lines.
+
+    Raises:
+        ConfigError: If there are none.
+    """
+    scans = find_scans(data_folder(request.data), request.split)
+    marked = [scan for scan in scans if scan.truth and read_truth(scan.truth).lines]
+    if not marked:
+        raise ConfigError(f"split {request.split!r} has no page with marked lines")
+    return marked
+
+
+def _score_scans(request: EvaluationRequest, scorer: Scorer, scans: Sequence[Scan]) -> dict[Scan, ScoredPage]:
+    """Score scans page by page and log each result; unreadable scans are skipped.
+
+    Raises:
+        ConfigError: If none can be read.
+    """
+    settings = OcrSettings()
+    scored: dict[Scan, ScoredPage] = {}
+    for scan in scans:
+        try:
+            scored[scan] = page = score_page(scorer, read_marked_page(scan, request.cache, settings))
+        except PageError as error:
+            logger.info("%s is skipped: %s", scan.key, error)
+            continue
+        kept = page.kept(request.operating_point)[SHIPPED_DECIDER]
+        logger.info("%s %s", scan.key, shares(count_tiles(kept, page.truth, page.may_free)))
+    if not scored:
+        raise ConfigError(f"split {request.split!r} has no marked page that can be read")
+    return scored
+
+
 def _rotation_rows(
-    scorer: Scorer, scans: Sequence[tuple[Scan, int]], cache: Path, settings: OcrSettings, threshold: float
+    request: EvaluationRequest, scorer: Scorer, scans: Sequence[tuple[Scan, int]]
 ) -> list[dict[str, Any]]:
-    """Return `rotation_falls` for each turn; pages whose OCR fails once turned are left out of that turn."""
-    read_turned_cached(scans, cache, settings)
-    upright: dict[int, list[ScoredPage]] = {degrees: [] for degrees in TURNS}
-    turned: dict[int, list[ScoredPage]] = {degrees: [] for degrees in TURNS}
+    """Return `rotation_falls` for each angle; pages whose OCR fails when rotated are left out of that angle.
+
+    Args:
+        request: The evaluation.
+        scorer: From `load_scorer`.
+        scans: Each with the side of its tiles in pixels.
+    """
+    settings, cache = OcrSettings(), request.cache
+    read_rotated_cached(scans, cache, settings)
+    upright: dict[int, list[ScoredPage]] = {degrees: [] for degrees in ROTATIONS}
+    turned: dict[int, list[ScoredPage]] = {degrees: [] for degrees in ROTATIONS}
     for scan, tile_px in scans:
         page = read_marked_page(scan, cache, settings)
-        flat = score_page(scorer, turned_page(page, 0, page.words))
-        for degrees in TURNS:
-            words = turned_words(scan, tile_px, degrees, cache, settings)
+        flat = score_page(scorer, rotated_page(page, 0, page.words))
+        for degrees in ROTATIONS:
+            words = rotated_words(scan, tile_px, degrees, cache, settings)
             if words is not None:
                 upright[degrees].append(flat)
-                turned[degrees].append(score_page(scorer, turned_page(page, degrees, words)))
-    return [rotation_falls(upright[degrees], turned[degrees], degrees, threshold) for degrees in TURNS]
+                turned[degrees].append(score_page(scorer, rotated_page(page, degrees, words)))
+    at = request.operating_point
+    return [rotation_falls(upright[degrees], turned[degrees], degrees, at) for degrees in ROTATIONS]
 
 
 def _page_row(page: ScoredPage, threshold: float) -> dict[str, Any]:

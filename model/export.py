@@ -1,4 +1,4 @@
-"""Export: a trained network becomes the two files that score."""
+"""Export a trained network to the two files used for scoring."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from foliopress.model.scoring import KERAS_FILE, LITERT_FILE
 
 
 def export_network(network: keras.Model, out: Path) -> None:
-    """Write `model.keras`, without the optimiser's state, and `model.tflite` (float32, any size and number of patches).
+    """Write `model.keras` without the optimiser's state, and `model.tflite` (float32, any size and number of patches).
 
     Args:
         network: From `model.training.fit_network`.
-        out: Folder, created if absent.
+        out: Folder; created if absent.
     """
     out.mkdir(parents=True, exist_ok=True)
-    bare = keras.Model.from_config(network.get_config())  # a clone would be compiled, and three times as large
+    bare = keras.Model.from_config(network.get_config())  # `clone_model` would compile it: three times as large
     bare.set_weights(network.get_weights())
     bare.save(out / KERAS_FILE)
-    (out / LITERT_FILE).write_bytes(as_litert(bare))
+    (out / LITERT_FILE).write_bytes(convert_to_litert(bare))
 
 
-def as_litert(network: keras.Model, **options: object) -> bytes:
-    """Return a network as a LiteRT file.
+def convert_to_litert(network: keras.Model, **options: object) -> bytes:
+    """Convert a network to LiteRT.
 
     Args:
         network: Any network.
-        options: Attributes of `tf.lite.TFLiteConverter`, for smaller numbers than float32.
+        options: Attributes of `tf.lite.TFLiteConverter`, for number types smaller than float32.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Ink truth: what the ink laid on a drawn page says of each of its tiles."""
+"""Label the tiles of a drawn page from the exact record of its ink."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from foliopress.tasks.ocr import recognition
 from foliopress.tasks.samples.lettering import Mask
 
 GRAIN_FACTOR = 1.5
-"""By how many standard deviations of the page's grain ink must stand out to be read."""
+"""Ink is readable if it stands out by this many standard deviations of the page's grain."""
 REACH_PX = 2
-"""How far a stroke's neighbourhood reaches beyond it at `WORK_DPI`: 0.3 mm, half of a small letter's inner white."""
+"""Margin around a stroke that counts as its neighbourhood, at `WORK_DPI`: 0.3 mm, half of a small letter's counter."""
 LEAST_STROKE_PX = 6
-"""Pixels of readable ink that make a tile one of writing, at `WORK_DPI`; a full stop has about as many."""
+"""Pixels of readable ink from which a tile counts as writing, at `WORK_DPI`; about the size of a full stop."""
 
 
 def label_page(page: DrawnPage, words: Sequence[recognition.Word], scan: Scan) -> LabelledTiles:
-    """Cut a page into tiles as the pipeline does, and label them by where ink was laid.
+    """Cut a page into tiles as the pipeline does, and label them from the ink record.
 
-    Its dpi is believed: `tasks.ocr.recognition.estimate_dpi` would take words that lie on their side for large print.
+    The page's own dpi is used: `tasks.ocr.recognition.estimate_dpi` would take sideways words for large print.
     """
     height_px, width_px = page.pixels.shape[:2]
     grid = tiles.tile_grid(height_px, width_px, page.dpi)
@@ -49,7 +49,7 @@ def label_page(page: DrawnPage, words: Sequence[recognition.Word], scan: Scan) -
 
 
 def work_ink(ink: Mask, grid: tiles.TileGrid) -> Mask:
-    """Return a page's ink at the judging resolution, (n_rows * 32, n_cols * 32, 4) float32; there is none past it."""
+    """Return a page's ink at `WORK_DPI`, (n_rows * 32, n_cols * 32, 4) float32; zero outside the page."""
     bottom = grid.n_rows * grid.tile_px - grid.height_px
     right = grid.n_cols * grid.tile_px - grid.width_px
     padded = cv2.copyMakeBorder(ink, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=0)
@@ -61,15 +61,15 @@ def work_ink(ink: Mask, grid: tiles.TileGrid) -> Mask:
 def judge_ink(
     ink: Mask, least_contrast: float = VISIBLE_CONTRAST
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Say of each tile, row by row, whether it is important, whether that is known, and whether a hand wrote there.
+    """Return for each tile, row by row, whether it is important, how sure that is, and whether it holds handwriting.
 
-    Important: 6 pixels of readable strokes, which with their neighbourhood cover 4 % of the tile. Not judged: a trace
-    of writing (strokes that graze the tile, faded ones), pictures, rules in or beside a tile with writing. Everything
-    else is unimportant, whatever dirt it holds.
+    Important: at least 6 pixels of readable strokes which, with their neighbourhood, cover 4 % of the tile. Weight 0: a
+    trace of writing (strokes that graze the tile or have faded), pictures, and rules in or next to a tile with writing.
+    Everything else is unimportant, whatever dirt it holds.
 
     Args:
         ink: (n_rows * 32, n_cols * 32, 4) float32, from `work_ink`.
-        least_contrast: Grey levels from which ink can be read.
+        least_contrast: Grey levels from which ink is readable.
 
     Returns:
         label (n_tiles,) float32, weight (n_tiles,) float32, handwritten (n_tiles,) bool.
@@ -82,8 +82,8 @@ def judge_ink(
     pictured = tile_sums(ink[..., Layer.PICTURE] >= TRACE_CONTRAST, grid) > 0
     ruled = tile_sums(ink[..., Layer.RULE] >= least_contrast, grid) > 0
     near_trace = cv2.dilate(traced.reshape(grid.n_rows, grid.n_cols).astype(np.uint8), np.ones((3, 3), np.uint8))
-    beside = near_trace.ravel() > 0
-    unknown = ~holds & (traced | pictured | (ruled & beside))
+    is_near = near_trace.ravel() > 0
+    unknown = ~holds & (traced | pictured | (ruled & is_near))
     handwritten = holds & _holds_strokes(by_hand, least_contrast, grid)
     return holds.astype(np.float32), (~unknown).astype(np.float32), handwritten
 

@@ -1,4 +1,4 @@
-"""Evidence: figures worked out from scored pages: counts, curve, kinds, calibration, turned pages, the worst pages."""
+"""Compute metrics from scored pages: counts, precision and recall, calibration, rotation, worst pages."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from foliopress.tasks.analysis.resolution import important_tiles
 from foliopress.tasks.analysis.tiles import TileGrid
 
 DECIDERS = ("model", "mask", "model_or_mask")
-"""Who says that a tile keeps its resolution: the network alone, the OCR mask alone, or either, as the pipeline does."""
+"""Rules by which a tile keeps its resolution: network only, OCR mask only, or either one, as in the pipeline."""
 SHIPPED_DECIDER = "model_or_mask"
 
 KINDS = ("printed", "typewritten", "handwritten", "stamp_or_graphic")
-"""Kinds of tiles that should keep their resolution; `typewritten` is a part of `printed`."""
+"""Kinds of tiles that should keep their resolution; `typewritten` is a subset of `printed`."""
 PICTURE_TILE_PX = 13
-"""Side of a tile in a page's small picture: 0.21 inch at about 60 dpi."""
+"""Side of a tile in a page's thumbnail, in pixels: 0.21 inch at about 60 dpi."""
 LEAST_PAGE_TILES = 20
-"""Printed tiles from which a page's own recall counts among the worst."""
+"""A page's recall counts among the worst only from this many printed tiles."""
 WORST_PAGES = 20
 
 CURVE_THRESHOLDS = (
@@ -36,7 +36,7 @@ CURVE_THRESHOLDS = (
 # Most scores lie near 0 or 1, so the bins are narrow there.
 CALIBRATION_EDGES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98, 1.0)
 
-_FREEING_KINDS = (page_kinds.PageKind.GREY, page_kinds.PageKind.COLOUR)  # other pages are not rescaled
+_FREEING_KINDS = (page_kinds.PageKind.GREY, page_kinds.PageKind.COLOUR)  # other pages are not resized
 _SHARES = {
     "printed": "recall_printed",
     "handwritten": "recall_handwritten",
@@ -49,8 +49,8 @@ _SHARES = {
 class ScoredPage:
     """One marked page with the scores of its tiles, row by row.
 
-    scores: (n_tiles,) float32. by_mask: (n_tiles,) bool, tiles that the OCR mask keeps.
-    picture: (n_rows * 13, n_cols * 13) uint8 luma, the page at about 60 dpi.
+    scores: (n_tiles,) float32. by_mask: (n_tiles,) bool, tiles kept by the OCR mask.
+    picture: (n_rows * 13, n_cols * 13) uint8 luma, a thumbnail at about 60 dpi.
     """
 
     key: str
@@ -63,7 +63,7 @@ class ScoredPage:
 
     @property
     def may_free(self) -> bool:
-        """Whether pages of this kind are rescaled at all."""
+        """Whether pages of this kind are resized at all."""
         return self.page_kind in _FREEING_KINDS
 
     @property
@@ -73,23 +73,23 @@ class ScoredPage:
 
     @property
     def bare(self) -> np.ndarray:
-        """(n_tiles,) bool, tiles without a mark and with little ink or none."""
+        """(n_tiles,) bool, unmarked tiles with little or no ink."""
         return np.asarray(self.truth.little_ink & ~self.truth.marked)
 
     def kept(self, threshold: float) -> dict[str, np.ndarray]:
-        """Return (n_tiles,) bool for each of `DECIDERS`: the tiles that keep their full resolution."""
+        """Return the tiles that keep full resolution, (n_tiles,) bool, by each rule of `DECIDERS`."""
         scores = self.scores.reshape(self.grid.n_rows, self.grid.n_cols)
         by_model = important_tiles(scores, ImportanceSettings(threshold=threshold)).ravel()
         return {"model": by_model, "mask": self.by_mask, "model_or_mask": by_model | self.by_mask}
 
 
 def count_tiles(important: np.ndarray, truth: TileTruth, may_free: bool) -> dict[str, int]:
-    """Count the tiles of each kind, and those of them that are treated as they should be.
+    """Count the tiles of each kind, and how many of them are treated correctly.
 
     Args:
         important: (n_tiles,) bool, True keeps full resolution.
-        truth: What the tiles hold.
-        may_free: False for a page that is not rescaled; then only text is counted.
+        truth: Ground truth of the tiles.
+        may_free: False for a page that is not resized; then only text is counted.
     """
     counts: dict[str, int] = {}
     free = np.full(important.shape, may_free) & ~truth.marked
@@ -105,7 +105,7 @@ def count_tiles(important: np.ndarray, truth: TileTruth, may_free: bool) -> dict
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, float | int | None]:
-    """Return recall of text and share of freed tiles, None where there is no such tile, with the tile counts.
+    """Return the recall of text, the share of freed tiles and the counts; a share is None without such tiles.
 
     >>> shares({"n_printed": 4, "printed": 3})
     {'recall_printed': 0.75, 'n_printed': 4}
@@ -118,12 +118,12 @@ def shares(counts: Mapping[str, int]) -> dict[str, float | int | None]:
 
 
 def share_of(part: float, whole: float) -> float | None:
-    """Return part / whole to five decimals, None where there is nothing to share."""
+    """Return part / whole to five decimals, or None if the whole is 0."""
     return round(part / whole, 5) if whole else None
 
 
 def summary(pages: Sequence[ScoredPage], threshold: float, decider: str) -> dict[str, float | int | None]:
-    """Return the pooled `shares` of all pages, and the lowest recall of print of a page with 20 such tiles and more."""
+    """Return the pooled `shares` of all pages, and the lowest printed recall of a page with 20 or more such tiles."""
     rows = [count_tiles(page.kept(threshold)[decider], page.truth, page.may_free) for page in pages]
     total: Counter[str] = Counter(dict.fromkeys((f"{n}{kind}" for n in ("n_", "") for kind in _SHARES), 0))
     for row in rows:
@@ -133,7 +133,7 @@ def summary(pages: Sequence[ScoredPage], threshold: float, decider: str) -> dict
 
 
 def kind_recalls(pages: Sequence[ScoredPage], threshold: float) -> dict[str, dict[str, float | int | None]]:
-    """Return, for each of `KINDS`, the number of its tiles (`count`) and the share that each of `DECIDERS` keeps."""
+    """Return, for each of `KINDS`, the number of tiles (`count`) and the share that each of `DECIDERS` keeps."""
     names = {"stamp_or_graphic": "graphic"}
     found: dict[str, dict[str, float | int | None]] = {}
     for kind in KINDS:
@@ -149,11 +149,11 @@ def kind_recalls(pages: Sequence[ScoredPage], threshold: float) -> dict[str, dic
 
 
 def curve(pages: Sequence[ScoredPage], threshold: float) -> list[dict[str, float | None]]:
-    """Return what the network alone finds and frees at each of `CURVE_THRESHOLDS` and at `threshold`, in rising order.
+    """Return recall, freed shares and precision of the network alone at `CURVE_THRESHOLDS` and `threshold`, ascending.
 
-    Precision is the share of text among the tiles at or above a threshold that are text, or bare of marks and ink;
-    it counts all pages. Shares of freed tiles count pages that are rescaled. Precision is None where no tile reaches
-    the threshold.
+    Precision is the share of text among the tiles at or above a threshold that are text or bare (no marks, little or no
+    ink). It counts all pages; freed shares count resized pages only. Precision is None if no tile reaches the
+    threshold.
     """
     scores, text, bare = (_pooled(pages, name) for name in ("scores", "text", "bare"))
     printed, handwritten, blank = (
@@ -181,17 +181,18 @@ def curve(pages: Sequence[ScoredPage], threshold: float) -> list[dict[str, float
 
 
 def calibration(pages: Sequence[ScoredPage]) -> dict[str, Any]:
-    """Return how well the network's scores are probabilities, over tiles that are text or bare; other ink has no truth.
+    """Return the calibration of the network's scores over text and bare tiles; other ink has no ground truth.
 
     Returns:
-        `bins`: for each bin of scores its limits `from` and `to`, `mean_score`, `share_important` (None both where it
+        `bins`: for each bin of scores its limits `from` and `to`, `mean_score`, `share_important` (both None if the bin
         is empty) and `count`. `expected_error`: the mean of |share - mean score| over the bins, weighted by their
-        counts (expected calibration error, Guo et al. 2017), None without tiles. `tiles`: how many were counted.
+        counts (expected calibration error, Guo et al. 2017), None without tiles. `tiles`: number of tiles.
     """
     scores, text = _pooled(pages, "scores").astype(np.float64), _pooled(pages, "text")
     known = text | _pooled(pages, "bare")
     scores, text = scores[known], text[known]
-    which = np.clip(np.digitize(scores, CALIBRATION_EDGES) - 1, 0, len(CALIBRATION_EDGES) - 2)  # 1.0 is in the last bin
+    # 1.0 belongs to the last bin
+    which = np.clip(np.digitize(scores, CALIBRATION_EDGES) - 1, 0, len(CALIBRATION_EDGES) - 2)
     bins: list[dict[str, float | int | None]] = []
     error = 0.0
     for number, limits in enumerate(pairwise(CALIBRATION_EDGES)):
@@ -214,16 +215,16 @@ def calibration(pages: Sequence[ScoredPage]) -> dict[str, Any]:
 def rotation_falls(
     upright: Sequence[ScoredPage], turned: Sequence[ScoredPage], degrees: int, threshold: float
 ) -> dict[str, Any]:
-    """Return what recall of text loses when the same pages are turned.
+    """Return the loss of text recall when the same pages are rotated.
 
     Args:
-        upright: Pages drawn out to whole tiles, but not turned.
-        turned: The same pages in the same order, turned.
-        degrees: How far, for the row's name.
+        upright: Pages padded to whole tiles, not rotated.
+        turned: The same pages in the same order, rotated.
+        degrees: The angle, for the row.
         threshold: The operating point.
 
     Returns:
-        `degrees`, `pages`, `n_text` (tiles of the turned pages), and for `model` and `model_or_mask` each `recall`,
+        `degrees`, `pages`, `n_text` (tiles of the rotated pages), and for `model` and `model_or_mask` each `recall`,
         `recall_printed`, `recall_handwritten`, `recall_upright`, `fall` (both pooled) and `worst_page` with its `key`,
         `fall` and `n_text`.
     """
@@ -253,14 +254,14 @@ def rotation_falls(
 
 
 def worst_pages(pages: Sequence[ScoredPage], threshold: float, most: int = WORST_PAGES) -> list[dict[str, Any]]:
-    """Return the figures of the worst pages under the shipped rule: half for lost text, the rest for bare paper kept.
+    """Return metrics of the worst pages under the shipped rule: half for lost text, the rest for bare paper kept.
 
-    Pages with lost text come first, lowest recall first, at most `most` / 2 of them; then those that free the lowest
-    share of their bare tiles.
+    Pages with lost text come first, by ascending recall, at most `most` / 2 of them; then the pages that free the
+    lowest share of their bare tiles.
 
     Returns:
         For each page `key`, `page_kind`, `for` (`text` or `paper`), `recall`, `n_text`, `missed`, `freed`, `n_bare`,
-        `kept`; recall and freed share are None where the page has no such tile.
+        `kept`; recall and freed share are None if the page has no such tile.
     """
     rows: list[dict[str, Any]] = []
     for page in pages:
@@ -294,7 +295,7 @@ def _kept_share(kept: np.ndarray, present: np.ndarray) -> float | None:
 def _text_recalls(
     pages: Sequence[ScoredPage], threshold: float, decider: str
 ) -> tuple[float | None, list[float | None]]:
-    """Return recall of all text: pooled, and of each page."""
+    """Return the recall of all text: pooled, and per page."""
     found = [int((page.text & page.kept(threshold)[decider]).sum()) for page in pages]
     present = [int(page.text.sum()) for page in pages]
     return share_of(sum(found), sum(present)), [share_of(*pair) for pair in zip(found, present, strict=True)]

@@ -1,4 +1,4 @@
-"""Patches: what the network is trained on, drawn from labelled pages, and what it is validated on."""
+"""Sample training and validation patches from labelled pages."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from foliopress.model.augmentation import vary_scan, write_on
+from foliopress.model.augmentation import draw_handwriting, vary_scan
 from foliopress.model.dataset import RENDERED, LabelledTiles
 from foliopress.tasks.analysis.tiles import CORE_PX, PATCH_MARGIN_PX
 
 TILES = 7
-"""Tiles each way in a patch that is trained on."""
+"""Tiles per side of a training patch."""
 SIDE_PX = TILES * CORE_PX + 2 * PATCH_MARGIN_PX
 BATCH = 16
-"""Patches in a batch."""
+"""Patches per batch."""
 
-# What a patch is drawn for: a tile of each kind this often; its neighbours come with it.
-_SHARES = {"printed": 0.32, "handwritten": 0.22, "beside": 0.28, "blank": 0.18}
+# How often a patch is centred on a tile of each kind; its neighbours come with it.
+_SHARES = {"printed": 0.32, "handwritten": 0.22, "adjacent": 0.28, "blank": 0.18}
 _WRITTEN_ON = 0.35  # share of patches that get strokes drawn on them
 _HANDWRITTEN_WEIGHT = 1.5
 _UNMARKED_SHARE, _RENDERED_SHARE = 0.33, 0.2
@@ -28,10 +28,10 @@ _BATCHES_TO_WEIGH = 12
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-class DrawnPatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of varied patches: (16, 320, 320, 4) uint8, labels (16, 7, 7, 1) and weights (16, 7, 7) float32.
+class TrainingPatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of augmented patches: (16, 320, 320, 4) uint8, labels (16, 7, 7, 1) and weights (16, 7, 7) float32.
 
-    Both classes have the same total weight. The same pages, seed and number of a batch give the same batch.
+    Both classes have the same total weight. The same pages, seed and batch number give the same batch.
     """
 
     def __init__(self, pages: Sequence[LabelledTiles], n_batches: int, seed: int, *, with_mask: bool = True) -> None:
@@ -41,7 +41,7 @@ class DrawnPatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._places = {kind: _places_of(pages, kind) for kind in _SHARES}
         present = {kind: share for kind, share in _SHARES.items() if len(self._places[kind][0])}
         if not present:
-            raise ValueError("no tile of the pages given has a label")
+            raise ValueError("no tile of the given pages has a label")
         self._kinds = list(present)
         self._shares = np.array(list(present.values())) / sum(present.values())
         self._class_weights = (1.0, 1.0)
@@ -54,8 +54,8 @@ class DrawnPatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> Batch:
         return self._draw(np.random.default_rng((self._seed, 1, self._first + index)))
 
-    def after(self, n_batches: int) -> DrawnPatches:
-        """Return the batches that are left when so many are done."""
+    def after(self, n_batches: int) -> TrainingPatches:
+        """Return the batches that remain after the first `n_batches`."""
         rest = copy.copy(self)
         rest._first, rest._n_batches = self._first + n_batches, self._n_batches - n_batches
         return rest
@@ -82,7 +82,7 @@ class DrawnPatches(keras.utils.PyDataset):  # type: ignore[misc]
         turns = int(rng.integers(4))
         patch, label, weight = (np.ascontiguousarray(np.rot90(array, turns)) for array in (patch, label, weight))
         if rng.random() < _WRITTEN_ON:
-            patch, label, weight = write_on(patch, label, weight, rng)
+            patch, label, weight = draw_handwriting(patch, label, weight, rng)
         patch = vary_scan(patch, rng)
         if not self._with_mask:
             patch[..., 3] = 0
@@ -90,10 +90,10 @@ class DrawnPatches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 def cut_labelled(page: LabelledTiles, row: int, col: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut the patch whose first tile is (row, col); past the page its edge is drawn out, and tiles there weigh 0.
+    """Cut the patch whose first tile is (row, col); outside the page its edge is replicated, with weight 0.
 
     Returns:
-        (320, 320, 4) uint8, label and weight (7, 7) float32; tiles of handwriting weigh half as much again.
+        (320, 320, 4) uint8, label and weight (7, 7) float32; handwriting tiles weigh half as much again.
     """
     reach = np.arange(-PATCH_MARGIN_PX, SIDE_PX - PATCH_MARGIN_PX)
     rows = np.clip(row * CORE_PX + reach, 0, page.plane.shape[0] - 1)
@@ -108,8 +108,8 @@ def cut_labelled(page: LabelledTiles, row: int, col: int) -> tuple[np.ndarray, n
     return page.plane[rows[:, np.newaxis], cols], label, weight
 
 
-def fixed_patches(pages: Sequence[LabelledTiles], seed: int, *, with_mask: bool = True) -> Batch:
-    """Return all patches that tile some pages, as they are, to validate on; half of them lose their mask.
+def validation_patches(pages: Sequence[LabelledTiles], seed: int, *, with_mask: bool = True) -> Batch:
+    """Return all patches that tile the pages, without augmentation, for validation; half of them lose their mask.
 
     Returns:
         (n, 320, 320, 4) uint8, labels (n, 7, 7, 1) and weights (n, 7, 7) float32; both classes weigh the same.
@@ -131,13 +131,13 @@ def fixed_patches(pages: Sequence[LabelledTiles], seed: int, *, with_mask: bool 
 
 
 def _shifted(place: int, n_tiles: int, rng: np.random.Generator) -> int:
-    """Return where a patch begins that holds the tile at `place` somewhere; it may reach a tile past the page."""
+    """Return a random start for a patch that contains the tile at `place`; it may reach one tile past the page."""
     start = place - int(rng.integers(TILES))
     return int(np.clip(start, -1, max(-1, n_tiles - TILES + 1)))
 
 
 def _balance(labels: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Return the weights of (unimportant, important) tiles that give both classes the same total."""
+    """Return class weights (unimportant, important) that give both classes the same total."""
     total = float(sum(weight.sum() for weight in weights))
     high = float(
         sum((weight * label.reshape(weight.shape)).sum() for label, weight in zip(labels, weights, strict=True))
@@ -147,10 +147,10 @@ def _balance(labels: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> tup
 
 
 def _places_of(pages: Sequence[LabelledTiles], kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (page numbers, tile numbers, cumulated chances) of a kind's tiles.
+    """Return (page numbers, tile numbers, cumulative probabilities) of all tiles of one kind.
 
-    A page's chance grows with the root of its tiles, so that large pages do not drown small ones. Unmarked scans, whose
-    labels are thin, have a third of it, and drawn pages, of which there can be any number, a fifth.
+    A page's probability grows with the square root of its tile count, so that large pages do not swamp small ones.
+    Unmarked scans, whose labels are sparse, get a third of it; drawn pages, of which there can be any number, a fifth.
     """
     numbers, tiles, chances = [], [], []
     for number, page in enumerate(pages):
@@ -173,11 +173,11 @@ def _chance_of(page: LabelledTiles, kind: str) -> float:
 
 
 def _is_of_kind(page: LabelledTiles, kind: str) -> np.ndarray:
-    """Return (n_tiles,) bool; `beside` is unimportant with other tiles near, `blank` is unimportant all round."""
+    """Return (n_tiles,) bool; `adjacent`: unimportant with other tiles nearby; `blank`: unimportant all round."""
     known: np.ndarray = page.weight > 0
     important = known & (page.label == 1)
     if kind in ("printed", "handwritten"):
         return np.asarray(important & (page.handwritten == (kind == "handwritten")))
     bare = (known & ~important).reshape(page.shape)
     round_it = np.lib.stride_tricks.sliding_window_view(np.pad(bare, 1, mode="edge"), (3, 3)).all(axis=(2, 3))
-    return np.asarray(bare & ~round_it if kind == "beside" else round_it).ravel()
+    return np.asarray(bare & ~round_it if kind == "adjacent" else round_it).ravel()

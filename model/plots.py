@@ -1,4 +1,4 @@
-"""Plots: the curve, the calibration, the scores of each kind of tile, and heatmaps of the worst pages."""
+"""Plot the precision-recall curve, the calibration, the score histogram and heatmaps of the worst pages."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from foliopress.model.metrics import PICTURE_TILE_PX, SHIPPED_DECIDER, ScoredPage
 
 MISSED_COLOUR = (220, 0, 0)
-"""RGB outline of a tile of text that loses resolution."""
+"""RGB outline of a text tile that loses resolution."""
 KEPT_BLANK_COLOUR = (0, 60, 255)
 """RGB outline of a blank tile that keeps its resolution."""
 KEPT_BARE_COLOUR = (0, 170, 220)
-"""RGB outline of a tile without a mark and with little ink that keeps its resolution."""
+"""RGB outline of an unmarked tile with little ink that keeps its resolution."""
 
 _SCORE_COLOUR = np.array([255, 190, 0], np.float32)
 _STRONGEST_TINT = 0.55
@@ -28,9 +28,9 @@ def write_plots(folder: Path, pages: Sequence[ScoredPage], evaluation: Mapping[s
     """Write `precision_recall.png`, `calibration.png`, `score_histogram.png` and `heatmaps/*.png`.
 
     Args:
-        folder: Where to; heatmaps of an earlier evaluation there are removed.
-        pages: The pages that were evaluated.
-        evaluation: Their figures, with `curve`, `calibration`, `threshold` and `worst`.
+        folder: Output folder; heatmaps of an earlier evaluation are removed.
+        pages: The evaluated pages.
+        evaluation: Their metrics, with `curve`, `calibration`, `threshold` and `worst`.
     """
     heatmaps = folder / "heatmaps"
     heatmaps.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def write_plots(folder: Path, pages: Sequence[ScoredPage], evaluation: Mapping[s
 
 
 def heatmap(page: ScoredPage, threshold: float) -> np.ndarray:
-    """Return a page's small picture, each tile tinted amber by its score, tiles treated wrongly outlined.
+    """Return a page's thumbnail with each tile tinted amber by its score, and wrongly treated tiles outlined.
 
     Red: text that loses resolution. Blue: blank paper that keeps it; light blue: paper with little ink that keeps it.
 
@@ -75,7 +75,7 @@ def heatmap(page: ScoredPage, threshold: float) -> np.ndarray:
 
 
 def curve_figure(curve: Sequence[Mapping[str, float | None]], threshold: float) -> Figure:
-    """Draw precision over recall, and the corner of recall of both kinds over the share of bare paper freed."""
+    """Draw precision over recall, and the recall of both kinds over the share of bare paper freed (top corner)."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     at = next(row for row in curve if row["threshold"] == threshold)
@@ -92,17 +92,17 @@ def curve_figure(curve: Sequence[Mapping[str, float | None]], threshold: float) 
     right.set_ylim(min([0.96, *(y - 0.02 for star in stars for y in star[1])]), 1.001)
     right.legend()
     _label(left, "recall of text", "precision (text among text and bare paper)")
-    _label(right, "share of tiles with little ink or none that is freed", "recall of text")
-    figure.suptitle(f"Network alone; the star is the operating point, {threshold:g}")
+    _label(right, "share of tiles with little or no ink that is freed", "recall of text")
+    figure.suptitle(f"Network only; the star marks the operating point, {threshold:g}")
     return figure
 
 
 def calibration_figure(calibration: Mapping[str, Any]) -> Figure:
-    """Draw the share of important tiles over the mean score of each bin, and how many tiles each bin has."""
+    """Draw the share of important tiles over each bin's mean score, and the number of tiles per bin."""
     figure = Figure(figsize=(6, 6.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 1))
     bins = [row for row in calibration["bins"] if row["count"]]
-    upper.plot([0, 1], [0, 1], color="grey", linewidth=1, label="a score that is a probability")
+    upper.plot([0, 1], [0, 1], color="grey", linewidth=1, label="perfect calibration")
     upper.plot([row["mean_score"] for row in bins], [row["share_important"] for row in bins], marker="o", label="found")
     _label(upper, "mean score of the bin", "share of tiles with text")
     upper.legend()
@@ -119,7 +119,7 @@ def calibration_figure(calibration: Mapping[str, Any]) -> Figure:
 
 
 def histogram_figure(pages: Sequence[ScoredPage], threshold: float) -> Figure:
-    """Draw how the scores of each kind of tile are spread, on an axis of log-odds."""
+    """Draw the score distribution of each kind of tile on a log-odds axis."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     edges = np.linspace(-10.0, 10.0, 61).tolist()

@@ -1,4 +1,4 @@
-"""Recipe: the steps from marked scans to a trained model in a folder, each a plain function."""
+"""Train a model from marked scans: load the data, calibrate, export and write metrics, each in a plain function."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from foliopress.model.evaluation import METRICS_FILE, score_page
 from foliopress.model.export import export_network
 from foliopress.model.metrics import ScoredPage
 from foliopress.model.network import BACKBONE
-from foliopress.model.operating import NetworkScorer, calibrate, operating_points
+from foliopress.model.operating_points import NetworkScorer, calibrate, operating_points
 from foliopress.model.rendered import rendered_pages
 from foliopress.model.scoring import Scorer
-from foliopress.model.training import Course
+from foliopress.model.training import TrainingOptions
 from foliopress.model.truth import Scan, data_folder, find_scans
 from foliopress.model.views import labelled_views
 from foliopress.tasks.errors import PageError
@@ -37,37 +37,37 @@ from foliopress.tasks.errors import PageError
 logger = logging.getLogger(__name__)
 
 VIEWS = 5
-"""How often each scan is looked at: as it is, and otherwise."""
+"""Views per scan: the original and four variations."""
 RENDERED_PAGES = 160
-"""Pages that the program draws itself to train on."""
+"""Synthetic pages drawn for training."""
 
 
 @dataclass(frozen=True)
-class Material:
-    """What a training takes: labelled pages, and the scans that they came from.
+class TrainingData:
+    """Training data: labelled pages and the scans they came from.
 
-    training: every scan of the training part in several views, and drawn pages. held_out: the marked ones of
-    the validation scans, upright.
+    training_pages: every training scan in several views, and drawn pages. validation_pages: the marked validation
+    scans, upright.
     """
 
-    training: Sequence[LabelledTiles]
-    held_out: Sequence[LabelledTiles]
+    training_pages: Sequence[LabelledTiles]
+    validation_pages: Sequence[LabelledTiles]
     training_scans: Sequence[Scan]
     validation_scans: Sequence[Scan]
 
-    def without(self, documents: Collection[str]) -> Material:
-        """Return the material without some documents, which then can be tested on."""
+    def without(self, documents: Collection[str]) -> TrainingData:
+        """Return the data without some documents, which can then be tested on."""
         return replace(
             self,
-            training=[page for page in self.training if page.scan.document not in documents],
-            held_out=[page for page in self.held_out if page.scan.document not in documents],
+            training_pages=[page for page in self.training_pages if page.scan.document not in documents],
+            validation_pages=[page for page in self.validation_pages if page.scan.document not in documents],
             training_scans=[scan for scan in self.training_scans if scan.document not in documents],
             validation_scans=[scan for scan in self.validation_scans if scan.document not in documents],
         )
 
 
-def find_material_scans(data: Path | None, cache: Path) -> tuple[tuple[Scan, ...], tuple[Scan, ...]]:
-    """Return the scans to train on and to validate on, parted by document; their words are read into the cache.
+def find_training_scans(data: Path | None, cache: Path) -> tuple[tuple[Scan, ...], tuple[Scan, ...]]:
+    """Return the training and validation scans, split by document; their OCR words are cached.
 
     Raises:
         ConfigError: If there are no scans.
@@ -77,73 +77,75 @@ def find_material_scans(data: Path | None, cache: Path) -> tuple[tuple[Scan, ...
     return split_documents(scans, handwritten_documents(scans))
 
 
-def gather(
+def load_training_data(
     training: Sequence[Scan], validation: Sequence[Scan], cache: Path, seed: int, rendered: int = RENDERED_PAGES
-) -> Material:
-    """Cut and label all views of the training scans, the validation scans as they are, and draw pages of our own."""
+) -> TrainingData:
+    """Cut and label all views of the training scans and the original validation scans, and draw synthetic pages."""
     settings = OcrSettings()
     drawn = rendered_pages(rendered, seed, cache / "rendered", settings) if rendered else []
-    return Material(
-        training=[*labelled_views(training, cache, settings, seed, VIEWS), *drawn],
-        # of unmarked scans only some tiles are known: enough to learn from, too little to be judged by
-        held_out=labelled_views([scan for scan in validation if scan.truth], cache, settings, seed, 1),
+    return TrainingData(
+        training_pages=[*labelled_views(training, cache, settings, seed, VIEWS), *drawn],
+        # unmarked scans have labels for some tiles only: enough to learn from, too few for validation
+        validation_pages=labelled_views([scan for scan in validation if scan.truth], cache, settings, seed, 1),
         training_scans=training,
         validation_scans=validation,
     )
 
 
 def score_scans(scorer: Scorer, scans: Sequence[Scan], cache: Path) -> list[ScoredPage]:
-    """Score scans that people marked lines on, as the pipeline does; others and unreadable ones are left out."""
+    """Score the scans with marked lines as the pipeline does; other and unreadable scans are skipped."""
     found = []
     for scan in scans:
         try:
             page = read_marked_page(scan, cache, OcrSettings())
         except PageError as error:
-            logger.info("%s is left out: %s", scan.key, error)
+            logger.info("%s is skipped: %s", scan.key, error)
             continue
         if page.truth is not None and page.truth.lines:
             found.append(score_page(scorer, page))
     return found
 
 
-def settle(network: keras.Model, material: Material, cache: Path, out: Path) -> dict[str, Any]:
-    """Calibrate a trained network on the validation scans, export it and find its operating points.
+def calibrate_and_export(network: keras.Model, training_data: TrainingData, cache: Path, out: Path) -> dict[str, Any]:
+    """Calibrate a trained network on the validation scans, export it and choose its operating points.
 
     Returns:
         `calibration` (scale and shift) and `operating_points`.
     """
     scorer = NetworkScorer(network)
-    scale, shift = calibrate(network, score_scans(scorer, material.validation_scans, cache))
-    points = operating_points(score_scans(scorer, material.validation_scans, cache))
+    scale, shift = calibrate(network, score_scans(scorer, training_data.validation_scans, cache))
+    points = operating_points(score_scans(scorer, training_data.validation_scans, cache))
     export_network(network, out)
     return {"calibration": {"scale": round(scale, 4), "shift": round(shift, 4)}, "operating_points": points}
 
 
 def write_metrics(
     out: Path,
-    material: Material,
-    course: Course,
+    training_data: TrainingData,
+    options: TrainingOptions,
     history: Sequence[Mapping[str, float]],
-    settled: Mapping[str, Any],
+    calibrated: Mapping[str, Any],
     seconds: float,
 ) -> None:
-    """Write `metrics.json`: what was trained on, how, and what validation said."""
+    """Write `metrics.json`: training data, options, validation history, calibration and operating points."""
     training = {
-        "seed": course.seed,
+        "seed": options.seed,
         "epochs": len(history),
-        "batches_per_epoch": course.batches_per_epoch,
-        "pages": len(material.training_scans),
-        "rendered_pages": sum(page.scan.collection == RENDERED for page in material.training),
-        "validation_pages": len(material.validation_scans),
-        "validation_keys": sorted(scan.key for scan in material.validation_scans),
-        "validation_documents": sorted({scan.document for scan in material.validation_scans}),
-        "collections": sorted({scan.collection for scan in (*material.training_scans, *material.validation_scans)}),
+        "batches_per_epoch": options.batches_per_epoch,
+        "pages": len(training_data.training_scans),
+        "rendered_pages": sum(page.scan.collection == RENDERED for page in training_data.training_pages),
+        "validation_pages": len(training_data.validation_scans),
+        "validation_keys": sorted(scan.key for scan in training_data.validation_scans),
+        "validation_documents": sorted({scan.document for scan in training_data.validation_scans}),
+        "collections": sorted(
+            {scan.collection for scan in (*training_data.training_scans, *training_data.validation_scans)}
+        ),
         "backbone": BACKBONE,
-        "backbone_sha256": hashlib.sha256(course.weights.read_bytes()).hexdigest() if course.weights else None,
+        "backbone_sha256": hashlib.sha256(options.weights.read_bytes()).hexdigest() if options.weights else None,
         "keras": keras.__version__,
         "seconds": round(seconds),
         "history": list(history),
     }
     out.mkdir(parents=True, exist_ok=True)
-    metrics = {"training": training, **settled}
+    metrics = {"training": training, **calibrated}
     (out / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Rendered: training pages that are drawn here, with exact truth, for what the marked scans are too few to show."""
+"""Draw synthetic training pages with exact ground truth, to supplement the few marked scans."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from foliopress.tasks.ocr import recognition
 logger = logging.getLogger(__name__)
 
 DRAWING_VERSION = 1
-"""Raise it when the same seed no longer gives the same pages or labels: cached pages are then drawn anew."""
+"""Increase it when the same seed gives other pages or labels: cached pages are then drawn again."""
 
 
 def rendered_pages(
     count: int, seed: int, cache: Path, settings: OcrSettings, processes: int = 2
 ) -> list[LabelledTiles]:
-    """Draw, read and label pages; each is kept in `cache` and taken from there the next time.
+    """Draw, read and label pages; each is cached for the next call.
 
     Args:
-        count: Number of pages. Every kind of page comes up within the first `len(model.drawn.pages.PAGES)`.
+        count: Number of pages. Every kind of page occurs within the first `len(model.drawn.pages.PAGES)`.
         seed: The same seed, number and settings give the same page with the same library versions.
-        cache: Folder of one `.npz` for each page; created if absent.
-        settings: How Tesseract reads the pages for their masks.
-        processes: Pages drawn at once; with 1 they are drawn in this process.
+        cache: Folder with one `.npz` per page; created if absent.
+        settings: OCR settings for the masks.
+        processes: Pages drawn in parallel; 1 draws them in this process.
     """
     cache.mkdir(parents=True, exist_ok=True)
     missing = [number for number in range(count) if not _page_path(number, seed, cache, settings).exists()]
     if missing:
-        logger.info("drawing %d pages; they are kept in %s", len(missing), cache)
+        logger.info("drawing %d pages; they are cached in %s", len(missing), cache)
     if processes == 1 or len(missing) < 2:
         for number in missing:
             _cache_page(number, seed, cache, settings)
@@ -69,7 +69,7 @@ def _page_path(number: int, seed: int, cache: Path, settings: OcrSettings) -> Pa
 
 
 def _cache_page(number: int, seed: int, cache: Path, settings: OcrSettings) -> None:
-    """Draw, read and label one page and write it to the cache."""
+    """Draw, read and label one page, and write it to the cache."""
     page = draw_page(number, seed)
     words: tuple[recognition.Word, ...] = ()
     try:

@@ -1,4 +1,4 @@
-"""Score: patches of a page in, importance of its tiles out; fixed shapes keep a score independent of other pages."""
+"""Score tiles with the trained network; fixed batch shapes make a score independent of the other pages."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from foliopress.tasks.analysis.tiles import (
 from foliopress.tasks.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parent / "weights"
-"""Folder of the trained model that comes with the program."""
+"""Folder of the trained model that ships with the program."""
 LITERT_FILE = "model.tflite"
 KERAS_FILE = "model.keras"
 PATCHES_AT_ONCE = 8
-"""Patches of one page or several that are handed to a scorer together."""
+"""Patches, of one or several pages, passed to a scorer together."""
 GPU_BATCH = 8
 CPU_BATCH = 1
-"""Patches in each call of the network: one patch's activations fill a core's cache. The last batch is filled up."""
+"""Patches per call of the network: one patch's activations fill a core's cache. The last batch is padded."""
 
 _LEAST_SCORE = 1e-7
 
@@ -39,11 +39,11 @@ ScorerName = Literal["litert-cpu", "tf-gpu"]
 
 
 class Scorer(Protocol):
-    """What turns windows into importance."""
+    """Maps patches to importance scores."""
 
     @property
     def name(self) -> ScorerName:
-        """Which engine scores; scores of different engines agree within 1e-3, not to the bit."""
+        """The engine; scores of different engines agree within 1e-3, not bit for bit."""
 
     @property
     def digest(self) -> str:
@@ -54,14 +54,14 @@ class Scorer(Protocol):
 
 
 def load_scorer(folder: str | None = None, kind: Literal["auto", "litert-cpu", "tf-gpu"] = "auto") -> Scorer:
-    """Return the scorer of this process; it is loaded once.
+    """Return this process's scorer, loaded on the first call.
 
     Args:
-        folder: Folder that holds `model.tflite` and `model.keras`; the shipped one without it.
-        kind: `auto` takes a GPU where TensorFlow sees one, else LiteRT on the CPU.
+        folder: Folder with `model.tflite` and `model.keras`; by default the shipped one.
+        kind: `auto` uses a GPU if TensorFlow finds one, else LiteRT on the CPU.
 
     Raises:
-        ConfigError: If a file is missing or cannot be loaded, or `tf-gpu` is wanted where there is no GPU.
+        ConfigError: If a file is missing or cannot be loaded, or `tf-gpu` is requested without a GPU.
     """
     chosen = Path(folder).resolve() if folder else SHIPPED
     if kind == "auto":
@@ -70,10 +70,10 @@ def load_scorer(folder: str | None = None, kind: Literal["auto", "litert-cpu", "
 
 
 def score_planes(scorer: Scorer, planes: Sequence[tuple[np.ndarray, TileGrid]]) -> list[np.ndarray]:
-    """Score the tiles of several pages in common batches; patches are cut batch by batch.
+    """Score the tiles of several pages in shared batches; patches are cut batch by batch.
 
-    Every page is looked at twice, as it is and upside down, and the mean of the two logits counts: what the network
-    says of a tile by chance is seldom said twice.
+    Each patch is scored twice, upright and rotated by 180 degrees, and the two logits are averaged: random errors of
+    the network seldom occur in both.
 
     Args:
         scorer: From `load_scorer`.
@@ -88,7 +88,7 @@ def score_planes(scorer: Scorer, planes: Sequence[tuple[np.ndarray, TileGrid]]) 
 
 
 def logit(scores: np.ndarray) -> np.ndarray:
-    """Return the logits, float64, of scores in [0, 1]; those of 0 and 1 themselves stay finite."""
+    """Return the float64 logits of scores in [0, 1]; the logits of 0 and 1 stay finite."""
     inside = np.clip(scores.astype(np.float64), _LEAST_SCORE, 1 - _LEAST_SCORE)
     logits: np.ndarray = np.log(inside / (1 - inside))
     return logits
@@ -112,7 +112,7 @@ def _score_once(scorer: Scorer, planes: Sequence[tuple[np.ndarray, TileGrid]]) -
 def _batches(
     planes: Sequence[tuple[np.ndarray, TileGrid]],
 ) -> Iterator[tuple[list[tuple[int, int, int]], np.ndarray]]:
-    """Yield up to `PATCHES_AT_ONCE` patches with the (page, first patch, end patch) that they came from."""
+    """Yield up to `PATCHES_AT_ONCE` patches with the (page, first patch, end patch) of each part."""
     places: list[tuple[int, int, int]] = []
     parts: list[np.ndarray] = []
     room = PATCHES_AT_ONCE
@@ -177,10 +177,10 @@ class _GpuScorer:
         data = _read(path)
         self.digest = hashlib.sha256(data).hexdigest()
         if not _has_gpu():
-            raise ConfigError("scorer tf-gpu: TensorFlow sees no GPU on this worker")
+            raise ConfigError("scorer tf-gpu: TensorFlow finds no GPU on this worker")
         import tensorflow as tf
 
-        # its 10 bits of mantissa would take scores further from the CPU's than the 1e-3 that we promise
+        # TF32's 10 bits of mantissa would move scores further from the CPU's than the 1e-3 that we promise
         tf.config.experimental.enable_tensor_float_32_execution(False)
         self._predict: Any = compiled_network(path, GPU_BATCH)
 
@@ -190,7 +190,7 @@ class _GpuScorer:
 
 
 def compiled_network(path: Path, batch: int) -> Any:
-    """Return a trained network as a `tf.function` of (batch, 736, 736, 4) uint8; the oracle of the LiteRT file."""
+    """Return a trained network as a `tf.function` of (batch, 736, 736, 4) uint8; the reference for the LiteRT file."""
     import tensorflow as tf
 
     from foliopress.model.network import load_network
@@ -203,12 +203,12 @@ def compiled_network(path: Path, batch: int) -> Any:
 
 
 def in_batches(patches: np.ndarray, size: int, call: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return (n, 20, 20) float32: what `call` gives for (n, 736, 736, 4) uint8 patches, `size` of them at a time.
+    """Return (n, 20, 20) float32: the results of `call` on (n, 736, 736, 4) uint8 patches, `size` at a time.
 
-    The last batch is filled up with zeros, so that every call has the same shape.
+    The last batch is padded with zeros, so that every call has the same shape.
 
     Raises:
-        ValueError: If the patches have another shape or type.
+        ValueError: If the patches have another shape or dtype.
     """
     if patches.dtype != np.uint8 or patches.shape[1:] != (PATCH_PX, PATCH_PX, 4):
         raise ValueError(f"patches are {patches.dtype} {patches.shape}, not uint8 (n, {PATCH_PX}, {PATCH_PX}, 4)")
@@ -224,7 +224,7 @@ def in_batches(patches: np.ndarray, size: int, call: Callable[[np.ndarray], np.n
 
 
 def _has_gpu() -> bool:
-    """Say whether TensorFlow sees a GPU; where the machine has no such device TensorFlow is not even imported."""
+    """Return whether TensorFlow finds a GPU; without such a device on the machine TensorFlow is not even imported."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "?") in ("", "-1"):
         return False
     has_device = Path("/dev/nvidia0").exists() or Path("/dev/kfd").exists() or Path("/dev/dxg").exists()

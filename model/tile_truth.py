@@ -1,4 +1,4 @@
-"""Tile truth: what the marked lines and regions of a page say of each of its tiles."""
+"""Derive the ground truth of each tile from a page's marked lines and regions."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from foliopress.model.truth import TruthLine, TruthRegion
 from foliopress.tasks.analysis import tiles
 
 INK_STD = 8.0
-"""Luma standard deviation of a patch above which it holds ink."""
+"""Luma standard deviation above which a patch holds ink."""
 LITTLE_INK_STD = 16.0
 """Luma standard deviation below which a patch holds little ink: grain, show-through, the edge of a stroke."""
 TEXT_FRACTION = 0.04
-"""Share of a tile that text must cover for the tile to be one of text."""
+"""Share of a tile that text must cover for it to count as a text tile."""
 
 
 @dataclass(frozen=True, eq=False)
 class TileTruth:
-    """What the truth says of each tile of a page, row by row; every array is (n_tiles,) bool.
+    """Ground truth of each tile of a page, row by row; every array is (n_tiles,) bool.
 
-    printed, handwritten: at least 4 % of the tile lies in such lines and there is ink in that part.
-    typewritten: printed, and at least 4 % of it lies in typewritten lines with ink in that part.
-    graphic: no text, but at least 4 % of the tile lies in regions of pictures or stamps, with more than little ink.
-    marked: any pixel of the tile lies in a line.
-    blank, little_ink: no ink, or little, in the whole tile (whether marked or not).
+    printed, handwritten: at least 4 % of the tile lies in such lines, with ink in that part.
+    typewritten: printed, and at least 4 % of the tile lies in typewritten lines with ink in that part.
+    graphic: no text, but at least 4 % of the tile lies in picture or stamp regions, with more than little ink.
+    marked: at least one pixel of the tile lies in a line.
+    blank, little_ink: no ink, or little ink, in the whole tile (marked or not).
     """
 
     printed: np.ndarray
@@ -42,19 +42,19 @@ class TileTruth:
 def tile_truth(
     luma: np.ndarray, lines: Sequence[TruthLine], grid: tiles.TileGrid, regions: Sequence[TruthRegion] = ()
 ) -> TileTruth:
-    """Say of each tile whether it holds marked text, or a picture, judged on the page's own pixels.
+    """Return the ground truth of each tile: marked text or a picture, with ink in the page's own pixels.
 
     Args:
         luma: (height, width) uint8.
         lines: Marked lines of the page.
-        grid: The page's tiles; those at the edge count only what lies on the page.
-        regions: Marked regions of the page; only those of pictures count here.
+        grid: The page's tiles; edge tiles count only the part on the page.
+        regions: Marked regions of the page; only picture regions count here.
     """
     whole = np.ones(luma.shape, bool)
     area = tile_sums(whole, grid)
 
     def covered(polygons: Sequence[np.ndarray], least_std: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return (tiles with enough of the polygons and ink in that part, tiles with any of them)."""
+        """Return (tiles with enough of the polygons and ink in that part, tiles that touch any polygon)."""
         if not polygons:
             return np.zeros(grid.n_tiles, bool), np.zeros(grid.n_tiles, bool)
         inside = fill_polygons(polygons, luma.shape)
@@ -78,7 +78,7 @@ def tile_truth(
 
 
 def fill_polygons(polygons: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    """Return (height, width) bool, True inside any of the polygons, each (n, 2) of (row_px, col_px)."""
+    """Return (height, width) bool, True inside the polygons, each (n, 2) of (row_px, col_px)."""
     inside = np.zeros(shape[:2], np.uint8)
     for polygon in polygons:
         cv2.fillPoly(inside, [np.round(polygon[:, ::-1]).astype(np.int32)], 1)
@@ -86,7 +86,7 @@ def fill_polygons(polygons: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.
 
 
 def tile_sums(values: np.ndarray, grid: tiles.TileGrid) -> np.ndarray:
-    """Return (n_tiles,) float64: the sum over each tile of a (height, width) plane."""
+    """Return (n_tiles,) float64: the sum of a (height, width) plane over each tile."""
     starts = np.arange(max(grid.n_rows, grid.n_cols)) * grid.tile_px
     rows = np.add.reduceat(values, starts[: grid.n_rows], axis=0, dtype=np.float64)
     sums: np.ndarray = np.add.reduceat(rows, starts[: grid.n_cols], axis=1)
@@ -94,7 +94,7 @@ def tile_sums(values: np.ndarray, grid: tiles.TileGrid) -> np.ndarray:
 
 
 def tile_std(luma: np.ndarray, region: np.ndarray, grid: tiles.TileGrid) -> np.ndarray:
-    """Return (n_tiles,) float64: the standard deviation of the luma in each tile's part of `region`, 0 without any."""
+    """Return (n_tiles,) float64: the luma standard deviation of each tile's part of `region`; 0 if it is empty."""
     count = np.maximum(tile_sums(region, grid), 1)
     plane = np.where(region, luma, 0).astype(np.float64)
     mean = tile_sums(plane, grid) / count

@@ -1,4 +1,4 @@
-"""Training: from marked scans and an ImageNet start to a network; it can be stopped and taken up again."""
+"""Train the network from ImageNet weights on labelled pages; an interrupted training can be resumed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from foliopress.model.dataset import LabelledTiles
-from foliopress.model.network import BACKBONE, build_network, hold_batch_norm, load_network
-from foliopress.model.patches import Batch, DrawnPatches, fixed_patches
+from foliopress.model.network import BACKBONE, build_network, freeze_batch_norm, load_network
+from foliopress.model.patches import Batch, TrainingPatches, validation_patches
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +29,10 @@ _PATIENCE = 3
 
 
 @dataclass(frozen=True)
-class Course:
-    """How long to train and from where.
+class TrainingOptions:
+    """Length and starting point of a training.
 
-    weights: ImageNet start of the backbone; random weights without it. with_mask: Whether the network sees the mask.
+    weights: ImageNet weights of the backbone; random weights without it. with_mask: Whether the network sees the mask.
     """
 
     weights: Path | None
@@ -45,37 +45,37 @@ class Course:
 def fit_network(
     training: Sequence[LabelledTiles],
     held_out: Sequence[LabelledTiles],
-    course: Course,
+    options: TrainingOptions,
     checkpoints: Path | None = None,
 ) -> tuple[keras.Model, list[dict[str, float]]]:
-    """Train a network and return it as it was after its best epoch, with the figures of every epoch.
+    """Train a network and return it as of its best epoch, with the metrics of every epoch.
 
-    First the head alone; then everything but batch norm's statistics, the rate falling along a cosine.
+    The head is trained alone first; then everything but batch norm's statistics, with a cosine learning-rate decay.
 
     Args:
-        training: Pages to draw patches from.
+        training: Pages to sample patches from.
         held_out: Pages to validate on after each epoch.
-        course: How long, and from where.
-        checkpoints: Folder for the state after each epoch and a TensorBoard log. A training of the same course and
-            pages that stopped early goes on after its last whole epoch; nothing is kept without it.
+        options: Length and starting point.
+        checkpoints: Folder for the state after each epoch and a TensorBoard log. An interrupted training with the same
+            options and pages resumes after its last complete epoch. Without it nothing is stored.
     """
-    n_batches = _HEAD_BATCHES + course.epochs * course.batches_per_epoch
-    drawn = DrawnPatches(training, n_batches, course.seed, with_mask=course.with_mask)
-    validation = fixed_patches(held_out, course.seed, with_mask=course.with_mask)
-    state = _State(checkpoints / course_name(course, training) if checkpoints else None, course.epochs)
+    n_batches = _HEAD_BATCHES + options.epochs * options.batches_per_epoch
+    drawn = TrainingPatches(training, n_batches, options.seed, with_mask=options.with_mask)
+    validation = validation_patches(held_out, options.seed, with_mask=options.with_mask)
+    state = _TrainingState(checkpoints / checkpoint_name(options, training) if checkpoints else None, options.epochs)
     network = state.load()
     if network is None:
-        network = _with_trained_head(course, drawn)
-    callbacks = [_DropoutByPlace(course), _EpochFigures(validation, state)]
+        network = _with_trained_head(options, drawn)
+    callbacks = [_ReproducibleDropout(options), _EpochMetrics(validation, state)]
     if checkpoints is not None:
         callbacks.append(keras.callbacks.TensorBoard(str(checkpoints / LOG_FOLDER), write_graph=False))
-    if len(state.rows) < course.epochs and not state.has_stalled:
+    if len(state.rows) < options.epochs and not state.has_stalled:
         network.fit(
-            drawn.after(_HEAD_BATCHES + len(state.rows) * course.batches_per_epoch),
+            drawn.after(_HEAD_BATCHES + len(state.rows) * options.batches_per_epoch),
             initial_epoch=len(state.rows),
-            epochs=course.epochs,
-            steps_per_epoch=course.batches_per_epoch,
-            shuffle=False,  # they are drawn by chance; in order, a training that was stopped goes on as it would have
+            epochs=options.epochs,
+            steps_per_epoch=options.batches_per_epoch,
+            shuffle=False,  # already random; in order, a resumed training continues as it would have
             callbacks=callbacks,
             verbose=0,
         )
@@ -83,24 +83,24 @@ def fit_network(
     return network, state.rows
 
 
-def course_name(course: Course, training: Sequence[LabelledTiles]) -> str:
-    """Return a name that tells a training's state from that of another course or of other pages."""
-    digest = hashlib.sha256(repr((course, [(page.scan.key, page.shape) for page in training])).encode())
+def checkpoint_name(options: TrainingOptions, training: Sequence[LabelledTiles]) -> str:
+    """Return a name that identifies the state of this training, distinct for other options or pages."""
+    digest = hashlib.sha256(repr((options, [(page.scan.key, page.shape) for page in training])).encode())
     return f"course-{digest.hexdigest()[:16]}"
 
 
-def _with_trained_head(course: Course, drawn: DrawnPatches) -> keras.Model:
-    """Return a fresh network after some batches of the head alone, ready to be trained as a whole."""
-    keras.utils.set_random_seed(course.seed)
-    network = build_network(course.weights)
+def _with_trained_head(options: TrainingOptions, drawn: TrainingPatches) -> keras.Model:
+    """Return a new network after some batches of training the head alone, ready to be trained as a whole."""
+    keras.utils.set_random_seed(options.seed)
+    network = build_network(options.weights)
     backbone = network.get_layer(BACKBONE)
-    if course.weights is not None:
+    if options.weights is not None:
         backbone.trainable = False
         network.compile(keras.optimizers.AdamW(_HEAD_RATE, weight_decay=_DECAY), "binary_crossentropy")
         network.fit(drawn, epochs=1, steps_per_epoch=_HEAD_BATCHES, shuffle=False, verbose=0)
         backbone.trainable = True
-        hold_batch_norm(backbone)
-    steps = max(1, course.epochs * course.batches_per_epoch)
+        freeze_batch_norm(backbone)
+    steps = max(1, options.epochs * options.batches_per_epoch)
     warm_up = min(60, steps // 5)
     rate = keras.optimizers.schedules.CosineDecay(
         _FINE_RATE / 10, steps - warm_up, _LAST_SHARE, warmup_target=_FINE_RATE, warmup_steps=warm_up
@@ -110,11 +110,11 @@ def _with_trained_head(course: Course, drawn: DrawnPatches) -> keras.Model:
     return network
 
 
-class _State:
-    """Where a training stands: the network with its optimiser, the best weights so far, a row for each epoch.
+class _TrainingState:
+    """State of a training: the network with its optimiser, the best weights so far, one row per epoch.
 
-    While the rate is high validation goes up and down by chance, so epochs of the first half are neither the best nor a
-    reason to stop; until the second half the latest weights count.
+    At a high learning rate, validation loss fluctuates at random. Epochs of the first half are therefore neither the
+    best nor a reason to stop; until the second half, the latest weights count.
     """
 
     def __init__(self, folder: Path | None, epochs: int) -> None:
@@ -124,17 +124,17 @@ class _State:
         self.best: list[np.ndarray] = []
 
     def load(self) -> keras.Model | None:
-        """Return the network of a training that was stopped, None where there is none."""
+        """Return the network of an interrupted training, or None."""
         if self._folder is None or not (self._folder / "rows.json").is_file():
             return None
         self.rows = json.loads((self._folder / "rows.json").read_text(encoding="utf-8"))
         self.best = load_network(self._folder / "best.keras").get_weights()
         network = keras.saving.load_model(str(self._folder / f"epoch-{len(self.rows)}.keras"), safe_mode=True)
-        logger.info("the training goes on after epoch %d", len(self.rows))
+        logger.info("resuming the training after epoch %d", len(self.rows))
         return network
 
     def add(self, row: dict[str, float], network: keras.Model) -> None:
-        """Keep what an epoch came to; the rows are written last, so that what they tell of is there."""
+        """Save an epoch's results; the rows are written last, so that everything they refer to exists."""
         self.rows.append(row)
         calm = [other["val_loss"] for other in self.rows[self._first_calm :]]
         is_best = not calm or row["val_loss"] <= min(calm)
@@ -153,41 +153,41 @@ class _State:
 
     @property
     def has_stalled(self) -> bool:
-        """Whether validation has not improved for three epochs of the calm half."""
+        """Whether validation has not improved for three epochs of the second half."""
         losses = [row["val_loss"] for row in self.rows[self._first_calm :]]
         return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= _PATIENCE
 
 
-class _DropoutByPlace(keras.callbacks.Callback):  # type: ignore[misc]
-    """Makes what an epoch drops out depend on the seed and the epoch alone.
+class _ReproducibleDropout(keras.callbacks.Callback):  # type: ignore[misc]
+    """Make each epoch's dropout depend on the seed and the epoch only.
 
-    A saved network does not carry the state of its dropout layers (Keras 3.15): a training that is taken up again would
-    go on with other chances.
+    A saved network does not contain the state of its dropout layers (Keras 3.15): a resumed training would continue
+    with other random numbers.
     """
 
-    def __init__(self, course: Course) -> None:
+    def __init__(self, options: TrainingOptions) -> None:
         super().__init__()
-        self._course = course
+        self._options = options
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002 (Keras passes it)
-        """Set each layer's state: its seed, and how many batches it has seen."""
+        """Set the state of each dropout layer: its seed and the number of batches seen."""
         layers = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
         for number, layer in enumerate(layers):
-            seed = 1000 * self._course.seed + number
-            layer.seed_generator.state.assign([seed, epoch * self._course.batches_per_epoch])
+            seed = 1000 * self._options.seed + number
+            layer.seed_generator.state.assign([seed, epoch * self._options.batches_per_epoch])
 
 
-class _EpochFigures(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes down, after each epoch, what validation says, and stops a training that no longer improves."""
+class _EpochMetrics(keras.callbacks.Callback):  # type: ignore[misc]
+    """Record validation metrics after each epoch, and stop a training that no longer improves."""
 
-    def __init__(self, validation: Batch, state: _State) -> None:
+    def __init__(self, validation: Batch, state: _TrainingState) -> None:
         super().__init__()
         self._patches, self._labels, self._weights = validation
         self._state = state
         self._start = perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Score the validation patches; the callbacks that follow see the figures too."""
+        """Score the validation patches; later callbacks see the metrics too."""
         logs = {} if logs is None else logs
         scores = self.model.predict(self._patches, batch_size=16, verbose=0)[..., 0].astype(np.float64)
         important = self._labels[..., 0] == 1

@@ -1,4 +1,4 @@
-"""Truth: lines and regions that people marked on scans, and which scans have them."""
+"""Read the ground truth of scans: marked lines and regions from ALTO, PAGE and SROIE files."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _GRAPHIC_REGIONS = (
     "GraphicalElement",
 )
 _TEXT_REGIONS = ("TextRegion", "TableRegion")
-# What follows a document's name in the names of its pages: `_0105`, `.003`, `__4_1345a_default`, `_11082_L-medium`.
+# Page suffix after a document's name: `_0105`, `.003`, `__4_1345a_default`, `_11082_L-medium`.
 _PAGE_OF_DOCUMENT = re.compile(r"(__.*|[_.\-](page_?|FILE_)?\d+(_L-medium|_B)?(_(IMAGE|PAGE))?)$")
-_LETTERS_APART = ("stanford-letters",)  # one file is one letter, whatever the numbers in its name say
-# What the lines of these collections are where nothing about the line itself says otherwise.
+_LETTERS_APART = ("stanford-letters",)  # one file is one letter, whatever the numbers in its name
+# Kind of the lines in these collections unless the line itself specifies it.
 _TYPEWRITTEN_COLLECTIONS = ("ehri-typed", "tapuscorpus")
 _HANDWRITTEN_COLLECTIONS = ("hooker-handwriting",)
 
@@ -46,7 +46,7 @@ _HANDWRITTEN_COLLECTIONS = ("hooker-handwriting",)
 class TruthLine:
     """One line of text; `polygon` is (n, 2) float64 of (row_px, col_px) in upright source pixels.
 
-    Typewriting counts as print; `is_typewritten` tells it apart.
+    Typewriting counts as print, distinguished by `is_typewritten`.
     """
 
     polygon: np.ndarray
@@ -57,7 +57,7 @@ class TruthLine:
 
 @dataclass(frozen=True, eq=False)
 class TruthRegion:
-    """A region whose lines were not marked one by one, or which holds a picture; polygon as in `TruthLine`."""
+    """A region whose lines were not marked individually, or which holds a picture; polygon as in `TruthLine`."""
 
     polygon: np.ndarray
     kind: RegionKind
@@ -65,7 +65,7 @@ class TruthRegion:
 
 @dataclass(frozen=True)
 class PageTruth:
-    """All that was marked on a page."""
+    """All lines and regions marked on a page."""
 
     lines: tuple[TruthLine, ...]
     regions: tuple[TruthRegion, ...]
@@ -73,7 +73,7 @@ class PageTruth:
 
 @dataclass(frozen=True)
 class Scan:
-    """One image of the data folder; `truth` is None where nobody marked it."""
+    """One image of the data folder; `truth` is None if it is unmarked."""
 
     key: str
     path: Path
@@ -87,18 +87,18 @@ def data_folder(given: Path | None = None) -> Path:
     """Return the folder of scans: the one given, else `FOLIOPRESS_DATA`, else `../shared/data`.
 
     Raises:
-        ConfigError: If there is no `manifest.csv` in it.
+        ConfigError: If it contains no `manifest.csv`.
     """
     folder = given or Path(os.environ.get(DATA_VARIABLE) or DEFAULT_DATA)
     if not (folder / "manifest.csv").is_file():
         raise ConfigError(
-            f"no scans in {folder}: manifest.csv is missing; name the folder by --data or {DATA_VARIABLE}"
+            f"no scans in {folder}: manifest.csv is missing; pass the folder with --data or {DATA_VARIABLE}"
         )
     return folder
 
 
 def find_scans(data: Path, split: str) -> tuple[Scan, ...]:
-    """Return the images of a split in manifest order, each with its truth file where there is one. PDFs are left out.
+    """Return the images of a split in manifest order, each with its truth file if it has one. PDFs are skipped.
 
     Args:
         data: Folder with `manifest.csv` (columns `path`, `split`, `role`) and the files that it lists.
@@ -128,12 +128,12 @@ def find_scans(data: Path, split: str) -> tuple[Scan, ...]:
             )
         )
     if not scans:
-        raise ConfigError(f"{data / 'manifest.csv'} lists no image of the split {split!r}")
+        raise ConfigError(f"{data / 'manifest.csv'} lists no image for split {split!r}")
     return tuple(scans)
 
 
 def document_name(collection: str, stem: str) -> str:
-    """Return the document that a page belongs to, so that its pages are never parted between training and validation.
+    """Return the document that a page belongs to; its pages are never split between training and validation.
 
     >>> document_name("ehri-typed", "EHRI-DR-19390125-US_01"), document_name("sroie-receipts", "009")
     ('ehri-typed/EHRI-DR-19390125-US', 'sroie-receipts/009')
@@ -146,10 +146,10 @@ def document_name(collection: str, stem: str) -> str:
 
 
 def read_truth(path: Path) -> PageTruth:
-    """Read one truth file: ALTO or PAGE (`.xml`), or boxes as SROIE writes them (`.csv`).
+    """Read one truth file: ALTO or PAGE (`.xml`), or SROIE boxes (`.csv`).
 
     Args:
-        path: `<collection>/truth/<name>`; some collections are of one kind of writing throughout.
+        path: `<collection>/truth/<name>`; the collection decides the kind of writing where the file does not.
     """
     if path.suffix == ".csv":
         return parse_boxes(path.read_text(encoding="utf-8", errors="replace"))
@@ -175,12 +175,12 @@ def parse_boxes(text: str) -> PageTruth:
 
 
 def parse_layout(data: bytes, collection: str = "") -> PageTruth:
-    """Parse ALTO or PAGE XML: text lines, regions of text without lines, and regions of pictures.
+    """Parse ALTO or PAGE XML: text lines, text regions without lines, and picture regions.
 
-    Coordinates are taken as pixels of the page image. What a line's label leaves open the collection may say.
+    Coordinates are read as pixels of the page image. The collection decides what a line's label leaves open.
 
     Raises:
-        xml.etree.ElementTree.ParseError: If the bytes are no XML.
+        xml.etree.ElementTree.ParseError: If the bytes are not XML.
     """
     root = ElementTree.fromstring(data)  # noqa: S314 - truth files come with the training data, never from an archive
     labels = {tag.get("ID", ""): tag.get("LABEL", "") for tag in root.iter() if _name(tag) == "OtherTag"}
@@ -219,7 +219,7 @@ def _line(element: ElementTree.Element, polygon: np.ndarray, label: str, collect
 
 
 def _polygon(element: ElementTree.Element) -> np.ndarray | None:
-    """Return an element's own outline as (n, 2) of (row, col); None where it has none of three points and more."""
+    """Return an element's own outline as (n, 2) of (row, col), or None if it has fewer than three points."""
     points = next((inner.get("points", "") for inner in element if _name(inner) == "Coords"), None)
     if points is None:
         shape = next((inner for inner in element if _name(inner) == "Shape"), None)
@@ -244,7 +244,7 @@ def _name(element: ElementTree.Element) -> str:
 
 
 def _truth_of(stem: str, truths: Sequence[Path]) -> Path | None:
-    """Return the truth file of an image: the same stem, or the stem with INPUT for PAGE, or one that begins with it."""
+    """Return an image's truth file: the same stem, the stem with INPUT for PAGE, or a stem that begins with it."""
     wanted = list(_truth_stems(stem))
     for name in wanted:
         for path in truths:

@@ -1,4 +1,4 @@
-"""Views: a marked page as it is, or as if it lay otherwise on another scanner, cut into tiles with labels."""
+"""Cut marked pages into labelled tiles, in the original view and in randomly scaled, skewed and shifted views."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from foliopress.tasks.ocr import recognition
 logger = logging.getLogger(__name__)
 
 EMPTY_STD = 4.0
-"""Luma standard deviation below which a patch inside a line's outline is taken for bare paper."""
+"""Luma standard deviation below which a patch inside a line's outline counts as bare paper."""
 WRITING_STD = 24.0
-"""Luma standard deviation above which a tile of an unmarked, hand-written page is taken for writing."""
+"""Luma standard deviation above which a tile of an unmarked, handwritten page counts as writing."""
 SURE_CONFIDENCE = 80.0
-"""Tesseract's confidence from which an unmarked word is taken for text."""
+"""Tesseract confidence from which an unmarked word counts as text."""
 
-# Written by hand throughout, and not marked: whatever has strong ink there is writing (or the line it stands on).
+# Handwritten throughout and unmarked: strong ink there is writing (or the line it stands on).
 HANDWRITTEN_COLLECTIONS = frozenset({"noteshrink-notes"})
 
 _SMALLEST_SCALE, _LARGEST_SCALE = 0.75, 1.35
@@ -40,10 +40,10 @@ _SKEW_DEGREES = 1.5  # standard deviation
 
 @dataclass(frozen=True)
 class View:
-    """How a page is looked at.
+    """Scale, skew and shift of a page.
 
-    scale: Its dpi is taken for this many times what it is. skew_degrees: turned anticlockwise about its middle.
-    row_px, col_px: What is cut off above and on the left, so that the tiles' borders fall elsewhere on the text.
+    scale: Factor on the page's dpi. skew_degrees: Rotation about the page's centre, anticlockwise.
+    row_px, col_px: Pixels cut off at the top and on the left, so that tile borders cross the text elsewhere.
     """
 
     scale: float = 1.0
@@ -58,10 +58,9 @@ UPRIGHT = View()
 def labelled_views(
     scans: Sequence[Scan], cache: Path, settings: OcrSettings, seed: int, n_views: int, processes: int = 2
 ) -> list[LabelledTiles]:
-    """Read, cut and label pages, each upright and in `n_views - 1` other views; several processes at a time.
+    """Read, cut and label pages, each in the original and `n_views - 1` random views, in several processes.
 
-    Pages that cannot be used are left out with a line in the log. The same seed gives the same views of a page,
-    whatever other pages there are.
+    Unusable pages are skipped and logged. The same seed gives the same views of a page, whatever other pages there are.
     """
     if not scans:
         return []
@@ -72,19 +71,19 @@ def labelled_views(
 
 
 def label_tiles(page: MarkedPage, view: View = UPRIGHT) -> LabelledTiles:
-    """Cut a page into tiles and label them; a tile that the truth is silent about gets weight 0.
+    """Cut a page into tiles and label them; tiles without ground truth get weight 0.
 
-    Important: tiles of marked text with ink in it, tiles of regions marked as text with much ink, and tiles of words
-    that Tesseract read with confidence. Unimportant: tiles without a mark and without ink, on marked pages also those
-    with little ink. Not judged: ink without a mark (stamps, letterheads and notes are often not marked), pictures.
+    Important: tiles of marked text with ink, tiles of text regions with much ink, and tiles of words that Tesseract
+    read with confidence. Unimportant: unmarked tiles without ink, and on marked pages also those with little ink.
+    Weight 0: unmarked ink (stamps, letterheads and notes are often not marked) and pictures.
 
     Args:
-        page: The page with its words and truth.
-        view: How it is looked at.
+        page: The page with its words and ground truth.
+        view: Scale, skew and shift.
     """
     height_px, width_px = page.pixels.shape[:2]
     sure_words = [word for word in page.words if word.confidence >= SURE_CONFIDENCE and len(word.text) >= 3]
-    seen = _Seen(view, height_px, width_px)
+    seen = _ViewTransform(view, height_px, width_px)
     pixels = seen.image(page.pixels)
     mask, sure = (seen.mask(recognition.text_mask(words, height_px, width_px)) for words in (page.words, sure_words))
     truth = seen.truth(page.truth)
@@ -121,14 +120,14 @@ def label_tiles(page: MarkedPage, view: View = UPRIGHT) -> LabelledTiles:
 
 
 def random_view(rng: np.random.Generator, tile_px: int) -> View:
-    """Return a view at another scale and place, two times in three also a little skewed."""
+    """Return a view with random scale and shift, two times in three also slightly skewed."""
     scale = float(np.exp(rng.uniform(np.log(_SMALLEST_SCALE), np.log(_LARGEST_SCALE))))
     skew = float(rng.normal(0, _SKEW_DEGREES)) if rng.random() < 2 / 3 else 0.0
     return View(scale, skew, int(rng.integers(tile_px)), int(rng.integers(tile_px)))
 
 
-class _Seen:
-    """Takes what belongs to a page into a view of it."""
+class _ViewTransform:
+    """Transforms pixels, masks and ground truth of a page into a view."""
 
     def __init__(self, view: View, height_px: int, width_px: int) -> None:
         self._is_as_it_was = view.skew_degrees == 0 and view.row_px == 0 and view.col_px == 0
@@ -137,19 +136,19 @@ class _Seen:
         self._size = width_px - view.col_px, height_px - view.row_px
 
     def image(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the pixels; past the page its edge is drawn out."""
+        """Return the pixels; outside the page its edge is replicated."""
         if self._is_as_it_was:
             return pixels
         return cv2.warpAffine(pixels, self._matrix, self._size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """Return a (height, width) bool mask, False past the page."""
+        """Return a (height, width) bool mask; False outside the page."""
         if self._is_as_it_was:
             return mask
         return cv2.warpAffine(mask.astype(np.uint8), self._matrix, self._size, flags=cv2.INTER_NEAREST) > 0
 
     def truth(self, truth: PageTruth | None) -> PageTruth | None:
-        """Return what was marked."""
+        """Return the transformed ground truth."""
         return truth and PageTruth(
             tuple(
                 TruthLine(self._polygon(line.polygon), line.text, line.kind, line.is_typewritten)
@@ -167,7 +166,7 @@ def _views_of(scan: Scan, cache: Path, settings: OcrSettings, seed: int, n_views
     try:
         page = read_marked_page(scan, cache, settings)
     except PageError as error:
-        logger.info("%s is left out: %s", scan.key, error)
+        logger.info("%s is skipped: %s", scan.key, error)
         return []
     rng = np.random.default_rng([seed, *scan.key.encode()])
     tile_px = max(1, min(*page.pixels.shape[:2], tiles.tile_grid(1, 1, page.dpi).tile_px))

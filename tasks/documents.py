@@ -13,9 +13,9 @@ from foliopress.tasks.errors import PageError
 from foliopress.tasks.images import image_reader
 from foliopress.tasks.images.image_reader import DocumentHeader, Page, PageHeader
 from foliopress.tasks.pdf import image_samples, mrc_page, pdf_reader
-from foliopress.tasks.pdf.bounded_reading import reading
+from foliopress.tasks.pdf.bounded_reading import pdf_errors
 from foliopress.tasks.pdf.multi_image import LEAST_BYTES
-from foliopress.tasks.pdf.pdf_reader import PageLook, PdfPage, Placed
+from foliopress.tasks.pdf.pdf_reader import PdfPage, PdfPageKind, PlacedImage
 from foliopress.tasks.work_budget import WorkBudget
 
 _DIGITAL_DPI = 150.0  # for rendering a page without a scan
@@ -23,8 +23,8 @@ _FINEST_DPI = 600.0  # for rendering a page of several images
 _LEAST_COVERAGE = 0.05  # share of the page that an image must cover for its resolution to count
 
 _STAY = {
-    PageLook.COMPOSED: PageError("composed_page", "the page is composed of several images; it stays as it is"),
-    PageLook.DIGITAL: PageError("digital_page", "the page is a program's text and drawings; it stays as it is"),
+    PdfPageKind.COMPOSED: PageError("composed_page", "the page is composed of several images; it stays as it is"),
+    PdfPageKind.DIGITAL: PageError("digital_page", "the page is a program's text and drawings; it stays as it is"),
 }
 
 
@@ -42,7 +42,7 @@ def read_header(data: bytes | BinaryIO, limits: LimitSettings, *, as_drawn: bool
     if not pdf_reader.is_pdf(data):
         return image_reader.read_header(_bytes(data), limits)
     budget = WorkBudget(limits)
-    with pdf_reader.open_pdf(data) as document, reading("the PDF cannot be read"):
+    with pdf_reader.open_pdf(data) as document, pdf_errors("the PDF cannot be read"):
         if pdf_reader.is_signed(document, budget):
             raise PageError("signed", "the PDF is signed, which any change would break; it is kept whole")
         n_pages = pdf_reader.count_pages(document)
@@ -83,13 +83,13 @@ def read_page(
     if not pdf_reader.is_pdf(data):
         return image_reader.read_page(_bytes(data), page_index, limits, keep_deep=keep_deep)
     budget = WorkBudget(limits)
-    with pdf_reader.open_pdf(data) as document, reading("the page cannot be read"):
+    with pdf_reader.open_pdf(data) as document, pdf_errors("the page cannot be read"):
         page = pdf_reader.describe_page(document, page_index, as_seen=as_drawn, budget=budget)
         height_px, width_px, dpi = _shape(page, as_drawn)
         image_reader.check_size(height_px, width_px, limits)
         if page.scan is None or (as_drawn and not page.is_bare):
             seconds = limits.max_document_seconds
-            drawn = pdf_reader.rendered(data, page_index, max(dpi), with_annotations=as_drawn, seconds=seconds)
+            drawn = pdf_reader.render_page(data, page_index, max(dpi), with_annotations=as_drawn, seconds=seconds)
             return Page(image_reader.grey_if_grey(drawn), False, max(dpi), None, None)
         stored = _stored(document, page.scan, limits, keep_deep)
     if not as_drawn and stored.pixels.ndim == 2:
@@ -129,10 +129,10 @@ def _header(
     scan = page.scan
     problem: PageError | None = None
     parts: tuple[int, ...] = ()
-    if page.look is PageLook.COMPOSED and not (as_drawn or page.has_unclear_layers):
+    if page.kind is PdfPageKind.COMPOSED and not (as_drawn or page.has_unclear_layers):
         parts = tuple(number for number, image in enumerate(page.images) if _may_be_part(image, shared))
-    if page.look is PageLook.DIGITAL or (page.look is PageLook.COMPOSED and not (as_drawn or parts)):
-        problem = _STAY[page.look]
+    if page.kind is PdfPageKind.DIGITAL or (page.kind is PdfPageKind.COMPOSED and not (as_drawn or parts)):
+        problem = _STAY[page.kind]
     elif scan and scan.is_ours:
         problem = PageError("already_compressed", "Foliopress wrote this page; it stays as it is")
     elif scan and scan.object_id in shared:
@@ -148,7 +148,7 @@ def _header(
     return PageHeader(page_index, height_px, width_px, "", is_lossy, stored_bytes, problem, parts, is_g4)
 
 
-def _may_be_part(image: Placed, shared: frozenset[tuple[int, int]]) -> bool:
+def _may_be_part(image: PlacedImage, shared: frozenset[tuple[int, int]]) -> bool:
     """Return whether one of several images on a page can be re-encoded: its colours are known, and it is not shared."""
     is_free = not image.is_ours and image.object_id not in shared
     return image.is_colour_known and is_free and image.stored_bytes >= LEAST_BYTES
@@ -167,7 +167,7 @@ def _shape(page: PdfPage, as_drawn: bool) -> tuple[int, int, tuple[float, float]
     return height_px, width_px, (finest, finest)
 
 
-def _stored(document: pikepdf.Pdf, scan: Placed, limits: LimitSettings, keep_deep: bool) -> Page:
+def _stored(document: pikepdf.Pdf, scan: PlacedImage, limits: LimitSettings, keep_deep: bool) -> Page:
     """Return a scan as stored, in its own colours, with the document's profile for them."""
     if pdf_reader.is_in_layers(document, scan):
         form = pdf_reader.stream_of(document, scan)

@@ -1,6 +1,6 @@
-"""Documents made to harm, cheap to build: each asks for far more work or memory than its bytes look like.
+"""Build malicious documents cheaply: each demands far more work or memory than its size suggests.
 
-`python -m tests.bombs FOLDER NAME…` reads each in a process of its own and prints what became of it and what it cost.
+`python -m tests.bombs FOLDER NAME…` reads each in its own process and prints the outcome and the cost.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ MIB = 2**20
 
 
 def zeros(n_bytes: int, filler: bytes = bytes(64)) -> bytes:
-    """Return so many bytes of a filler, deflated, without ever holding them."""
+    """Return `n_bytes` of a filler, deflated, without holding them in memory."""
     packer, block = zlib.compressobj(9), filler * (MIB // len(filler))
     return b"".join([*(packer.compress(block) for _ in range(n_bytes // MIB)), packer.flush()])
 
 
 def lzw(n_rounds: int) -> bytes:
-    """Return 7,363,203 zeros for each round as 5 kB of LZW (ISO 32000-1, 7.4.4): each code is one byte longer."""
+    """Return 7,363,203 zeros per round as 5 kB of LZW (ISO 32000-1, 7.4.4): each code is one byte longer."""
     out, held, n_held, width = bytearray(), 0, 0, 9
 
     def put(code: int) -> None:
@@ -60,7 +60,7 @@ def lzw(n_rounds: int) -> bytes:
 
 
 def image(data: bytes, *filters: Any, side_px: int = 100, **keys: Any) -> Callable[[Pdf], Any]:
-    """An image of grey pixels, packed as the filters say."""
+    """Return a function that makes an image of grey pixels, encoded with the filters."""
     usual = {"ColorSpace": Name.DeviceGray, "BitsPerComponent": 8, "Filter": Array(filters)} | keys
 
     def made(pdf: Pdf) -> Any:
@@ -71,7 +71,7 @@ def image(data: bytes, *filters: Any, side_px: int = 100, **keys: Any) -> Callab
 
 
 def content(data: bytes, filters: Any = Name.FlateDecode, n_pages: int = 1) -> bytes:
-    """A document whose pages have one content."""
+    """Return a document whose pages share one content stream."""
 
     def finish(pdf: Pdf) -> None:
         shared = pdf.make_indirect(pdf.make_stream(data, Filter=filters))
@@ -82,19 +82,19 @@ def content(data: bytes, filters: Any = Name.FlateDecode, n_pages: int = 1) -> b
 
 
 def fields(pdf: Pdf, kids: Any) -> None:
-    """Give a document a form with such fields."""
+    """Give a document a form with these fields."""
     pdf.Root.AcroForm = Dictionary(Fields=kids)
 
 
 def field_cycle(pdf: Pdf) -> None:
-    """Fields that are inside one another."""
+    """Add form fields that contain one another."""
     first, second = (pdf.make_indirect(Dictionary(T=name)) for name in "ab")
     first.Kids, second.Kids = Array([second, first] * 50), Array([first, second] * 50)
     fields(pdf, Array([first]))
 
 
 def field_tower(pdf: Pdf) -> None:
-    """Fields that each hold the next ten times over."""
+    """Add form fields that each contain the next one ten times."""
     inner = pdf.make_indirect(Dictionary(T="a"))
     for _ in range(2000):
         inner = pdf.make_indirect(Dictionary(T="a", Kids=Array([inner] * 10)))
@@ -102,7 +102,7 @@ def field_tower(pdf: Pdf) -> None:
 
 
 def members(pdf: Pdf) -> None:
-    """Membership dictionaries of layers that each have the next as a member ten times over."""
+    """Add layer membership dictionaries that each contain the next one ten times."""
     inner = pdf.make_indirect(Dictionary(Type=Name.OCG, Name="a"))
     for _ in range(200):
         inner = pdf.make_indirect(Dictionary(Type=Name.OCMD, OCGs=Array([inner] * 10)))
@@ -111,7 +111,7 @@ def members(pdf: Pdf) -> None:
 
 
 def nested_patterns(n_wide: int = 30, n_deep: int = 8, scan: np.ndarray = GREY) -> bytes:
-    """A scan with a tiling pattern over it whose tiles are drawn with patterns, and so on."""
+    """Return a scan covered by a tiling pattern whose tiles use patterns, recursively."""
 
     def finish(pdf: Pdf) -> None:
         inner: Any = None
@@ -127,7 +127,7 @@ def nested_patterns(n_wide: int = 30, n_deep: int = 8, scan: np.ndarray = GREY) 
 
 
 def raw_pdf(*objects: bytes) -> bytes:
-    """A document of objects as they are written here, the first of them its catalogue; it has no table of them."""
+    """Return a document of these raw objects, the first being the catalogue, without an xref table."""
     body = b"".join(b"%d 0 obj %s endobj\n" % (number + 1, one) for number, one in enumerate(objects))
     return b"%PDF-1.7\n" + body + b"trailer << /Root 1 0 R >>\n"
 
@@ -137,13 +137,13 @@ LEAF = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 100 100] >>"
 
 
 def deep_page_tree(n_deep: int) -> bytes:
-    """A page under so many nodes."""
+    """Return a page below `n_deep` nodes."""
     nodes = [b"<< /Type /Pages /Count 1 /Kids [%d 0 R] >>" % (number + 3) for number in range(n_deep)]
     return raw_pdf(b"<< /Type /Catalog /Pages 2 0 R >>", *nodes, b"<< /Type /Page /MediaBox [0 0 9 9] >>")
 
 
 def tiff(n_directories: int, n_tags_behind: int = 0) -> bytes:
-    """A TIFF of so many pages of one pixel; behind the first they may be so many tags each, over one another."""
+    """Return a TIFF of one-pixel pages; all but the first may have `n_tags_behind` overlapping tags each."""
     tags = {256: 1, 257: 1, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 1}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     length = 2 + len(entries) + 4
@@ -162,7 +162,7 @@ def tiff(n_directories: int, n_tags_behind: int = 0) -> bytes:
 
 
 def strips(n_strips: int) -> bytes:
-    """A TIFF whose one page lies in strips of no bytes, one for each row."""
+    """Return a one-page TIFF with an empty strip for each row."""
     tags = {256: (4, 1, 10), 257: (4, 1, n_strips), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 277: (3, 1, 1)}
     at = 8 + 2 + 12 * 9 + 4
     tags |= {273: (4, n_strips, at), 278: (4, 1, 1), 279: (4, n_strips, at)}
@@ -171,7 +171,7 @@ def strips(n_strips: int) -> bytes:
 
 
 def png_with(name: bytes, head: bytes, n_bytes: int) -> bytes:
-    """A PNG with a packed chunk before its pixels."""
+    """Return a PNG with a compressed chunk before its pixels."""
     buffer = io.BytesIO()
     Image.fromarray(GREY).save(buffer, "PNG")
     data, body = buffer.getvalue(), head + zeros(n_bytes)
@@ -180,7 +180,7 @@ def png_with(name: bytes, head: bytes, n_bytes: int) -> bytes:
 
 
 def jpeg_of_scans(n_scans: int, side_px: int = 4000) -> bytes:
-    """A progressive JPEG whose last scan comes again and again."""
+    """Return a progressive JPEG whose last scan is repeated."""
     buffer = io.BytesIO()
     Image.new("L", (side_px, side_px), 128).save(buffer, "JPEG", progressive=True)
     data = buffer.getvalue()
@@ -189,7 +189,7 @@ def jpeg_of_scans(n_scans: int, side_px: int = 4000) -> bytes:
 
 
 def jp2_of(n_tiles_across: int, n_components: int = 1) -> bytes:
-    """A JPEG 2000 codestream that promises so many tiles each way, and has none."""
+    """Return a JPEG 2000 codestream that declares this many tiles each way but contains none."""
     side = n_tiles_across * 40
     size = struct.pack(">HIIIIIIII", 0, side, side, 0, 0, 40, 40, 0, 0) + struct.pack(">H", n_components)
     size += b"\7\1\1" * n_components
@@ -268,7 +268,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 
 def shared_tree() -> bytes:
-    """A page tree whose nodes stand in their parents many times over."""
+    """Return a page tree whose nodes occur in their parents many times."""
     nodes = [
         b"<< /Type /Pages /Count %d /Kids [%s] >>" % (10**number, b"%d 0 R " % (number + 3) * 10) for number in range(8)
     ]
@@ -277,7 +277,7 @@ def shared_tree() -> bytes:
 
 @dataclass(frozen=True)
 class Cost:
-    """What reading a document came to: `fine`, or reason and message; and what it took of processor and memory."""
+    """Result of reading a document: `fine`, or reason and message; with its processor time and memory."""
 
     told: str
     message: str
@@ -308,7 +308,7 @@ def _read(data: bytes) -> tuple[str, str]:
 
 
 def cost_of(data: bytes) -> Cost:
-    """Read a document in a fork of this process, and return what that took."""
+    """Read a document in a fork of this process, and return the cost."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -317,7 +317,7 @@ def cost_of(data: bytes) -> Cost:
             resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
             try:
                 told = _read(data)
-            except BaseException as error:  # which is what the test is about
+            except BaseException as error:  # any exception is a result here
                 told = f"raised {type(error).__name__}", str(error)
             os.write(writer, json.dumps(told).encode()[:4000])
         finally:
@@ -337,7 +337,7 @@ def main() -> None:
     for name in sys.argv[2:] or BOMBS:
         path = folder / name
         if not path.exists():
-            build = os.fork()  # what building takes is not what reading takes
+            build = os.fork()  # the cost of building is excluded
             if not build:
                 path.write_bytes(BOMBS[name]())
                 os._exit(0)

@@ -1,4 +1,4 @@
-"""A real browser, for what a person would see; tests that need one are `slow`."""
+"""Open a real browser to test what users see; tests that need one are `slow`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgrou
 def browser_page(
     width_px: int = 1280, height_px: int = 900, *, is_dark: bool = False, rules: str = ""
 ) -> Iterator[Page]:
-    """Open a page of Chromium that reaches loopback and nothing else; without a browser the test is skipped.
+    """Open a Chromium page that can only reach loopback; skip the test without a browser.
 
-    `rules` say which names resolve where, as `--host-resolver-rules` takes them; such names are reached too.
+    `rules` map host names in the format of `--host-resolver-rules`; these names can be reached too.
     """
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:

@@ -1,4 +1,4 @@
-"""Codings that no library writes as PDFs hold them, made from those that one does."""
+"""Produce encodings found in PDFs that no library writes directly, from those that one does."""
 
 import io
 import struct
@@ -18,7 +18,7 @@ def packed(bits):
 
 
 def fax(pixels, compression="group4", **tags):
-    """The one strip of a fax; True is white and so are its runs."""
+    """Return the single strip of a fax; True is white and so are its runs."""
     buffer = io.BytesIO()
     tiffinfo = {262: 0, 278: len(pixels)} | {int(tag.removeprefix("t")): value for tag, value in tags.items()}
     Image.fromarray(pixels).save(buffer, "TIFF", compression=compression, tiffinfo=tiffinfo)
@@ -28,23 +28,23 @@ def fax(pixels, compression="group4", **tags):
 
 
 def lines_of_group_3(pixels):
-    """The bits of each line, without the codes that end lines."""
+    """Return the bits of each line, without end-of-line codes."""
     return bits_of(fax(pixels, "group3")).split(_END_OF_LINE)[1 : len(pixels) + 1]
 
 
 def lines_of_group_4(pixels):
-    """The bits of each line, which hang on the line above: what one more line adds to the code."""
+    """Return the bits of each line, which depend on the line above: the difference that one more line makes."""
     codes = [bits_of(fax(pixels[:n])).rpartition(2 * _END_OF_LINE)[0] for n in range(1, len(pixels) + 1)]
     return [code[len(before) :] for before, code in zip(["", *codes], codes, strict=False)]
 
 
 def byte_aligned(lines):
-    """Lines that each start at a whole byte."""
+    """Return lines that each start on a byte boundary."""
     return b"".join(packed(line) for line in lines)
 
 
 def jbig2(pixels):
-    """One page of one generic region, coded as a fax (ITU-T T.88, 7.4.6 with MMR), as a PDF holds it; True is white."""
+    """Return a page with one generic region, encoded as a fax (ITU-T T.88, 7.4.6 with MMR); True is white."""
     height_px, width_px = pixels.shape
     page = struct.pack(">4IBH", width_px, height_px, 0, 0, 0, 0)
     region = struct.pack(">4IBB", width_px, height_px, 0, 0, 0, 1) + fax(pixels)
@@ -55,7 +55,7 @@ def jbig2(pixels):
 
 
 def grey_profile(gamma=2.2):
-    """A profile of a grey device with one curve."""
+    """Return an ICC profile of a grey device with one curve."""
     parts = {
         b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"Grey\0" + bytes(79),
         b"cprt": b"text" + bytes(4) + b"none\0\0\0\0",
@@ -74,7 +74,7 @@ def grey_profile(gamma=2.2):
 
 
 def with_markers(jpeg, *, jfif, adobe=None):
-    """A JPEG of Pillow's with or without JFIF's marker, and with Adobe's of a transform."""
+    """Return a JPEG from Pillow with or without the JFIF marker, and with Adobe's transform marker."""
     assert jpeg[2:4] == b"\xff\xe0"
     end = 4 + int.from_bytes(jpeg[4:6])
     own = b"" if adobe is None else b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([adobe])
@@ -82,7 +82,7 @@ def with_markers(jpeg, *, jfif, adobe=None):
 
 
 def planes_as_jpeg(pixels):
-    """A JPEG whose three components are the planes themselves, without a marker or names that say so."""
+    """Return a JPEG whose three components are the planes themselves, without markers or names that identify them."""
     buffer = io.BytesIO()
     Image.merge("YCbCr", [Image.fromarray(np.ascontiguousarray(pixels[..., n])) for n in range(3)]).save(
         buffer, "JPEG", quality=95, subsampling=0

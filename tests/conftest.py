@@ -1,4 +1,4 @@
-"""What all tests share: an S3 server, and the real scans where they are at hand."""
+"""Share fixtures among all tests: an S3 server, and the real scans if available."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.servers import S3Server, s3_server_process
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-# The same examples in every run of CI; at a desk each run tries new ones.
+# CI runs the same examples every time; local runs try new ones.
 settings.register_profile("ci", derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # Tesseract with several threads is several times slower
-os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")  # nobody answers there, and looking takes seconds
+os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")  # nothing answers there, and waiting takes seconds
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_power_cuts() -> Iterator[None]:
-    """No test outlives a power cut, and waiting for the disk would cost minutes."""
+    """Disable fsync: no test survives a power cut, and waiting for the disk would cost minutes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
@@ -43,14 +43,14 @@ def _no_power_cuts() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def s3_process() -> Iterator[S3Server]:
-    """One S3 server process for the whole session, without touching the environment."""
+    """Run one S3 server process for the whole session, without changing the environment."""
     with s3_server_process() as server:
         yield server
 
 
 @pytest.fixture
 def s3_server(s3_process: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    """The S3 server, with the usual AWS variables leading to it for the time of a test."""
+    """Return the S3 server, with the usual AWS variables pointing to it during the test."""
     for name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_EC2_METADATA_DISABLED"]:
         monkeypatch.delenv(name)
     for name, value in s3_process.environment.items():
@@ -60,13 +60,13 @@ def s3_server(s3_process: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server
 
 @pytest.fixture
 def s3_url(s3_server: S3Server) -> str:
-    """The URL of an empty bucket, `s3://…`."""
+    """Return the URL of an empty bucket, `s3://…`."""
     return s3_server.new_bucket()
 
 
 @pytest.fixture(scope="session")
 def scans() -> Path:
-    """The root of the real scans, which holds their `manifest.csv`; without them the test is skipped."""
+    """Return the root of the real scans, with their `manifest.csv`; skip the test without them."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     root = Path(os.environ.get("FOLIOPRESS_DATA") or beside)
     if not (root / "manifest.csv").is_file():
@@ -76,7 +76,7 @@ def scans() -> Path:
 
 @pytest.fixture(scope="session")
 def draw_page() -> Callable[[str], Image.Image]:
-    """Draw a small page at 100 dpi that looks scanned: toned paper with grain and a few lines of print."""
+    """Return a function that draws a small page at 100 dpi like a scan: grainy paper with a few printed lines."""
 
     def draw(text: str) -> Image.Image:
         grain = np.random.default_rng(len(text)).normal(225, 6, (360, 480, 3)) - (0, 4, 16)
@@ -93,7 +93,7 @@ def draw_page() -> Callable[[str], Image.Image]:
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    """A page of a real browser."""
+    """Open a page in a real browser."""
     from tests.browser import browser_page
 
     with browser_page() as opened:
@@ -102,7 +102,7 @@ def page() -> Iterator[Page]:
 
 @pytest.fixture
 def keep(tmp_path: Path) -> Path:
-    """Folder for screenshots: one that the environment names, to look at them."""
+    """Return the folder for screenshots: the one named in the environment, to inspect them."""
     folder = Path(os.environ.get("FOLIOPRESS_SCREENSHOTS") or tmp_path / "screenshots")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -110,7 +110,7 @@ def keep(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder for temporary files with 64 kB of room."""
+    """Return a folder for temporary files with 64 kB of space."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True)

@@ -1,4 +1,4 @@
-"""TIFFs of many directories for tests, built by hand: marked in any way, with masks, and with directories inside."""
+"""Build TIFFs with many directories: marked in any way, with masks, and with sub-directories."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEW_SUBFILE, OLD_SUBFILE, PHOTOMETRIC = 254, 255, 262
 
 @dataclass
 class Leaf:
-    """A directory: grey uint8 pixels or bool ones, tags beside the usual, and the directories inside it."""
+    """A directory: grey uint8 or bool pixels, extra tags, and its sub-directories."""
 
     pixels: np.ndarray
     tags: dict[int, int] = field(default_factory=dict)
@@ -29,7 +29,7 @@ def tiff(*leaves: Leaf, order: str = "<", is_big: bool = False) -> bytes:
     link = 8 if is_big else 4
 
     def write(leaf: Leaf) -> tuple[int, int]:
-        """Return where the directory stands, and where the place of the next goes."""
+        """Return the offset of the directory, and that of its pointer to the next."""
         subs = [write(sub)[0] for sub in leaf.inside]
         is_bits = leaf.pixels.dtype == np.bool_
         stored = np.packbits(leaf.pixels, axis=1).tobytes() if is_bits else leaf.pixels.tobytes()
@@ -65,7 +65,7 @@ def tiff(*leaves: Leaf, order: str = "<", is_big: bool = False) -> bytes:
 
 
 def written_page(seed: int, shape: tuple[int, int] = (900, 640)) -> np.ndarray:
-    """Return a grey page of lines of words, other ones for each seed."""
+    """Return a grey page of lines of words, different for each seed."""
     rng = np.random.default_rng(seed)
     image = Image.new("L", shape[::-1], 235)
     draw = ImageDraw.Draw(image)

@@ -1,4 +1,4 @@
-"""Disks that tell fewer names apart than Linux's: real ones where they can be mounted, and folders that act alike."""
+"""Provide disks that distinguish fewer names than Linux: real ones if they can be mounted, and simulated folders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Fold = Callable[[str], str]
 
 @contextmanager
 def mounted(kind: str, folder: Path) -> Iterator[Path]:
-    """Give an empty disk of a kind; a test that asks for one is skipped where there is none."""
+    """Mount an empty disk of a kind; skip the test if that is not possible."""
     image, place = folder / f"{kind}.img", folder / kind
     tools = {"exfat": ("mkfs.exfat", "mount.exfat-fuse"), "ntfs": ("mkfs.ntfs", "lowntfs-3g")}[kind]
     if os.geteuid() or not all(map(shutil.which, ("losetup", "umount", *tools))) or not os.path.exists("/dev/fuse"):
@@ -52,19 +52,19 @@ def _call(*command: object) -> str:
 
 
 def windows_fold(name: str) -> str:
-    """Return a name as Windows compares it."""
+    """Return a name in the form in which Windows compares it."""
     return "".join(letter.upper() if len(letter.upper()) == 1 else letter for letter in name)
 
 
 def mac_fold(name: str) -> str:
-    """Return a name as a Mac compares it."""
+    """Return a name in the form in which macOS compares it."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 class FoldingFolder(LocalBackend):
     """A folder of a disk that folds: a name finds what lies under another spelling of it.
 
-    `fold` returns how names are compared, `spelt` how they are kept, `refused` whether a name cannot be held.
+    `fold` returns the form used to compare names, `spelt` the stored form, `refused` whether a name is invalid.
     """
 
     fold: Fold = staticmethod(str)
@@ -83,7 +83,7 @@ class FoldingFolder(LocalBackend):
 
 
 class WindowsFolder(FoldingFolder):
-    """As NTFS by way of a server that refuses what Windows does."""
+    """NTFS behind a server that refuses names that Windows does not allow."""
 
     fold = staticmethod(windows_fold)
     refused = staticmethod(
@@ -96,33 +96,33 @@ class WindowsFolder(FoldingFolder):
 
 
 class SilentWindowsFolder(FoldingFolder):
-    """As a server that takes away what Windows has at no name's end, and says nothing."""
+    """A server that silently strips name endings that Windows does not allow."""
 
     fold = staticmethod(lambda name: windows_fold(name.rstrip(". ")))
     spelt = staticmethod(lambda name: name.rstrip(". "))
 
 
 class MacFolder(FoldingFolder):
-    """As APFS, which keeps names as they are written."""
+    """APFS, which stores names as written."""
 
     fold = staticmethod(mac_fold)
     refused = staticmethod(lambda name: ":" in name)
 
 
 class OldMacFolder(MacFolder):
-    """As HFS+, which decomposes letters."""
+    """HFS+, which decomposes letters."""
 
     spelt = staticmethod(lambda name: unicodedata.normalize("NFD", name))
 
 
 class StrictMacFolder(FoldingFolder):
-    """As ZFS that compares Unicode's forms, and capitals too."""
+    """ZFS with Unicode normalisation and case folding."""
 
     fold = staticmethod(lambda name: unicodedata.normalize("NFC", name))
 
 
 class CodedFolder(FoldingFolder):
-    """As an encrypted folder, whose names are short, or an old disk, whose names are ASCII."""
+    """An encrypted folder with short names, or an old disk with ASCII names."""
 
     refused = staticmethod(lambda name: len(name) > 143 or not name.isascii())
 

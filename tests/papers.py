@@ -1,4 +1,4 @@
-"""PDFs for tests, built by hand: scans in every coding and position, and all that a document holds beside them."""
+"""Build PDFs: scans in every encoding and position, with everything else that a document may contain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ A4_PT = (595, 842)
 
 @dataclass
 class Sheet:
-    """A page: its image's stream, where the image lies, and what is painted under and above it."""
+    """A page: its image stream, the image's place, and the content below and above it."""
 
     stream: Callable[[Pdf], Any] | None
     matrix: Sequence[float] = (A4_PT[0], 0, 0, A4_PT[1], 0, 0)
@@ -29,7 +29,7 @@ class Sheet:
 
 
 def flate(pixels: np.ndarray, **keys: Any) -> Callable[[Pdf], Any]:
-    """An image as most programs store one that must lose nothing."""
+    """Return an image in the encoding that most programs use for lossless images."""
     height_px, width_px = pixels.shape[:2]
     space = Name.DeviceGray if pixels.ndim == 2 else Name.DeviceRGB
     bits, data = 8, pixels.tobytes()
@@ -40,7 +40,7 @@ def flate(pixels: np.ndarray, **keys: Any) -> Callable[[Pdf], Any]:
 
 
 def jpeg(pixels: np.ndarray, quality: int = 90, **keys: Any) -> Callable[[Pdf], Any]:
-    """An image as scanners store it."""
+    """Return an image in the encoding that scanners use."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
     space = Name.DeviceGray if pixels.ndim == 2 else Name.DeviceRGB
@@ -49,7 +49,7 @@ def jpeg(pixels: np.ndarray, quality: int = 90, **keys: Any) -> Callable[[Pdf], 
 
 
 def ccitt(bits: np.ndarray, **keys: Any) -> Callable[[Pdf], Any]:
-    """A bitonal image, True is white, as CCITT G4 in one strip."""
+    """Return a bitonal image, True is white, as one strip of CCITT G4."""
     height_px, width_px = bits.shape
     buffer = io.BytesIO()
     Image.fromarray(bits).save(buffer, "TIFF", compression="group4", tiffinfo={278: height_px})
@@ -70,7 +70,7 @@ def _image(data: bytes, height_px: int, width_px: int, keys: dict[str, Any]) -> 
 
 
 def paper(*sheets: Sheet, finish: Callable[[Pdf], None] = lambda pdf: None, **saving: Any) -> bytes:
-    """Return a document of such pages."""
+    """Return a document with these pages."""
     pdf = Pdf.new()
     font = pdf.make_indirect(Dictionary(Type=Name.Font, Subtype=Name.Type1, BaseFont=Name.Helvetica))
     for sheet in sheets:
@@ -92,12 +92,12 @@ def paper(*sheets: Sheet, finish: Callable[[Pdf], None] = lambda pdf: None, **sa
 
 
 def hidden(text: str, at: tuple[float, float] = (50, 700)) -> str:
-    """Return text of a layer to search in, as OCR programs write it."""
+    """Return an invisible, searchable text layer, as OCR programs write it."""
     return f" BT 3 Tr /F1 12 Tf {at[0]} {at[1]} Td ({text}) Tj ET "
 
 
 def shown(text: str, at: tuple[float, float] = (50, 700)) -> str:
-    """Return text that can be seen."""
+    """Return visible text."""
     return hidden(text, at).replace("3 Tr", "0 Tr")
 
 

@@ -1,4 +1,4 @@
-"""What Foliopress promises, as docs/reliability.md says it; the tests that try to break one name it."""
+"""List the promises of docs/reliability.md; tests that try to break one name it."""
 
 NOTHING_LOST = "After a kill and at most one more run, DEST equals that of a run in peace"
 WHOLE_OR_NOT = "An object under its final key is whole; what fails is tried again, then said"

@@ -1,9 +1,9 @@
-"""The ledger of promises: what the tests that break something tried, what survived, and what was lost.
+"""Collect the results of the fault tests by promise: faults tried, faults survived, data lost.
 
-A test says which promise it holds Foliopress to by `@pytest.mark.promise(promise, fault)`; those with the same two
-share a row. Each of their cases counts as one fault that was tried; a test that tries many counts them itself, by the
-fixture `tally`. With `FOLIOPRESS_RELIABILITY` set to a file's name, the ledger is written there as JSON. A run of
-some of the tests replaces their rows in a ledger that is there already, and adds its minutes.
+A test names its promise with `@pytest.mark.promise(promise, fault)`; tests with the same two share a row. Each of their
+cases counts as one fault; a test that tries many counts them itself with the fixture `tally`. If
+`FOLIOPRESS_RELIABILITY` names a file, the ledger is written there as JSON. Running only some tests replaces their rows
+in an existing ledger, and adds their minutes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COUNTS = ("tried", "survived", "lost", "reruns")
 
 @dataclass
 class Tally:
-    """The figures of one row: faults tried and survived, what was lost through them, and reruns that were needed."""
+    """Counts of one row: faults tried and survived, losses, and reruns needed."""
 
     promise: str
     fault: str
@@ -34,7 +34,7 @@ class Tally:
     reruns: int = 0
 
     def add(self, losses: list[str], what: str = "") -> None:
-        """Count a fault and what was lost through it, in words; nothing means that it was survived."""
+        """Count a fault and its losses, in words; an empty list means that it was survived."""
         self.tried += 1
         if losses:
             self.lost += len(losses)
@@ -44,7 +44,7 @@ class Tally:
 
 
 class Reliability:
-    """A pytest plugin that collects the tallies of a session, of all processes that share its tests."""
+    """Pytest plugin that collects the tallies of a session from all its processes."""
 
     def __init__(self) -> None:
         self._tallies: dict[tuple[str, str], Tally] = {}
@@ -53,7 +53,7 @@ class Reliability:
 
     @pytest.fixture
     def tally(self, request: pytest.FixtureRequest) -> Tally:
-        """The figures of this test's row, to be counted up by it."""
+        """Return the counts of this test's row, to be increased by the test."""
         found = self._of(request.node)
         assert found is not None, "a test that tallies has a promise"
         self._counts_itself.add(request.node.nodeid)
@@ -74,7 +74,7 @@ class Reliability:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take over what another process has counted, to which a part of the tests was given (pytest-xdist)."""
+        """Merge the counts of another process that ran part of the tests (pytest-xdist)."""
         for row in getattr(node, "workeroutput", {}).get("tallies", []):
             key = row["promise"], row["fault"]
             found = self._tallies.setdefault(key, Tally(*key, row["test"]))

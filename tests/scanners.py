@@ -1,4 +1,4 @@
-"""Colour profiles as scanners have them: one large table."""
+"""Build ICC profiles like those of scanners: one large table."""
 
 import struct
 
@@ -8,7 +8,7 @@ WHITE_POINT = struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
 
 
 def scanner_profile(lab, grid=33, intent=0):
-    """A profile as scanners have them: one large table of 16 bits; `lab` is (grid³, 3), red slowest."""
+    """Return a scanner-like profile: one large 16-bit table; `lab` is (grid³, 3), red slowest."""
     levels = np.clip(np.rint(np.stack([lab[:, 0] * 652.8, *(lab[:, 1:] + 128).T * 256], axis=1)), 0, 65535)
     table = b"mft2" + bytes(4) + bytes([3, 3, grid, 0]) + struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
     table += struct.pack(">HH", 2, 2) + struct.pack(">HH", 0, 65535) * 3 + levels.astype(">u2").tobytes()
@@ -37,7 +37,7 @@ def lattice(grid=33):
 
 
 def scanner_lab(rgb):
-    """A lamp's colours: curves that differ by channel, a tint in the shadows, neutral black and white."""
+    """Return the colours of a lamp: curves that differ by channel, tinted shadows, neutral black and white."""
     red, green, blue = (rgb ** [1.1, 0.95, 1.0]).T
     light = 100 * (0.25 * red + 0.6 * green + 0.15 * blue)
     tint = 6 * np.sin(np.pi * rgb.mean(axis=1)) ** 2

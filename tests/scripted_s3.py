@@ -1,6 +1,6 @@
-"""A small S3 server that answers as a test tells it to: as Amazon does, or as other stores do instead.
+"""Run a small S3 server with scripted behaviour: like Amazon's, or with the deviations of other stores.
 
-It holds one bucket, `scans`, in memory, takes any signature, and keeps what was asked.
+It holds one bucket, `scans`, in memory, accepts any signature, and records all requests.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _UNKNOWN = "NotImplemented", "A header you provided implies functionality that i
 
 
 class Request(NamedTuple):
-    """What was asked: `key` is the object's, empty where the bucket is asked."""
+    """A request: `key` is the object's, or empty for the bucket."""
 
     method: str
     key: str
@@ -37,7 +37,7 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What is answered."""
+    """A reply."""
 
     status: int
     body: bytes = b""
@@ -53,51 +53,51 @@ class Stored(NamedTuple):
 
 @dataclass
 class ScriptedS3:
-    """A running server; what it does may be changed at any time."""
+    """A running server; its behaviour may be changed at any time."""
 
     endpoint_url: str = ""
     objects: dict[str, Stored] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     page_keys: int = 1000
-    """Keys in one answer."""
+    """Keys per listing response."""
     etag: Callable[[bytes], str | None] = lambda data: f'"{hashlib.md5(data).hexdigest()}"'  # noqa: E731, RUF100
-    """What the ETag of some bytes is, with its quotes; None leaves it out."""
+    """Returns the ETag of some bytes, with its quotes; None omits it."""
     conditions: Literal["kept", "ignored", "unknown"] = "kept"
-    """Whether `If-Match` and `If-None-Match` are heeded, passed over in silence, or refused with 501."""
+    """Whether `If-Match` and `If-None-Match` are obeyed, silently ignored, or refused with 501."""
     knows: Literal["both versions", "the first version", "the first version and says so"] = "both versions"
-    """Of listings: a store that knows the first version only takes the second for it, or refuses it."""
+    """Supported listing versions: a store that knows the first only treats the second as the first, or refuses it."""
     gives_token: bool = True
     goes_on: bool = True
-    """False: every answer to a listing is the first one."""
+    """False: every listing response is the first page."""
     echoes: bool = False
-    """Whether the key that a listing goes on from comes once more."""
+    """Whether the start key of a listing page is repeated."""
     holds_prefix: bool = True
-    """False: a listing's prefix is passed over, and comes back empty."""
+    """False: a listing's prefix is ignored, and returned empty."""
     order: Callable[[list[str]], list[str]] = sorted
     spaces: Literal["+", "%20", "not encoded"] = "+"
-    """How `encoding-type=url` is heeded."""
+    """Encoding used for `encoding-type=url`."""
     script: Callable[[Request], Reply | None] = lambda request: None  # noqa: E731, RUF100
-    """Asked first; None leaves the answer to the server."""
+    """Called first; None leaves the reply to the server."""
     now: datetime = datetime(2026, 1, 31, 17, 59, tzinfo=UTC)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def url(self) -> str:
-        """The bucket as Foliopress names it."""
+        """The bucket's URL in Foliopress."""
         return f"s3://{BUCKET}"
 
     def storage(self, **more: object) -> StorageSettings:
-        """Return settings that lead here."""
+        """Return settings that point to this server."""
         keys = {"access_key_id": "testkey", "secret_access_key": "testsecret", "region": "us-east-1"}
         return StorageSettings(**{"endpoint_url": self.endpoint_url, "retries": 1, "timeout_s": 20.0, **keys, **more})  # type: ignore[arg-type]
 
     def put(self, key: str, data: bytes = b"1") -> None:
-        """Put an object there, a minute later than the one before."""
+        """Put an object, one minute later than the one before."""
         self.now += timedelta(minutes=1)
         self.objects[key] = Stored(data, self.now)
 
     def asked(self, method: str) -> list[Request]:
-        """Return the requests of this method."""
+        """Return the requests with this method."""
         return [request for request in self.requests if request.method == method]
 
     def reply(self, request: Request, body: bytes) -> Reply:
@@ -188,20 +188,20 @@ class ScriptedS3:
 
 
 def error(status: int, code: str, message: str, request_id: str = "4442587FB7D0A2F9") -> Reply:
-    """Return an error as S3 tells it."""
+    """Return an error in S3's format."""
     text = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message><RequestId>{request_id}</RequestId></Error>"
     return Reply(status, text.encode(), {"Content-Type": "application/xml", "x-amz-request-id": request_id})
 
 
 def listing(*parts: str) -> Reply:
-    """Return a listing of these elements."""
+    """Return a listing with these elements."""
     text = f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{"".join(parts)}</ListBucketResult>'
     return Reply(200, f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode(), {"Content-Type": "application/xml"})
 
 
 @contextmanager
 def scripted_s3(tls: ssl.SSLContext | None = None) -> Iterator[ScriptedS3]:
-    """Run a server on a free port of loopback while the block lasts."""
+    """Run a server on a free loopback port inside the block."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     if tls is not None:
@@ -220,18 +220,18 @@ def scripted_s3(tls: ssl.SSLContext | None = None) -> Iterator[ScriptedS3]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = 65536  # head and body in one piece, which no acknowledgement delays
+    wbufsize = 65536  # head and body in one packet, without delayed acknowledgements
 
     def log_message(self, *_: object) -> None:
         pass
 
     def handle_expect_100(self) -> bool:
         goes_on = super().handle_expect_100()
-        self.wfile.flush()  # the body comes when this has arrived
+        self.wfile.flush()  # the client sends the body after this
         return goes_on
 
     def _handle(self) -> None:
-        url = urlsplit(self.path)  # a proxy is asked for the whole URL
+        url = urlsplit(self.path)  # a proxy receives the whole URL
         path, query = url.path, url.query
         bucket, _, key = path.lstrip("/").partition("/") if not path.startswith("//") else ("", "", "")
         body = self._body()

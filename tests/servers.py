@@ -1,4 +1,4 @@
-"""Servers that tests talk to: an S3 server and a Prefect server in processes of their own, on loopback."""
+"""Run servers for tests: an S3 server and a Prefect server in their own processes, on loopback."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ import psutil
 _LONGEST_START_S = 60.0
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testkey", "AWS_SECRET_ACCESS_KEY": "testsecret"}
-"""What the server is called with; it accepts any."""
+"""Credentials for the server, which accepts any."""
 
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running S3 server; `environment` is what a client needs to reach it, and what another process must inherit."""
+    """A running S3 server; `environment` is what a client or child process needs to reach it."""
 
     endpoint_url: str
     process_id: int
@@ -34,7 +34,7 @@ class S3Server:
         return {**CREDENTIALS, "AWS_ENDPOINT_URL": self.endpoint_url, "AWS_DEFAULT_REGION": "us-east-1"}
 
     def client(self):
-        """Return a plain botocore client, for looking at objects past the code under test."""
+        """Return a plain botocore client, to inspect objects independently of the code under test."""
         return botocore.session.get_session().create_client(
             "s3",
             endpoint_url=self.endpoint_url,
@@ -44,7 +44,7 @@ class S3Server:
         )
 
     def new_bucket(self) -> str:
-        """Make an empty bucket and return its URL, `s3://…`."""
+        """Create an empty bucket and return its URL, `s3://…`."""
         name = f"bucket-{uuid.uuid4().hex[:12]}"
         self.client().create_bucket(Bucket=name)
         return f"s3://{name}"
@@ -52,10 +52,10 @@ class S3Server:
 
 @contextmanager
 def s3_server_process() -> Iterator[S3Server]:
-    """Run an S3 server (moto) on a free port of loopback while the block lasts.
+    """Run an S3 server (moto) on a free loopback port inside the block.
 
     Raises:
-        RuntimeError: If it does not answer in time; the message holds what it said.
+        RuntimeError: If it does not respond in time; the message contains its output.
     """
     port = free_port()
     quiet = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -78,7 +78,7 @@ def s3_server_process() -> Iterator[S3Server]:
 
 
 class PrefectServer:
-    """A Prefect server in a process of its own, on a free port of loopback."""
+    """A Prefect server in its own process, on a free loopback port."""
 
     def __init__(self, folder: Path) -> None:
         port = free_port()
@@ -94,7 +94,7 @@ class PrefectServer:
         wait_for_port(port, self._process)
 
     def kill(self) -> None:
-        """End it and all its processes without warning."""
+        """Kill it and all its processes."""
         if self._process.poll() is None:
             for process in [*psutil.Process(self._process.pid).children(recursive=True), self._process]:
                 with suppress(psutil.NoSuchProcess):
@@ -104,7 +104,7 @@ class PrefectServer:
 
 @contextmanager
 def prefect_server_process(folder: Path) -> Iterator[PrefectServer]:
-    """Run a Prefect server while the block lasts."""
+    """Run a Prefect server inside the block."""
     running = PrefectServer(folder)
     try:
         yield running
@@ -113,17 +113,17 @@ def prefect_server_process(folder: Path) -> Iterator[PrefectServer]:
 
 
 def free_port() -> int:
-    """Return a port of loopback on which nothing listens at the moment."""
+    """Return a loopback port that is free at the moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a process of ours listens on a port of loopback.
+    """Wait until one of our processes listens on a loopback port.
 
     Raises:
-        RuntimeError: If it ends before, or does not listen in time.
+        RuntimeError: If it ends first, or does not listen in time.
     """
     latest = time.monotonic() + _LONGEST_START_S
     while time.monotonic() < latest:

@@ -61,7 +61,7 @@ def reasons() -> Mapping[str, set[str]]:
         failed: ast.expr = ast.Constant(value=False)
         if name == "PageError":
             reason, failed = next(iter(call.args), None), given.get("failed", failed)
-        elif name == "reading" and len(call.args) == 1:  # tasks.pdf.bounded_reading.reading, by its own defaults
+        elif name == "pdf_errors" and len(call.args) == 1:  # tasks.pdf.bounded_reading.pdf_errors, by its own defaults
             reason = given.get("reason", ast.Constant(value="damaged"))
             failed = given.get("failed", ast.Constant(value=True))
         elif name in ("_fail", "fail_document") and len(call.args) > 1:

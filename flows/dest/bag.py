@@ -96,12 +96,12 @@ def make_bag(dest: Store, evidence: EvidenceSettings, lease: Lease) -> BagMade:
     place = Store(bagit.bag_url(dest.url), dest.storage)
     if bagit.is_made_by_us(place):
         bagit.remove_bag(place)
-    elif bagit.holds_tag_files(place):
+    elif bagit.has_tag_files(place):
         raise ConfigError(f"{without_password(place.url)} {_NOT_OURS}")
     dest.delete_partial_writes(0.0)  # the lease is held: only its own thread writes, and tries again
     totals, recipes = Totals(), set[tuple[str, str]]()
     algorithm, n_unnamed = evidence.bag_algorithm, 0
-    payload = bagit.survey(dest, _NOT_IN_THE_BAG)
+    payload = bagit.count_payload(dest, _NOT_IN_THE_BAG)
     with bagit.OutputDigests(_outputs(dest, totals, recipes)) as outputs:
 
         def lines() -> Iterator[tuple[str, str]]:

@@ -13,10 +13,8 @@ from foliopress.flows.dest.inventory import Inventory
 from foliopress.flows.dest.shard_rows import ShardRows, count_pages
 from foliopress.flows.dest.statistics_files import TABLES, StatisticsFiles
 from foliopress.flows.run.shards import Shard
-from foliopress.flows.steps.duplicates import give_own
-from foliopress.flows.steps.store_document import DocumentResult
-from foliopress.tasks.errors import LeaseLost, RETRIED_REASONS
-from foliopress.tasks.records.fences import is_fenced, mend_fences, write_fence
+from foliopress.tasks.errors import LeaseLost
+from foliopress.tasks.records.fences import is_fenced, repair_fences, write_fence
 from foliopress.tasks.records.statistics import Footer, ShardEntry
 from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.store import Store
@@ -130,7 +128,7 @@ class Ledger:
 
     def finish_interrupted_commits(self) -> None:
         """Retire files that a killed run had superseded, and delete files that it did not commit."""
-        mend_fences(self._dest, self._run_id)
+        repair_fences(self._dest, self._run_id)
         index = self._files.index
         for name in list(index):
             if name in index:

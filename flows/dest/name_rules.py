@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from foliopress.configs.loading import without_password
 from foliopress.tasks.errors import ConfigError
-from foliopress.tasks.records.self_checksum import read_json, sealed_json
+from foliopress.tasks.records.self_checksum import json_with_checksum, read_checked_json
 from foliopress.tasks.records.statistics import FileDamaged, read_table
 from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.name_probe import find_naming
@@ -49,14 +49,14 @@ def resolve_naming(dest: Store, say: Callable[[str], None]) -> Naming:
         )
     if begun != ORDINARY:
         say(f"some names in DEST are escaped: {_limits(begun, ORDINARY)} ({NAMES_KEY})")
-    dest.write_bytes(NAMES_KEY, sealed_json(begun.model_dump()))
+    dest.write_bytes(NAMES_KEY, json_with_checksum(begun.model_dump()))
     return begun
 
 
 def _read(dest: Store) -> tuple[Naming | None, bool]:
     """Return the stored rules, and whether they are damaged."""
     try:
-        return Naming.model_validate(read_json(dest.read_bytes(NAMES_KEY))), False
+        return Naming.model_validate(read_checked_json(dest.read_bytes(NAMES_KEY))), False
     except FileNotFoundError:
         return None, False
     except ValidationError as error:

@@ -187,7 +187,7 @@ def _index_of(data: bytes) -> _Index:
     Raises:
         ValueError: If it is damaged or of another version.
     """
-    index = self_checksum.read_json(data)
+    index = self_checksum.read_checked_json(data)
     if index["version"] != _VERSION:
         raise ValueError(f"it has version {index['version']}, this Foliopress reads and writes {_VERSION}")
     events = {
@@ -198,7 +198,7 @@ def _index_of(data: bytes) -> _Index:
 
 
 def _write_index(dest: Store, index: _Index) -> None:
-    dest.write_bytes(INDEX_KEY, self_checksum.sealed_json({"version": _VERSION, **asdict(index)}))
+    dest.write_bytes(INDEX_KEY, self_checksum.json_with_checksum({"version": _VERSION, **asdict(index)}))
 
 
 def _versions_of(dest: Store, run_id: str) -> dict[str, str]:

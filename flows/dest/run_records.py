@@ -107,11 +107,11 @@ def repair_run_records(
         log.warning("%s is %s; writing it again from the rows", problem.key, problem.kind)
         if problem.key.endswith(".yaml"):
             text = yaml.safe_dump(public_settings(settings), sort_keys=False, allow_unicode=True)
-            dest.write_bytes(problem.key, self_checksum.sealed_yaml(f"# written again by run {by_run}\n{text}"))
+            dest.write_bytes(problem.key, self_checksum.yaml_with_checksum(f"# written again by run {by_run}\n{text}"))
         else:
             values = {"run_id": problem.run_id, "status": "written again", "written_again_by": by_run}
             known = {name: row[name] for name in _RECIPE} | {"versions": _versions(dest, footers, problem.run_id)}
-            dest.write_bytes(problem.key, self_checksum.sealed_json(values | known))
+            dest.write_bytes(problem.key, self_checksum.json_with_checksum(values | known))
 
 
 def _problem(dest: Store, key: str) -> Problem | None:
@@ -124,7 +124,7 @@ def _problem(dest: Store, key: str) -> Problem | None:
     if key.endswith(".yaml"):
         return None if self_checksum.is_yaml_intact(data) else "changed"
     try:
-        self_checksum.read_json(data)
+        self_checksum.read_checked_json(data)
     except ValueError:
         return "changed"
     return None

@@ -23,15 +23,15 @@ from foliopress.flows.cluster.shared_places import SharedPlacesCheck, absolute_u
 from foliopress.flows.cluster.worker_facts import ask_workers
 from foliopress.flows.dest.bag import invalidate_bag, make_bag
 from foliopress.flows.dest.compaction import compact
-from foliopress.flows.dest.inventory import Holdings, Inventory
-from foliopress.flows.dest.ledger import Ledger, ShardRows
-from foliopress.flows.dest.name_rules import resolve_naming, settle_naming
-from foliopress.flows.dest.orphaned_outputs import delete_orphaned_outputs, delete_partial_writes
-from foliopress.flows.dest.overlap_check import check_apart, check_no_overlap
-from foliopress.flows.dest.premis_events import keep_events, update_events
-from foliopress.flows.dest.run_records import mend_records, repair_run_records
+from foliopress.flows.dest.inventory import Inventory
+from foliopress.flows.dest.ledger import Ledger
+from foliopress.flows.dest.name_rules import resolve_naming
+from foliopress.flows.dest.orphaned_outputs import delete_orphaned_outputs
+from foliopress.flows.dest.overlap_check import check_no_overlap
+from foliopress.flows.dest.premis_events import update_events
+from foliopress.flows.dest.run_records import repair_run_records
 from foliopress.flows.dest.shard_rows import ShardRows
-from foliopress.flows.run.duplicate_index import DuplicateIndex, Firsts
+from foliopress.flows.run.duplicate_index import DuplicateIndex
 from foliopress.flows.run.lease import Lease
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.run.run_summary import (
@@ -126,7 +126,7 @@ def open_run(request: RunRequest) -> Iterator[Run]:
         lease = stack.enter_context(Lease(Store(dest, settings.storage), request.run_id, progress.say))
         target = Store(dest, settings.storage, lease.check)
         # includes what a run that lost the lease was about to move into place
-        target.delete_partial_writes(0.0 if lease.unfenced else LEFTOVER_AGE_S)
+        target.delete_partial_writes(0.0 if lease.unfenced else PARTIAL_WRITE_AGE_S)
         naming = resolve_naming(target, progress.say)
         ledger = Ledger(target, request.run_id, naming, is_deep=request.is_deep)
         ledger.fence_off(lease.unfenced)

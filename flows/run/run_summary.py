@@ -185,12 +185,12 @@ def write_start(dest: Store, start: RunStart) -> None:
     begun = {"run_id": start.run_id, "status": "running", "started_at": start.started_at}
     record = {**begun, **dataclasses.asdict(start.recipe), "versions": start.versions}
     dest.write_bytes(f"runs/{start.run_id}/settings.yaml", self_checksum.sealed_yaml(text))
-    dest.write_bytes(f"runs/{start.run_id}/run.json", self_checksum.sealed_json(record))
+    dest.write_bytes(f"runs/{start.run_id}/run.json", self_checksum.json_with_checksum(record))
 
 
 def write_end(dest: Store, summary: RunSummary) -> None:
     """Write the run's summary, in place of the record of its start."""
-    dest.write_bytes(f"runs/{summary.run_id}/run.json", self_checksum.sealed_json(summary.as_dict()))
+    dest.write_bytes(f"runs/{summary.run_id}/run.json", self_checksum.json_with_checksum(summary.as_dict()))
 
 
 def read_runs(dest: Store, most: int) -> tuple[list[dict[str, Any]], int]:
@@ -239,7 +239,7 @@ def check_same_recipe(dest: Store, settings: Settings, recipe: Recipe) -> None:
 def _record_of(dest: Store, run_id: str) -> dict[str, Any] | None:
     """Return the record of a run; None if it is missing or damaged."""
     try:
-        return {"run_id": run_id} | self_checksum.read_json(dest.read_bytes(f"runs/{run_id}/run.json"))
+        return {"run_id": run_id} | self_checksum.read_checked_json(dest.read_bytes(f"runs/{run_id}/run.json"))
     except (FileNotFoundError, ValueError):
         return None
 

@@ -343,4 +343,4 @@ def _digest_of(data: bytes | BinaryIO) -> str:
 
 def _pdf_codec(data: bytes | BinaryIO, settings: Settings) -> encode.Codec:
     wanted = settings.documents.pdf_codec
-    return wanted if wanted == "jpeg" or pdf_writer.takes_jp2(data) else "jpeg"
+    return wanted if wanted == "jpeg" or pdf_writer.allows_jp2(data) else "jpeg"

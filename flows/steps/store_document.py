@@ -194,7 +194,7 @@ def put_together(source: SourceDocument, finished: Sequence[FinishedPage], job: 
     while True:
         with source.opened(job) as file:
             new = _new_pages(finished, job, with_text=with_text)
-            data = pdf_writer.rewritten(file, new, job.settings.encode.largest_profile_bytes)
+            data = pdf_writer.rewrite_pdf(file, new, job.settings.encode.largest_profile_bytes)
             if not isinstance(file, bytes) and partial_reads.digest_of(file) != source.sha256:
                 raise StoreUnavailable(f"{source.document.key!r} has changed while it was worked on")
         if not with_text or len(data) < useful_bytes(source, job.settings):

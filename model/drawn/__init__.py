@@ -1,1 +1,1 @@
-"""Drawn pages: sheets that are written on, aged and scanned here, with a record of where their ink lies."""
+"""Draw synthetic pages for training: write, age and scan sheets, and record exactly where their ink is."""

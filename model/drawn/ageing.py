@@ -1,4 +1,4 @@
-"""Ageing: what years of use do to a leaf. Each defect gives a new leaf; covered ink is covered in the truth, too."""
+"""Age a leaf with defects of long use. Each returns a new leaf; covered ink is covered in the ground truth too."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.ink import weakened
 from foliopress.model.drawn.leaf import Leaf
-from foliopress.model.drawn.lines import eighths
-from foliopress.model.drawn.show_through import any_text, shining_through
+from foliopress.model.drawn.lines import as_fixed_point
+from foliopress.model.drawn.random_choice import Rng, pick
+from foliopress.model.drawn.show_through import add_show_through, random_text_page
 from foliopress.tasks.samples.lettering import Mask
 from foliopress.tasks.samples.paper import BLACK, BLUE_BLACK, cloud
 
 
 def aged(leaf: Leaf, rng: Rng) -> Leaf:
-    """Return the leaf after years of use: some of the defects below, each by its own chance."""
+    """Return the leaf with a random selection of the defects below, each with its own probability."""
     for chance, defect in DEFECTS:
         if rng.random() < chance:
             leaf = defect(leaf, rng)
@@ -26,7 +26,7 @@ def aged(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _faded(leaf: Leaf, rng: Rng) -> Leaf:
-    """The ink has lost strength, here and there or all over."""
+    """Fade the ink, in places or all over."""
     height, width = leaf.size
     loss = np.full((height, width), rng.uniform(0.1, 0.7), np.float32)
     if rng.random() < 0.5:
@@ -38,18 +38,18 @@ def _faded(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _shown_through(leaf: Leaf, rng: Rng) -> Leaf:
-    """The back of the leaf shines through, with other text or the same; board and dark card let nothing through."""
+    """Let the back show through, with other text or the same; board and dark card are opaque."""
     back = leaf.light
     if float(np.median(back[::4, ::4])) < 0.5:
         return leaf
     if rng.random() < 0.5:
-        other = cv2.resize(any_text(rng).light, leaf.size[::-1], interpolation=cv2.INTER_AREA)
+        other = cv2.resize(random_text_page(rng).light, leaf.size[::-1], interpolation=cv2.INTER_AREA)
         back = np.asarray(other, np.float32)
-    return leaf.changed(shining_through(leaf.light, back, float(rng.uniform(0.03, 0.2)), leaf.dpi))
+    return leaf.changed(add_show_through(leaf.light, back, float(rng.uniform(0.03, 0.2)), leaf.dpi))
 
 
 def _folded(leaf: Leaf, rng: Rng) -> Leaf:
-    """Sharp folds right across: a dark line with a light one beside it, and one side a little darker."""
+    """Fold the sheet sharply right across: a dark line next to a light one, and one side slightly darker."""
     height, width = leaf.size
     shade = np.ones((height, width), np.float32)
     for _ in range(int(rng.integers(1, 4))):
@@ -66,7 +66,7 @@ def _folded(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _creased(leaf: Leaf, rng: Rng) -> Leaf:
-    """The paper was once crumpled: facets that face the light or not, with sharp edges between them."""
+    """Crumple the paper: facets turned towards the light or away from it, with sharp edges between them."""
     height, width = leaf.size
     points = np.ones((height // 2 + 1, width // 2 + 1), np.uint8)
     n_facets = max(round(height * width / (leaf.dpi * rng.uniform(0.4, 1.6)) ** 2), 4)
@@ -81,7 +81,7 @@ def _creased(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _unevenly_lit(leaf: Leaf, rng: Rng) -> Leaf:
-    """Light from one side, or the shade of what stood beside the page."""
+    """Light the page from one side, or cast the shadow of something next to it."""
     height, width = leaf.size
     rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     cols = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
@@ -91,15 +91,15 @@ def _unevenly_lit(leaf: Leaf, rng: Rng) -> Leaf:
     return leaf.changed(np.clip(leaf.light * shade[:, :, None], 0, 1))
 
 
-def _in_the_gutter(leaf: Leaf, rng: Rng) -> Leaf:
-    """The shadow of the binding along the left or the right edge."""
+def _with_gutter_shadow(leaf: Leaf, rng: Rng) -> Leaf:
+    """Cast the shadow of the binding along the left or the right edge."""
     width = leaf.size[1]
     shade = 1 - rng.uniform(0.2, 0.75) * np.exp(-np.arange(width) / (leaf.dpi * rng.uniform(0.1, 0.5)))
     return leaf.changed(leaf.light * (shade if rng.random() < 0.5 else shade[::-1])[None, :, None])
 
 
 def _foxed(leaf: Leaf, rng: Rng) -> Leaf:
-    """Brown spots of mould or rust."""
+    """Add brown spots of mould or rust."""
     spots = np.zeros(leaf.size, np.float32)
     for _ in range(int(rng.integers(8, 150))):
         middle = int(rng.integers(0, spots.shape[1])), int(rng.integers(0, spots.shape[0]))
@@ -108,8 +108,8 @@ def _foxed(leaf: Leaf, rng: Rng) -> Leaf:
     return leaf.changed(leaf.light * (1 - soft[:, :, None] * np.array([0.45, 0.65, 0.9], np.float32)))
 
 
-def _wetted(leaf: Leaf, rng: Rng) -> Leaf:
-    """A large water stain with its brown tide line."""
+def _water_stained(leaf: Leaf, rng: Rng) -> Leaf:
+    """Add a large water stain with its brown tide line."""
     height, width = leaf.size
     depth = cloud(height, width, max(height, width) / 1.5, rng, octaves=3) - rng.uniform(0.45, 0.65)
     wet = 1 / (1 + np.exp(-depth * 120))
@@ -119,7 +119,7 @@ def _wetted(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _with_hairs(leaf: Leaf, rng: Rng) -> Leaf:
-    """Hairs, fibres and scratches."""
+    """Add hairs, fibres and scratches."""
     light = leaf.light.copy()
     for _ in range(int(rng.integers(2, 14))):
         turns = np.cumsum(rng.normal(0, rng.uniform(0.02, 0.25), 24)) + rng.uniform(0, 2 * math.pi)
@@ -127,12 +127,12 @@ def _with_hairs(leaf: Leaf, rng: Rng) -> Leaf:
         way = np.cumsum(np.stack([np.cos(turns), np.sin(turns)], 1) * step, axis=0)
         way += rng.uniform(0, 1, 2) * light.shape[1::-1]
         shade = float(rng.uniform(0.3, 0.8) if rng.random() < 0.75 else rng.uniform(0.9, 1))
-        cv2.polylines(light, [eighths(way)], False, (shade, shade, shade * 0.95), 1, cv2.LINE_AA, 3)
+        cv2.polylines(light, [as_fixed_point(way)], False, (shade, shade, shade * 0.95), 1, cv2.LINE_AA, 3)
     return leaf.changed(light)
 
 
 def _taped(leaf: Leaf, rng: Rng) -> Leaf:
-    """Strips of yellowed adhesive tape."""
+    """Add strips of yellowed adhesive tape."""
     light = leaf.light.copy()
     for _ in range(int(rng.integers(1, 4))):
         middle = rng.uniform(0, 1, 2) * light.shape[1::-1]
@@ -146,7 +146,7 @@ def _taped(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _punched(leaf: Leaf, rng: Rng) -> Leaf:
-    """Holes along one edge, through which the backing shows."""
+    """Punch holes along one edge, through which the backing shows."""
     holes = np.zeros(leaf.size, np.float32)
     height = leaf.size[0]
     radius, inset = leaf.dpi / 25.4 * rng.uniform(2.2, 3.6), leaf.dpi / 25.4 * rng.uniform(7, 13)
@@ -159,7 +159,7 @@ def _punched(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _torn(leaf: Leaf, rng: Rng) -> Leaf:
-    """A corner is missing."""
+    """Tear off a corner."""
     height, width = leaf.size
     reach = leaf.dpi / 25.4 * rng.uniform(6, 40, 2)
     edge = cloud(height, width, leaf.dpi / 4, rng, octaves=4) - 0.5
@@ -170,7 +170,7 @@ def _torn(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _blotted(leaf: Leaf, rng: Rng) -> Leaf:
-    """Blots and smears of ink or dirt."""
+    """Add blots and smears of ink or dirt."""
     blots = np.zeros(leaf.size, np.float32)
     for _ in range(int(rng.integers(1, 6))):
         middle = int(rng.integers(0, blots.shape[1])), int(rng.integers(0, blots.shape[0]))
@@ -183,7 +183,7 @@ def _blotted(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _covered(leaf: Leaf, mask: Mask) -> Leaf:
-    """Return the leaf with its backing in place of what the mask covers."""
+    """Return the leaf with its backing in place of the masked area."""
     cover = mask[:, :, None]
     return leaf.changed(leaf.light + cover * (np.array(leaf.backing, np.float32) - leaf.light), leaf.ink * (1 - cover))
 
@@ -194,13 +194,13 @@ DEFECTS: tuple[tuple[float, Callable[[Leaf, Rng], Leaf]], ...] = (
     (0.2, _folded),
     (0.12, _creased),
     (0.35, _unevenly_lit),
-    (0.15, _in_the_gutter),
+    (0.15, _with_gutter_shadow),
     (0.12, _foxed),
-    (0.08, _wetted),
+    (0.08, _water_stained),
     (0.25, _with_hairs),
     (0.06, _taped),
     (0.05, _blotted),
     (0.12, _punched),
     (0.1, _torn),
 )
-"""By what chance a leaf has which defect."""
+"""Each defect with its probability."""

@@ -1,4 +1,4 @@
-"""Handwriting: lines by many hands, in joined letters, in single ones, or in strokes that only look like letters."""
+"""Write lines in many hands: in joined letters, in single ones, or in strokes that only resemble letters."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.ink import Layer
-from foliopress.model.drawn.lines import cut_corners, eighths
-from foliopress.model.drawn.sheet import Box, TracedSheet
+from foliopress.model.drawn.lines import as_fixed_point, cut_corners
+from foliopress.model.drawn.random_choice import Rng, pick
+from foliopress.model.drawn.sheet import Box, Place, TracedSheet
 from foliopress.model.drawn.wording import prose
 from foliopress.tasks.samples.lettering import Mask, Points, write_line
 from foliopress.tasks.samples.paper import BLACK, BLUE_BLACK, PENCIL, RED, VIOLET, Colour, cloud, turned, worn
 
 Script = Literal["joined", "single", "strokes"]
 
-_ZOOM = 2  # letters are drawn larger and then brought to their size
+_ZOOM = 2  # letters are drawn larger and then reduced
 
 
 @dataclass(frozen=True)
 class Pen:
-    """A hand and its pen: joined letters, single ones, or strokes in no alphabet at all.
+    """A hand and its pen: joined letters, single letters, or strokes of no alphabet.
 
-    slant: Shift to the right per height. carelessness: As in
-            `tasks.samples.lettering.write_line`. strength, dryness: 0 to 1.
+    slant: Shift to the right per unit of height. carelessness: As in `tasks.samples.lettering.write_line`. strength,
+    dryness: 0 to 1.
     """
 
     script: Script
@@ -53,8 +53,8 @@ PEN_COLOURS: tuple[Colour, ...] = (
 )
 
 
-def some_pen(rng: Rng, x_height_mm: float | None = None) -> Pen:
-    """Return some hand, with ink or a pencil."""
+def random_pen(rng: Rng, x_height_mm: float | None = None) -> Pen:
+    """Return a random hand, with ink or a pencil."""
     height_mm = float(rng.uniform(1.4, 3.2)) if x_height_mm is None else x_height_mm
     is_pencil = rng.random() < 0.25
     scripts: tuple[Script, ...] = ("joined", "joined", "single", "strokes")
@@ -70,10 +70,9 @@ def some_pen(rng: Rng, x_height_mm: float | None = None) -> Pen:
     )
 
 
-def write(
-    sheet: TracedSheet, text: str, baseline_mm: float, left_mm: float, pen: Pen, rng: Rng, turn_degrees: float = 0.0
-) -> None:
-    """Write a line by hand, turned anticlockwise if wanted."""
+def write(sheet: TracedSheet, text: str, start_mm: Place, pen: Pen, rng: Rng, turn_degrees: float = 0.0) -> None:
+    """Write a line by hand from the start of its baseline, rotated anticlockwise by `turn_degrees`."""
+    baseline_mm, left_mm = start_mm
     x_height_px = pen.x_height_mm / 25.4 * sheet.dpi
     pen_px = pen.width_mm / 25.4 * sheet.dpi
     if pen.script == "joined":
@@ -81,7 +80,7 @@ def write(
     elif pen.script == "single":
         mask = _single_letters(text, x_height_px, pen_px, pen.slant, rng)
     else:
-        mask = _strokes_in_no_alphabet(len(text), x_height_px, pen_px, pen.slant, rng)
+        mask = _meaningless_strokes(len(text), x_height_px, pen_px, pen.slant, rng)
     if pen.dryness:
         mask = worn(mask, rng, pen.dryness, cell_px=max(sheet.dpi * 0.01, 1.2))
     if turn_degrees:
@@ -101,13 +100,13 @@ def write_lines(sheet: TracedSheet, box_mm: Box, step_mm: float, pen: Pen, rng: 
         share = 1.0 if rng.random() < 0.85 else rng.uniform(0.3, 1)
         while len(line) < share * n_letters - 3:
             line += f"{next(words, 'and')} "
-        write(sheet, line.strip(), baseline, left + float(rng.normal(0, 0.8)), pen, rng, slope)
+        write(sheet, line.strip(), (baseline, left + float(rng.normal(0, 0.8))), pen, rng, slope)
         baseline += step_mm
     return baseline - step_mm
 
 
 def _single_letters(text: str, x_height_px: float, pen_px: float, slant: float, rng: Rng) -> Mask:
-    """Return letters written one by one, none like the other; measures as in `tasks.samples.lettering.write_line`."""
+    """Return letters written one by one, no two alike; measures as in `tasks.samples.lettering.write_line`."""
     unit = x_height_px * _ZOOM
     font = pick(rng, (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_SCRIPT_SIMPLEX))
     size, pen = unit / 14, max(round(pen_px * _ZOOM), 1)  # Hershey's small letters are 14 units high
@@ -123,11 +122,11 @@ def _single_letters(text: str, x_height_px: float, pen_px: float, slant: float, 
     rows, cols = np.meshgrid(np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32), indexing="ij")
     shaken = [(cloud(height, width, unit, rng, octaves=2) - np.float32(0.5)) * np.float32(0.5 * unit) for _ in "rc"]
     cols = cols + np.float32(slant) * (rows - np.float32(3 * unit)) + shaken[0]
-    return _shrunk(np.asarray(cv2.remap(canvas, cols, rows + shaken[1], cv2.INTER_LINEAR), np.uint8))
+    return _reduced(np.asarray(cv2.remap(canvas, cols, rows + shaken[1], cv2.INTER_LINEAR), np.uint8))
 
 
-def _strokes_in_no_alphabet(n_letters: int, x_height_px: float, pen_px: float, slant: float, rng: Rng) -> Mask:
-    """Return words of up and down strokes, some tall, some deep.
+def _meaningless_strokes(n_letters: int, x_height_px: float, pen_px: float, slant: float, rng: Rng) -> Mask:
+    """Return words of up and down strokes, some with ascenders or descenders.
 
     Measures are as in `tasks.samples.lettering.write_line`.
     """
@@ -148,12 +147,12 @@ def _strokes_in_no_alphabet(n_letters: int, x_height_px: float, pen_px: float, s
     canvas = np.zeros((round(5 * unit), round((x + 2) * unit)), np.uint8)
     for word in words:
         way = np.stack([(word[:, 0] + slant * word[:, 1]) * unit, (3 - word[:, 1]) * unit], axis=1)
-        cv2.polylines(canvas, [eighths(way)], False, 255, max(round(pen_px * _ZOOM), 1), cv2.LINE_AA, 3)
-    return _shrunk(canvas)
+        cv2.polylines(canvas, [as_fixed_point(way)], False, 255, max(round(pen_px * _ZOOM), 1), cv2.LINE_AA, 3)
+    return _reduced(canvas)
 
 
-def _shrunk(canvas: npt.NDArray[np.uint8]) -> Mask:
-    """Return a drawing of (height, width) uint8 as a mask of the size wanted, at least one column wide."""
+def _reduced(canvas: npt.NDArray[np.uint8]) -> Mask:
+    """Return a drawing of (height, width) uint8 as a mask at final size, at least one column wide."""
     height, width = canvas.shape
     small = cv2.resize(canvas, (max(width // _ZOOM, 1), height // _ZOOM), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32) / np.float32(255)

@@ -1,4 +1,4 @@
-"""Leaf: a sheet that is drawn, on its way through the years and under the scanner."""
+"""Hold a drawn sheet on its way through ageing, mounting and scanning."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from foliopress.tasks.samples.paper import Colour, Light
 
 @dataclass(frozen=True, eq=False)
 class Leaf:
-    """A sheet on its way to the scanner; `light` as in `Sheet`, `ink` as in `TracedSheet`, both of one size.
+    """A sheet before scanning; `light` as in `Sheet`, `ink` as in `TracedSheet`, both of one size.
 
-    backing: What shows beside the sheet and through its holes.
+    backing: Colour around the sheet and behind its holes.
     """
 
     light: Light
@@ -29,5 +29,5 @@ class Leaf:
         return self.light.shape[0], self.light.shape[1]
 
     def changed(self, light: npt.NDArray[np.floating], ink: Mask | None = None) -> Leaf:
-        """Return the leaf with other light, and with other ink if there is any."""
+        """Return the leaf with new light, and with new ink if given."""
         return replace(self, light=np.asarray(light, np.float32), ink=self.ink if ink is None else ink)

@@ -1,4 +1,4 @@
-"""Lines: drawn on a sheet, many at once; and how they are rounded, moved and handed to OpenCV."""
+"""Draw many lines on a sheet at once; smooth, move and convert lines for OpenCV."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def cut_corners(points: Points, rounds: int = 3) -> Points:
     return points
 
 
-def moved(line: Points, row_mm: float, col_mm: float) -> Points:
-    """Return a line of (n, 2) places (row, col) moved down and right.
+def translated(line: Points, row_mm: float, col_mm: float) -> Points:
+    """Return a line of (n, 2) points (row, col) moved down and right.
 
-    >>> moved(np.array([[0.0, 1.0]]), 10, 20).tolist()
+    >>> translated(np.array([[0.0, 1.0]]), 10, 20).tolist()
     [[10.0, 21.0]]
     """
     return np.asarray(line + np.array([row_mm, col_mm]))
 
 
-def eighths(way_px: Points) -> npt.NDArray[np.int32]:
-    """Return a line of (n, 2) places (x, y) as OpenCV takes it with `shift` 3: (n, 1, 2), in eighths of a pixel.
+def as_fixed_point(way_px: Points) -> npt.NDArray[np.int32]:
+    """Return a line of (n, 2) points (x, y) in OpenCV's format for `shift` 3: (n, 1, 2), in eighths of a pixel.
 
-    >>> eighths(np.array([[1.5, 2.0]])).tolist()
+    >>> as_fixed_point(np.array([[1.5, 2.0]])).tolist()
     [[[12, 16]]]
     """
     return np.round(way_px * 8).astype(np.int32).reshape(-1, 1, 2)
@@ -44,10 +44,10 @@ def eighths(way_px: Points) -> npt.NDArray[np.int32]:
 def draw_lines(
     sheet: TracedSheet, lines: Sequence[Points], width_mm: float, colour: Colour = BLACK, strength: float = 1.0
 ) -> None:
-    """Draw many lines at once, each (n, 2) places (row, col) in mm; those thinner than a pixel come out paler."""
+    """Draw many lines at once, each (n, 2) points (row, col) in mm; lines thinner than a pixel are drawn paler."""
     canvas = np.zeros(sheet.light.shape[:2], np.uint8)
     width_px = width_mm / 25.4 * sheet.dpi
-    places = [eighths(line[:, ::-1] / 25.4 * sheet.dpi) for line in lines]
+    places = [as_fixed_point(line[:, ::-1] / 25.4 * sheet.dpi) for line in lines]
     cv2.polylines(canvas, places, False, 255, max(round(width_px), 1), cv2.LINE_AA, 3)
     sheet.lay(np.asarray(canvas, np.float32) / np.float32(255), 0, 0, colour, strength * min(width_px, 1.0))
 

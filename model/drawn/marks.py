@@ -1,4 +1,4 @@
-"""Marks: what is put on a page later, by stamp, machine or hand."""
+"""Add marks to a page: stamps, numbers and handwriting."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng, pick
-from foliopress.model.drawn.handwriting import PEN_COLOURS, some_pen, write
+from foliopress.model.drawn.handwriting import PEN_COLOURS, random_pen, write
 from foliopress.model.drawn.ink import Layer
 from foliopress.model.drawn.lines import cut_corners
-from foliopress.model.drawn.printing import print_text, some_type
+from foliopress.model.drawn.printing import print_text, random_type
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.wording import phrase
 from foliopress.tasks.samples.paper import BLACK, RED, VIOLET, turned
@@ -19,14 +19,14 @@ from foliopress.tasks.samples.stamps import draw_box_stamp, draw_round_stamp, dr
 
 
 def annotate(sheet: TracedSheet, rng: Rng, most: int = 3) -> TracedSheet:
-    """Put up to so many marks on a sheet, and return it."""
+    """Add up to `most` marks to a sheet, and return it."""
     for _ in range(int(rng.integers(0, most + 1))):
         pick(rng, _USUAL_MARKS)(sheet, rng)
     return sheet
 
 
 def _put_stamp(sheet: TracedSheet, rng: Rng) -> None:
-    """Stamp a round or a framed rubber stamp, mostly near level."""
+    """Add a round or framed rubber stamp, mostly near level."""
     date = f"{rng.integers(1, 29)} {pick(rng, ('JAN', 'APR', 'JUN', 'SEP', 'NOV'))} {rng.integers(1890, 1960)}"
     if rng.random() < 0.5:
         diameter = sheet.px(rng.uniform(18, 42))
@@ -43,25 +43,25 @@ def _put_stamp(sheet: TracedSheet, rng: Rng) -> None:
 
 
 def _put_number(sheet: TracedSheet, rng: Rng) -> None:
-    """Print a page number, or the number that a numbering machine gave the leaf."""
+    """Print a page number, or the number of a numbering machine."""
     text = pick(rng, (f"{rng.integers(2, 700)}", f"- {rng.integers(2, 90)} -", f"{rng.integers(1, 99999):06d}"))
     top = pick(rng, (0.03, 0.05, 0.93)) * sheet.height_mm
     middle = pick(rng, (0.1, 0.5, 0.9)) * sheet.width_mm
-    print_text(sheet, text, top, middle, some_type(rng, rng.uniform(9, 16)), rng, 0.5)
+    print_text(sheet, text, (top, middle), random_type(rng, rng.uniform(9, 16)), rng, 0.5)
 
 
 def _write_note(sheet: TracedSheet, rng: Rng) -> None:
-    """Write a few words by hand, level or up the margin."""
+    """Write a few words by hand, horizontally or up the margin."""
     text = phrase(rng, int(rng.integers(1, 6)))
     top, left = rng.uniform(0.05, 0.95) * sheet.height_mm, rng.uniform(0.02, 0.6) * sheet.width_mm
     if rng.random() < 0.25:
-        write(sheet, text, top, rng.uniform(0.01, 0.06) * sheet.width_mm, some_pen(rng), rng, 90.0)
+        write(sheet, text, (top, rng.uniform(0.01, 0.06) * sheet.width_mm), random_pen(rng), rng, 90.0)
     else:
-        write(sheet, text, top, left, some_pen(rng), rng, float(rng.normal(0, 5)))
+        write(sheet, text, (top, left), random_pen(rng), rng, float(rng.normal(0, 5)))
 
 
 def _sign(sheet: TracedSheet, rng: Rng) -> None:
-    """Write a signature into the lower half."""
+    """Write a signature in the lower half."""
     mask = draw_signature(phrase(rng, 2).title(), sheet.px(rng.uniform(2.0, 4.5)), rng)
     with sheet.layer(Layer.HAND):
         top, left = rng.uniform(0.5, 0.85) * sheet.height_mm, rng.uniform(0.1, 0.55) * sheet.width_mm
@@ -69,9 +69,9 @@ def _sign(sheet: TracedSheet, rng: Rng) -> None:
 
 
 def _write_initials(sheet: TracedSheet, rng: Rng) -> None:
-    """Write two capitals."""
+    """Write two capital letters."""
     top, left = rng.uniform(0.05, 0.9) * sheet.height_mm, rng.uniform(0.1, 0.9) * sheet.width_mm
-    write(sheet, phrase(rng, 2).title()[:2].upper(), top, left, some_pen(rng, rng.uniform(1.5, 4)), rng)
+    write(sheet, phrase(rng, 2).title()[:2].upper(), (top, left), random_pen(rng, rng.uniform(1.5, 4)), rng)
 
 
 def _draw_mark(sheet: TracedSheet, rng: Rng) -> None:
@@ -86,7 +86,7 @@ def _draw_mark(sheet: TracedSheet, rng: Rng) -> None:
     points = np.array(places[pick(rng, sorted(places))], np.float64) * rng.uniform(0.6, 1.6)
     points = cut_corners(points + rng.normal(0, 0.3, points.shape), 2)
     points += rng.uniform(0.05, 0.9, 2) * (sheet.height_mm, sheet.width_mm)
-    pen = some_pen(rng)
+    pen = random_pen(rng)
     with sheet.layer(Layer.HAND):
         sheet.curve(points, pen.width_mm * rng.uniform(1, 2), pen.colour, pen.strength)
 
@@ -99,5 +99,5 @@ MARKS: tuple[Callable[[TracedSheet, Rng], None], ...] = (
     _write_initials,
     _draw_mark,
 )
-"""Every kind of mark, once."""
+"""Every kind of mark."""
 _USUAL_MARKS = (_put_stamp, _put_number, _write_note, _write_note, _sign, _write_initials, _draw_mark, _draw_mark)

@@ -1,12 +1,12 @@
-"""Mounting: how a leaf lies under the scanner, and what shows beside it."""
+"""Place a leaf under the scanner, with or without visible surroundings."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng
 from foliopress.model.drawn.leaf import Leaf
+from foliopress.model.drawn.random_choice import Rng
 from foliopress.tasks.samples.paper import Colour, cloud
 
 BACKINGS: tuple[Colour, ...] = (
@@ -18,11 +18,11 @@ BACKINGS: tuple[Colour, ...] = (
     (0.93, 0.93, 0.92),
     (1.0, 1.0, 1.0),
 )
-"""What leaves lie on, from black to white."""
+"""Colours of the backing, from black to white."""
 
 
 def mounted(leaf: Leaf, rng: Rng) -> Leaf:
-    """Return the leaf as it lies under the scanner: often on a backing wider than itself, sometimes bent or cropped."""
+    """Return the leaf as placed under the scanner: often on a larger backing, sometimes bent or cropped."""
     height, width = leaf.size
     if rng.random() < 0.2:
         leaf = _bent(leaf, rng)
@@ -39,7 +39,7 @@ def mounted(leaf: Leaf, rng: Rng) -> Leaf:
     top, bottom, left, right = sides
     light = np.empty((height + top + bottom, width + left + right, 3), np.float32)
     light[:] = leaf.backing
-    if rng.random() < 0.5:  # the sheet's shadow on what lies under it
+    if rng.random() < 0.5:  # the sheet's shadow on the backing
         raised = np.zeros(light.shape[:2], np.float32)
         raised[top : top + height, left : left + width] = 1
         light *= 1 - 0.6 * cv2.GaussianBlur(raised, (0, 0), 0.04 * leaf.dpi)[:, :, None]
@@ -52,7 +52,7 @@ def mounted(leaf: Leaf, rng: Rng) -> Leaf:
 
 
 def _bent(leaf: Leaf, rng: Rng) -> Leaf:
-    """Return the leaf curved as in an open book, and seen a little from the side; the size is unchanged."""
+    """Return the leaf curved as in an open book, seen at a slight angle; the size does not change."""
     height, width = leaf.size
     cols, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     reach = width * rng.uniform(0.1, 0.4)

@@ -1,4 +1,4 @@
-"""Pages: every kind of page in turn, drawn, aged, mounted and scanned."""
+"""Draw, age, mount and scan pages of every kind in turn."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from foliopress.model.drawn.account_pages import ledger, receipt, table
 from foliopress.model.drawn.ageing import aged
-from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.empty_pages import blank_back, cover, empty_page, nearly_blank
 from foliopress.model.drawn.leaf import Leaf
 from foliopress.model.drawn.mounting import BACKINGS, mounted
 from foliopress.model.drawn.office_pages import carbon_copy, form, index_card, letter, typescript
 from foliopress.model.drawn.picture_pages import drawing, map_page, photo_page
 from foliopress.model.drawn.printed_pages import book_page, newspaper, title_page
-from foliopress.model.drawn.scanning import DrawnPage, scanned, turned_page
+from foliopress.model.drawn.random_choice import Rng, pick
+from foliopress.model.drawn.scanning import DrawnPage, rotated_page, scanned
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.drawn.written_pages import handwritten_letter, notes
 
@@ -45,13 +45,13 @@ PAGES: tuple[Callable[[Rng], TracedSheet], ...] = (
     cover,
     book_page,
 )
-"""What is drawn, in turn; what matters most comes twice."""
+"""The page kinds, in drawing order; the most important ones occur twice."""
 
 
 def draw_page(number: int, seed: int) -> DrawnPage:
-    """Draw one page, let it age and scan it: all chance comes from the seed and the number."""
+    """Draw, age and scan one page; the seed and the number determine all random choices."""
     rng = np.random.default_rng((seed, number))
     sheet = PAGES[number % len(PAGES)](rng)
     leaf = mounted(aged(Leaf(sheet.light, sheet.ink, sheet.dpi, pick(rng, BACKINGS)), rng), rng)
     page = scanned(leaf, rng)
-    return turned_page(page, int(rng.integers(1, 4))) if rng.random() < 0.5 else page
+    return rotated_page(page, int(rng.integers(1, 4))) if rng.random() < 0.5 else page

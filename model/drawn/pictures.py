@@ -1,4 +1,4 @@
-"""Pictures: photographs with landscapes, faces or clouds, printed on a sheet or pasted on dark card."""
+"""Draw photographs of landscapes, faces or clouds, printed on a sheet or pasted on dark card."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 import cv2
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.ink import Layer
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import Box, TracedSheet
 from foliopress.tasks.samples.landscape import draw_landscape
 from foliopress.tasks.samples.lettering import Mask
@@ -16,17 +16,17 @@ from foliopress.tasks.samples.paper import WHITE_PAPER, Light, cloud
 
 
 def place_photo(sheet: TracedSheet, box_mm: Box, rng: Rng) -> None:
-    """Print or paste a photograph into a box that lies on the sheet."""
+    """Print or paste a photograph into a box on the sheet."""
     top, left, bottom, right = box_mm
     photo = _photo(max(sheet.px(bottom - top), 8), max(sheet.px(right - left), 8), rng)
-    if sheet.is_dark:  # pasted on: its own white comes with it
+    if sheet.is_dark:  # pasted on, with its own white
         with sheet.layer(Layer.PICTURE):
             sheet.paint(np.ones(photo.shape[:2], np.float32), top, left, WHITE_PAPER)
     sheet.print_picture(photo, top, left)
 
 
 def _photo(height_px: int, width_px: int, rng: Rng) -> Light:
-    """Return a photograph, continuous or printed in dots, grey, brown or coloured: (height, width, 3) float32."""
+    """Return a photograph, continuous or halftone, grey, brown or coloured: (height, width, 3) float32."""
     kind = rng.random()
     if kind < 0.4 and min(height_px, width_px) > 60:
         grey = draw_landscape(height_px, width_px, rng)
@@ -49,7 +49,7 @@ def _photo(height_px: int, width_px: int, rng: Rng) -> Light:
 
 
 def _portrait(height_px: int, width_px: int, rng: Rng) -> Mask:
-    """Return a head and shoulders before a backdrop, (height, width) float32, about 0 to 1."""
+    """Return a head and shoulders in front of a backdrop, (height, width) float32, about 0 to 1."""
     grey = 0.55 + 0.4 * (cloud(height_px, width_px, width_px / 2, rng, octaves=4) - np.float32(0.5))
     middle, size = (round(width_px * rng.uniform(0.4, 0.6)), round(height_px * 0.42)), min(height_px, width_px)
     for row, axes, tone in (

@@ -1,11 +1,11 @@
-"""Printing: lines and columns of print or typescript on a sheet, in type of many makes."""
+"""Print lines and columns of type on a sheet, in many typefaces."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from foliopress.model.drawn.chance import Rng, pick
-from foliopress.model.drawn.sheet import Box, TracedSheet
+from foliopress.model.drawn.random_choice import Rng, pick
+from foliopress.model.drawn.sheet import Box, Place, TracedSheet
 from foliopress.model.drawn.wording import prose
 from foliopress.tasks.samples.lettering import LINE_HEIGHT, BlockLayout, Face, Mask, print_block, print_line
 from foliopress.tasks.samples.paper import BLACK, BLUE_BLACK, VIOLET, Colour, worn
@@ -16,7 +16,7 @@ class Type:
     """Letters of print or typescript.
 
     points: Letter size in printer's points. strength, wear: 0 to 1. unevenness, leading: As in
-            `tasks.samples.lettering`.
+    `tasks.samples.lettering`.
     """
 
     face: Face
@@ -32,8 +32,8 @@ class Type:
         return self.points / 72 * dpi
 
 
-def some_type(rng: Rng, points: float | None = None, *, is_typed: bool = False) -> Type:
-    """Return letters of some printer, or of some typewriter; without `points` of some usual size."""
+def random_type(rng: Rng, points: float | None = None, *, is_typed: bool = False) -> Type:
+    """Return random print or typewriter type; without `points`, in a common size."""
     return _typewriter(rng, points) if is_typed else _printer(rng, points)
 
 
@@ -72,32 +72,34 @@ def _printer(rng: Rng, points: float | None) -> Type:
     )
 
 
-def print_text(
-    sheet: TracedSheet, text: str, top_mm: float, left_mm: float, style: Type, rng: Rng, align: float = 0
-) -> float:
-    """Print a line and return where it ends, in mm from the top.
+@dataclass(frozen=True)
+class Paragraphs:
+    """Text of a column; without a text the column is filled with prose.
 
-    With `align` 0.5 the line's middle is at `left_mm`, with 1 its right end.
+    indent: Text before the first line of each paragraph.
     """
+
+    text: str = ""
+    is_justified: bool = False
+    indent: str = ""
+
+
+_PROSE = Paragraphs()
+
+
+def print_text(sheet: TracedSheet, text: str, place_mm: Place, style: Type, rng: Rng, align: float = 0) -> float:
+    """Print a line and return its lower end, in mm from the top.
+
+    With `align` 0.5 the line is centred on the left edge of `place_mm`; with 1 it ends there.
+    """
+    top_mm, left_mm = place_mm
     size_px = style.size_px(sheet.dpi)
     mask = print_line(text, size_px, style.face, rng=rng, unevenness=style.unevenness)
     return _lay_print(sheet, mask, top_mm, left_mm - align * sheet.mm(mask.shape[1]), style, rng)
 
 
-def print_column(
-    sheet: TracedSheet,
-    box_mm: Box,
-    style: Type,
-    rng: Rng,
-    text: str = "",
-    *,
-    is_justified: bool = False,
-    indent: str = "",
-) -> float:
-    """Print paragraphs into a box and return where they end, in mm from the top.
-
-    Lines for which there is no room are left out. Without a text the box is filled with prose.
-    """
+def print_column(sheet: TracedSheet, box_mm: Box, style: Type, rng: Rng, paragraphs: Paragraphs = _PROSE) -> float:
+    """Print paragraphs into a box and return their lower end, in mm from the top; lines that do not fit are dropped."""
     top, left, bottom, right = box_mm
     size_px, width_px = style.size_px(sheet.dpi), max(sheet.px(right - left), 1)
     room = (sheet.px(bottom - top) - LINE_HEIGHT * size_px) / (style.leading * size_px)
@@ -105,11 +107,11 @@ def print_column(
         return top
     n_lines = int(room) + 1
     mask = print_block(
-        text or prose(rng, n_lines * width_px / (0.45 * size_px)),
+        paragraphs.text or prose(rng, n_lines * width_px / (0.45 * size_px)),
         width_px,
         size_px,
         style.face,
-        BlockLayout(style.leading, is_justified, indent, style.unevenness),
+        BlockLayout(style.leading, paragraphs.is_justified, paragraphs.indent, style.unevenness),
         rng,
     )
     height_px = round(((n_lines - 1) * style.leading + LINE_HEIGHT) * size_px)
@@ -117,7 +119,7 @@ def print_column(
 
 
 def _lay_print(sheet: TracedSheet, mask: Mask, top_mm: float, left_mm: float, style: Type, rng: Rng) -> float:
-    """Put printed letters on the sheet, worn as the style says, and return where they end, in mm from the top."""
+    """Put print on the sheet, worn as the style requires, and return its lower end, in mm from the top."""
     if style.wear:
         mask = worn(mask, rng, style.wear, cell_px=max(sheet.dpi * 0.014, 1.5))
     sheet.lay(mask, top_mm, left_mm, style.colour, style.strength)

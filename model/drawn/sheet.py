@@ -1,4 +1,4 @@
-"""Sheet: the paper that a page is drawn on, with a record of all ink that is laid."""
+"""Draw on a sheet of paper, and record all ink."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from foliopress.tasks.samples.paper import BLACK, CREAM_PAPER, Colour, Light, Sh
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as `tasks.codecs.luma.luma_of`
 
 Box = tuple[float, float, float, float]
-"""(top, left, bottom, right) of a part of a sheet, in millimetres from its top left corner."""
+"""(top, left, bottom, right) of an area of a sheet, in millimetres from its top left corner."""
+Place = tuple[float, float]
+"""(top, left) of a place on a sheet, in millimetres from its top left corner."""
 
 
 class TracedSheet(Sheet):
-    """A sheet that remembers where ink was laid, and what the ink is.
+    """A sheet that records the place and the kind of all its ink.
 
-    `ink` is (height, width, 4) float32, a plane for each `Layer`: by how many grey levels (0 to 255) the ink changed
-    the sheet's luma. Ink lighter than the paper covers it, as white ink does on a black card.
+    `ink` is (height, width, 4) float32, one plane per `Layer`: the grey levels (0 to 255) by which the ink changed the
+    sheet's luma. Ink lighter than the paper is opaque, like white ink on black card.
     """
 
     def __init__(self, height_mm: float, width_mm: float, dpi: float, paper: Colour = CREAM_PAPER) -> None:
@@ -32,12 +34,12 @@ class TracedSheet(Sheet):
 
     @property
     def is_dark(self) -> bool:
-        """Whether the paper itself is nearer black than white."""
+        """Whether the paper itself is closer to black than to white."""
         return bool(np.dot(self.paper, _LUMA) < 0.5)
 
     @contextmanager
     def layer(self, layer: Layer) -> Iterator[None]:
-        """Let all ink laid inside the block be of this layer."""
+        """Assign all ink drawn inside the block to this layer."""
         before, self._layer = self._layer, layer
         try:
             yield
@@ -45,7 +47,7 @@ class TracedSheet(Sheet):
             self._layer = before
 
     def lay(self, mask: Mask, top_mm: float, left_mm: float, colour: Colour = BLACK, strength: float = 1.0) -> None:
-        """Put ink where the mask is; what lies outside the sheet is cut off."""
+        """Apply ink through the mask; anything outside the sheet is cut off."""
         if np.dot(colour, _LUMA) > np.dot(self.paper, _LUMA):
             self.paint(mask * np.float32(strength), top_mm, left_mm, colour)
             return
@@ -55,7 +57,7 @@ class TracedSheet(Sheet):
         self._trace(part, before)
 
     def paint(self, mask: Mask, top_mm: float, left_mm: float, colour: Colour) -> None:
-        """Put opaque colour where the mask is; what lies outside the sheet is cut off."""
+        """Apply opaque colour through the mask; anything outside the sheet is cut off."""
         part = self._part(mask, top_mm, left_mm)
         before = self.light[part] @ _LUMA
         on_sheet = mask[max(-self.px(top_mm), 0) :, max(-self.px(left_mm), 0) :]
@@ -63,18 +65,18 @@ class TracedSheet(Sheet):
         self._trace(part, before)
 
     def print_picture(self, picture: Light, top_mm: float, left_mm: float) -> None:
-        """Print a picture of (height, width, 3); its white is picture, too. Its corner must lie on the sheet."""
+        """Print a picture of (height, width, 3); its white counts as picture too. Its corner must be on the sheet."""
         part = self._part(picture[..., 0], top_mm, left_mm)
         self.light[part] *= picture[: self.light[part].shape[0], : self.light[part].shape[1]]
         self.ink[part][..., Layer.PICTURE] = 255
 
     def _part(self, mask: Mask, top_mm: float, left_mm: float) -> tuple[slice, slice]:
-        """Return the rows and columns of the sheet that a mask reaches."""
+        """Return the rows and columns of the sheet that a mask covers."""
         row, col = self.px(top_mm), self.px(left_mm)
         return slice(max(row, 0), max(row + mask.shape[0], 0)), slice(max(col, 0), max(col + mask.shape[1], 0))
 
     def _trace(self, part: tuple[slice, slice], before: Mask) -> None:
-        """Note how far the luma of a part moved away from what it was before."""
+        """Record how far the luma of a part changed."""
         change = np.abs(before - self.light[part] @ _LUMA) * np.float32(255)
         plane = self.ink[part][..., self._layer]
         np.maximum(plane, change, out=plane)

@@ -1,4 +1,4 @@
-"""Stationery: empty sheets of usual sizes and papers, ruled ones, and the cloth of covers."""
+"""Provide empty sheets of common sizes and papers, ruled paper, and cover cloth."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from foliopress.model.drawn.chance import Rng, pick
 from foliopress.model.drawn.ink import Layer
 from foliopress.model.drawn.lines import draw_lines
+from foliopress.model.drawn.random_choice import Rng, pick
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.tasks.samples.paper import CREAM_PAPER, OLD_PAPER, RED, WHITE_PAPER, Colour, cloud
 
 MOST_PIXELS = 4_500_000
-"""A sheet's resolution is chosen so that it has no more pixels: larger ones take long and teach no more."""
+"""A sheet's resolution is limited to this many pixels: larger ones take longer and teach no more."""
 _DPIS = (100, 120, 150, 150, 200, 200, 200, 240, 300, 300, 400)
 
 PAPERS: tuple[Colour, ...] = (
@@ -43,7 +43,7 @@ SMALL = ((105.0, 148.0), (76.0, 127.0), (75.0, 125.0), (148.0, 105.0), (90.0, 14
 
 
 def empty_sheet(rng: Rng, sizes_mm: Sequence[tuple[float, float]], paper: Colour | None = None) -> TracedSheet:
-    """Return an empty sheet of one of the sizes, on its side now and then, of a resolution that is quickly drawn."""
+    """Return an empty sheet of one of the sizes, sometimes on its side, at a resolution that is fast to draw."""
     height_mm, width_mm = pick(rng, sizes_mm)
     area_inch = height_mm * width_mm / 25.4**2
     dpi = pick(rng, [dpi for dpi in _DPIS if dpi * dpi * area_inch <= MOST_PIXELS])
@@ -53,7 +53,7 @@ def empty_sheet(rng: Rng, sizes_mm: Sequence[tuple[float, float]], paper: Colour
 
 
 def rule_paper(sheet: TracedSheet, rng: Rng, step_mm: float, top_mm: float, *, is_graph: bool = False) -> None:
-    """Draw the lines of writing paper, or of graph paper."""
+    """Draw the lines of writing paper or graph paper."""
     height, width = sheet.height_mm, sheet.width_mm
     rows = np.arange(top_mm, height - 3, step_mm)
     lines = [np.array([[row, 0], [row, width]], np.float64) for row in rows]
@@ -66,8 +66,8 @@ def rule_paper(sheet: TracedSheet, rng: Rng, step_mm: float, top_mm: float, *, i
             draw_lines(sheet, [np.array([[0, 22.0], [height, 22.0]])], 0.25, RED, 0.7)
 
 
-def woven(sheet: TracedSheet, rng: Rng) -> TracedSheet:
-    """Give a sheet the surface of cloth or leather, and return it."""
+def add_weave(sheet: TracedSheet, rng: Rng) -> TracedSheet:
+    """Give a sheet a cloth or leather surface, and return it."""
     height, width = sheet.light.shape[:2]
     surface: npt.NDArray[np.floating]
     if rng.random() < 0.5:

@@ -1,13 +1,13 @@
-"""Wording: what the drawn pages say, as paragraphs or as a few words."""
+"""Provide the text of the drawn pages, in paragraphs or short phrases."""
 
 from __future__ import annotations
 
-from foliopress.model.drawn.chance import Rng
+from foliopress.model.drawn.random_choice import Rng
 from foliopress.tasks.samples.texts import sample_text
 
 
 def prose(rng: Rng, n_letters: float) -> str:
-    """Return paragraphs of at least so many letters."""
+    """Return paragraphs of at least `n_letters` letters."""
     paragraphs = [sample_text(rng, int(rng.integers(2, 7)))]
     while sum(map(len, paragraphs)) < n_letters:
         paragraphs.append(sample_text(rng, int(rng.integers(2, 7))))

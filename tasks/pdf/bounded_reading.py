@@ -1,4 +1,4 @@
-"""Reading a PDF by pikepdf: its errors become a document's or a page's, and its streams unpack to a bounded size."""
+"""Read PDFs with pikepdf: map its errors to document or page errors, and limit the decoded size of streams."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ WHOLE_NAMES = {
     "/CCF": "/CCITTFaxDecode",
     "/DCT": "/DCTDecode",
 }
-"""Short names of filters, which are for inline images but stand elsewhere too (ISO 32000-1, table 94)."""
+"""Filters by abbreviation; these are meant for inline images but also occur elsewhere (ISO 32000-1, table 94)."""
 
-LARGEST_PART_BYTES = 2**26
-"""To which a profile, a palette, an object stream or the like may unpack."""
-_LZW_GROWTH = 2_800  # a code of 12 bits stands for 4,096 bytes at most
+MAX_PART_BYTES = 2**26
+"""Largest decoded size of a profile, a palette, an object stream or the like."""
+_LZW_GROWTH = 2_800  # a 12-bit code yields at most 4,096 bytes
 _LZW_CLEAR, _LZW_END = 256, 257
-_RUN_GROWTH, _RUN_END = 64, 128  # two bytes stand for 128 at most
-_TOO_FAR = "memory limit exceeded"  # so qpdf says it
+_RUN_GROWTH, _RUN_END = 64, 128  # two bytes yield at most 128
+_TOO_FAR = "memory limit exceeded"  # qpdf's message
 
-_limits = RLock()  # they are of the process, and the window reads in several threads
+_limits = RLock()  # qpdf's limits are global to the process, and the app reads in several threads
 
 
 def _bound(most: int) -> None:
@@ -47,19 +47,19 @@ pikepdf.settings.set_qpdf_limits(
     dct_max_memory=2**30,
     dct_max_progressive_scans=100,
 )
-_bound(LARGEST_PART_BYTES)
+_bound(MAX_PART_BYTES)
 
 
 @contextmanager
-def reading(what_fails: str, *, reason: str = "damaged", failed: bool = True) -> Iterator[None]:
-    """Turn whatever pikepdf raises into the problem of a document or page.
+def pdf_errors(what_fails: str, *, reason: str = "damaged", failed: bool = True) -> Iterator[None]:
+    """Convert any exception of pikepdf to a document or page error.
 
-    It raises nearly anything over a value of another type than the standard has: its own kinds, TypeError, ValueError,
-    AttributeError, KeyError, RuntimeError, RecursionError, OverflowError, NotImplementedError.
+    For a value of an unexpected type it raises almost anything: its own types, TypeError, ValueError, AttributeError,
+    KeyError, RuntimeError, RecursionError, OverflowError, NotImplementedError.
 
     Args:
-        what_fails: What the error says first.
-        reason: Of the problem.
+        what_fails: Beginning of the message.
+        reason: Reason of the error.
         failed: Whether the page is `failed` rather than kept.
     """
     try:
@@ -71,22 +71,22 @@ def reading(what_fails: str, *, reason: str = "damaged", failed: bool = True) ->
         raise PageError("too_large", f"{what_fails}: it does not fit into this machine's memory") from error
     except Exception as error:
         if _TOO_FAR in str(error):
-            raise unpacks_too_far(LARGEST_PART_BYTES) from error
+            raise unpacks_too_far(MAX_PART_BYTES) from error
         raise_if_host_error(error, "reading a PDF")
-        raise PageError(reason, f"{what_fails}: {told(error)}", failed=failed) from error
+        raise PageError(reason, f"{what_fails}: {error_text(error)}", failed=failed) from error
 
 
-def told(error: BaseException) -> str:
-    """Return what an error of pikepdf says, without the name of the object in memory that was read."""
+def error_text(error: BaseException) -> str:
+    """Return pikepdf's error message without the address of the object that was read."""
     return re.sub(r"stream <[^>]*>[: ]*", "", str(error)) or type(error).__name__
 
 
 @contextmanager
-def unpacking_at_most(most_bytes: int) -> Iterator[None]:
-    """Have qpdf stop unpacking a stream in this block once it has so many bytes.
+def limit_decoded_size(most_bytes: int) -> Iterator[None]:
+    """Make qpdf stop decoding a stream in this block after `most_bytes`.
 
     Raises:
-        PageError: Once it has (`too_large`).
+        PageError: If the limit is exceeded (`too_large`).
     """
     most = max(1, min(most_bytes, 2**32 - 1))
     with _limits:
@@ -103,47 +103,49 @@ def unpacking_at_most(most_bytes: int) -> Iterator[None]:
 
 
 def filters_of(image: Any) -> list[str]:
-    """Return the filters of a stream by their whole names, the one that is undone first being first."""
+    """Return the filters of a stream by their full names, in decoding order."""
     found = image.get("/Filter", ())
     names = [found] if isinstance(found, pikepdf.Name) else list(found)
     return [WHOLE_NAMES.get(str(name), str(name)) for name in names]
 
 
-def unpacked(stream: Any, budget: WorkBudget | None = None, most_bytes: int = LARGEST_PART_BYTES) -> bytes:
-    """Return what a stream holds, its filters undone.
+def decoded_stream(stream: Any, budget: WorkBudget | None = None, most_bytes: int = MAX_PART_BYTES) -> bytes:
+    """Return the decoded contents of a stream.
 
     Raises:
-        PageError: If it is more than it may be (`too_large`).
+        PageError: If they exceed the limit (`too_large`).
     """
     most_bytes = most_bytes if budget is None else min(most_bytes, budget.bytes_left)
     names = filters_of(stream)
-    if _MEASURED.keys() & set(names):  # of these qpdf does not stop
-        return undone(bytes(stream.read_raw_bytes()), names, parameters_of(stream, len(names)), most_bytes, budget)
-    with unpacking_at_most(most_bytes):
+    if _MEASURED.keys() & set(names):  # qpdf does not stop these filters
+        return apply_filters(
+            bytes(stream.read_raw_bytes()), names, parameters_of(stream, len(names)), most_bytes, budget
+        )
+    with limit_decoded_size(most_bytes):
         data = bytes(stream.read_bytes())
     return _counted(data, most_bytes, budget)
 
 
 def parameters_of(stream: Any, n_filters: int) -> list[Any]:
-    """Return the parameters of each filter of a stream, None for one without."""
+    """Return the decode parameters of each filter of a stream, None for a filter without."""
     told_ = stream.get("/DecodeParms", stream.get("/DP"))
     found = list(told_) if isinstance(told_, pikepdf.Array) else [told_]
     return (found + [None] * n_filters)[:n_filters]
 
 
-def undone(
+def apply_filters(
     data: bytes, names: Sequence[str], parameters: Sequence[Any], most_bytes: int, budget: WorkBudget | None = None
 ) -> bytes:
-    """Return packed data with some filters undone, one after another, none of them to more bytes than it may have.
+    """Apply decode filters one after another, each limited to `most_bytes`.
 
     Raises:
-        PageError: If they are more (`too_large`).
+        PageError: If a filter's output exceeds the limit (`too_large`).
     """
     for name, told_ in zip(names, parameters, strict=True):
         growth, size_of = _MEASURED.get(name, (0, lzw_size))
         if len(data) * growth > most_bytes and size_of(data, most_bytes) > most_bytes:
             raise unpacks_too_far(most_bytes)
-        with pikepdf.new() as other, unpacking_at_most(most_bytes):
+        with pikepdf.new() as other, limit_decoded_size(most_bytes):
             made = other.make_stream(data, Filter=pikepdf.Name(name))
             if isinstance(told_, pikepdf.Dictionary) and told_:
                 made.DecodeParms = pikepdf.Dictionary(dict(told_.items()))
@@ -152,7 +154,7 @@ def undone(
 
 
 def lzw_size(data: bytes, most_bytes: int) -> int:
-    """Return to how many bytes LZW data unpack, or some number beyond `most_bytes`; their lengths alone are followed.
+    """Return the decoded size of LZW data, or some number above `most_bytes`; only lengths are tracked.
 
     >>> lzw_size(bytes.fromhex("800b6050220c0c8501"), 100)  # the example of ISO 32000-1, 7.4.4.2
     10
@@ -181,13 +183,16 @@ def lzw_size(data: bytes, most_bytes: int) -> int:
 
 
 def run_length_size(data: bytes, most_bytes: int) -> int:
-    """Return to how many bytes run lengths unpack, or some number beyond `most_bytes` (ISO 32000-1, 7.4.5).
+    """Return the decoded size of run-length data, or some number above `most_bytes` (ISO 32000-1, 7.4.5).
 
     >>> run_length_size(bytes([2, 7, 7, 7, 254, 9, 128]), 100)
     6
     """
     found = at = 0
-    while at < len(data) and data[at] != _RUN_END and found <= most_bytes:
+    while at < len(data) and found <= most_bytes:
+        if data[at] == _RUN_END:  # qpdf decodes what follows it too
+            at += 1
+            continue
         length = data[at] + 1 if data[at] < _RUN_END else 257 - data[at]
         at += 1 + length if data[at] < _RUN_END else 2
         found += length
@@ -198,7 +203,7 @@ _MEASURED: dict[str, tuple[int, Callable[[bytes, int], int]]] = {
     "/LZWDecode": (_LZW_GROWTH, lzw_size),
     "/RunLengthDecode": (_RUN_GROWTH, run_length_size),
 }
-"""How much a byte may become, and what tells what it does become."""
+"""Largest growth per byte of each filter, and the function that computes the decoded size."""
 
 
 def _counted(data: bytes, most_bytes: int, budget: WorkBudget | None) -> bytes:

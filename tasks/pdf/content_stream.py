@@ -1,4 +1,4 @@
-"""List the marks that a PDF page's content paints, in order, each with the graphics state that it is painted in."""
+"""List the marks that a PDF page's content paints, in order, each with its graphics state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pikepdf
 
 from foliopress.tasks.errors import PageError
-from foliopress.tasks.pdf.bounded_reading import unpacked, unpacking_at_most
+from foliopress.tasks.pdf.bounded_reading import decoded_stream, limit_decoded_size
 from foliopress.tasks.pdf.optional_content import Layers
 from foliopress.tasks.work_budget import WorkBudget
 
@@ -21,24 +21,25 @@ Box = tuple[float, float, float, float]
 """(left, bottom, right, top), in points."""
 
 MOST_NESTED = 8
-"""Forms in forms; deeper is made to harm."""
+"""Nesting depth of forms; a deeper page is malicious."""
 MOST_MARKS, MOST_FORMS = 200_000, 10_000
-"""Marks painted and forms entered on one page. A newspaper page with a text layer has 5,500 marks; a form that shows
+"""Marks painted and forms executed on one page. A newspaper page with a text layer has 5,500 marks; a form that shows
 30 others, 8 deep, would have 10^11."""
 MOST_CONTENT_BYTES, MOST_INSTRUCTIONS = 2**23, 1_000_000
-"""To which the content of one page and its forms may unpack, and the instructions that it may have: 250 MB of memory.
-That newspaper page has 300 kB and 30,000."""
+"""Decoded size and instruction count of the content of one page and its forms: 250 MB of memory. The newspaper page
+above has 300 kB and 30,000.
+"""
 
 EVERYWHERE: Box = (-1e9, -1e9, 1e9, 1e9)
 _INVISIBLE, _FIRST_CLIPPING = 3, 4  # text rendering modes (ISO 32000-1, table 106)
-_SAME_PT = 0.01  # between corners of a rectangle
+_SAME_PT = 0.01  # tolerance between corners of a rectangle
 
 _PAINTS = frozenset(("f", "F", "f*", "S", "s", "B", "B*", "b", "b*", "sh"))
 _SHOWS = frozenset(("Tj", "TJ", "'", '"'))
 _WANTED = ("q", "Q", "cm", "Tr", "Do", "INLINE IMAGE", "BI", "EI", "BDC", "BMC", "EMC", *_PAINTS, *_SHOWS)
 _OF_STATE = ("gs", "re", "m", "l", "c", "v", "y", "h", "W", "W*", "n")
 _CURVES = frozenset(("c", "v", "y"))
-_SHORTEST_BYTES = 2  # of an instruction: one letter, and what parts it from the next
+_SHORTEST_BYTES = 2  # per instruction: one letter and a separator
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,8 @@ class Mark:
     """One mark on a page.
 
     kind: `hidden` is text that is neither filled nor stroked. matrix: From the mark's space to the page's. xobject: The
-    image. is_shown: Whether its layer is shown; None where that is not known. is_altered: It is painted with
-    transparency, a blend mode, a soft mask or a transfer function. clip: What bounds it; None where that is no
-    rectangle.
+    image. is_shown: Whether its layer is shown; None if unknown. is_altered: Whether transparency, a blend mode, a soft
+    mask or a transfer function applies. clip: The clip rectangle; None if the clip is not a rectangle.
     """
 
     kind: Kind
@@ -67,36 +67,40 @@ class _State:
     clip: Box | None = EVERYWHERE
 
 
+@dataclass(frozen=True)
+class PageContent:
+    """Content of a page to interpret.
+
+    page, resources: Its objects. start: Matrix from its units to points. layers: Layers of its document.
+    """
+
+    page: Any
+    resources: Any
+    start: pikepdf.Matrix
+    layers: Layers
+
+
 def marks(
-    page: Any,
-    resources: Any,
-    start: pikepdf.Matrix,
-    layers: Layers,
-    is_image: Callable[[Any], bool],
-    budget: WorkBudget,
-    *,
-    with_state: bool = False,
+    content: PageContent, is_image: Callable[[Any], bool], budget: WorkBudget, *, with_state: bool = False
 ) -> Iterator[Mark]:
-    """Yield what a page paints, in order.
+    """Yield the marks that a page paints, in order.
 
     Args:
-        page: The page's object.
-        resources: Its resources.
-        start: From its units to points.
-        layers: Of its document.
-        is_image: Says whether a form stands for one image, and is not to be looked into.
-        budget: What it may cost.
-        with_state: Follow clips and graphics states too; without, every mark is unclipped and unaltered.
+        content: The page's content.
+        is_image: Returns whether a form represents one image and must not be interpreted.
+        budget: Work budget.
+        with_state: Also track clips and graphics states; otherwise every mark is unclipped and unaltered.
 
     Raises:
-        PageError: If the content is longer than any that is meant to be read (`too_complex`).
+        PageError: If the content exceeds the limits (`too_complex`).
         ValueError: If forms are nested too deeply.
     """
-    return _Content(layers, is_image, budget, with_state).painted(page, resources, _State(start), True, 0)
+    interpreter = _Content(content.layers, is_image, budget, with_state)
+    return interpreter.painted(content.page, content.resources, _State(content.start), True, 0)
 
 
 class _Content:
-    """Follows the content of one page; a form is parsed once however often it is shown."""
+    """Interpreter for the content of one page; each form is parsed once, however often it is painted."""
 
     def __init__(self, layers: Layers, is_image: Callable[[Any], bool], budget: WorkBudget, with_state: bool) -> None:
         self._layers, self._is_image, self._budget, self._with_state = layers, is_image, budget, with_state
@@ -137,7 +141,7 @@ class _Content:
                     state, path = replace(state, clip=path.clipped(state.clip)), _Path()
             elif name == "Do":
                 found = _resource(resources, "/XObject", operands[0])
-                if found is not None:  # viewers pass over what is not there
+                if found is not None:  # viewers ignore missing resources
                     shown = _both(is_shown, *layers, self._layers.is_shown(found.get("/OC")))
                     yield from self._shown(found, resources, state, shown, depth)
             else:
@@ -159,21 +163,21 @@ class _Content:
         found = self._parsed.get(content.objgen)
         if found is None or content.objgen == (0, 0):
             self._check_length(content)
-            with unpacking_at_most(MOST_CONTENT_BYTES):
+            with limit_decoded_size(MOST_CONTENT_BYTES):
                 found = pikepdf.parse_content_stream(content, operators=self._operators)
             self._n_instructions += len(found)
             self._parsed[content.objgen] = found
         return found
 
     def _check_length(self, content: Any) -> None:
-        """Raise PageError (`too_complex`) where what is about to be parsed does not fit into memory."""
+        """Raise PageError (`too_complex`) if the content to parse does not fit into memory."""
         held = content if isinstance(content, pikepdf.Stream) else content.get("/Contents", ())
         found = []
         for stream in [held] if isinstance(held, pikepdf.Stream) else held:
             self._budget.spend()
             if isinstance(stream, pikepdf.Stream):
-                with suppress(pikepdf.DataDecodingError):  # parsing tells
-                    found.append(unpacked(stream, self._budget, MOST_CONTENT_BYTES))
+                with suppress(pikepdf.DataDecodingError):  # the parser reports it
+                    found.append(decoded_stream(stream, self._budget, MOST_CONTENT_BYTES))
                     self._n_bytes += len(found[-1])
             if self._n_bytes > MOST_CONTENT_BYTES:
                 break
@@ -204,14 +208,14 @@ class _Content:
 
 
 class _Path:
-    """A path under construction, as far as it may become a clip."""
+    """A path under construction, as far as it may become a clip rectangle."""
 
     def __init__(self) -> None:
         self._points: list[tuple[float, float]] = []
         self._n_parts, self._is_clip, self._is_curved = 0, False, False
 
     def add(self, name: str, operands: Sequence[Any], matrix: pikepdf.Matrix) -> None:
-        """Take one operator of path construction or clipping."""
+        """Apply one path construction or clipping operator."""
         if name in ("W", "W*"):
             self._is_clip = True
         elif name in _CURVES:
@@ -226,7 +230,7 @@ class _Path:
             self._points.append(matrix.transform((float(operands[0]), float(operands[1]))))
 
     def clipped(self, clip: Box | None) -> Box | None:
-        """Return a clip after the path is painted or ended."""
+        """Return the clip after the path is painted or ended."""
         if not self._is_clip or clip is None:
             return clip
         return None if self._is_curved or self._n_parts != 1 else _within(_rectangle(self._points), clip)
@@ -234,7 +238,7 @@ class _Path:
 
 @lru_cache(maxsize=2)
 def _instruction(operators: str) -> re.Pattern[bytes]:
-    """Return what finds every instruction in content, and perhaps some text that looks like one."""
+    """Return a pattern that matches every instruction in content, and possibly some text that looks like one."""
     names = "|".join(re.escape(name) for name in sorted(operators.split(), key=len, reverse=True))
     return re.compile(rf"(?<![A-Za-z0-9*/.])(?:{names})(?![A-Za-z0-9*])".encode())
 
@@ -249,14 +253,14 @@ def _matrix(values: Any) -> pikepdf.Matrix:
 
 
 def _both(*states: bool | None) -> bool | None:
-    """Return whether a mark in several layers is shown: hidden in one is hidden, and not known is not known."""
+    """Return whether a mark in several layers is shown: False if any layer is hidden, else None if any is unknown."""
     if any(state is False for state in states):
         return False
     return None if None in states else True
 
 
 def _altered(before: frozenset[str], changes: Any) -> frozenset[str]:
-    """Return which parameters of the graphics state make a mark look other than its own colours."""
+    """Return the graphics state parameters that change a mark's own colours."""
     if changes is None:
         return before
     plain: dict[str, bool] = {}
@@ -282,7 +286,7 @@ def _box_of(box: Any, matrix: pikepdf.Matrix, clip: Box | None) -> Box | None:
 
 
 def _rectangle(points: Sequence[tuple[float, float]]) -> Box | None:
-    """Return the box that points are the corners of, with its sides upright; None where they are not.
+    """Return the axis-parallel box with these corners, or None.
 
     >>> _rectangle([(0, 0), (4, 0), (4, 3), (0, 3)]), _rectangle([(0, 0), (4, 1), (4, 3), (0, 3)])
     ((0, 0, 4, 3), None)

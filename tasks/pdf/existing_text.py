@@ -1,4 +1,4 @@
-"""Existing text: which of the words that OCR read the text of a PDF page already holds where their ink is."""
+"""Match OCR words against the text that a PDF page already has at their position."""
 
 from __future__ import annotations
 
@@ -12,41 +12,44 @@ from foliopress.tasks.ocr.recognition import LEAST_CONFIDENCE, Word
 from foliopress.tasks.pdf.pdf_reader import Letters
 
 _HAS_TEXT = 0.75
-"""Share of the confident words that a page's text must hold. Measured: a newspaper's own layer holds .98 of them."""
+"""Share of the confident words that a page's text must contain. Measured: a newspaper's own layer contains .98."""
 _ELSEWHERE = 0.25
-"""Share of the surely read words that the text must say too. Measured: the newspaper's layer says .99 of them; layers
-that were moved by up to 60 points lie on up to .97 of a dense page's words and say .05 as a rule, .17 at the 95th
-percentile."""
+"""Share of the high-confidence words that the text must also match by letters. Measured: the newspaper's layer matches
+.99; layers shifted by up to 60 points overlap up to .97 of a dense page's words, but match .05 as a rule and .17 at
+the 95th percentile.
+"""
 _SURE, _SURE_LETTERS, _SURE_WORDS = 60.0, 3, 10
-"""Confidence, letters and number of the words from which a text is said to stand elsewhere than its ink."""
+"""Confidence, letters and number of words needed to decide that a text is misplaced."""
 _COMMON = 0.5
-"""Share of the text's letters that OCR must know for the two to be compared: they may be of different scripts."""
+"""Share of the text's letters that OCR must know for a comparison: the two may use different scripts."""
 _HELD = 0.5
-"""Share of a word's letters that must lie on its box for the page's text to hold it."""
+"""Share of a word's letters that must overlap its box for the page's text to contain it."""
 _MEETS = 1 / 3
-"""Share of the smaller of two boxes, down and across, that a letter on a word's box overlaps: the letters of an OCR
-program's layer are often twice as high as the ink, and set up to half a line too high."""
+"""Share of the smaller of two boxes, vertically and horizontally, that a letter on a word's box overlaps: letters in an
+OCR layer are often twice as high as the ink, and up to half a line too high.
+"""
 _LARGEST = 5.0
-"""Times a word's short side that a letter on its box may measure: letters of a watermark belong to no word."""
+"""Largest size of a letter on a word's box, in multiples of its short side: watermark letters belong to no word."""
 _SAME = 0.6
-"""Share of a word's letters that the text has too where both say the same; OCR programs misread different letters."""
+"""Share of a word's letters found in the text if both agree; OCR programs misread different letters."""
 
 
 def words_to_write(words: Sequence[Word], places: np.ndarray, letters: Letters) -> list[Word]:
-    """Return the words that a text layer must add to the text that a page has.
+    """Return the words that a text layer must add to a page's existing text.
 
-    None where the text holds three quarters of the confident words: the page keeps its own. Else all words but those
-    that the text holds. Places alone count, since the text may be in a language that OCR was not told of; only where
-    hardly a word that was surely read is found in its place does the text belong elsewhere, and hold nothing.
+    Returns no words if the text contains three quarters of the confident words: the page keeps its own text. Otherwise
+    returns all words that the text does not contain. Only positions count, since the text may be in a language that OCR
+    was not configured for. If hardly any high-confidence word matches the letters at its position, the text is
+    misplaced and contains nothing.
 
     Args:
-        words: What OCR read.
-        places: (n_words, 4) float64, their boxes (left, bottom, right, top) in the units of the page's own space.
-        letters: Of the page's text.
+        words: OCR words.
+        places: (n_words, 4) float64, their boxes (left, bottom, right, top) in the page's own units.
+        letters: The page's existing text.
     """
     if not words or not letters.text:
         return list(words)
-    found = find(words, places, letters)
+    found = find_words(words, places, letters)
     held = found.is_same if _is_elsewhere(words, letters, found) else found.is_held
     is_confident = np.array([word.confidence >= LEAST_CONFIDENCE and _n_letters(word) > 0 for word in words])
     if held[is_confident].mean() >= _HAS_TEXT if is_confident.any() else held.any():
@@ -55,23 +58,23 @@ def words_to_write(words: Sequence[Word], places: np.ndarray, letters: Letters) 
 
 
 @dataclass(frozen=True)
-class Found:
-    """Words that the text of a page holds, each (n_words,) bool.
+class FoundWords:
+    """Words that the text of a page contains, each (n_words,) bool.
 
-    is_held: As many letters as half of the word's lie in its box. is_same: They are also mostly the word's own.
+    is_held: At least half as many letters as the word has overlap its box. is_same: They also mostly match its letters.
     """
 
     is_held: np.ndarray
     is_same: np.ndarray
 
 
-def find(words: Sequence[Word], places: np.ndarray, letters: Letters) -> Found:
-    """Look for words in a page's text. Letters that lie on one another count once.
+def find_words(words: Sequence[Word], places: np.ndarray, letters: Letters) -> FoundWords:
+    """Find words in a page's text. Overlapping letters count once.
 
     Args:
-        words: What OCR read.
-        places: (n_words, 4) float64, their boxes (left, bottom, right, top) in the units of the page's own space.
-        letters: Of the page's text.
+        words: OCR words.
+        places: (n_words, 4) float64, their boxes (left, bottom, right, top) in the page's own units.
+        letters: The page's existing text.
     """
     middles = np.round((letters.boxes[:, :2] + letters.boxes[:, 2:]) / 2, 1)
     middles, first = np.unique(middles, axis=0, return_index=True)  # sorted from left to right
@@ -90,10 +93,10 @@ def find(words: Sequence[Word], places: np.ndarray, letters: Letters) -> Found:
         is_held[number] = len(inside) >= max(1.0, _HELD * len(own))
         there = Counter(text[one] for one in inside)
         is_same[number] = is_held[number] and (Counter(own) & there).total() >= _SAME * len(own)
-    return Found(is_held, is_same)
+    return FoundWords(is_held, is_same)
 
 
-def _is_elsewhere(words: Sequence[Word], letters: Letters, found: Found) -> bool:
+def _is_elsewhere(words: Sequence[Word], letters: Letters, found: FoundWords) -> bool:
     is_sure = np.array([word.confidence >= _SURE and _n_letters(word) >= _SURE_LETTERS for word in words])
     if np.count_nonzero(is_sure) < _SURE_WORDS or found.is_same[is_sure].mean() >= _ELSEWHERE:
         return False

@@ -1,6 +1,6 @@
-"""Images in a PDF as their dictionaries paint them: decoded, then through `/Decode` and the palette.
+"""Decode the images of a PDF as their dictionaries define them, including `/Decode` and the palette.
 
-The colours stay in the space that the document gives them; a profile comes along, a calibrated space is left alone.
+Colours stay in the document's colour space: an ICC profile is returned with them, a calibrated space is not converted.
 """
 
 from __future__ import annotations
@@ -23,22 +23,29 @@ from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.images import image_reader, isobmff
 from foliopress.tasks.images.image_reader import Page
 from foliopress.tasks.pdf import pdf_reader
-from foliopress.tasks.pdf.bounded_reading import LARGEST_PART_BYTES, filters_of, parameters_of, told, undone, unpacked
+from foliopress.tasks.pdf.bounded_reading import (
+    MAX_PART_BYTES,
+    apply_filters,
+    decoded_stream,
+    error_text,
+    filters_of,
+    parameters_of,
+)
 
 _CODED = frozenset(("/DCTDecode", "/JPXDecode", "/CCITTFaxDecode", "/JBIG2Decode"))
 _PACKED = frozenset(("/FlateDecode", "/LZWDecode", "/ASCII85Decode", "/ASCIIHexDecode", "/RunLengthDecode"))
 _RAW_BITS = (1, 2, 4, 8, 16)
 _ADOBE, _JFIF, _SCAN = 0xEE, 0xE0, 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 (T.81, table B.1)
-_LARGEST_PIXEL_BYTES = 8  # of four samples of 16 bits
-_SAME_WHITE = 0.01  # by which the primaries of a calibrated space may miss its white point
+_LARGEST_PIXEL_BYTES = 8  # four samples of 16 bits
+_SAME_WHITE = 0.01  # tolerance between the sum of a calibrated space's primaries and its white point
 
 
 @dataclass(frozen=True)
 class _Coded:
-    """An image's stream, down to its last filter.
+    """An image's stream, decoded down to its last filter.
 
-    parameters: Of that filter. size_px: Height and width that the dictionary says.
+    parameters: Decode parameters of that filter. size_px: Height and width from the dictionary.
     """
 
     stream: pikepdf.Stream
@@ -49,22 +56,22 @@ class _Coded:
 
 
 def read_image(
-    document: pikepdf.Pdf, image: pdf_reader.Placed, limits: LimitSettings, *, keep_deep: bool = False
+    document: pikepdf.Pdf, image: pdf_reader.PlacedImage, limits: LimitSettings, *, keep_deep: bool = False
 ) -> Page:
-    """Return the colours that an image paints, as a page that is not turned.
+    """Return an image's colours as an unrotated page.
 
-    `is_bitonal` is True where a one-bit image paints pure black and pure white. `icc` is the document's profile of the
-    colours, where it can be used. A mask that goes with the image is left out.
+    `is_bitonal` is True if a one-bit image paints pure black and pure white. `icc` is the document's profile of the
+    colours, if usable. The image's mask is ignored.
 
     Args:
-        document: That holds the image.
-        image: Of known colours.
-        limits: What it may cost.
-        keep_deep: Refuse more than 8 bits a sample, which are rounded to 8 otherwise.
+        document: Document with the image.
+        image: Image with known colours.
+        limits: Size and time limits.
+        keep_deep: Refuse more than 8 bits per sample instead of rounding them to 8.
 
     Raises:
-        PageError: If the image cannot be decoded (`failed` where a JPEG or JPEG 2000 is damaged), or is of a kind that
-            is not read.
+        PageError: If the image cannot be decoded (`failed` if a JPEG or JPEG 2000 is damaged), or its kind is not
+            supported.
     """
     image_reader.check_size(image.height_px, image.width_px, limits)
     try:
@@ -75,9 +82,9 @@ def read_image(
     except MemoryError as error:
         raise_if_host_error(error, "decoding an image of a PDF")
         raise PageError("too_large", "an image of the PDF does not fit into this machine's memory") from error
-    except Exception as error:  # qpdf, Pillow and pdfium raise nearly anything over what is not as it should be
+    except Exception as error:  # qpdf, Pillow and pdfium raise almost anything for invalid data
         raise_if_host_error(error, "decoding an image of a PDF")
-        raise _unread(f"cannot be taken out: {told(error)}") from error
+        raise _unread(f"cannot be extracted: {error_text(error)}") from error
 
 
 def _unread(why: str) -> PageError:
@@ -92,7 +99,7 @@ def _read(coded: _Coded, limits: LimitSettings, keep_deep: bool) -> Page:
         case "/JPXDecode":
             _check_ignored(decode, space, _jpx_components(coded.data))
             if _depth(coded) < 8 and pdf_reader.family_of(space) != "/Indexed":
-                raise _unread("is a JPEG 2000 of less than 8 bits, which viewers show in different tones")
+                raise _unread("is a JPEG 2000 with fewer than 8 bits, which viewers show in different tones")
             if space is None:
                 return _file_of_its_own(coded, limits, keep_deep)
             return _painted(*_jpeg_2000(coded, limits, keep_deep, space), None, space)
@@ -104,24 +111,24 @@ def _read(coded: _Coded, limits: LimitSettings, keep_deep: bool) -> Page:
             return _painted(_jbig2(coded), 1, decode, space)
     bits = int(coded.stream.get("/BitsPerComponent", 8))
     if bits > 8 and keep_deep:
-        raise PageError("high_bit_depth", f"{bits} bits a sample are kept whole (encode.deep_to_eight_bits)")
+        raise PageError("high_bit_depth", f"{bits} bits per sample are kept unchanged (encode.deep_to_eight_bits)")
     return _painted(_unpacked(coded, bits, _n_samples(space)), bits, decode, space)
 
 
 def _coded(stream: pikepdf.Stream, size_px: tuple[int, int]) -> _Coded:
-    """Undo the filters of a stream, but for the last one where that is an image coding."""
+    """Decode a stream's filters except for a final image codec."""
     if "/F" in stream:
-        raise _unread("lies in another file")
+        raise _unread("is stored in another file")
     names = filters_of(stream)
     parameters = parameters_of(stream, len(names))
     coding = names[-1] if names and names[-1] in _CODED else ""
     simple = names[:-1] if coding else names
     if any(name not in _PACKED for name in simple):
-        raise _unread(f"is coded by {' and '.join(names)}")
+        raise _unread(f"is encoded with {' and '.join(names)}")
     data = bytes(stream.read_raw_bytes())
     if simple:
-        most_bytes = _LARGEST_PIXEL_BYTES * size_px[0] * size_px[1] + LARGEST_PART_BYTES
-        data = undone(data, simple, parameters[: len(simple)], most_bytes)
+        most_bytes = _LARGEST_PIXEL_BYTES * size_px[0] * size_px[1] + MAX_PART_BYTES
+        data = apply_filters(data, simple, parameters[: len(simple)], most_bytes)
     held = parameters[len(names) - 1] if coding else None
     return _Coded(stream, data, coding, held if isinstance(held, Dictionary) else Dictionary(), size_px)
 
@@ -131,19 +138,19 @@ def _n_samples(space: Any) -> int:
 
 
 def _check_space(space: Any) -> None:
-    """Raise where a space's numbers would not be what they look like: Lab told by a profile, tinted calibrated RGB."""
+    """Raise if equal calibrated RGB values are tinted, or an ICC profile has other channels, such as Lab."""
     base = space[1] if space is not None and pdf_reader.family_of(space) == "/Indexed" else space
     family = pdf_reader.family_of(base)
     if family == "/CalRGB" and not _is_neutral(base[1]):
         raise PageError("colour_space", "equal values of the image's calibrated RGB are not grey; it stays as it is")
     if family == "/ICCBased":
-        found = icc_profiles.space_of(unpacked(base[1]))
-        if found not in ("", "RGB", "GRAY", "CMYK"):  # of another number of values: no viewer uses it
+        found = icc_profiles.space_of(decoded_stream(base[1]))
+        if found not in ("", "RGB", "GRAY", "CMYK"):  # a profile with another number of channels: viewers ignore it
             raise PageError("colour_space", f"the image's profile is of {found} colours; it stays as it is")
 
 
 def _is_neutral(calibrated: Any) -> bool:
-    """Return whether equal values of a calibrated RGB space are grey (ISO 32000-1, 8.6.5.3)."""
+    """Return whether equal values of a calibrated RGB space are neutral grey (ISO 32000-1, 8.6.5.3)."""
     gamma = [float(value) for value in calibrated.get("/Gamma", (1, 1, 1))]
     matrix = [float(value) for value in calibrated.get("/Matrix", (1, 0, 0, 0, 1, 0, 0, 0, 1))]
     white = [float(value) for value in calibrated.WhitePoint]
@@ -156,7 +163,7 @@ def _painted(values: np.ndarray, bits: int, decode: Any, space: Any) -> Page:
     """Return the colours of samples, (height, width) or (height, width, n) of 0 to 2^bits - 1."""
     n_samples = 1 if values.ndim == 2 else values.shape[2]
     if n_samples != _n_samples(space):
-        raise _unread(f"holds {n_samples} values a pixel, its colour space has {_n_samples(space)}")
+        raise _unread(f"has {n_samples} values per pixel, its colour space {_n_samples(space)}")
     tables = _tables(values, bits, decode, space)
     is_bitonal = bits == 1 and n_samples == 1 and sorted(map(tuple, tables[0].tolist())) in _BLACK_AND_WHITE
     if n_samples == 1:
@@ -178,7 +185,7 @@ def _is_identity(table: np.ndarray) -> bool:
 
 
 def _looked_up(values: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Return (height, width) uint8 of what a table of 2^bits levels holds for each value."""
+    """Look up each value in a table of 2^bits levels: (height, width) uint8."""
     if len(table) > 256:
         return np.asarray(table[values])
     if _is_identity(table):
@@ -187,10 +194,10 @@ def _looked_up(values: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def _tables(values: np.ndarray, bits: int, decode: Any, space: Any) -> list[np.ndarray]:
-    """Return for each sample of a pixel what its values stand for: (2^bits, 1 or 3) uint8, 3 for a palette of RGB.
+    """Return a lookup table for each sample of a pixel: (2^bits, 1 or 3) uint8, 3 for an RGB palette.
 
     Raises:
-        PageError: Where values lie past the palette, or go through `/Decode` into a space in which viewers differ.
+        PageError: If values exceed the palette, or `/Decode` maps into a space that viewers handle differently.
     """
     most, n_samples = 2**bits - 1, 1 if values.ndim == 2 else values.shape[2]
     family = pdf_reader.family_of(space)
@@ -198,10 +205,10 @@ def _tables(values: np.ndarray, bits: int, decode: Any, space: Any) -> list[np.n
     usual = [0.0, float(most if is_palette else 1)] * n_samples
     ends = usual if decode is None else [float(value) for value in decode][: 2 * n_samples]
     if len(ends) < len(usual):
-        raise _unread(f"has a /Decode of {len(ends)} numbers")
+        raise _unread(f"has a /Decode with {len(ends)} numbers")
     is_past = min(ends) < 0 or max(ends) > max(usual)
     if ends != usual and (family == "/CalRGB" or (is_past and family not in _PLAIN)):
-        raise _unread("has a /Decode that viewers take differently")
+        raise _unread("has a /Decode that viewers interpret differently")
     steps = np.arange(most + 1) / most
     levels = [low + steps * (high - low) for low, high in zip(ends[::2], ends[1::2], strict=True)]
     if not is_palette:
@@ -216,9 +223,9 @@ _PLAIN = ("/DeviceGray", "/DeviceRGB", "/ICCBased")
 
 
 def _check_ignored(decode: Any, space: Any, n_components: int) -> None:
-    """Raise where a JPEG 2000 has a `/Decode`, which is to be ignored (ISO 32000-1, 7.4.9), but that viewers apply.
+    """Raise if a JPEG 2000 has a `/Decode`: the standard ignores it (ISO 32000-1, 7.4.9), but viewers apply it.
 
-    pdfium ignores it for the device's RGB alone.
+    pdfium ignores it for device RGB only.
     """
     if decode is None or (n_components == 3 and (space is None or pdf_reader.family_of(space) == "/DeviceRGB")):
         return
@@ -227,31 +234,31 @@ def _check_ignored(decode: Any, space: Any, n_components: int) -> None:
         {0.0, 1.0} if pdf_reader.family_of(space) != "/Indexed" else {0.0, *(2.0**bits - 1 for bits in range(1, 9))}
     )
     if not (set(ends[::2]) == {0.0} and set(ends[1::2]) <= bits_or_one - {0.0}):
-        raise _unread("is a JPEG 2000 with a /Decode, which viewers take differently")
+        raise _unread("is a JPEG 2000 with a /Decode, which viewers interpret differently")
 
 
 def _palette(space: Any) -> np.ndarray:
     """Return the colours of an /Indexed space, (n, 1 or 3) uint8."""
     n_colours, n_values, held = int(space[2]) + 1, pdf_reader.channels_of(space[1]), space[3]
-    data = unpacked(held) if isinstance(held, pikepdf.Stream) else bytes(held)
+    data = decoded_stream(held) if isinstance(held, pikepdf.Stream) else bytes(held)
     if len(data) < n_colours * n_values:
-        raise _unread("has a palette of fewer colours than it says")
+        raise _unread("has a palette with fewer colours than declared")
     return np.frombuffer(data, np.uint8)[: n_colours * n_values].reshape(n_colours, n_values)
 
 
 def _profile(space: Any) -> bytes | None:
-    """Return the profile of a space, of a palette its base's, where it is one of as many values."""
+    """Return the ICC profile of a space or of its palette's base, if the channel counts match."""
     base = space[1] if pdf_reader.family_of(space) == "/Indexed" else space
     if pdf_reader.family_of(base) != "/ICCBased":
         return None
-    icc = unpacked(base[1])
+    icc = decoded_stream(base[1])
     return icc if icc_profiles.space_of(icc) == {1: "GRAY", 3: "RGB"}[pdf_reader.channels_of(base)] else None
 
 
 def _unpacked(coded: _Coded, bits: int, n_samples: int) -> np.ndarray:
-    """Return the samples of an image that is not coded: rows of whole bytes, missing ones 0 as in pdfium."""
+    """Return the samples of an uncompressed image: byte-aligned rows; missing samples are 0, as in pdfium."""
     if bits not in _RAW_BITS:
-        raise _unread(f"has {bits} bits a sample")
+        raise _unread(f"has {bits} bits per sample")
     height_px, width_px = coded.size_px
     in_row = width_px * n_samples
     row_bytes = (in_row * bits + 7) // 8
@@ -269,13 +276,13 @@ def _unpacked(coded: _Coded, bits: int, n_samples: int) -> np.ndarray:
 
 
 def _jpeg(coded: _Coded, limits: LimitSettings) -> np.ndarray:
-    """Return the components of a JPEG, after the colour transform that file and dictionary ask for."""
+    """Return the components of a JPEG after the colour transform that file and dictionary require."""
     frame = _frame(coded.data)
     if (frame.height_px, frame.width_px) != coded.size_px or frame.bits != 8:
-        message = f"is a JPEG of {frame.height_px} x {frame.width_px} pixels of {frame.bits} bits"
-        raise _unread(f"{message}, where its dictionary says {coded.size_px[0]} x {coded.size_px[1]} of 8")
+        message = f"is a JPEG of {frame.height_px} x {frame.width_px} pixels with {frame.bits} bits"
+        raise _unread(f"{message}, but its dictionary says {coded.size_px[0]} x {coded.size_px[1]} with 8")
     if frame.n_components not in (1, 3):
-        raise _unread(f"is a JPEG of {frame.n_components} components")
+        raise _unread(f"is a JPEG with {frame.n_components} components")
     data = coded.data
     if frame.n_components == 3:
         data = _with_transform(data, frame, coded.parameters.get("/ColorTransform"))
@@ -284,14 +291,14 @@ def _jpeg(coded: _Coded, limits: LimitSettings) -> np.ndarray:
 
 
 def _with_components(pixels: np.ndarray, n_components: int) -> np.ndarray:
-    """Return pixels with as many values each as their file has, though they are all equal."""
+    """Return pixels with as many channels as their file has, even if all are equal."""
     is_reduced = pixels.ndim == 2 and n_components == 3
     return np.repeat(pixels[..., np.newaxis], 3, axis=2) if is_reduced else pixels
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """Facts from a JPEG's markers; `adobe` is the transform of Adobe's, None without it."""
+    """Properties from a JPEG's markers; `adobe` is the transform in Adobe's marker, None without it."""
 
     height_px: int
     width_px: int
@@ -334,17 +341,17 @@ def _frame(data: bytes) -> _Frame:
     return _Frame(height_px, width_px, bits, n_components, has_rgb_names, has_jfif, adobe)
 
 
-def _with_transform(data: bytes, frame: _Frame, told: Any) -> bytes:
-    """Return a JPEG of three components whose markers say whether they are RGB or YCbCr.
+def _with_transform(data: bytes, frame: _Frame, declared: Any) -> bytes:
+    """Return a three-component JPEG whose markers state whether it is RGB or YCbCr.
 
-    Adobe's marker says it, and only without one `/ColorTransform` does (ISO 32000-1, table 13). libjpeg takes a file
-    with a JFIF marker for YCbCr, so that marker is left out where the dictionary says otherwise.
+    Adobe's marker takes precedence over `/ColorTransform` (ISO 32000-1, table 13). libjpeg reads a file with a JFIF
+    marker as YCbCr, so that marker is removed if the dictionary disagrees.
     """
-    transform = frame.adobe if frame.adobe is not None else None if told is None else int(told)
+    transform = frame.adobe if frame.adobe is not None else None if declared is None else int(declared)
     if transform is None or (transform == 1 and (frame.adobe == 1 or frame.has_jfif or not frame.has_rgb_names)):
         return data
     if transform != 0 or (frame.adobe == 0 and frame.has_jfif):
-        raise _unread("says of its colours both that they are RGB and that they are transformed")
+        raise _unread("declares its colours both as RGB and as transformed")
     if frame.adobe == 0:
         return data
     out, kept = [b"\xff\xd8\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"], data.find(b"\xff\xd8") + 2
@@ -356,22 +363,22 @@ def _with_transform(data: bytes, frame: _Frame, told: Any) -> bytes:
 
 
 def _file_of_its_own(coded: _Coded, limits: LimitSettings, keep_deep: bool) -> Page:
-    """Return a JPEG 2000 that says itself what its colours are, in sRGB."""
+    """Return a JPEG 2000 that defines its own colours, converted to sRGB."""
     page = image_reader.read_page(coded.data, 0, limits, keep_deep=keep_deep)
     return image_reader.to_srgb(replace(page, exif=None, xmp=None, dpi=None))
 
 
 def _jpeg_2000(coded: _Coded, limits: LimitSettings, keep_deep: bool, space: Any) -> tuple[np.ndarray, int]:
-    """Return the samples of a JPEG 2000 and their bits; more than 8 bits are rounded to 8."""
+    """Return the samples of a JPEG 2000 and their bit depth; more than 8 bits are rounded to 8."""
     bits, n_components = _depth(coded), _jpx_components(coded.data)
     if any(
         kind == b"pclr"
         for _, start, end in _headers(coded.data)
         for kind, _, _ in isobmff.boxes(coded.data, start, end)
     ):
-        raise _unread("is a JPEG 2000 with a palette of its own")
+        raise _unread("is a JPEG 2000 with its own palette")
     if n_components not in (1, 3) or (bits > 8 and pdf_reader.family_of(space) == "/Indexed"):
-        raise _unread(f"is a JPEG 2000 of {n_components} components of {bits} bits")
+        raise _unread(f"is a JPEG 2000 with {n_components} components of {bits} bits")
     page = image_reader.read_page(coded.data, 0, limits, keep_deep=keep_deep, only_pixels=True)
     pixels = _with_components(page.pixels, n_components)
     return (pixels >> (8 - bits), bits) if bits < 8 else (pixels, 8)
@@ -382,7 +389,7 @@ def _headers(data: bytes) -> list[tuple[bytes, int, int]]:
 
 
 def _siz(data: bytes) -> tuple[tuple[int, int], bytes]:
-    """Return height and width of a JPEG 2000, and three bytes on each component (ISO 15444-1, A.5.1)."""
+    """Return height and width of a JPEG 2000, and three bytes for each component (ISO 15444-1, A.5.1)."""
     at = 0 if data[:4] == b"\xff\x4f\xff\x51" else isobmff.container_metadata(data).codestream_at
     if at is None or data[at : at + 4] != b"\xff\x4f\xff\x51" or at + 42 > len(data):
         raise PageError("damaged", "a JPEG 2000 of the PDF has no codestream", failed=True)
@@ -396,47 +403,47 @@ def _jpx_components(data: bytes) -> int:
 
 
 def _depth(coded: _Coded) -> int:
-    """Return the bits of a JPEG 2000's samples.
+    """Return the bit depth of a JPEG 2000.
 
     Raises:
-        PageError: Where its components are not alike, or it is of another size than its dictionary says.
+        PageError: If its components differ, or its size differs from the dictionary's.
     """
     size_px, components = _siz(coded.data)
     alike = {components[at : at + 3] for at in range(0, len(components), 3)}
     if size_px != coded.size_px or len(alike) != 1 or components[1:3] != b"\1\1":
-        raise _unread("is a JPEG 2000 whose components differ, or of another size than its dictionary says")
+        raise _unread("is a JPEG 2000 whose components differ, or whose size differs from its dictionary's")
     return (components[0] & 0x7F) + 1
 
 
 def _ccitt(coded: _Coded, limits: LimitSettings) -> np.ndarray:
-    """Return the samples of CCITT Group 3 or 4, (height, width) of 0 and 1, by libtiff where it can, else pdfium."""
-    told = coded.parameters
+    """Decode CCITT Group 3 or 4 to (height, width) of 0 and 1, with libtiff if possible, else pdfium."""
+    parameters = coded.parameters
     height_px, width_px = coded.size_px
-    columns, is_aligned = int(told.get("/Columns", 1728)), bool(told.get("/EncodedByteAlign", False))
+    columns, is_aligned = int(parameters.get("/Columns", 1728)), bool(parameters.get("/EncodedByteAlign", False))
     if columns < width_px:
-        raise _unread(f"is coded {columns} pixels wide, where its dictionary says {width_px}")
+        raise _unread(f"is encoded {columns} pixels wide, but its dictionary says {width_px}")
     image_reader.check_size(height_px, columns, limits)
     by_pdfium = _by_pdfium(coded)
     if is_aligned:
         return by_pdfium
-    k, is_black_one = int(told.get("/K", 0)), bool(told.get("/BlackIs1", False))
+    k, is_black_one = int(parameters.get("/K", 0)), bool(parameters.get("/BlackIs1", False))
     file = _tiff(coded.data, height_px, columns, 4 if k < 0 else 3, 1 if k > 0 else 0)
     white = image_reader.read_page(file, 0, limits, only_pixels=True).pixels[:, :width_px]
     samples: np.ndarray = (white == (0 if is_black_one else 255)).view(np.uint8)
     if not np.array_equal(samples, by_pdfium):
-        raise _unread("is CCITT that two decoders read differently")
+        raise _unread("is CCITT that two decoders decode differently")
     return samples
 
 
 def _jbig2(coded: _Coded) -> np.ndarray:
     samples = _by_pdfium(coded)
-    if samples.min() == samples.max():  # so pdfium shows what it cannot decode
-        raise _unread("is JBIG2 that cannot be decoded, or holds nothing")
+    if samples.min() == samples.max():  # pdfium returns this for undecodable data
+        raise _unread("is JBIG2 that is blank or cannot be decoded")
     return samples
 
 
 def _tiff(data: bytes, height_px: int, width_px: int, compression: int, options: int) -> bytes:
-    """Return one strip of CCITT as a TIFF; its runs of code are black on white (tag 262 is 0)."""
+    """Wrap one CCITT strip in a TIFF; white runs are white pixels (tag 262 is 0)."""
     tags = {256: width_px, 257: height_px, 258: 1, 259: compression, 262: 0, 266: 1, 277: 1}
     tags |= {273: 0, 278: height_px, 279: len(data)} | ({292: options} if compression == 3 else {})
     tags[273] = 8 + 2 + 12 * len(tags) + 4
@@ -445,7 +452,7 @@ def _tiff(data: bytes, height_px: int, width_px: int, compression: int, options:
 
 
 def _by_pdfium(coded: _Coded) -> np.ndarray:
-    """Return the samples of a one-bit image, (height, width) of 0 and 1, as pdfium decodes it by itself."""
+    """Return the samples of a one-bit image, (height, width) of 0 and 1, decoded by pdfium on its own."""
     height_px, width_px = coded.size_px
     buffer = io.BytesIO()
     with pikepdf.new() as alone:
@@ -457,16 +464,16 @@ def _by_pdfium(coded: _Coded) -> np.ndarray:
         page.Resources = Dictionary(XObject=Dictionary(Im=image))
         page.Contents = alone.make_stream(b"q 72 0 0 72 0 0 cm /Im Do Q")
         alone.save(buffer)
-    samples = (pdf_reader.decoded_by_pdfium(buffer.getvalue()) >= 128).view(np.uint8)
+    samples = (pdf_reader.decode_with_pdfium(buffer.getvalue()) >= 128).view(np.uint8)
     if samples.shape != coded.size_px:
-        raise _unread("is decoded to another size than its dictionary says")
+        raise _unread("is decoded to a size other than its dictionary's")
     return samples
 
 
 def _copied(document: pikepdf.Pdf, parameters: Any) -> Any:
-    """Return decoding parameters for another document, with what they refer to (JBIG2's common segments)."""
+    """Copy decode parameters to another document, with the objects they refer to (JBIG2 globals)."""
     made = Dictionary()
     for key, value in parameters.items():
         is_stream = isinstance(value, pikepdf.Stream)
-        made[key] = document.make_stream(unpacked(value)) if is_stream else value
+        made[key] = document.make_stream(decoded_stream(value)) if is_stream else value
     return made

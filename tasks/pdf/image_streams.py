@@ -1,4 +1,4 @@
-"""Images in a PDF: what `tasks.codecs.encode` writes, as a document's own streams."""
+"""Store images from `tasks.codecs.encode` as streams of a PDF."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from foliopress.tasks.codecs import icc_profiles
 from foliopress.tasks.codecs.encode import Codec
 from foliopress.tasks.images import image_reader, tiff_ifd
 from foliopress.tasks.pdf import pdf_reader
-from foliopress.tasks.pdf.bounded_reading import unpacked
+from foliopress.tasks.pdf.bounded_reading import decoded_stream
 
 _FILTERS: dict[str, Any] = {"jpeg": "/DCTDecode", "jp2": "/JPXDecode", "g4": "/CCITTFaxDecode"}
-_SAME_LEVELS = 3  # of 255: what a profile near sRGB may change of a grey
+_SAME_LEVELS = 3  # of 255: largest change of a grey by a profile close to sRGB
 _NO_LIMITS = LimitSettings(max_page_pixels=2**40)
 
 
 @dataclass(frozen=True)
 class CodedImage:
-    """A page's scan, or one image of it, as it goes into a document.
+    """An encoded scan of a page, or one of its images, for a document.
 
-    data: A file of one image: JPEG, JPEG 2000, or TIFF of one strip of CCITT G4. What takes a page's place may also be
-    a page in layers (`mrc`), as `tasks.pdf.mrc_page` writes it, or the images of a page put together of several, as
-    `tasks.pdf.multi_image` does.
+    data: A file of one image: JPEG, JPEG 2000, or TIFF with one strip of CCITT G4. A replacement for a whole page may
+    also be an MRC page (`mrc`) from `tasks.pdf.mrc_page`, or the images of a multi-image page from
+    `tasks.pdf.multi_image`.
     """
 
     data: bytes = field(repr=False)
@@ -38,7 +38,7 @@ class CodedImage:
 
 
 def stream(document: pikepdf.Pdf, image: CodedImage, **keys: Any) -> pikepdf.Stream:
-    """Return a new stream of an image, with more keys in its dictionary."""
+    """Return a new image stream, with further keys in its dictionary."""
     made = document.make_stream(b"", Type=Name.XObject, Subtype=Name.Image)
     write(made, image)
     for key, value in keys.items():
@@ -49,7 +49,7 @@ def stream(document: pikepdf.Pdf, image: CodedImage, **keys: Any) -> pikepdf.Str
 
 
 def write(made: Any, image: CodedImage) -> None:
-    """Give a stream an image's bytes and all that says how they are to be read, in the colours of the device."""
+    """Set a stream's bytes and all decode keys of an image in device colours."""
     header = image_reader.read_header(image.data, _NO_LIMITS).pages[0]
     data, parameters = image.data, None
     if image.codec == "g4":
@@ -64,12 +64,12 @@ def write(made: Any, image: CodedImage) -> None:
 
 
 class Colours:
-    """The colour spaces of a document's new images: those of the old ones, but for profiles larger than the images.
+    """Colour spaces for a document's new images: those of the old images, without profiles larger than the images.
 
     Args:
-        document: That holds the images.
-        largest_profile_bytes: A larger profile is replaced by a small equivalent (`tasks.codecs.icc_profiles`),
-            if there is one; None keeps every profile. Whatever else in the document uses the large one goes on to.
+        document: Document with the images.
+        largest_profile_bytes: A larger profile is replaced by a small equivalent (`tasks.codecs.icc_profiles`), if
+            there is one; None keeps every profile. Other objects in the document keep the large profile.
     """
 
     def __init__(self, document: pikepdf.Pdf, largest_profile_bytes: int | None) -> None:
@@ -78,12 +78,12 @@ class Colours:
         self._greys: Any = None
 
     def keep(self, image: Any, space: Any) -> None:
-        """Give a new image the space of the old one, of a palette its colours'.
+        """Give a new image the old image's colour space, or the base space of its palette.
 
-        A grey image in the place of one of three values keeps its tone: where equal values of the old space are not the
-        device's grey, the new one is a palette of them.
+        A grey image that replaces a three-channel one keeps its tone: if equal values of the old space are not device
+        grey, the new space is a palette of them.
         """
-        is_one_bit = int(image.BitsPerComponent) == 1  # black and white are the same in every space
+        is_one_bit = int(image.BitsPerComponent) == 1  # black and white are equal in every space
         if is_one_bit or space is None:
             return
         if pdf_reader.family_of(space) == "/Indexed":
@@ -93,7 +93,11 @@ class Colours:
             image.ColorSpace = self._with_small_profile(space) if pdf_reader.family_of(space) == "/ICCBased" else space
         elif (had, has) == (3, 1) and pdf_reader.family_of(space) == "/CalRGB":
             image.ColorSpace = _calibrated_grey(space)
-        elif (had, has) == (3, 1) and pdf_reader.family_of(space) == "/ICCBased" and _tints_grey(unpacked(space[1])):
+        elif (
+            (had, has) == (3, 1)
+            and pdf_reader.family_of(space) == "/ICCBased"
+            and _tints_grey(decoded_stream(space[1]))
+        ):
             image.ColorSpace = pikepdf.Array([Name.Indexed, self._with_small_profile(space), 255, self._grey_table()])
 
     def _grey_table(self) -> Any:
@@ -107,7 +111,7 @@ class Colours:
         if self._largest_bytes is None or int(profile.get("/Length", 0)) <= self._largest_bytes:
             return space
         if profile.objgen not in self._small:
-            small = icc_profiles.compact_profile(unpacked(profile))
+            small = icc_profiles.compact_profile(decoded_stream(profile))
             self._small[profile.objgen] = space if small is None else self._space_of(small, profile)
         return self._small[profile.objgen]
 
@@ -120,7 +124,7 @@ class Colours:
 
 
 def _calibrated_grey(space: Any) -> pikepdf.Array:
-    """Return the grey of a calibrated RGB space whose equal values are grey (ISO 32000-1, 8.6.5.2)."""
+    """Return the calibrated grey space of a calibrated RGB space with neutral greys (ISO 32000-1, 8.6.5.2)."""
     made = pikepdf.Dictionary()
     for key in ("/WhitePoint", "/BlackPoint"):
         if key in space[1]:
@@ -132,7 +136,7 @@ def _calibrated_grey(space: Any) -> pikepdf.Array:
 
 @lru_cache(maxsize=8)
 def _tints_grey(icc: bytes) -> bool:
-    """Return whether a profile gives equal values of RGB a colour that an eye can tell from sRGB's."""
+    """Return whether a profile tints equal RGB values visibly, compared with sRGB."""
     if icc_profiles.space_of(icc) != "RGB":
         return False
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[np.newaxis, :, np.newaxis], 3, axis=2)
@@ -141,7 +145,7 @@ def _tints_grey(icc: bytes) -> bool:
 
 
 def _strip(tiff: bytes) -> bytes:
-    """Return the one strip of a TIFF; where its pixels are white, the runs of its code are (tag 262 is 0)."""
+    """Return the single strip of a TIFF; its white pixels are coded as white runs (tag 262 is 0)."""
     found = tiff_ifd.read(tiff, None, lambda tag: tag in (262, 273, 279), 1_000)
     (start,), (size,) = found.numbers(273), found.numbers(279)
     assert found.number(262) == 0

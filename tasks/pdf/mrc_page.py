@@ -13,7 +13,7 @@ from foliopress.configs.settings import EncodeSettings
 from foliopress.tasks.codecs import encode
 from foliopress.tasks.images import image_reader
 from foliopress.tasks.pdf import image_streams, pdf_reader
-from foliopress.tasks.pdf.bounded_reading import unpacked
+from foliopress.tasks.pdf.bounded_reading import decoded_stream
 from foliopress.tasks.pdf.mrc import Layers
 
 LARGEST_SIDE_PX = 14_400
@@ -61,7 +61,7 @@ def decode_layers(data: bytes) -> np.ndarray:
     Raises:
         PageError: If it cannot be drawn.
     """
-    return image_reader.grey_if_grey(pdf_reader.rendered(data, 0, pdf_reader.POINTS_PER_INCH))
+    return image_reader.grey_if_grey(pdf_reader.render_page(data, 0, pdf_reader.POINTS_PER_INCH))
 
 
 def put_in_place(document: pikepdf.Pdf, image: Any, data: bytes, colours: image_streams.Colours) -> None:
@@ -78,7 +78,7 @@ def put_in_place(document: pikepdf.Pdf, image: Any, data: bytes, colours: image_
         form = other.pages[0].Resources.XObject.Page
         box = other.pages[0].mediabox
         resources = document.copy_foreign(other.make_indirect(form.Resources))
-        content = unpacked(form)
+        content = decoded_stream(form)
     image.write(content)
     for key in set(image.keys()) - {"/Length", "/OC"}:
         del image[key]

@@ -18,7 +18,7 @@ from foliopress.tasks.codecs import encode
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.fit.outcome import Outcome, no_gain, plan_figures
 from foliopress.tasks.pdf import image_samples, image_streams, pdf_reader
-from foliopress.tasks.pdf.bounded_reading import reading
+from foliopress.tasks.pdf.bounded_reading import pdf_errors
 
 LEAST_BYTES = 4096
 """An image of fewer is left as it is: a line, a stamp, a signature."""
@@ -46,7 +46,7 @@ def page_alone(source: bytes | BinaryIO, page_index: int, numbers: Sequence[int]
     """
     buffer = io.BytesIO()
     with pdf_reader.open_pdf(source) as document, pikepdf.new() as alone:
-        with reading("the page cannot be taken out of its PDF", reason="composed_page", failed=False):
+        with pdf_errors("the page cannot be taken out of its PDF", reason="composed_page", failed=False):
             alone.pages.append(document.pages[page_index])
             if "/OCProperties" in document.Root:  # which layers are shown
                 held = document.make_indirect(document.Root.OCProperties)
@@ -70,7 +70,7 @@ def fit_images(composed: Composed, check: Check, most_bytes: int, settings: Sett
     start = perf_counter()
     with (
         pdf_reader.open_pdf(composed.page) as document,
-        reading("an image of the page cannot be read", reason="composed_page", failed=False),
+        pdf_errors("an image of the page cannot be read", reason="composed_page", failed=False),
     ):
         images = pdf_reader.describe_page(document, 0, as_seen=False).images
         decoded = [_pixels(document, images[number], settings) for number in composed.numbers]
@@ -82,7 +82,7 @@ def fit_images(composed: Composed, check: Check, most_bytes: int, settings: Sett
         coded = [_coded(pixels, is_bitonal, codec, quality, settings) for pixels, is_bitonal in decoded]
         size_bytes = composed.rest_bytes + sum(len(image.data) for image in coded)
         seconds = settings.limits.max_document_seconds
-        drawn = pdf_reader.rendered(_with_images(composed, coded, settings), 0, composed.dpi, seconds=seconds)
+        drawn = pdf_reader.render_page(_with_images(composed, coded, settings), 0, composed.dpi, seconds=seconds)
         spent["seconds_encode"] += perf_counter() - start
         if size_bytes >= most_bytes:
             problem = no_gain("images anew", size_bytes, most_bytes)
@@ -104,7 +104,7 @@ def fit_images(composed: Composed, check: Check, most_bytes: int, settings: Sett
 
 
 def put_images(
-    document: pikepdf.Pdf, images: Sequence[pdf_reader.Placed], data: bytes, colours: image_streams.Colours
+    document: pikepdf.Pdf, images: Sequence[pdf_reader.PlacedImage], data: bytes, colours: image_streams.Colours
 ) -> None:
     """Write the images of a fitted page in the places of its old ones.
 
@@ -130,7 +130,7 @@ def put_images(
             pdf_reader.mark(old)
 
 
-def _pixels(document: pikepdf.Pdf, image: pdf_reader.Placed, settings: Settings) -> tuple[np.ndarray, bool]:
+def _pixels(document: pikepdf.Pdf, image: pdf_reader.PlacedImage, settings: Settings) -> tuple[np.ndarray, bool]:
     """Return an image's own pixels and whether it has one bit a pixel."""
     keep_deep = not settings.encode.deep_to_eight_bits
     page = image_samples.read_image(document, image, settings.limits, keep_deep=keep_deep)
@@ -154,7 +154,7 @@ def _with_images(composed: Composed, coded: Sequence[image_streams.CodedImage], 
     buffer = io.BytesIO()
     with (
         pdf_reader.open_pdf(composed.page) as document,
-        reading("the page cannot be written anew", reason="not_writable", failed=False),
+        pdf_errors("the page cannot be written anew", reason="not_writable", failed=False),
     ):
         images, data = pdf_reader.describe_page(document, 0, as_seen=False).images, _container(coded, composed.numbers)
         put_images(document, images, data, image_streams.Colours(document, settings.encode.largest_profile_bytes))

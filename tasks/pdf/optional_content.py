@@ -1,4 +1,4 @@
-"""Optional content of a PDF: which layers are shown when a reader opens the document (ISO 32000-1, 8.11)."""
+"""Determine which layers (optional content) are shown when a reader opens a PDF (ISO 32000-1, 8.11)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pikepdf
 
 from foliopress.tasks.work_budget import WorkBudget
 
-_VIEW = ("/View", "/All")  # what a layer is meant for; others do not bear on what is seen
+_VIEW = ("/View", "/All")  # intents that affect viewing; others do not
 
-_COST = 10  # of asking for one layer, in operations: as long as ten marks take
+_COST = 10  # of one layer lookup, in operations: as long as ten marks take
 
 
 class Layers:
@@ -18,14 +18,14 @@ class Layers:
 
     Args:
         root: The document's catalogue.
-        budget: What asking may cost.
+        budget: Work budget for the lookups.
     """
 
     def __init__(self, root: Any, budget: WorkBudget) -> None:
         self._budget = budget
         properties = root.get("/OCProperties")
         default: Any = pikepdf.Dictionary() if properties is None else properties.get("/D", pikepdf.Dictionary())
-        self._is_shown_first = str(default.get("/BaseState", "/ON")) != "/OFF"  # Unchanged: shown, when just opened
+        self._is_shown_first = str(default.get("/BaseState", "/ON")) != "/OFF"  # Unchanged: shown on opening
         self._on, self._off = self._ids(default.get("/ON")), self._ids(default.get("/OFF"))
         self._by_view_state: set[tuple[int, int]] = set()
         self._by_other_use: set[tuple[int, int]] = set()
@@ -36,10 +36,10 @@ class Layers:
                 (self._by_view_state if is_view else self._by_other_use).update(self._ids(rule.get("/OCGs")))
 
     def is_shown(self, content: Any) -> bool | None:
-        """Return whether what belongs to a group or membership dictionary is shown; None where that is not known.
+        """Return whether content of a group or membership dictionary is shown, or None if unknown.
 
-        Not known is what an expression (`/VE`) says, a group whose state hangs on zoom, language or user (`/AS`), and
-        one whose `/ViewState` contradicts its default state: the standard takes the one, pdfium the other.
+        Unknown are an expression (`/VE`), a group whose state depends on zoom, language or user (`/AS`), and a group
+        whose `/ViewState` contradicts its default state: the standard uses the former, pdfium the latter.
         """
         self._budget.spend(_COST)
         if not isinstance(content, pikepdf.Dictionary):
@@ -53,7 +53,7 @@ class Layers:
         if names and not any(str(name) in _VIEW for name in names):
             return True
         is_shown = content.objgen in self._on or self._is_shown_first
-        if content.objgen in self._off:  # a group in both lists is hidden, as pdfium takes it
+        if content.objgen in self._off:  # a group in both lists is hidden, as in pdfium
             is_shown = False
         view_state = content.get("/Usage", pikepdf.Dictionary()).get("/View", pikepdf.Dictionary()).get("/ViewState")
         if view_state is None or (str(view_state) != "/OFF") == is_shown:

@@ -1,8 +1,8 @@
-"""PDF: what a document's pages hold, and the image of a page that is one scan. The only door to pdfium.
+"""Describe and render the pages of a PDF, and find the image of a page that is one scan. Only this module uses pdfium.
 
-A page is a *scan* where one image covers it, whatever else lies under or above it; *composed* where several images do,
-or one that is not opaque or in other colours than grey and RGB; *digital* where none does: text and drawings of a
-program.
+A page is a *scan* if one image covers it, whatever else is below or above it; *composed* if several images cover it, or
+one that is not opaque or has colours other than grey and RGB; *digital* if no image does: born-digital text and
+drawings.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from foliopress.tasks.errors import PageError
 from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.images import metadata
 from foliopress.tasks.pdf import content_stream
-from foliopress.tasks.pdf.bounded_reading import filters_of, reading, unpacked
+from foliopress.tasks.pdf.bounded_reading import decoded_stream, filters_of, pdf_errors
 from foliopress.tasks.pdf.content_stream import MOST_NESTED, Box, Mark
 from foliopress.tasks.pdf.optional_content import Layers
 from foliopress.tasks.watchdog import out_of_time
@@ -38,18 +38,18 @@ from foliopress.tasks.work_budget import WorkBudget
 pikepdf.PdfImage.MAX_IMAGE_PIXELS = None
 
 POINTS_PER_INCH = 72.0
-_COVERS = 0.9  # of the page: scanners leave a margin, and MRC programs cut one off
-_MARK, _SIZE = "/Foliopress", "/FoliopressSize"  # in the dictionary of an image or form that we wrote
+_COVERS = 0.9  # of the page: scanners leave a margin, and MRC programs crop one
+_MARK, _SIZE = "/Foliopress", "/FoliopressSize"  # in the dictionary of an image or form written by Foliopress
 
 _LOSSY = frozenset(("/DCTDecode", "/JPXDecode"))
-_SAME_PT = 1.0  # by which an image may lie off the edge of its page, or askew, and still be the page
-_UNSEEN_ANNOTATIONS = frozenset(("/Link", "/Popup"))  # where they have no appearance of their own
+_SAME_PT = 1.0  # tolerance for the offset or skew between an image and its page
+_UNSEEN_ANNOTATIONS = frozenset(("/Link", "/Popup"))  # unless they have their own appearance stream
 _HIDDEN_FLAGS = 2 | 32  # Hidden, NoView (ISO 32000-1, table 165)
 _NUMBERS = {"/DeviceGray": 1, "/CalGray": 1, "/DeviceRGB": 3, "/CalRGB": 3}
 
 
-class PageLook(StrEnum):
-    """What a page of a PDF is made of."""
+class PdfPageKind(StrEnum):
+    """Kind of content of a PDF page."""
 
     SCAN = "scan"
     COMPOSED = "composed"
@@ -57,12 +57,12 @@ class PageLook(StrEnum):
 
 
 @dataclass(frozen=True)
-class Placed:
-    """An image as a page shows it.
+class PlacedImage:
+    """An image as placed on a page.
 
-    object_id: Of its stream, (number, generation). matrix: (a, b, c, d, e, f), which brings the unit square to where
-    the image lies, in points. is_colour_known: Its colours are grey or RGB, of 8 bits at most. is_plain: That, and it
-    is opaque. is_lossy: Its coding has lost something already. is_ours: Foliopress wrote it.
+    object_id: (number, generation) of its stream. matrix: (a, b, c, d, e, f), which maps the unit square to the image's
+    place, in points. is_colour_known: Its colours are grey or RGB, with at most 8 bits. is_plain: Also opaque.
+    is_lossy: Its codec is lossy. is_ours: Written by Foliopress.
     """
 
     object_id: tuple[int, int]
@@ -77,14 +77,14 @@ class Placed:
 
     @property
     def dpi(self) -> tuple[float, float]:
-        """Dots per inch down and across, of the image's own rows and columns."""
+        """Dots per inch vertically and horizontally, along the image's own rows and columns."""
         a, b, c, d, _, _ = self.matrix
         down, across = np.hypot(c, d), np.hypot(a, b)
         return _dpi(self.height_px, float(down)), _dpi(self.width_px, float(across))
 
     @property
     def quarter_turns(self) -> int | None:
-        """By how many quarter turns clockwise the page shows it, to the nearest; None where it is mirrored."""
+        """Number of clockwise quarter turns on the page, to the nearest; None if mirrored."""
         a, b, c, d, _, _ = self.matrix
         if a * d - b * c <= 0:
             return None
@@ -93,21 +93,21 @@ class Placed:
 
 @dataclass(frozen=True)
 class PdfPage:
-    """What is known of a page before any image is decoded.
+    """Description of a page before any image is decoded.
 
-    box: Its visible part, (left, bottom, right, top) in points, before it is turned clockwise by `rotate` degrees.
-    images: Those that are shown when the document is opened, in the order of painting. scan: Of these the one that is
-    the page, if it is a scan. is_bare: A reader sees the whole scan and nothing else: no annotation, no other mark, no
-    clip or crop that cuts it, no transparency; False where that was not asked. has_text: Text that can be seen, or
-    hidden text to search for. unseen: The images in layers that are hidden. has_unclear_layers: Whether some of its
-    layers are shown is not known.
+    box: Visible part, (left, bottom, right, top) in points, before rotation clockwise by `rotate` degrees. images:
+    Images shown when the document is opened, in painting order. scan: The image that is the page, if it is a scan.
+    is_bare: A
+    reader sees the whole scan and nothing else: no annotation, no other mark, no clip or crop, no transparency; False
+    if not requested. has_text: Whether the page has visible or hidden text. unseen: Images in hidden layers.
+    has_unclear_layers: Whether the visibility of some layers is unknown.
     """
 
-    look: PageLook
+    kind: PdfPageKind
     box: Box
     rotate: int
-    images: tuple[Placed, ...]
-    scan: Placed | None
+    images: tuple[PlacedImage, ...]
+    scan: PlacedImage | None
     is_bare: bool
     has_text: bool
     unseen: tuple[tuple[int, int], ...] = ()
@@ -115,22 +115,22 @@ class PdfPage:
 
     @property
     def shown_pt(self) -> tuple[float, float]:
-        """Height and width of the page as it is shown."""
+        """Height and width of the page as displayed."""
         sides = self.box[3] - self.box[1], self.box[2] - self.box[0]
         return sides[::-1] if self.rotate % 180 else sides
 
-    def covered(self, image: Placed) -> float:
-        """Return the share of the page that the box round an image covers."""
+    def covered(self, image: PlacedImage) -> float:
+        """Return the share of the page inside an image's bounding box."""
         return _covered(image, self.box)
 
     @property
     def quarter_turns(self) -> int:
-        """By how many quarter turns clockwise a scan is shown; 0 for other pages."""
+        """Number of clockwise quarter turns of a scan; 0 for other pages."""
         return ((self.scan.quarter_turns or 0) + self.rotate // 90) % 4 if self.scan else 0
 
 
 def is_pdf(source: bytes | BinaryIO) -> bool:
-    """Return whether a file begins as a PDF does; readers look for its mark in the first 1,024 bytes.
+    """Return whether a file begins like a PDF; readers look for the header in the first 1,024 bytes.
 
     Source: ISO 32000-1, annex H.3.4.1.
     """
@@ -143,16 +143,16 @@ def is_pdf(source: bytes | BinaryIO) -> bool:
 
 
 def open_pdf(source: bytes | BinaryIO) -> pikepdf.Pdf:
-    """Return a document; of a stream no more is read than is asked for.
+    """Open a document; a stream is read only as needed.
 
     Raises:
         PageError: If it is encrypted, or cannot be opened (`failed`).
     """
-    with reading("the PDF cannot be opened"):
+    with pdf_errors("the PDF cannot be opened"):
         try:
             pdf = pikepdf.open(io.BytesIO(source) if isinstance(source, bytes) else source)
         except pikepdf.PasswordError as error:
-            raise PageError("encrypted", "the PDF is locked by a password; it is kept whole") from error
+            raise PageError("encrypted", "the PDF is protected by a password; it is kept whole") from error
         is_encrypted = pdf.is_encrypted
     if is_encrypted:
         raise PageError("encrypted", "the PDF is encrypted; it is kept whole")
@@ -160,16 +160,16 @@ def open_pdf(source: bytes | BinaryIO) -> pikepdf.Pdf:
 
 
 def is_signed(pdf: pikepdf.Pdf, budget: WorkBudget | None = None) -> bool:
-    """Return whether a change would break a signature: one that is there, or rights that one gives.
+    """Return whether a change would invalidate a signature, or usage rights granted by one.
 
     Args:
         pdf: The document.
-        budget: Of the document.
+        budget: Work budget of the document.
 
     Raises:
-        PageError: If its forms cannot be read (`failed`), or hold more fields than are looked at.
+        PageError: If its forms cannot be read (`failed`), or have more fields than the limit.
     """
-    with reading("the forms of the PDF cannot be read"):
+    with pdf_errors("the forms of the PDF cannot be read"):
         form = pdf.Root.get("/AcroForm")
         if "/Perms" in pdf.Root or form is None:
             return "/Perms" in pdf.Root
@@ -178,7 +178,7 @@ def is_signed(pdf: pikepdf.Pdf, budget: WorkBudget | None = None) -> bool:
 
 
 def _fields(form: Any, budget: WorkBudget) -> Iterator[Any]:
-    """Yield the fields of a form and those inside them, each once, however they refer to one another."""
+    """Yield the fields of a form and their descendants, each once, even if they refer to one another."""
     waiting, seen = [form.get("/Fields", ())], set[tuple[int, int]]()
     while waiting:
         for field in waiting.pop():
@@ -197,56 +197,56 @@ def _is_signature(field: Any) -> bool:
 
 
 def count_pages(pdf: pikepdf.Pdf) -> int:
-    """Return how many pages a document has.
+    """Return the number of pages of a document.
 
     Raises:
-        PageError: If it has none, or its page tree cannot be followed (`failed`).
+        PageError: If it has none, or its page tree is invalid (`failed`).
     """
-    with reading("the pages cannot be found"):
+    with pdf_errors("the pages cannot be found"):
         n_pages = len(pdf.pages)
     if not n_pages:
-        raise PageError("damaged", "the document holds no page", failed=True)
+        raise PageError("damaged", "the document has no pages", failed=True)
     return n_pages
 
 
 def describe_page(
     pdf: pikepdf.Pdf, page_index: int, *, as_seen: bool = True, budget: WorkBudget | None = None
 ) -> PdfPage:
-    """Return what a page holds.
+    """Return the description of a page.
 
     Args:
         pdf: Its document.
         page_index: 0-based.
-        as_seen: Find out whether a scan is bare too, which takes a second look at the content.
-        budget: Of the document; without it the page has one of its own.
+        as_seen: Also find out whether a scan is bare, which takes a second pass over the content.
+        budget: Work budget of the document; without it the page gets its own.
 
     Raises:
-        PageError: If it is not there or its content cannot be read (`failed`), or it is too long to be read (kept).
+        PageError: If the page is missing or unreadable (`failed`), or too long (kept).
     """
     budget = budget or WorkBudget(LimitSettings())
-    with reading("the page cannot be read"):
+    with pdf_errors("the page cannot be read"):
         page = pdf.pages[page_index]
         unit = float(page.obj.get("/UserUnit", 1))
         box = _visible_box(page, unit)
         rotate = int(_inherited(page.obj, "/Rotate", 0)) % 360
         marks = list(_marks(pdf, page, unit, budget, with_state=False))
-        images = tuple(_placed_mark(one) for one in marks if one.kind == "image" and one.is_shown is not False)
+        images = tuple(_placed_image(one) for one in marks if one.kind == "image" and one.is_shown is not False)
         covering = [image for image in images if _covered(image, box) >= _COVERS]
-        look, scan, is_bare = PageLook.COMPOSED, None, False
+        kind, scan, is_bare = PdfPageKind.COMPOSED, None, False
         is_unclear = any(one.is_shown is None for one in marks)
-        if sum(_covered(one, box) for one in images) < _COVERS:  # strips cover a page together
-            look = PageLook.DIGITAL
+        if sum(_covered(one, box) for one in images) < _COVERS:  # strips may cover a page together
+            kind = PdfPageKind.DIGITAL
         elif len(covering) == 1 and covering[0].is_plain and covering[0].quarter_turns is not None and not is_unclear:
-            look, scan = PageLook.SCAN, covering[0]
+            kind, scan = PdfPageKind.SCAN, covering[0]
             if as_seen and not _has_visible_annotation(page.obj, budget):
                 is_bare = _is_bare(list(_marks(pdf, page, unit, budget, with_state=True)), scan, box)
         unseen = tuple(one.xobject.objgen for one in marks if one.kind == "image" and one.is_shown is False)
     has_text = any(one.kind in ("text", "hidden") and one.is_shown is not False for one in marks)
-    return PdfPage(look, box, rotate, images, scan, is_bare, has_text, unseen, is_unclear)
+    return PdfPage(kind, box, rotate, images, scan, is_bare, has_text, unseen, is_unclear)
 
 
 def _visible_box(page: pikepdf.Page, unit: float) -> Box:
-    """Return the part of a page that viewers show: its CropBox as far as that lies in its MediaBox."""
+    """Return the visible part of a page: its CropBox clipped to its MediaBox."""
     boxes = []
     for x0, y0, x1, y1 in ([float(side) for side in box] for box in (page.mediabox, page.cropbox)):
         boxes.append((unit * min(x0, x1), unit * min(y0, y1), unit * max(x0, x1), unit * max(y0, y1)))
@@ -260,22 +260,21 @@ def _marks(
 ) -> Iterator[Mark]:
     start = pikepdf.Matrix().scaled(unit, unit)
     layers = Layers(pdf.Root, budget)
-    return content_stream.marks(
-        page.obj, page.resources, start, layers, _is_page_in_layers, budget, with_state=with_state
-    )
+    content = content_stream.PageContent(page.obj, page.resources, start, layers)
+    return content_stream.marks(content, _is_page_in_layers, budget, with_state=with_state)
 
 
 def _is_page_in_layers(form: Any) -> bool:
     return _MARK in form and _SIZE in form
 
 
-def _placed_mark(mark: Mark) -> Placed:
+def _placed_image(mark: Mark) -> PlacedImage:
     is_form = str(mark.xobject.Subtype) == "/Form"
     return _page_in_layers(mark.xobject, mark.matrix) if is_form else _placed(mark.xobject, mark.matrix)
 
 
 def _has_visible_annotation(page: Any, budget: WorkBudget) -> bool:
-    """Return whether a page has notes, stamps or form fields that a reader may see."""
+    """Return whether a page has visible notes, stamps or form fields."""
     held = page.get("/Annots", ())
     for annotation in held if isinstance(held, pikepdf.Array) else ():
         budget.spend()
@@ -287,32 +286,32 @@ def _has_visible_annotation(page: Any, budget: WorkBudget) -> bool:
     return False
 
 
-def _is_bare(marks: Sequence[Mark], scan: Placed, box: Box) -> bool:
-    """Return whether a reader sees the whole of a scan and nothing else; marks come with their clips and states."""
+def _is_bare(marks: Sequence[Mark], scan: PlacedImage, box: Box) -> bool:
+    """Return whether a reader sees a whole scan and nothing else; marks must include clips and states."""
     shown = [one for one in marks if one.is_shown]
-    (at,) = (n for n, one in enumerate(shown) if one.kind == "image" and _placed_mark(one) == scan)
-    mark, (left, bottom, right, top) = shown[at], _box_round(scan)
+    (at,) = (n for n, one in enumerate(shown) if one.kind == "image" and _placed_image(one) == scan)
+    mark, (left, bottom, right, top) = shown[at], _bounding_box(scan)
     if mark.is_altered or mark.clip is None or not _is_upright(scan):
         return False
     clip = mark.clip
     if max(clip[0] - left, clip[1] - bottom, right - clip[2], top - clip[3]) > _SAME_PT:
         return False
     if max(box[0] - left, box[1] - bottom, right - box[2], top - box[3]) > _SAME_PT:
-        return False  # the page shows a part of it
-    # what an opaque image covers cannot be seen
+        return False  # only a part is visible
+    # marks below an opaque image are invisible
     is_covering = max(left - box[0], bottom - box[1], box[2] - right, box[3] - top) <= _SAME_PT
     others = shown[at + 1 :] if is_covering else shown[:at] + shown[at + 1 :]
     return all(one.kind == "hidden" for one in others)
 
 
-def _is_upright(image: Placed) -> bool:
-    """Return whether an image's sides are those of the page, and not askew."""
+def _is_upright(image: PlacedImage) -> bool:
+    """Return whether an image is parallel to the page's sides."""
     a, b, c, d, _, _ = image.matrix
     return max(abs(b), abs(c)) <= _SAME_PT or max(abs(a), abs(d)) <= _SAME_PT
 
 
 def _inherited(node: Any, key: str, usual: object) -> Any:
-    """Return a page's attribute, or that of the nearest node above it which has one."""
+    """Return a page's attribute, or the nearest ancestor's."""
     for _ in range(MOST_NESTED):
         if key in node:
             return node[key]
@@ -322,29 +321,29 @@ def _inherited(node: Any, key: str, usual: object) -> Any:
     return usual
 
 
-def _box_round(image: Placed) -> Box:
-    """Return the box round an image, (left, bottom, right, top) in points."""
+def _bounding_box(image: PlacedImage) -> Box:
+    """Return an image's bounding box, (left, bottom, right, top) in points."""
     a, b, c, d, e, f = image.matrix
     xs, ys = [e, e + a, e + c, e + a + c], [f, f + b, f + d, f + b + d]
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def _covered(image: Placed, box: Box) -> float:
-    """Return the share of a box, (left, bottom, right, top), that the box round an image covers."""
-    inner, (left, bottom, right, top) = _box_round(image), box
+def _covered(image: PlacedImage, box: Box) -> float:
+    """Return the share of a box, (left, bottom, right, top), inside an image's bounding box."""
+    inner, (left, bottom, right, top) = _bounding_box(image), box
     width = max(0.0, min(right, inner[2]) - max(left, inner[0]))
     height = max(0.0, min(top, inner[3]) - max(bottom, inner[1]))
     return width * height / max(1e-9, (right - left) * (top - bottom))
 
 
-def _placed(image: Any, matrix: pikepdf.Matrix) -> Placed:
+def _placed(image: Any, matrix: pikepdf.Matrix) -> PlacedImage:
     filters = set(filters_of(image))
     is_in_data = int(image.get("/SMaskInData", 0)) != 0
     is_opaque = not is_in_data and not any(key in image for key in ("/SMask", "/Mask"))
     is_colour_known = _is_grey_or_rgb(image) and image.objgen != (0, 0) and not is_in_data
     if is_colour_known and "/SMask" in image and "/Matte" in image.SMask:
-        is_colour_known = False  # its colours are multiplied by its mask
-    return Placed(
+        is_colour_known = False  # a mask multiplies its colours
+    return PlacedImage(
         object_id=image.objgen,
         height_px=int(image.Height),
         width_px=int(image.Width),
@@ -357,15 +356,15 @@ def _placed(image: Any, matrix: pikepdf.Matrix) -> Placed:
     )
 
 
-def _page_in_layers(form: Any, matrix: pikepdf.Matrix) -> Placed:
+def _page_in_layers(form: Any, matrix: pikepdf.Matrix) -> PlacedImage:
     height_px, width_px = (int(side) for side in form[_SIZE])
     place = matrix.a, matrix.b, matrix.c, matrix.d, matrix.e, matrix.f
-    return Placed(form.objgen, height_px, width_px, place, 0, is_plain=True, is_lossy=True, is_ours=True)
+    return PlacedImage(form.objgen, height_px, width_px, place, 0, is_plain=True, is_lossy=True, is_ours=True)
 
 
-def is_in_layers(pdf: pikepdf.Pdf, image: Placed) -> bool:
-    """Return whether what shows a page is no image but a form that was put in its place."""
-    with reading("the page cannot be read"):
+def is_in_layers(pdf: pikepdf.Pdf, image: PlacedImage) -> bool:
+    """Return whether a page consists of a form that replaced its image."""
+    with pdf_errors("the page cannot be read"):
         return _SIZE in pdf.get_object(image.object_id)
 
 
@@ -374,12 +373,12 @@ def _is_grey_or_rgb(image: Any) -> bool:
         return False
     space = image.get("/ColorSpace")
     if space is None:
-        return "/JPXDecode" in filters_of(image)  # which tells its colours itself
+        return "/JPXDecode" in filters_of(image)  # which defines its own colours
     return channels_of(space) in (1, 3)
 
 
 def channels_of(space: Any) -> int:
-    """Return how many values a colour has, that of a palette after its look-up; 0 for spaces not dealt with here."""
+    """Return the number of channels of a colour, after palette look-up; 0 for unsupported spaces."""
     if space is None:
         return 0
     family = family_of(space)
@@ -391,7 +390,7 @@ def channels_of(space: Any) -> int:
 
 
 def family_of(space: Any) -> str:
-    """Return which kind of colour space one is: `/DeviceRGB`, `/ICCBased`, `/Indexed`, …"""
+    """Return the family of a colour space: `/DeviceRGB`, `/ICCBased`, `/Indexed`, …"""
     return str(space[0] if isinstance(space, pikepdf.Array) else space)
 
 
@@ -399,29 +398,29 @@ def _dpi(pixels: int, points: float) -> float:
     return pixels * POINTS_PER_INCH / points if points > 0 else 0.0
 
 
-def stream_of(pdf: pikepdf.Pdf, image: Placed) -> pikepdf.Stream:
-    """Return the object that an image is stored as.
+def stream_of(pdf: pikepdf.Pdf, image: PlacedImage) -> pikepdf.Stream:
+    """Return the stream object of an image.
 
     Raises:
-        PageError: If it is no stream (`failed`).
+        PageError: If it is not a stream (`failed`).
     """
     found = pdf.get_object(image.object_id)
     if not isinstance(found, pikepdf.Stream):
-        raise PageError("damaged", "an image of the PDF is no stream", failed=True)
+        raise PageError("damaged", "an image of the PDF is not a stream", failed=True)
     return found
 
 
 def mark(image: Any, size_px: tuple[int, int] | None = None) -> None:
-    """Say in the dictionary of an image that Foliopress wrote it; of a form also its height and width as a page."""
+    """Mark an image or form as written by Foliopress; for a form, also store its page height and width."""
     image[_MARK] = pikepdf.String(metadata.mark())
     if size_px is not None:
         image[_SIZE] = pikepdf.Array(size_px)
 
 
-def is_g4(pdf: pikepdf.Pdf, image: Placed) -> bool:
-    """Return whether an image is coded as CCITT G4: K is negative (ISO 32000-1, table 11)."""
+def is_g4(pdf: pikepdf.Pdf, image: PlacedImage) -> bool:
+    """Return whether an image is CCITT G4: K is negative (ISO 32000-1, table 11)."""
     try:
-        with reading("an image of the PDF cannot be read"):
+        with pdf_errors("an image of the PDF cannot be read"):
             found: Any = pdf.get_object(image.object_id)
             if filters_of(found) != ["/CCITTFaxDecode"]:
                 return False
@@ -429,33 +428,36 @@ def is_g4(pdf: pikepdf.Pdf, image: Placed) -> bool:
             parameters = parameters[0] if isinstance(parameters, pikepdf.Array) else parameters
             return int(parameters.get("/K", 0)) < 0
     except PageError:
-        return False  # reading the image tells
+        return False  # reading the image reports it
 
 
-def icc_of(pdf: pikepdf.Pdf, image: Placed) -> bytes | None:
-    """Return the profile that a document gives an image's colours, of a palette its base's; None without one."""
+def icc_of(pdf: pikepdf.Pdf, image: PlacedImage) -> bytes | None:
+    """Return the ICC profile of an image's colours or of its palette's base, or None."""
     space: Any = pdf.get_object(image.object_id).get("/ColorSpace")
     if family_of(space) == "/Indexed":
         space = space[1]
     if family_of(space) == "/ICCBased":
-        return unpacked(space[1])
+        return decoded_stream(space[1])
     return None
 
 
-def decoded_by_pdfium(source: bytes) -> np.ndarray:
+def decode_with_pdfium(source: bytes) -> np.ndarray:
     """Return the pixels of the first image on the first page of a document, (height, width) uint8 grey.
 
     Raises:
         PageError: If pdfium cannot open or decode it.
     """
-    with _drawing("an image of the PDF cannot be decoded", failed=False), pypdfium2.PdfDocument(source) as document:
+    with (
+        _pdfium_errors("an image of the PDF cannot be decoded", failed=False),
+        pypdfium2.PdfDocument(source) as document,
+    ):
         for found in document[0].get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE]):
             assert isinstance(found, pypdfium2.PdfImage)
             return np.ascontiguousarray(_grey_of(found.get_bitmap(render=False).to_numpy()))
-    raise PageError("unsupported_mode", "an image of the PDF cannot be taken out")
+    raise PageError("unsupported_mode", "an image of the PDF cannot be extracted")
 
 
-def rendered(
+def render_page(
     source: bytes | BinaryIO,
     page_index: int,
     dpi: float,
@@ -463,22 +465,22 @@ def rendered(
     with_annotations: bool = False,
     seconds: float = LimitSettings().max_document_seconds,
 ) -> np.ndarray:
-    """Return a page as it is shown, (height, width, 3) uint8 RGB, by pdfium.
+    """Render a page with pdfium: (height, width, 3) uint8 RGB.
 
     Args:
         source: The document.
         page_index: 0-based.
         dpi: Dots per inch.
-        with_annotations: Draw its notes, stamps and form fields too.
-        seconds: Of processor time that it may take.
+        with_annotations: Also draw notes, stamps and form fields.
+        seconds: Limit of processor time.
 
     Raises:
-        PageError: If pdfium cannot open or draw it, or not in time (`out_of_time`).
+        PageError: If pdfium cannot open or render it, or not in time (`out_of_time`).
     """
     latest = thread_time() + seconds
-    with _drawing("the page cannot be drawn", failed=True), pypdfium2.PdfDocument(source) as document:
+    with _pdfium_errors("the page cannot be rendered", failed=True), pypdfium2.PdfDocument(source) as document:
         if with_annotations:
-            document.init_forms()  # before any page is loaded, as pdfium asks for
+            document.init_forms()  # before any page is loaded, as pdfium requires
         page = document[page_index]
         scale = dpi / POINTS_PER_INCH
         width_px, height_px = (math.ceil(side * scale) for side in page.get_size())
@@ -494,7 +496,7 @@ def rendered(
         if status == raw.FPDF_RENDER_TOBECONTINUED:
             raise out_of_time(seconds)
         if status != raw.FPDF_RENDER_DONE:
-            raise ValueError("pdfium gives up")
+            raise ValueError("pdfium failed")
         if with_annotations and document.formenv is not None:
             raw.FPDF_FFLDraw(document.formenv, bitmap, page, *place)
         return np.ascontiguousarray(bitmap.to_numpy()[..., :3])
@@ -505,25 +507,24 @@ def _grey_of(bitmap: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _drawing(what_fails: str, *, failed: bool) -> Iterator[None]:
-    """Turn what pdfium and its binding raise into the problem of one page, or of this machine."""
+def _pdfium_errors(what_fails: str, *, failed: bool) -> Iterator[None]:
+    """Convert exceptions of pdfium and its binding to an error of one page, or of this machine."""
     try:
         yield
     except MemoryError as error:
-        raise_if_host_error(error, "drawing a page of a PDF")
+        raise_if_host_error(error, "rendering a page of a PDF")
         raise PageError("too_large", f"{what_fails}: it does not fit into this machine's memory") from error
     except (pypdfium2.PdfiumError, ValueError, IndexError, OSError, RuntimeError, AssertionError) as error:
-        raise_if_host_error(error, "drawing a page of a PDF")
+        raise_if_host_error(error, "rendering a page of a PDF")
         raise PageError("damaged", f"{what_fails}: {error}", failed=failed) from error
 
 
 @dataclass(frozen=True)
 class Letters:
-    """The letters and digits in a page's text, visible or hidden, as pdfium finds them.
+    """Letters and digits in a page's text, visible or hidden, as found by pdfium.
 
-    text: In the order of the text; as many characters as boxes. boxes: (n, 4) float64, each (left, bottom, right, top),
-    in the units of the page's own space: the height of the font by the advance of the glyph, so that a glyph without
-    ink has one too.
+    text: In text order; as many characters as boxes. boxes: (n, 4) float64, each (left, bottom, right, top), in the
+    page's own units: font height by glyph advance, so that a glyph without ink has one too.
     """
 
     text: str
@@ -531,7 +532,7 @@ class Letters:
 
 
 class LetterFinder:
-    """Finds the letters on a document's pages; pdfium opens the document when the first page is asked for."""
+    """Finds the letters on a document's pages; pdfium opens the document for the first page requested."""
 
     def __init__(self, source: bytes | BinaryIO) -> None:
         self._source = source
@@ -551,9 +552,9 @@ class LetterFinder:
 
         Raises:
             PageError: If pdfium cannot open the page (`failed`).
-            HostError: If this machine lacks what it takes.
+            HostError: If this machine lacks resources.
         """
-        with _drawing("the text of a page cannot be read", failed=True):
+        with _pdfium_errors("the text of a page cannot be read", failed=True):
             if self._document is None:
                 self._document = pypdfium2.PdfDocument(self._source)
             page = self._document[page_index]

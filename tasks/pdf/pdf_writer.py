@@ -1,4 +1,4 @@
-"""Write a PDF: the same document with smaller images in the same places."""
+"""Write a PDF with smaller images in the same places; everything else stays the same."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pikepdf
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.ocr.recognition import Word
 from foliopress.tasks.pdf import image_streams, mrc_page, multi_image, pdf_reader
-from foliopress.tasks.pdf.bounded_reading import reading
+from foliopress.tasks.pdf.bounded_reading import pdf_errors
 from foliopress.tasks.pdf.image_streams import CodedImage, Colours
 from foliopress.tasks.pdf.text_layer import add_text
 
-_JPX_VERSION = "1.5"  # from which on a PDF may hold JPEG 2000 (ISO 32000-1, 7.4.9)
+_JPX_VERSION = "1.5"  # first version that allows JPEG 2000 (ISO 32000-1, 7.4.9)
 _GONE = ("/Decode", "/DecodeParms", "/SMaskInData", "/Alternates", "/ImageMask")
-"""What spoke of the old coding, or is another copy of the old image."""
+"""Keys that describe the old encoding or an alternate image."""
 
 
 @dataclass(frozen=True)
 class NewText:
-    """The words of a page, their boxes in pixels of the upright page, and its height and width."""
+    """The words of a page, with boxes in pixels of the upright page, and its height and width."""
 
     words: Sequence[Word] = field(repr=False)
     size_px: tuple[int, int]
@@ -31,32 +31,32 @@ class NewText:
 
 @dataclass(frozen=True)
 class NewPage:
-    """What is new about a page: its scan, its text layer (of words that its own text does not hold yet), or both."""
+    """Changes to a page: its scan, its text layer (words missing from its own text), or both."""
 
     page_index: int
     image: CodedImage | None = None
     text: NewText | None = None
 
 
-def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage], largest_profile_bytes: int | None = None) -> bytes:
-    """Return a document in which some pages have other scans or a text layer; all the rest is as it was.
+def rewrite_pdf(source: bytes | BinaryIO, pages: Iterable[NewPage], largest_profile_bytes: int | None = None) -> bytes:
+    """Return a document with new scans or text layers on some pages; everything else is unchanged.
 
-    The same input gives the same bytes: the file's identifier is made of what is in it.
+    The same input gives the same bytes: the file identifier is derived from the contents.
 
     Args:
         source: The document, bytes or a stream that is read as needed.
-        pages: What is new.
-        largest_profile_bytes: A new image whose colours a larger profile tells has a small one that says nearly the
-            same; None leaves all as they are.
+        pages: The changes.
+        largest_profile_bytes: If a new image's profile is larger, a small, nearly equivalent one replaces it; None
+            keeps all.
 
     Raises:
-        PageError: If the document cannot be written or read again.
+        PageError: If the document cannot be written, or not read back.
     """
     buffer = io.BytesIO()
     with (
         pdf_reader.open_pdf(source) as document,
         pdf_reader.LetterFinder(source) as finder,
-        reading("the PDF cannot be written anew", reason="not_writable", failed=False),
+        pdf_errors("the PDF cannot be rewritten", reason="not_writable", failed=False),
     ):
         has_jpx, colours = False, Colours(document, largest_profile_bytes)
         for page in pages:
@@ -81,9 +81,9 @@ def rewritten(source: bytes | BinaryIO, pages: Iterable[NewPage], largest_profil
         )
         n_pages = pdf_reader.count_pages(document)
     data = buffer.getvalue()
-    with pdf_reader.open_pdf(data) as again:  # whatever cannot be read again is never stored
+    with pdf_reader.open_pdf(data) as again:  # output that cannot be read back is never stored
         if pdf_reader.count_pages(again) != n_pages:
-            raise PageError("not_writable", "the PDF written anew has other pages; it is kept whole")
+            raise PageError("not_writable", "the rewritten PDF has other pages; it is kept whole")
     return data
 
 
@@ -99,21 +99,21 @@ def _add_text(
         try:
             letters = finder.letters(page_index)
         except PageError:
-            return  # a page whose own text nobody can tell keeps it
+            return  # a page whose own text cannot be read keeps it
     add_text(document, page_index, described, text.words, text.size_px, letters)
 
 
-def takes_jp2(source: bytes | BinaryIO) -> bool:
-    """Return whether a document may hold JPEG 2000; PDF/A-1 says that it has none (ISO 19005-1, 6.1.10)."""
+def allows_jp2(source: bytes | BinaryIO) -> bool:
+    """Return whether a document may contain JPEG 2000; PDF/A-1 declares that it has none (ISO 19005-1, 6.1.10)."""
     with pdf_reader.open_pdf(source) as document:
         try:
-            with reading("the metadata of the PDF cannot be read"):
+            with pdf_errors("the metadata of the PDF cannot be read"):
                 return not document.open_metadata().pdfa_status.startswith("1")
         except PageError:
             return True
 
 
-def _replace(document: pikepdf.Pdf, scan: pdf_reader.Placed, image: CodedImage, colours: Colours) -> None:
+def _replace(document: pikepdf.Pdf, scan: pdf_reader.PlacedImage, image: CodedImage, colours: Colours) -> None:
     stream = pdf_reader.stream_of(document, scan)
     if image.codec == "mrc":
         mrc_page.put_in_place(document, stream, image.data, colours)

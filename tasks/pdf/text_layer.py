@@ -1,4 +1,4 @@
-"""A text layer: the words that OCR read, under a PDF's scan, to be searched and copied and never seen."""
+"""Add OCR words as an invisible, searchable text layer below a PDF's scan."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from foliopress.tasks.pdf.pdf_reader import Letters, PdfPage
 _FONT = "/FoliopressText"
 _MORE = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # for pages that have such fonts already
 _WIDTH = 500  # of every glyph, in thousandths of the font's size
-_MOST_CODES = 256  # of a font whose codes are bytes
+_MOST_CODES = 256  # in a font with one-byte codes
 
 _UPSIDE_DOWN = 2  # quarter turns
 
 Point = tuple[float, float]
 Codes = Mapping[str, tuple[int, int]]
-"""For each character the number of its font, and its code there."""
+"""The font number and the code of each character."""
 
 
 def add_text(
@@ -39,50 +39,51 @@ def add_text(
     size_px: tuple[int, int],
     letters: Letters | None = None,
 ) -> None:
-    """Write words into a page, each where it stands; words that the page's own text holds already are left out.
+    """Add words to a page, each at its place, except those that the page's own text already contains.
 
-    Every glyph of the layer's font is empty, so that it shows in no reader, whatever it makes of hidden text; what a
-    code stands for is in the font's table (ISO 32000-1, 9.6.5 and 9.10.3). Lines of scripts that run from right to left
-    are written from left to right, as typeset pages hold them: readers turn round what they find so.
+    All glyphs of the layer's font are empty, so that no reader shows it, however it treats hidden text. The font's
+    table maps codes to text (ISO 32000-1, 9.6.5 and 9.10.3). Right-to-left lines are written from left to right, as in
+    typeset
+    pages: readers reverse them.
 
     Args:
         document: The PDF.
         page_index: 0-based.
-        described: What the page holds.
+        described: Description of the page.
         words: Boxes in pixels of the upright page.
         size_px: Height and width of the upright page.
-        letters: Of the text that the page has already.
+        letters: The page's existing text.
     """
     page = document.pages[page_index]
     unit = float(page.obj.get("/UserUnit", 1))
-    legible = _in_sight([word for word in words if word.text.strip()], described, size_px)
+    legible = _visible_words([word for word in words if word.text.strip()], described, size_px)
     if letters is not None:
         boxes = [_box_on_page(word, described, size_px, unit) for word in legible]
         legible = words_to_write(legible, np.array(boxes, np.float64).reshape(-1, 4), letters)
-    legible = _as_they_stand(legible)
+    legible = _in_visual_order(legible)
     if not legible:
         return
     alphabet = sorted({character for word in legible for character in word.text} | {" "})
     fonts = [alphabet[start : start + _MOST_CODES] for start in range(0, len(alphabet), _MOST_CODES)]
     codes = {character: divmod(place, _MOST_CODES) for place, character in enumerate(alphabet)}
-    there = dict(page.resources.items())  # a copy: pages may share theirs
+    there = dict(page.resources.items())  # a copy: pages may share resources
     others = dict(there["/Font"].items()) if "/Font" in there else {}
     name = _free_name(others)
     content = ["q BT 3 Tr"]
     for (_, turns), line in groupby(legible, key=lambda word: (word.line_index, word.quarter_turns % 4)):
         if turns == _UPSIDE_DOWN:
-            content += _shown_in_one(list(line), described, size_px, unit, codes, name)
+            content += _line_operators(list(line), described, size_px, unit, codes, name)
         else:
-            content += [one for word in line for one in _shown(word, described, size_px, unit, codes, name)]
+            content += [one for word in line for one in _word_operators(word, described, size_px, unit, codes, name)]
     content.append("ET Q")
     own = {f"{name}{number}": _font(document, characters) for number, characters in enumerate(fonts)}
     there["/Font"] = Dictionary(others | own)
     page.obj.Resources = Dictionary(there)
-    page.contents_add(_packed(document, "\n".join(content).encode("ascii")), prepend=True)
+    page.contents_add(_compressed_stream(document, "\n".join(content).encode("ascii")), prepend=True)
 
 
-def _in_sight(words: Sequence[Word], described: PdfPage, size_px: tuple[int, int]) -> list[Word]:
-    """Return the words whose middle lies in the visible part of the page: a scan may be larger."""
+def _visible_words(words: Sequence[Word], described: PdfPage, size_px: tuple[int, int]) -> list[Word]:
+    """Return the words whose centre is in the visible part of the page: a scan may be larger."""
     left, bottom, right, top = described.box
     seen = []
     for word in words:
@@ -94,12 +95,12 @@ def _in_sight(words: Sequence[Word], described: PdfPage, size_px: tuple[int, int
 
 
 def _free_name(fonts: Mapping[str, object]) -> str:
-    """Return the beginning of names that no font of the page has; an earlier layer may have taken the first."""
+    """Return a prefix for font names that are free on the page; an earlier layer may have taken the first."""
     return next(name for name in (_FONT, *(f"{_FONT}{letter}" for letter in _MORE)) if f"{name}0" not in fonts)
 
 
-def _as_they_stand(words: Sequence[Word]) -> list[Word]:
-    """Return the words; of lines from right to left, those and their characters in the order in which they stand."""
+def _in_visual_order(words: Sequence[Word]) -> list[Word]:
+    """Return the words in visual order: right-to-left lines with words and characters reversed."""
     ordered: list[Word] = []
     for _, line in groupby(words, key=attrgetter("line_index")):
         there = list(line)
@@ -110,7 +111,7 @@ def _as_they_stand(words: Sequence[Word]) -> list[Word]:
 
 
 def _along(word: Word) -> int:
-    """Return where a word begins on its line, from left to right once the line stands upright."""
+    """Return a word's start along its line, from left to right when the line is upright."""
     return {
         0: word.col_px,
         1: -(word.row_px + word.height_px),
@@ -119,8 +120,10 @@ def _along(word: Word) -> int:
     }[word.quarter_turns % 4]
 
 
-def _shown(word: Word, described: PdfPage, size_px: tuple[int, int], unit: float, codes: Codes, name: str) -> list[str]:
-    """Return the operators that show a word, its glyphs drawn out to the length of its box."""
+def _word_operators(
+    word: Word, described: PdfPage, size_px: tuple[int, int], unit: float, codes: Codes, name: str
+) -> list[str]:
+    """Return the operators that show a word, its glyphs stretched to the length of its box."""
     start, end, top = (_on_page(place, described, size_px, unit) for place in _corners(word))
     glyph = (end[0] - start[0]) / len(word.text), (end[1] - start[1]) / len(word.text)
     operators = [_text_matrix(start, glyph, top)]
@@ -129,13 +132,13 @@ def _shown(word: Word, described: PdfPage, size_px: tuple[int, int], unit: float
     return operators
 
 
-def _shown_in_one(
+def _line_operators(
     line: Sequence[Word], described: PdfPage, size_px: tuple[int, int], unit: float, codes: Codes, name: str
 ) -> list[str]:
     """Return the operators that show the words of a line together.
 
-    pdfium sorts what is shown word by word from left to right as the page is seen, and of a line that is upside down
-    the last word comes first. Glyphs have the width of the widest word's, and move together in the others.
+    pdfium sorts words that are shown separately from left to right as displayed, so the last word of an upside-down
+    line would come first. Glyphs are as wide as the widest word's, and set closer in the others.
     """
     places = [[_on_page(place, described, size_px, unit) for place in _corners(word)] for word in line]
     first, _, top = places[0]
@@ -144,7 +147,7 @@ def _shown_in_one(
     widest = max(advances)
     ahead = [(places[0][1][axis] - first[axis]) / lengths[0] for axis in (0, 1)]
     operators = [_text_matrix(first, (ahead[0] * widest, ahead[1] * widest), top)]
-    pen = 0.0  # how far the line is written, in the units of the page
+    pen = 0.0  # end of the text so far, in page units
     written: list[tuple[int, str]] = []
     for word, (start, _, _), advance in zip(line, places, advances, strict=True):
         begins = sum((start[axis] - first[axis]) * ahead[axis] for axis in (0, 1))
@@ -159,16 +162,16 @@ def _shown_in_one(
 
 
 def _text_matrix(start: Point, glyph: Point, top: Point) -> str:
-    """Return the operator that has glyphs begin at `start`, advance by `glyph` and reach up to `top`."""
+    """Return the operator that sets glyphs to begin at `start`, advance by `glyph` and reach up to `top`."""
     along = glyph[0] * 1000 / _WIDTH, glyph[1] * 1000 / _WIDTH
     return " ".join(f"{value:.4f}" for value in (*along, top[0] - start[0], top[1] - start[1], *start)) + " Tm"
 
 
 def _corners(word: Word) -> tuple[Point, Point, Point]:
-    """Return (row, column) of the start and the end of a word's baseline, and of the corner above the start."""
+    """Return (row, column) of the start and end of a word's baseline, and of the corner above the start."""
     top, left = word.row_px, word.col_px
     bottom, right = top + word.height_px, left + word.width_px
-    # clockwise round the box, from where the baseline starts to the top of the letters at the start
+    # clockwise around the box, from the start of the baseline to the top of the first letters
     corners = [(bottom, left), (top, left), (top, right), (bottom, right)]
     turns = word.quarter_turns % 4
     return corners[-turns], corners[-turns - 1], corners[(1 - turns) % 4]
@@ -177,7 +180,7 @@ def _corners(word: Word) -> tuple[Point, Point, Point]:
 def _box_on_page(
     word: Word, described: PdfPage, size_px: tuple[int, int], unit: float
 ) -> tuple[float, float, float, float]:
-    """Return the box (left, bottom, right, top) round a word, in the units of its page."""
+    """Return a word's bounding box (left, bottom, right, top), in page units."""
     bottom, right = word.row_px + word.height_px, word.col_px + word.width_px
     corners = ((word.row_px, word.col_px), (word.row_px, right), (bottom, word.col_px), (bottom, right))
     xs, ys = zip(*(_on_page(corner, described, size_px, unit) for corner in corners), strict=True)
@@ -185,9 +188,9 @@ def _box_on_page(
 
 
 def _on_page(place: Point, described: PdfPage, size_px: tuple[int, int], unit: float) -> Point:
-    """Return where a (row, column) of the upright page lies, in the units of its page.
+    """Convert (row, column) of the upright page to page units.
 
-    The upright page is the scan, or what is visible of a page that is drawn.
+    The upright page is the scan, or the visible part of a rendered page.
     """
     (row, col), (height, width) = place, size_px
     if described.scan is not None:
@@ -208,7 +211,7 @@ def _on_page(place: Point, described: PdfPage, size_px: tuple[int, int], unit: f
 
 def _font(document: pikepdf.Pdf, characters: Sequence[str]) -> Any:
     last = len(characters) - 1
-    glyph = document.make_stream(b"%d 0 0 0 %d 1000 d1" % (_WIDTH, _WIDTH))  # its box, and nothing in it
+    glyph = document.make_stream(b"%d 0 0 0 %d 1000 d1" % (_WIDTH, _WIDTH))  # its bounding box, and no marks
     return document.make_indirect(
         Dictionary(
             Type=Name.Font,
@@ -221,18 +224,18 @@ def _font(document: pikepdf.Pdf, characters: Sequence[str]) -> Any:
             LastChar=last,
             Widths=Array([_WIDTH] * len(characters)),
             Resources=Dictionary(),
-            ToUnicode=_packed(document, _meanings(characters)),
+            ToUnicode=_compressed_stream(document, _to_unicode_cmap(characters)),
         )
     )
 
 
-def _packed(document: pikepdf.Pdf, data: bytes) -> pikepdf.Stream:
-    """Return a new stream, packed here since the document is saved with all streams as they are."""
+def _compressed_stream(document: pikepdf.Pdf, data: bytes) -> pikepdf.Stream:
+    """Return a new compressed stream; compressed here because the document is saved with all streams unchanged."""
     return document.make_stream(zlib.compress(data, 9), Filter=Name.FlateDecode)
 
 
-def _meanings(characters: Sequence[str]) -> bytes:
-    """Return the table that says which text each code of a font stands for (Adobe Technical Note 5411)."""
+def _to_unicode_cmap(characters: Sequence[str]) -> bytes:
+    """Return the CMap that maps the codes of a font to text (Adobe Technical Note 5411)."""
     entries = [f"<{code:02x}> <{one.encode('utf-16-be').hex()}>" for code, one in enumerate(characters)]
     blocks = [entries[start : start + 100] for start in range(0, len(entries), 100)]
     lines = [

@@ -1,8 +1,8 @@
-"""Sample: a few documents that stand for an archive, and what their figures say of the whole, with its uncertainty.
+"""Estimate totals of an archive, with confidence intervals, from a stratified sample of its documents.
 
-Documents are put into strata by what their keys and sizes tell (format, top folder, decade of bytes), since formats and
-collections shrink alike within and differently between. Of each stratum some are drawn without replacement; a stratum's
-total is worked out by the ratio estimator (Cochran, Sampling Techniques, 3rd ed. 1977, sections 6.2 to 6.4 and 6.10).
+Strata are defined by format, top folder and decade of bytes, as known from keys and sizes: formats and collections
+compress similarly within and differently between strata. Documents are drawn from each stratum without replacement;
+stratum totals use the ratio estimator (Cochran, Sampling Techniques, 3rd ed. 1977, sections 6.2 to 6.4 and 6.10).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from foliopress.tasks.storage.source_listing import Document
 
 _MOST_FOLDERS = 40
-"""Top folders that get strata of their own; the documents of further ones share theirs."""
+"""Top folders with their own strata; all further folders share theirs."""
 _LEAST_PER_STRATUM = 4
 _T_90 = {1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015, 7: 1.895, 10: 1.812, 15: 1.753, 30: 1.697, 10**9: 1.645}
 """Student's t by degrees of freedom: the quantile of 0.95 (any table of it)."""
@@ -27,15 +27,15 @@ _T_90 = {1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015, 7: 1.895, 10: 1.812, 
 
 @dataclass
 class Stratum:
-    """Documents that are alike as far as a listing can tell: how many there are, and those drawn so far."""
+    """Similar documents by key and size: their number, and the documents drawn so far."""
 
     n_documents: int = 0
     size_bytes: int = 0
     drawn: list[tuple[int, Document]] = field(default_factory=list)
-    """A heap of (negative digest, document): those with the lowest digests, the highest of them first."""
+    """Heap of (negative digest, document): the documents with the lowest digests, the highest of these first."""
 
     def add(self, document: Document, digest: int, most: int) -> None:
-        """Count a document, and hold it while its digest is among the lowest."""
+        """Count a document, and keep it while its digest is among the `most` lowest."""
         self.n_documents += 1
         self.size_bytes += document.size_bytes
         entry = (-digest, document)
@@ -45,7 +45,7 @@ class Stratum:
             heapq.heapreplace(self.drawn, entry)
 
     def merge(self, other: Stratum, most: int) -> None:
-        """Take in another stratum as if its documents had been added here."""
+        """Merge another stratum, as if its documents had been added here."""
         self.n_documents += other.n_documents
         self.size_bytes += other.size_bytes
         self.drawn = heapq.nlargest(most, self.drawn + other.drawn)
@@ -53,8 +53,8 @@ class Stratum:
 
 
 @dataclass(frozen=True)
-class Share:
-    """One stratum of a sample: what it holds, and which documents stand for it."""
+class SampledStratum:
+    """One stratum of a sample: its size, and the documents drawn from it."""
 
     n_documents: int
     size_bytes: int
@@ -62,20 +62,20 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Total:
-    """A total of the whole archive as a sample tells it, and the interval that holds it in 90 % of all samples."""
+class EstimatedTotal:
+    """Estimated total of the whole archive, and its 90 % confidence interval."""
 
     value: float
     low: float
     high: float
 
 
-def draw(documents: Iterable[Document], n_documents: int, seed: int) -> list[Share]:
-    """Draw a stratified sample from a listing as it streams by; never more than the candidates are held.
+def draw_sample(documents: Iterable[Document], n_documents: int, seed: int) -> list[SampledStratum]:
+    """Draw a stratified sample from a streamed listing; only candidates are held in memory.
 
     Args:
-        documents: The listing; empty files are passed by, they weigh nothing.
-        n_documents: How many to draw, if there are as many; a few more where strata are small.
+        documents: The listing; empty files are skipped.
+        n_documents: Sample size, if there are enough; slightly more if strata are small.
         seed: The same seed draws the same documents.
     """
     strata: dict[tuple[str, str, int], Stratum] = {}
@@ -92,21 +92,25 @@ def draw(documents: Iterable[Document], n_documents: int, seed: int) -> list[Sha
         strata.setdefault(place, Stratum()).add(document, _digest(document.key, seed), n_documents)
     held = _merged(strata, n_documents)
     return [
-        Share(stratum.n_documents, stratum.size_bytes, tuple(document for _, document in sorted(stratum.drawn)[-n:]))
+        SampledStratum(
+            stratum.n_documents, stratum.size_bytes, tuple(document for _, document in sorted(stratum.drawn)[-n:])
+        )
         for stratum, n in zip(held, _allocated(held, n_documents), strict=True)
     ]
 
 
-def total(shares: Sequence[Share], figures: Mapping[str, float], *, by_bytes: bool = True) -> Total:
-    """Return what a figure adds up to over the whole archive.
+def estimate_total(
+    shares: Sequence[SampledStratum], figures: Mapping[str, float], *, by_bytes: bool = True
+) -> EstimatedTotal:
+    """Return the estimated total of a value over the whole archive.
 
     Args:
         shares: The sample.
-        figures: The figure of each sampled document, by key, e.g. the bytes of its output.
-        by_bytes: True where a document twice as large has about twice of it, False where each has about as much.
+        figures: The value of each sampled document, by key, e.g. its output bytes.
+        by_bytes: True if the value is proportional to a document's size, False if it is the same for all on average.
 
     Raises:
-        ValueError: If a stratum has no figure at all.
+        ValueError: If a stratum has no value.
     """
     value = variance = 0.0
     degrees: list[tuple[float, int]] = []
@@ -114,7 +118,7 @@ def total(shares: Sequence[Share], figures: Mapping[str, float], *, by_bytes: bo
         known = [document for document in share.documents if document.key in figures]
         pairs = [(document.size_bytes if by_bytes else 1, figures[document.key]) for document in known]
         if not pairs:
-            raise ValueError("a stratum without a figure")
+            raise ValueError("a stratum has no value")
         ratio = sum(figure for _, figure in pairs) / sum(size for size, _ in pairs)
         value += ratio * (share.size_bytes if by_bytes else share.n_documents)
         n, whole = len(pairs), share.n_documents
@@ -125,15 +129,15 @@ def total(shares: Sequence[Share], figures: Mapping[str, float], *, by_bytes: bo
         variance += part
         degrees.append((part, n - 1))
     if not variance:
-        return Total(value, value, value)
+        return EstimatedTotal(value, value, value)
     # Satterthwaite's degrees of freedom (Cochran, section 5.4)
     freedom = variance**2 / sum(part * part / df for part, df in degrees)
     half = _student(freedom) * math.sqrt(variance)
-    return Total(value, max(0.0, value - half), value + half)
+    return EstimatedTotal(value, max(0.0, value - half), value + half)
 
 
 def _merged(strata: Mapping[tuple[str, str, int], Stratum], n_documents: int) -> list[Stratum]:
-    """Put together strata that are too small to be drawn from alone: those of one format, then whatever is left."""
+    """Merge strata that are too small to sample: first those of one format, then the rest."""
     least_bytes = sum(stratum.size_bytes for stratum in strata.values()) * _LEAST_PER_STRATUM / n_documents
     found: list[Stratum] = []
     small = {place: strata[place] for place in sorted(strata)}
@@ -147,7 +151,7 @@ def _merged(strata: Mapping[tuple[str, str, int], Stratum], n_documents: int) ->
 
 
 def _allocated(strata: Sequence[Stratum], n_documents: int) -> list[int]:
-    """Return how many documents each stratum gives: by its bytes, but a few at least, and never more than it has."""
+    """Return the sample size of each stratum: proportional to its bytes, with a minimum, and at most its size."""
     whole = sum(stratum.size_bytes for stratum in strata)
     return [
         min(
@@ -159,7 +163,7 @@ def _allocated(strata: Sequence[Stratum], n_documents: int) -> list[int]:
 
 
 def _student(freedom: float) -> float:
-    """Return Student's t for a two-sided interval of 90 %, between whole degrees of freedom by their reciprocals.
+    """Return Student's t for a two-sided 90 % interval, interpolated over the reciprocal of the degrees of freedom.
 
     >>> round(_student(5), 3), round(_student(30), 3)
     (2.015, 1.697)

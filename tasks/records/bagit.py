@@ -1,4 +1,7 @@
-"""Bag: the BagIt tag files round a payload (RFC 8493), so that any archive's tools can tell whether it is whole."""
+"""Write and check the BagIt tag files around a payload (RFC 8493).
+
+Written by hand: bagit.py works on local folders only and moves the payload; tests check our bags with it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from foliopress.tasks.storage.store import Store, StoredObject
 
 PAYLOAD = "data"
 AGENT = "Foliopress"
-"""How the agent begins that bag-info.txt names."""
+"""Prefix of the agent in bag-info.txt."""
 
 Algorithm = Literal["sha256", "sha512"]
 BagItVersion = Literal["1.0", "0.97"]
@@ -33,7 +36,7 @@ _AT_ONCE, _READERS, _BLOCK_BYTES = 256, 8, 2**20
 
 @dataclass(frozen=True)
 class Payload:
-    """What a bag holds: how many files of how many bytes, and the version of BagIt that can name them all."""
+    """Contents of a bag: number and bytes of its files, and the BagIt version that can name them all."""
 
     n_files: int
     size_bytes: int
@@ -41,15 +44,16 @@ class Payload:
 
 
 class OutputDigests:
-    """What the statistics say of each output, in a temporary database on a disk: there may be millions."""
+    """SHA-256 and size of each output from the statistics, in a temporary database on disk: there may be millions."""
 
     def __init__(self, rows: Iterable[tuple[str, str, int]]) -> None:
-        """Take in outputs.
+        """Read the outputs.
 
         Args:
-            rows: (output_key, output_sha256, output_bytes) of page rows; those of one output share out its bytes.
+            rows: (output_key, output_sha256, output_bytes) of page rows; rows of one output each hold a share of its
+                bytes.
         """
-        self._base = sqlite3.connect("")  # without a name it is a file that nobody else sees and that goes by itself
+        self._base = sqlite3.connect("")  # unnamed: a temporary file, private to this connection and deleted on closing
         self._base.execute("CREATE TABLE outputs (key TEXT PRIMARY KEY, sha256 TEXT, size INTEGER) WITHOUT ROWID")
         self._base.executemany(
             "INSERT INTO outputs VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET size = size + excluded.size", rows
@@ -62,7 +66,7 @@ class OutputDigests:
         self._base.close()
 
     def take(self, key: str) -> tuple[str, int] | None:
-        """Return SHA-256 and size of an output, once; None if no row names it."""
+        """Remove an output and return its SHA-256 and size; None if no row names it."""
         found: tuple[str, int] | None = self._base.execute(
             "SELECT sha256, size FROM outputs WHERE key = ?", (key,)
         ).fetchone()
@@ -71,16 +75,16 @@ class OutputDigests:
         return found
 
     def first_left(self) -> str | None:
-        """Return the key of an output that was not taken; None if all were."""
+        """Return the key of an output that was not taken, or None if all were."""
         found = self._base.execute("SELECT key FROM outputs LIMIT 1").fetchone()
         return None if found is None else str(found[0])
 
 
 def bag_url(dest_url: str) -> str:
-    """Return where the bag lies whose payload is a DEST: one folder up, as a payload is called `data`.
+    """Return the URL of the bag whose payload is a DEST: its parent folder, as a payload is named `data`.
 
     Raises:
-        ConfigError: If DEST is not called so.
+        ConfigError: If DEST has another name.
 
     >>> bag_url("s3://bucket/1931/data/"), bag_url("/archive/1931/data")
     ('s3://bucket/1931', '/archive/1931')
@@ -95,17 +99,17 @@ def bag_url(dest_url: str) -> str:
         if above.strip("/") and name == PAYLOAD:
             return f"{protocol}://{above}"
     raise ConfigError(
-        f"DEST {dest_url} cannot be a bag's payload, which has to be called `data`: compress into …/data, or move what "
-        "is there to …/data, where later runs go on with it"
+        f"DEST {dest_url} cannot be a bag's payload, which must be named `data`: compress into …/data, or move "
+        "the existing files to …/data, where later runs continue with them"
     )
 
 
 def version_for(keys: Iterable[str]) -> BagItVersion:
-    """Return the version of BagIt in which validators find all files of a payload.
+    """Return the BagIt version with which validators find all files of a payload.
 
-    Version 1.0 (RFC 8493) writes `%` in a path as `%25`, which bagit.py and others do not read back; 0.97 writes it as
-    it is. They do read `%0A` and `%0D` as line ends in either, so that a file with those in its name is found only by
-    a validator that keeps to the RFC.
+    Version 1.0 (RFC 8493) writes `%` in a path as `%25`, which bagit.py and others do not decode; 0.97 writes it as
+    it is. They decode `%0A` and `%0D` as line ends in both versions, so a file with those in its name is found only by
+    a validator that follows the RFC.
 
     >>> version_for(["pages/a.jpg.avif"]), version_for(["pages/a.jpg%.avif"]), version_for(["pages/a%0Ab.jpg"])
     ('1.0', '0.97', '1.0')
@@ -132,15 +136,15 @@ def manifest_line(digest: str, path: str, version: BagItVersion) -> bytes:
     return f"{digest}  {path}\n".encode()
 
 
-def survey(dest: Store, passing_over: Collection[str]) -> Payload:
-    """Count what a payload holds.
+def count_payload(dest: Store, passing_over: Collection[str]) -> Payload:
+    """Count the files and bytes of a payload.
 
     Args:
         dest: The payload.
-        passing_over: Keys of objects that are no part of it.
+        passing_over: Keys of objects to exclude.
 
     Raises:
-        PayloadDamaged: If a folder of it must not be read.
+        PayloadDamaged: If a folder cannot be read.
     """
     n_files = size_bytes = 0
 
@@ -153,7 +157,7 @@ def survey(dest: Store, passing_over: Collection[str]) -> Payload:
 
     listed = keys()
     version = version_for(listed)
-    for _ in listed:  # the rest, where the version was clear before the end
+    for _ in listed:  # count the rest after the version is known
         pass
     return Payload(n_files, size_bytes, version)
 
@@ -161,36 +165,36 @@ def survey(dest: Store, passing_over: Collection[str]) -> Payload:
 def digests(
     dest: Store, algorithm: Algorithm, outputs: OutputDigests, passing_over: Collection[str], check: Callable[[], None]
 ) -> Iterator[tuple[str, str, bool]]:
-    """Yield key and digest of each object of a payload, and whether a row names it; some are read at a time.
+    """Yield key, digest and whether a row names it, for each object of a payload; some are read in parallel.
 
-    An output's SHA-256 is what was worked out when it was written, so that a bag does not vouch for what has changed
-    since; it must have its size still. What is read all the same is held against that.
+    An output's SHA-256 is the one computed when it was written, so that a bag does not vouch for later changes; its
+    size must still match. Objects that are read anyway are checked against it.
 
     Args:
         dest: The payload.
-        algorithm: Of the digests.
-        outputs: What the rows say.
-        passing_over: Keys of objects that are no part of it.
-        check: Called now and then; what it raises ends the work.
+        algorithm: Digest algorithm.
+        outputs: Digests and sizes from the rows.
+        passing_over: Keys of objects to exclude.
+        check: Called regularly; an exception from it stops the work.
 
     Raises:
         PayloadDamaged: If an output is missing or has changed, or an object cannot be read.
-        StoreUnavailable: If the store gives no answer.
+        StoreUnavailable: If the store does not respond.
     """
 
     def digest(entry: tuple[StoredObject, tuple[str, int] | None]) -> tuple[str, str, bool]:
-        found, told = entry
-        if told is not None and found.size_bytes != told[1]:
-            raise PayloadDamaged(f"{found.key} has {found.size_bytes} bytes, its rows say {told[1]}")
-        if told is not None and algorithm == "sha256":
-            return found.key, told[0], True
+        found, expected = entry
+        if expected is not None and found.size_bytes != expected[1]:
+            raise PayloadDamaged(f"{found.key} has {found.size_bytes} bytes, its rows say {expected[1]}")
+        if expected is not None and algorithm == "sha256":
+            return found.key, expected[0], True
         try:
-            read = _read(dest, found.key, {algorithm, "sha256"} if told else {algorithm})
+            read = _read(dest, found.key, {algorithm, "sha256"} if expected else {algorithm})
         except OSError as error:
             raise PayloadDamaged(f"{found.key} cannot be read: {error.strerror or error}") from error
-        if told is not None and read["sha256"] != told[0]:
-            raise PayloadDamaged(f"{found.key} is not what its rows say")
-        return found.key, read[algorithm], told is not None
+        if expected is not None and read["sha256"] != expected[0]:
+            raise PayloadDamaged(f"{found.key} does not match its rows")
+        return found.key, read[algorithm], expected is not None
 
     objects = _objects(dest, passing_over)
     with ThreadPoolExecutor(_READERS) as readers:
@@ -209,27 +213,29 @@ def write_bag(
     info: Iterable[tuple[str, str]],
     confirm: Callable[[], None],
 ) -> None:
-    """Write the tag files round a payload, `bagit.txt`, which makes it a bag, last.
+    """Write the tag files around a payload; `bagit.txt`, which makes it a bag, is written last.
 
-    The manifest, which is one object, is held in memory: some 130 bytes for each file.
+    The manifest is one object and is held in memory: about 130 bytes per file.
 
     Args:
-        bag: The folder that the payload lies in.
-        payload: What it holds.
-        lines: (key, digest) of each of its files.
-        algorithm: Of the digests.
-        info: Labels and values of bag-info.txt, in their order.
-        confirm: Called before `bagit.txt` is written; what it raises leaves no bag.
+        bag: Parent folder of the payload.
+        payload: Its number of files, bytes and version.
+        lines: (key, digest) of each file.
+        algorithm: Digest algorithm.
+        info: Labels and values of bag-info.txt, in order.
+        confirm: Called before `bagit.txt` is written; an exception from it leaves no bag.
 
     Raises:
-        PayloadDamaged: If there are not as many files as was counted.
+        PayloadDamaged: If the number of files differs from the count.
     """
     manifest, n_lines = io.BytesIO(), 0
     for key, digest in lines:
         manifest.write(manifest_line(digest, f"{PAYLOAD}/{key}", payload.version))
         n_lines += 1
     if n_lines != payload.n_files:
-        raise PayloadDamaged(f"there were {payload.n_files} files, and now there are {n_lines}; is somebody writing?")
+        raise PayloadDamaged(
+            f"the payload had {payload.n_files} files and now has {n_lines}; is another program writing to it?"
+        )
     tags = {
         _INFO: "".join(f"{label}: {value}\n" for label, value in info).encode(),
         f"manifest-{algorithm}.txt": manifest.getvalue(),
@@ -244,7 +250,7 @@ def write_bag(
 
 
 def read_info(bag: Store) -> dict[str, str] | None:
-    """Return labels and values of a bag-info.txt; None if there is none."""
+    """Return labels and values of bag-info.txt, or None if it does not exist."""
     try:
         text = bag.read_bytes(_INFO).decode("utf-8", "replace")
     except FileNotFoundError:
@@ -253,14 +259,15 @@ def read_info(bag: Store) -> dict[str, str] | None:
 
 
 def is_ours(info: Mapping[str, str] | None) -> bool:
-    """Return whether a bag-info.txt is one that we wrote."""
+    """Return whether Foliopress wrote a bag-info.txt."""
     return info is not None and info.get("Bag-Software-Agent", "").startswith(f"{AGENT} ")
 
 
 def is_made_by_us(bag: Store) -> bool:
-    """Return whether a bag is one that we made, also where one of its tag files is missing or damaged.
+    """Return whether Foliopress wrote a bag, even if one of its tag files is missing or damaged.
 
-    Where bag-info.txt does not say so, the list of tag files does: it has ours in our order, and one is as it says.
+    If bag-info.txt does not show it, the tag manifest does: it lists our tag files in our order, and one of them
+    matches.
     """
     if is_ours(read_info(bag)):
         return True
@@ -272,14 +279,14 @@ def is_made_by_us(bag: Store) -> bool:
 
 
 def tag_problems(bag: Store, keys: Collection[str]) -> Iterator[tuple[Literal["missing", "changed"], str, str]]:
-    """Yield what is wrong with the tag files of a bag that we made: kind, name and message.
+    """Yield errors in the tag files of a bag written by Foliopress: kind, name and message.
 
     Args:
-        bag: The folder that the payload lies in.
-        keys: Of all objects of the payload.
+        bag: Parent folder of the payload.
+        keys: Keys of all objects of the payload.
 
     Raises:
-        StoreUnavailable: If the store gives no answer.
+        StoreUnavailable: If the store does not respond.
     """
     both = [(kind, one) for kind in ("manifest", "tagmanifest") for one in _ALGORITHMS]
     algorithm = next((one for kind, one in both if bag.exists(f"{kind}-{one}.txt")), _ALGORITHMS[0])
@@ -295,7 +302,7 @@ def tag_problems(bag: Store, keys: Collection[str]) -> Iterator[tuple[Literal["m
                 yield "changed", name, f"it and {tags} do not agree"
                 yield "changed", tags, f"it and {name} do not agree"
         if list(listed) != names or not _is_as_written(bag, tags, listed):
-            yield "changed", tags, "it is not as it was written"
+            yield "changed", tags, "it does not match its checksum"
     if manifest not in lost:
         named = set(_named_in(bag, manifest))
         for key in sorted(named - set(keys)):
@@ -305,28 +312,28 @@ def tag_problems(bag: Store, keys: Collection[str]) -> Iterator[tuple[Literal["m
 
 
 def is_bag(bag: Store) -> bool:
-    """Return whether there is a bag, which one that was begun and not finished is not."""
+    """Return whether there is a complete bag."""
     return bag.exists(_DECLARATION)
 
 
-def holds_tag_files(bag: Store) -> bool:
-    """Return whether a folder holds files of names that a bag's have."""
+def has_tag_files(bag: Store) -> bool:
+    """Return whether a folder has files with the names of tag files."""
     return any(bag.exists(name) for name in (_DECLARATION, *_MANIFESTS, _INFO))
 
 
 def remove_bag(bag: Store) -> None:
-    """Delete the tag files of a bag of ours, `bagit.txt` first and what tells that it is ours last."""
+    """Delete the tag files of our bag: `bagit.txt` first, the files that identify it as ours last."""
     for name in (_DECLARATION, *_MANIFESTS, _INFO):
         bag.delete(name)
 
 
 def _tag_names(algorithm: str) -> list[str]:
-    """Return the names of the tag files in the order of the list of their digests."""
+    """Return the names of the tag files in tag manifest order."""
     return [_INFO, f"manifest-{algorithm}.txt", _DECLARATION]
 
 
 def _listed_tags(bag: Store, algorithm: str) -> dict[str, str]:
-    """Return the digests of tag files by their names, as the list of them says."""
+    """Return the digests of the tag files by name, from the tag manifest."""
     try:
         lines = bag.read_bytes(f"tagmanifest-{algorithm}.txt").decode("utf-8", "replace").splitlines()
     except OSError:
@@ -347,7 +354,7 @@ def _digest_of(bag: Store, name: str, algorithm: str) -> str | None:
 
 
 def _named_in(bag: Store, manifest: str) -> Iterator[str]:
-    """Yield the keys that a manifest names, as `manifest_line` wrote them."""
+    """Yield the keys that a manifest lists, in the form written by `manifest_line`."""
     try:
         declaration = bag.read_bytes(_DECLARATION).decode("utf-8", "replace")
     except OSError:
@@ -361,7 +368,7 @@ def _named_in(bag: Store, manifest: str) -> Iterator[str]:
 
 
 def _read(dest: Store, key: str, algorithms: Collection[str]) -> dict[str, str]:
-    """Return an object's digests by their algorithms."""
+    """Return an object's digests by algorithm."""
     found = {name: hashlib.new(name) for name in algorithms}
     with dest.open_input(key) as file:
         while block := file.read(_BLOCK_BYTES):
@@ -372,6 +379,6 @@ def _read(dest: Store, key: str, algorithms: Collection[str]) -> dict[str, str]:
 
 def _objects(dest: Store, passing_over: Collection[str]) -> Iterator[StoredObject]:
     def refuse(folder: str) -> None:
-        raise PayloadDamaged(f"the folder {folder} must not be read")
+        raise PayloadDamaged(f"the folder {folder} cannot be read")
 
     return (found for found in dest.list_objects(on_unreadable=refuse) if found.key not in passing_over)

@@ -1,4 +1,4 @@
-"""Events: what was done to a document, when and with what, in the words of PREMIS; worked out from its page rows."""
+"""Build PREMIS events from page rows: each document's outcome, time and software."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROW_COLUMNS = (
     *("output_key", "output_bytes", "output_sha256", "source_bytes", "source_sha256"),
     *("settings_digest", "model_digest", "scorer"),
 )
-"""Columns of a page's row that an event is made of."""
+"""Columns of a page's row that an event is derived from."""
 
 _TEXT = pa.string()
 EVENTS_SCHEMA = pa.schema(
@@ -55,18 +55,19 @@ EVENTS_SCHEMA = pa.schema(
         ("versions", _TEXT),
     ]
 )
-"""One row a document; `versions` is a JSON object of names and versions."""
+"""One row per document; `versions` is a JSON object of names and versions."""
 
-# Terms of http://id.loc.gov/vocabulary/preservation/eventType and …/eventOutcome. What is kept is copied byte for byte.
+# Terms of http://id.loc.gov/vocabulary/preservation/eventType and …/eventOutcome. Kept documents are copied byte for
+# byte.
 _TYPES: dict[Verdict, str] = {"compressed": "compression", "kept": "replication", "failed": "compression"}
 _OUTCOMES: dict[Verdict, str] = {"compressed": "success", "kept": "success", "failed": "fail"}
 
 _NAMESPACE = uuid.UUID("6f0c1f0e-6d0f-5b0e-9a57-2b1d3f7f6c11")
-_ANOTHER_PAGE = "document_kept"  # says that another page's reason is the document's
+_ANOTHER_PAGE = "document_kept"  # the reason of another page applies to the document
 
 
 def verdict_of(statuses: Sequence[object]) -> Verdict:
-    """Return what became of a document, given the status of each of its pages.
+    """Return the outcome of a document from the status of each of its pages.
 
     >>> verdict_of(["kept", "failed", "kept"]), verdict_of(["compressed"])
     ('failed', 'compressed')
@@ -77,12 +78,12 @@ def verdict_of(statuses: Sequence[object]) -> Verdict:
 def event_of(rows: Sequence[Mapping[str, Any]], date_time: str | None, versions: Mapping[str, str]) -> dict[str, Any]:
     """Return the event of one document, with the columns of `EVENTS_SCHEMA`.
 
-    Its identifier is worked out from run, document and outcome, so that the same rows give the same event again.
+    Its identifier is derived from run, document and outcome, so that the same rows give the same event again.
 
     Args:
-        rows: All page rows of the document, with `ROW_COLUMNS`, in the order of its pages.
-        date_time: When what was done was committed, ISO 8601.
-        versions: Of the software that the document's run used, by its name.
+        rows: All page rows of the document, with `ROW_COLUMNS`, in page order.
+        date_time: Time of the commit, ISO 8601.
+        versions: Software versions of the document's run, by name.
     """
     first = rows[0]
     verdict = verdict_of([row["status"] for row in rows])
@@ -110,10 +111,10 @@ def event_of(rows: Sequence[Mapping[str, Any]], date_time: str | None, versions:
 
 
 def as_premis(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an event and the objects it links, with the names of PREMIS 3's semantic units.
+    """Return an event and its linked objects, with the names of PREMIS 3's semantic units.
 
     Args:
-        event: As `event_of` returns it.
+        event: From `event_of`.
     """
     versions = json.loads(event["versions"])
     outputs = event["outputs"]
@@ -154,7 +155,7 @@ _OUTPUT_FIELDS = ("output_key", "output_bytes", "output_sha256", "codec")
 
 
 def _outputs_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return each output once: rows of one file, such as a book kept whole, share its bytes among them."""
+    """Return each output once: rows of one file, such as a book kept whole, each hold a share of its bytes."""
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
         key = row["output_key"]

@@ -1,4 +1,4 @@
-"""Seals: a file carries the SHA-256 of itself, so that one changed byte in it can be told. Parquet, JSON and YAML."""
+"""Add a self-checksum (SHA-256) to Parquet, JSON and YAML files, to detect any changed byte."""
 
 from __future__ import annotations
 
@@ -9,65 +9,65 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-SEAL = "foliopress.seal"
-"""Entry of a Parquet file's footer."""
-NO_SEAL = "0" * 64
-"""What stands in its place while the digest is worked out."""
+CHECKSUM_KEY = "foliopress.seal"  # the name in files of earlier versions
+"""Key of the checksum in a Parquet footer."""
+CHECKSUM_PLACEHOLDER = "0" * 64
+"""Placeholder for the checksum while it is computed."""
 
 _PARQUET = re.compile(rb"foliopress\.seal\x18@([0-9a-f]{64})")
-"""The entry as Thrift's compact protocol writes it: the next field is a text, and has 64 bytes."""
+"""The entry in Thrift's compact protocol: the next field is a string of 64 bytes."""
 _YAML_MARK = "# sha256: "
 
 
-def seal_parquet(file: io.BytesIO) -> None:
-    """Write a Parquet file's digest into its own footer, which holds `NO_SEAL` under `SEAL`.
+def write_parquet_checksum(file: io.BytesIO) -> None:
+    """Write a Parquet file's checksum into its own footer, in place of `CHECKSUM_PLACEHOLDER` under `CHECKSUM_KEY`.
 
     Raises:
-        ValueError: If there is no such entry.
+        ValueError: If the footer has no such entry.
     """
     with file.getbuffer() as view:
-        place = _place(bytes(view))
+        place = _checksum_offset(bytes(view))
         if place is None:
-            raise ValueError(f"the file has no entry {SEAL}")
-        view[place : place + len(NO_SEAL)] = hashlib.sha256(view).hexdigest().encode()
+            raise ValueError(f"the file has no entry {CHECKSUM_KEY}")
+        view[place : place + len(CHECKSUM_PLACEHOLDER)] = hashlib.sha256(view).hexdigest().encode()
 
 
 def is_parquet_intact(data: bytes) -> bool:
-    """Return whether a Parquet file is byte for byte what was sealed."""
-    place = _place(data)
+    """Return whether a Parquet file matches its checksum."""
+    place = _checksum_offset(data)
     if place is None:
         return False
-    end = place + len(NO_SEAL)
-    digest = hashlib.sha256(data[:place] + NO_SEAL.encode() + data[end:])
+    end = place + len(CHECKSUM_PLACEHOLDER)
+    digest = hashlib.sha256(data[:place] + CHECKSUM_PLACEHOLDER.encode() + data[end:])
     return digest.hexdigest().encode() == data[place:end]
 
 
-def sealed_json(values: Mapping[str, Any]) -> bytes:
-    """Return values as indented JSON, their digest last as `sha256`.
+def json_with_checksum(values: Mapping[str, Any]) -> bytes:
+    """Return values as indented JSON, with their checksum last, as `sha256`.
 
-    >>> read_json(sealed_json({"run_id": "r"}))
+    >>> read_checked_json(json_with_checksum({"run_id": "r"}))
     {'run_id': 'r'}
     """
     digest = hashlib.sha256(_json(values)).hexdigest()
     return _json({**values, "sha256": digest})
 
 
-def read_json(data: bytes) -> dict[str, Any]:
-    """Return the values that were sealed.
+def read_checked_json(data: bytes) -> dict[str, Any]:
+    """Return the values of a JSON file with a checksum.
 
     Raises:
-        ValueError: If a byte is not what was written.
+        ValueError: If the file does not match its checksum.
     """
     values = json.loads(data)
-    if not isinstance(values, dict) or values.pop("sha256", None) is None or sealed_json(values) != data:
-        raise ValueError("it is not as it was written")
+    if not isinstance(values, dict) or values.pop("sha256", None) is None or json_with_checksum(values) != data:
+        raise ValueError("it does not match its checksum")
     return values
 
 
-def sealed_yaml(text: str) -> bytes:
-    """Return lines of YAML and, as a comment in the last line, their digest.
+def yaml_with_checksum(text: str) -> bytes:
+    """Return YAML with its checksum in a comment on the last line.
 
-    >>> sealed_yaml("[]").decode()[:14]
+    >>> yaml_with_checksum("[]").decode()[:14]
     '[]# sha256: 4f'
     """
     data = text.encode()
@@ -75,14 +75,14 @@ def sealed_yaml(text: str) -> bytes:
 
 
 def is_yaml_intact(data: bytes) -> bool:
-    """Return whether YAML is byte for byte what was sealed."""
+    """Return whether YAML matches its checksum."""
     place = data.rfind(_YAML_MARK.encode())
-    return place >= 0 and sealed_yaml(data[:place].decode("utf-8", "replace")) == data
+    return place >= 0 and yaml_with_checksum(data[:place].decode("utf-8", "replace")) == data
 
 
-def _place(data: bytes) -> int | None:
-    """Return where the digest in a Parquet file begins: in its footer, which is at its end."""
-    found = _PARQUET.search(data, max(0, data.rfind(SEAL.encode())))
+def _checksum_offset(data: bytes) -> int | None:
+    """Return the offset of the checksum in a Parquet file, in the footer at its end."""
+    found = _PARQUET.search(data, max(0, data.rfind(CHECKSUM_KEY.encode())))
     return None if found is None else found.start(1)
 
 

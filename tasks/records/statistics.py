@@ -19,7 +19,12 @@ import pyarrow.parquet as pq
 
 from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records.fences import read_fences
-from foliopress.tasks.records.self_checksum import NO_SEAL, SEAL, is_parquet_intact, seal_parquet
+from foliopress.tasks.records.self_checksum import (
+    CHECKSUM_KEY,
+    CHECKSUM_PLACEHOLDER,
+    is_parquet_intact,
+    write_parquet_checksum,
+)
 from foliopress.tasks.storage.store import Store
 
 SCHEMA_VERSION = "6"
@@ -360,7 +365,7 @@ def table_bytes(
 class TableWriter:
     """Writes tables into one Parquet file (zstd), the schema's version and `metadata` in its footer, within a block.
 
-    The file is sealed at the end of the block.
+    The checksum is written at the end of the block.
     """
 
     def __init__(self, file: io.BytesIO, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
@@ -375,9 +380,9 @@ class TableWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.add_key_value_metadata({SEAL: NO_SEAL})
+        self._writer.add_key_value_metadata({CHECKSUM_KEY: CHECKSUM_PLACEHOLDER})
         self._writer.close()
-        seal_parquet(self._file)
+        write_parquet_checksum(self._file)
 
     def write(self, table: pa.Table) -> None:
         """Append rows, which can be read by themselves later: a group of them for each call, none for no rows.
@@ -466,7 +471,7 @@ def read_footer(dest: Store, name: str, *, is_deep: bool = False) -> Footer:
     Args:
         dest: Where the statistics lie.
         name: Of the file.
-        is_deep: Read all of the file and hold it against its seal.
+        is_deep: Read all of the file and check it against its checksum.
 
     Raises:
         FileNotFoundError: If it is not committed.
@@ -475,7 +480,7 @@ def read_footer(dest: Store, name: str, *, is_deep: bool = False) -> Footer:
     """
     key = file_key("pages", name)
     try:
-        if is_deep and (problem := seal_problem(dest.read_bytes(key))):
+        if is_deep and (problem := checksum_problem(dest.read_bytes(key))):
             raise FileDamaged(f"{key} is damaged ({problem}); {_ADVICE}")
         found = read_file(dest, "pages", name, pq.read_schema).metadata or {}
     except FileMissing as error:
@@ -495,7 +500,7 @@ def read_footer(dest: Store, name: str, *, is_deep: bool = False) -> Footer:
         raise FileDamaged(f"{key} is damaged (its footer lacks something); {_ADVICE}") from error
 
 
-def seal_problem(data: bytes) -> str | None:
+def checksum_problem(data: bytes) -> str | None:
     """Return why the bytes of a file of ours are not what was written; None if they are, or if it is none of ours."""
     if PREFIX.encode() in data and not is_parquet_intact(data):
         return "its bytes are not those that were written"
@@ -511,7 +516,7 @@ def check_table(dest: Store, key: str) -> str | None:
     table, _, name = key.removeprefix("stats/").partition("/")
     try:
         data = dest.read_bytes(key)
-        if problem := seal_problem(data):
+        if problem := checksum_problem(data):
             return problem
         rows = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
         rows.validate(full=True)
@@ -545,7 +550,7 @@ def read_footers(
         dest: Where the statistics lie.
         passing_over: Keys of files that are not to be read.
         on_damaged: Called with what is wrong with each damaged file, which is passed over then.
-        is_deep: Read all of each file and hold it against its seal.
+        is_deep: Read all of each file and check it against its checksum.
 
     Raises:
         FileDamaged: If a file is damaged and `on_damaged` is not given.

@@ -33,8 +33,8 @@ DOCUMENT_SUFFIXES = frozenset(
 class Document:
     """A file of the source to be compressed; `version` changes when its bytes do.
 
-    `identity` is equal for documents with the same bytes; None if the listing does not show it. `duplicate_of` is the key of
-    the first listed document with the same identity. `listed` is the part of the listing entry that makes up the
+    `identity` is equal for documents with the same bytes; None if the listing does not show it. `duplicate_of` is the
+    key of the first listed document with the same identity. `listed` is the part of the listing entry that makes up the
     version, so that a reader can detect a change; None if no part does.
     """
 

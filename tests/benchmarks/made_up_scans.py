@@ -1,4 +1,4 @@
-"""A folder of made-up scans with truth, and what a run of Foliopress over them could have left."""
+"""Write synthetic scans with ground truth, and the output of a run over them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEIGHT_PX, WIDTH_PX = 240, 360
 LINE = (60, 100)
 """Rows of the marked line of text."""
 STAMP = (160, 210, 200, 300)
-"""Rows and columns of a drawing that nobody marked."""
+"""Rows and columns of an unmarked drawing."""
 TEXT = "alpha bravo 7 charlie delta echo foxtrot golf hotel india"
 TILE_PX = 60
 
@@ -42,13 +42,13 @@ def drawn_page(seed: int = 1) -> np.ndarray:
 
 
 def truth_csv() -> str:
-    """The line's box as SROIE writes it."""
+    """Return the line's box in SROIE format."""
     top, bottom = LINE
     return f"10,{top},{WIDTH_PX - 10},{top},{WIDTH_PX - 10},{bottom},10,{bottom},{TEXT}\n"
 
 
 def write_scans(folder: Path, names: tuple[str, ...] = ("c/a.png",)) -> None:
-    """Write scans, each with its truth in a folder beside it."""
+    """Write scans, each with its ground truth in a folder next to it."""
     for number, name in enumerate(names, start=1):
         path = folder / name
         (path.parent / "truth").mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def write_scans(folder: Path, names: tuple[str, ...] = ("c/a.png",)) -> None:
 
 
 def write_run(dest: Path, outputs: Mapping[str, np.ndarray], status: str = "compressed") -> None:
-    """Write what Foliopress would: outputs by document key as PNG, rows of pages, and of tiles at levels 1, 2, 4, 8."""
+    """Write a run's files: outputs by document key as PNG, rows of pages, and of tiles at levels 1, 2, 4, 8."""
     pages, tiles = [], []
     for key, pixels in outputs.items():
         output_key = f"pages/{key}.png"

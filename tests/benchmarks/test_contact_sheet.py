@@ -1,4 +1,4 @@
-"""The contact sheet: tints follow levels, and what changed most is what is enlarged."""
+"""Test the contact sheet: tints follow levels, and the most changed places are enlarged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DPI = 100.0
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Two scans and a run over them, in which the second output is damaged."""
+    """Return two scans and a run over them with a damaged second output."""
     write_scans(tmp_path / "scans", ("c/a.png", "c/<b>.png"))
     write_run(tmp_path / "run", {"c/a.png": drawn_page(1), "c/<b>.png": drawn_page(2)})
     (tmp_path / "run/pages/c/<b>.png.png").write_bytes(b"\x89PNG, but not for long")
@@ -36,7 +36,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_each_tile_is_tinted_by_its_level_and_level_1_not_at_all() -> None:
-    page = np.full((5, 8), 200, np.uint8)  # the last row and column of tiles reach past it
+    page = np.full((5, 8), 200, np.uint8)  # the last row and column of tiles extend past it
     tiles = {"tile_px": 3, "n_rows": 2, "n_cols": 3, "level": [1, 2, 4, 8, 1, 1]}
     tinted = heat_map(page, tiles)
     assert tinted.shape == (5, 8, 3)
@@ -54,7 +54,7 @@ def test_a_page_that_was_kept_has_no_tint() -> None:
 def test_the_largest_change_is_looked_for_away_from_strokes() -> None:
     page = drawn_page()
     made = page.copy()
-    made[slice(*LINE)] = 225  # the line is gone, but that is the other crop's business
+    made[slice(*LINE)] = 225  # the line is gone, but only the other crop shows that
     made[200:230, 40:70] -= 12
     place = most_changed(page, made, DPI)
     assert place is not None
@@ -104,7 +104,7 @@ def test_every_page_gets_a_picture_and_what_cannot_be_shown_says_why(run: Path, 
     assert [path.name for path in out.glob("*.webp")] == ["0002-a-1.webp"]
     text = (out / "index.html").read_text()
     assert "c/&lt;b&gt;.png" in text and "<b>" not in text
-    assert "cannot be shown" in text
+    assert "cannot be drawn" in text
     assert '<img loading=lazy src="0002-a-1.webp">' in text
 
 
@@ -115,7 +115,7 @@ def test_names_that_are_no_plain_file_names_are_quoted_in_the_index(tmp_path: Pa
     assert 'src="0001-%22x%22%2050%25-1.webp"' in index([(sheet, None)])
 
 
-@pytest.mark.parametrize(("name", "message"), [("empty", "holds no page"), ("missing", "there is no folder")])
+@pytest.mark.parametrize(("name", "message"), [("empty", "contains no page"), ("missing", "there is no folder")])
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     result = CliRunner().invoke(app, [str(tmp_path), str(tmp_path / name), "--out", str(tmp_path / "sheet")])

@@ -1,4 +1,4 @@
-"""The tables of what the network owes to its parts: what stands in a row, and that a stopped run goes on."""
+"""Test the ablation tables: contents of a row, and resumption of an interrupted run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from benchmarks import importance
 from benchmarks.importance import ABLATIONS_FILE, app
 from foliopress.model.dataset import RENDERED
 from foliopress.model.evaluation import METRICS_FILE
-from foliopress.model.recipe import Material
-from foliopress.model.training import Course
+from foliopress.model.recipe import TrainingData
+from foliopress.model.training import TrainingOptions
 from tests.model.made_up import labelled, scored
 
 ROWS = [
@@ -37,29 +37,29 @@ def test_networks_are_compared_by_what_they_free_where_they_find_the_same_text()
 
 
 class Trainings:
-    """Stands for the trainings: notes how each was asked for, and fails at the one named."""
+    """Replacement for training that records each call, and fails for one name."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.courses: list[Course] = []
+        self.courses: list[TrainingOptions] = []
         self.pages: list[list[str]] = []
         self.fails_at = 0
         drawn = labelled(2, f"{RENDERED}/one")
         drawn = replace(drawn, scan=replace(drawn.scan, collection=RENDERED))
-        material = Material([labelled(1), drawn], [labelled(3)], [], [])
+        training_data = TrainingData([labelled(1), drawn], [labelled(3)], [], [])
         monkeypatch.setattr(importance, "find_scans", lambda *_: [])
         monkeypatch.setattr(importance, "data_folder", lambda data: data)
-        monkeypatch.setattr(importance, "find_material_scans", lambda *_: ((), ()))
-        monkeypatch.setattr(importance, "gather", lambda *_: material)
+        monkeypatch.setattr(importance, "find_training_scans", lambda *_: ((), ()))
+        monkeypatch.setattr(importance, "load_training_data", lambda *_: training_data)
         monkeypatch.setattr(importance, "weights_file", lambda weights: weights)
         monkeypatch.setattr(importance, "load_scorer", lambda *_: SimpleNamespace())
         monkeypatch.setattr(importance, "NetworkScorer", lambda *_, **__: SimpleNamespace())
         monkeypatch.setattr(importance, "score_scans", lambda *_: [scored("pbb", [0.9, 0.3, 0.01], "010")])
-        monkeypatch.setattr(importance, "_settled", lambda *_: 0.2)
+        monkeypatch.setattr(importance, "_calibrated_threshold", lambda *_: 0.2)
         monkeypatch.setattr(importance, "_fitted", self._fitted)
 
-    def _fitted(self, material: Material, course: Course) -> Any:
-        self.courses.append(course)
-        self.pages.append([page.scan.document for page in material.training])
+    def _fitted(self, training_data: TrainingData, options: TrainingOptions) -> Any:
+        self.courses.append(options)
+        self.pages.append([page.scan.document for page in training_data.training_pages])
         if len(self.courses) == self.fails_at:
             raise MemoryError
         return SimpleNamespace()

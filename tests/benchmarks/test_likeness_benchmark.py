@@ -1,4 +1,4 @@
-"""Likeness of a finished run, by the package, with the lines that people marked."""
+"""Test the SSIMULACRA 2 benchmark on a finished run with marked lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytest.importorskip("ssimulacra2")
 
 
 def told(output: str) -> dict[str, tuple[float, float]]:
-    """The page's and the text's score by key."""
+    """Return the scores of page and text by key."""
     rows = [line.split() for line in output.splitlines()[2:]]
     return {row[-1]: (float(row[0]), float(row[1])) for row in rows}
 

@@ -1,4 +1,4 @@
-"""The overhead benchmark: who is counted as what, and from when to when."""
+"""Test the overhead benchmark: attribution of processes, and the measured period."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.overhead import API, DRIVER, LOOPS, STEPS, as_markdown, taken_by
 
 
 class FakeProcess:
-    """A process as `psutil` tells of it."""
+    """A process in the form of `psutil`."""
 
     def __init__(self, words: list[str], seconds: list[float], children: tuple[FakeProcess, ...] = ()) -> None:
         self._words, self._seconds, self._children = words, seconds, children

@@ -1,4 +1,4 @@
-"""The arms of the quality benchmark: runs of Foliopress, other tools as commands, and what comes of their failures."""
+"""Test the arms of the quality benchmark: runs of Foliopress, other tools as commands, and their failures."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import others, product
+from benchmarks import other_tools, product
 from benchmarks.arms import ArmFailed, decode
 from benchmarks.marked import MarkedPage, find_marked, read_marked
-from benchmarks.others import TOOLS, Tool, ToolArm, run_command
+from benchmarks.other_tools import TOOLS, Tool, ToolArm, run_command
 from benchmarks.product import Setting, page_arms, run_product, settings_of
 from tests.benchmarks.made_up_scans import HEIGHT_PX, WIDTH_PX, drawn_page, write_run, write_scans
 
 
 @pytest.fixture
 def page(tmp_path: Path) -> MarkedPage:
-    """A scan in a folder of its own."""
+    """Return a scan in its own folder."""
     write_scans(tmp_path / "scans")
     (scan,) = find_marked(tmp_path / "scans", "test")
     return read_marked(scan)
@@ -37,7 +37,7 @@ def command_file(folder: Path, name: str, script: str) -> None:
 
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of commands; there are no others but the shell's own."""
+    """Return a folder of commands; only these and the shell's own are available."""
     folder = tmp_path / "commands"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:/bin")
@@ -64,7 +64,7 @@ def test_a_sweep_without_key_or_values_is_refused(sweep: str) -> None:
 
 
 class Command:
-    """Stands for the command line: keeps how it was called, and ends as it is told."""
+    """Replacement for the command line that records its arguments and returns a given exit code."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, code: int, stderr: str = "") -> None:
         self.called: list[str] = []
@@ -76,7 +76,7 @@ class Command:
         return subprocess.CompletedProcess(command, self._end[0], "", self._end[1])
 
     def after(self, option: str) -> list[str]:
-        """What stands after each mention of an option."""
+        """Return the values after each occurrence of an option."""
         return [self.called[at + 1] for at, part in enumerate(self.called) if part == option]
 
 
@@ -148,8 +148,8 @@ def test_a_command_that_fails_or_hangs_says_so(commands: Path, monkeypatch: pyte
     with pytest.raises(ArmFailed, match="breaks ended with 4: no alpha, please"):
         run_command(["breaks"], commands)
     command_file(commands, "hangs", "exec sleep 5")
-    monkeypatch.setattr(others, "_TIMEOUT_S", 0.1)
-    with pytest.raises(ArmFailed, match="hangs gave no answer in 0.1 s"):
+    monkeypatch.setattr(other_tools, "_TIMEOUT_S", 0.1)
+    with pytest.raises(ArmFailed, match="hangs did not finish in 0.1 s"):
         run_command(["hangs"], commands)
 
 
@@ -177,7 +177,7 @@ def test_a_scan_of_three_equal_channels_is_handed_on_with_three(tmp_path: Path) 
     scan = find_marked(tmp_path, "test")[0]
     for mode in ("L", "RGB"):
         Image.fromarray(drawn_page()).convert(mode).save(scan.path)
-        with Image.open(others.upright_png(read_marked(scan), tmp_path)) as image:
+        with Image.open(other_tools.upright_png(read_marked(scan), tmp_path)) as image:
             assert image.mode == mode and np.array_equal(image.convert("L"), drawn_page())
 
 
@@ -206,7 +206,7 @@ def test_a_pdf_is_kept_and_drawn_in_the_pixels_of_its_source(
         Image.fromarray(page.pixels).save(folder / "x.pdf", resolution=100)
         return folder / "x.pdf"
 
-    monkeypatch.setitem(others.TOOLS, "tool", Tool("tool", (), make))
+    monkeypatch.setitem(other_tools.TOOLS, "tool", Tool("tool", (), make))
     made = ToolArm("tool", tmp_path / "pdfs", reads_words=False).make(page)
     assert made.pixels.shape == (HEIGHT_PX, WIDTH_PX, 3)
     assert np.abs(made.pixels[..., 0].astype(int) - page.pixels).mean() < 6
@@ -218,7 +218,7 @@ def test_without_pypdfium2_the_row_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pypdfium2", None)
     with pytest.raises(ArmFailed, match="pip install pypdfium2"):
-        others.draw_pdf(tmp_path / "x.pdf", page)
+        other_tools.draw_pdf(tmp_path / "x.pdf", page)
 
 
 @pytest.mark.slow  # it starts Prefect, Dask and Tesseract

@@ -1,4 +1,4 @@
-"""The quality benchmark from end to end on made-up scans: rows, report, plots and strips, and going on after a stop."""
+"""Test the quality benchmark end to end on synthetic scans: rows, report, plots, strips and resumption."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.benchmarks.made_up_scans import LINE, TEXT, drawn_page, write_run, wr
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """OCR that reads every word of the made-up line, or none where the line is gone; the pages that it was given."""
+    """Replace OCR by one that reads every word of the line if it is there; return the pages it was given."""
     given: list[np.ndarray] = []
 
     def read(pixels: np.ndarray, dpi: float, settings: object) -> tuple[Word, ...]:
@@ -35,14 +35,14 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
         is_there = int(pixels[slice(*LINE)].min()) < 100
         return tuple(Word(0, 0, 0, 1, 1, text, 90) for text in TEXT.split()) if is_there else ()
 
-    monkeypatch.setattr(judgement.ocr, "read_words", read)
-    monkeypatch.setattr(quality.ocr, "check_tesseract", lambda language: "0")
+    monkeypatch.setattr(judgement.recognition, "read_words", read)
+    monkeypatch.setattr(quality.recognition, "check_tesseract", lambda language: "0")
     return given
 
 
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
-    """Two scans, and a run of Foliopress in which the second lost its line."""
+    """Return two scans, and a run of Foliopress that lost the line of the second."""
     write_scans(tmp_path / "scans", ("c/a.png", "c/b.png"))
     lost = drawn_page(2)
     lost[slice(*LINE)] = 225
@@ -88,7 +88,7 @@ def test_a_stopped_benchmark_goes_on_and_one_that_is_done_measures_nothing(
     monkeypatch.setattr(quality, "judge_arm", stops)
     invoke(scans)
     assert invoke(scans).exit_code == 0
-    assert len(measured) == 2 * (2 + len(SWEEP)) + 1  # the one that was stopped comes twice
+    assert len(measured) == 2 * (2 + len(SWEEP)) + 1  # the interrupted one occurs twice
     n_read = len(reads)
     assert invoke(scans).exit_code == 0
     assert len(reads) == n_read and len(measured) == 2 * (2 + len(SWEEP)) + 1
@@ -127,7 +127,7 @@ def test_two_processes_bring_the_rows_of_one(scans: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--codec", "gif"), "no codec gif here"),
+        (("--codec", "gif"), "unknown codec gif"),
         (("--run", "nowhere"), "expected NAME=FOLDER"),
         (("--sweep", "encode.quality", "--foliopress"), "expected key=value"),
     ],
@@ -170,7 +170,7 @@ def test_bytes_are_held_against_a_tool_on_the_pages_of_both_that_are_not_bitonal
     (found,) = bytes_against(tool, measured)
     assert found == {"arm": "ours", "pages": 1, "bytes": 70, "tool_bytes": 100, "ratio": 0.7, "target": 0.8}
     text = as_markdown(figures_of(measured), "", [], [], [])
-    assert "ours: 0 kB on 1 scans that are not bitonal, archive-pdf-tools 0 kB: 0.70 × (target: at most 0.8 ×)" in text
+    assert "ours: 0 kB on 1 non-bitonal scans, archive-pdf-tools 0 kB: 0.70 × (target: at most 0.8 ×)" in text
 
 
 def test_what_failed_is_listed_and_leaves_no_plot_of_nothing() -> None:

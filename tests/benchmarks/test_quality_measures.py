@@ -1,4 +1,4 @@
-"""What the quality benchmark measures: which ink is judged, what was lost, what uniform quality needs for the same."""
+"""Test the measures of the quality benchmark: judged ink, losses, and equivalent uniform quality."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.benchmarks.made_up_scans import LINE, STAMP, drawn_page, truth_csv, w
 
 @pytest.fixture
 def page(tmp_path: Path) -> MarkedPage:
-    """A scan with one marked line and an unmarked drawing."""
+    """Return a scan with one marked line and an unmarked drawing."""
     write_scans(tmp_path)
     (scan,) = find_marked(tmp_path, "test")
     return read_marked(scan)
@@ -100,7 +100,7 @@ def test_words_are_found_wherever_they_are_read_but_not_oftener_than_they_stand_
         seen.update(dpi=dpi, shape=pixels.shape)
         return tuple(Word(0, 0, 0, 1, 1, text, 90) for text in ("Pier,", "pier", "7"))
 
-    monkeypatch.setattr(judgement.ocr, "read_words", read)
+    monkeypatch.setattr(judgement.recognition, "read_words", read)
     large = np.zeros((6600, 10), np.uint8)
     assert words_found(large, Counter({"pier": 1, "7": 1, "stone": 1})) == 2
     assert seen == {"dpi": 300, "shape": (3300, 5)}  # a letter page
@@ -192,7 +192,7 @@ def test_words_are_pooled_and_two_lost_ones_forgiven() -> None:
     measured = Measured(rows)
     found = summarise(measured.of_arm("ours"), measured)
     assert found["words_source"] == pytest.approx(150 / 170) and found["words_found"] == pytest.approx(135 / 170)
-    assert found["worst_drop"] == pytest.approx(0.08)  # the short one has too few words to tell
+    assert found["worst_drop"] == pytest.approx(0.08)  # the short one has too few words
 
 
 def test_only_pages_that_all_arms_have_are_summed() -> None:

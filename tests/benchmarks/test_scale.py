@@ -1,4 +1,4 @@
-"""The growth benchmark: a listing that is not there, steps that are replayed, and a kill in the middle."""
+"""Test the growth benchmark: a virtual listing, replayed steps, and a kill in the middle."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from PIL import Image
 import foliopress.flows.run.run
 from benchmarks import replay_steps
 from benchmarks.bare import main as bare
+from benchmarks.extrapolation import as_section, measured
 from benchmarks.listing import key_of, listing_server, size_of
-from benchmarks.needs import as_section, measured
 from benchmarks.recorded import ON_WORKERS, RecordedDispatcher
 from benchmarks.recorded import main as recorded
 from benchmarks.replay import read_record
@@ -45,7 +45,7 @@ def test_a_listing_of_any_length_comes_in_order_and_grows(monkeypatch: pytest.Mo
 
 @pytest.fixture
 def record(tmp_path: Path, draw_page: Callable[[str], Image.Image]) -> Path:
-    """A finished DEST of two pages."""
+    """Return a finished DEST of two pages."""
     source = tmp_path / "scans"
     source.mkdir()
     for name in ("one.jpg", "two.jpg"):
@@ -148,8 +148,8 @@ def test_what_far_more_documents_need_is_worked_out_by_hand() -> None:
     assert (one.passing_over_s, one.database_bytes, one.driver_growth_bytes) == pytest.approx((1e-4, 1e4, 1000.0))
     text = "\n".join(as_section(one, 8_640_000))
     assert "| shards, each a Prefect task run | 86,400 |" in text
-    assert "| database of the run's own Prefect API, if it were one run | 0.9 GB |" in text
-    assert "| memory of the driver, if it were one run | 9.0 GB |" in text  # 0.32 GB and 1 kB a document
+    assert "| database of the run's own Prefect API, as one run | 0.9 GB |" in text
+    assert "| driver memory, as one run | 9.0 GB |" in text  # 0.32 GB and 1 kB a document
     assert "| core-hours | 4,800, at" in text
     # 8.64 million in 30 days are 3 1/3 a second; a driver that spends 0.1 s a page at 80 % does 8
-    assert "| for an end in 30 days | 7 workers of one core, one run |" in text
+    assert "| to finish in 30 days | 7 workers of one core, one run |" in text

@@ -1,4 +1,4 @@
-"""The scoring benchmark measures every engine in its own process, and all score alike. No speed is asserted."""
+"""Test that the scoring benchmark runs every engine in its own process and that all agree. Speed is not asserted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ON_GPU = ["tf-function-gpu", "keras-torch-gpu", "keras-jax-gpu"]
 
 
 def page_like(height_px: int, width_px: int, seed: int) -> Plane:
-    """Paper that darkens from left to right, with a mask over its upper half."""
+    """Return paper that darkens from left to right, with a mask over its upper half."""
     rng = np.random.default_rng(seed)
     pixels = np.clip(np.linspace(250, 20, width_px) + rng.normal(0, 4, (height_px, width_px)), 0, 255).astype(np.uint8)
     mask = np.zeros((height_px, width_px), bool)
@@ -48,7 +48,7 @@ def page_like(height_px: int, width_px: int, seed: int) -> Plane:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of the shipped one's shapes that only averages: what is dark or masked is important."""
+    """Return a network with the shipped one's shapes that only averages: dark or masked tiles are important."""
     folder = tmp_path_factory.mktemp("tiny")
     patches = keras.Input((None, None, 4), dtype="uint8")
     means = keras.layers.AveragePooling2D(32)(keras.layers.Rescaling(1 / 255)(patches))
@@ -61,7 +61,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(tiny: Path) -> dict[str, Any]:
-    """One repeat of every engine on two small pages; whatever machine this is, its GPU is hidden."""
+    """Return one repeat of every engine on two small pages, with the machine's GPU hidden."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
         return measure(tiny, [page_like(96, 160, 1), page_like(64, 64, 2)], [page_like(96, 96, 3)], repeats=1)
@@ -114,7 +114,7 @@ def test_the_report_is_plain_json_and_prints_every_engine(report: dict[str, Any]
 
 @pytest.fixture
 def call_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of the batches that engines ask for, while the test runs on a machine that seems to have a GPU."""
+    """Return the batch sizes that engines request, on a simulated GPU machine."""
     sizes: list[int] = []
     in_batches = foliopress.model.scoring.in_batches
 
@@ -133,7 +133,7 @@ def call_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_gpu_is_given_full_batches_and_scores_as_the_cpu_does(
     name: str, tiny: Path, call_sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Both libraries are stood in for: Keras works on TensorFlow here, whatever the engine believes.
+    # Both libraries are simulated: Keras uses TensorFlow here, whatever the engine assumes.
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(no_grad=contextlib.nullcontext))
     monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(jit=lambda function: function))
     planes = [page_like(96, 160, 1), page_like(64, 64, 2)]
@@ -201,7 +201,7 @@ def test_every_litert_file_is_held_against_the_marked_scans(
     cv2.imwrite(str(tmp_path / "c" / "images" / "a.png"), page)
     (tmp_path / "c" / "truth" / "a.csv").write_text("32,32,159,32,159,63,32,63,Total 1234")
     (tmp_path / "manifest.csv").write_text("path,split,role\nc/images/a.png,test,image\nc/truth/a.csv,test,truth\n")
-    monkeypatch.setattr(recall, "read_words_cached", lambda *_: None)  # it starts processes
+    monkeypatch.setattr(recall, "read_words_cached", lambda *_: None)  # it would start processes
     monkeypatch.setattr(recognition, "read_words", lambda *_: ())
     monkeypatch.setattr(recognition, "estimate_dpi", lambda *_: 150.0)
     monkeypatch.setattr(foliopress.model.metrics, "ImportanceSettings", partial(ImportanceSettings, sure=0.0))

@@ -1,4 +1,4 @@
-"""The throughput benchmark: the bare loop does the product's work, and the figures say what was measured."""
+"""Test the throughput benchmark: the bare loop does the same work as the product, and the report is correct."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.arms import ArmFailed
-from benchmarks.contestants import REAPER, Archive, Took, contestants, lay_out, timed
+from benchmarks.contestants import REAPER, Archive, Timing, contestants, lay_out, timed
 from benchmarks.throughput import figures_of, take_turns
 from benchmarks.throughput_report import as_markdown, write_plot
 
@@ -56,7 +56,7 @@ def test_bare_loops_take_every_page_through_every_step(scans: list[Path], tmp_pa
     took = bare.run(archive, tmp_path / "work")
     assert {name for name, seconds in took.stages.items() if seconds > 0} >= STEPS
     assert took.core_s > 0 and took.start_core_s > 0
-    assert not list((tmp_path / "work").glob("no-out-*/pages/*/*.avif"))  # its start is that of a run without pages
+    assert not list((tmp_path / "work").glob("no-out-*/pages/*/*.avif"))  # start-up is that of a run without pages
     made = [list(out.glob("pages/*/*.avif")) for out in (tmp_path / "work").glob("out-*")]
     assert sorted(map(len, made)) == shares
     assert took.output_bytes == sum(path.stat().st_size for paths in made for path in paths)
@@ -83,7 +83,7 @@ def test_the_bare_loop_writes_what_the_product_writes(scans: list[Path], tmp_pat
 
 def test_figures_are_medians_and_leave_out_what_does_not_grow(tmp_path: Path) -> None:
     taken = [
-        Took(wall, core, 7, 10.0, 4.0, {"ocr": 30.0}) for wall, core in ((70.0, 104.0), (40.0, 64.0), (100.0, 200.0))
+        Timing(wall, core, 7, 10.0, 4.0, {"ocr": 30.0}) for wall, core in ((70.0, 104.0), (40.0, 64.0), (100.0, 200.0))
     ]
     found = figures_of(taken, 20)
     assert (found["wall_s"], found["pages_per_minute"], found["pages_per_minute_once_started"]) == (70, 17.143, 20.0)
@@ -92,7 +92,7 @@ def test_figures_are_medians_and_leave_out_what_does_not_grow(tmp_path: Path) ->
 
 def test_the_table_holds_everybody_against_the_product_with_all_cores(tmp_path: Path) -> None:
     def one(pages_per_minute: float, core_s: float) -> dict[str, object]:
-        took = Took(60.0, core_s * 10, 1_000_000, stages={"ocr": 5.0})
+        took = Timing(60.0, core_s * 10, 1_000_000, stages={"ocr": 5.0})
         return figures_of([took], 10) | {
             "pages_per_minute": pages_per_minute,
             "pages_per_minute_once_started": pages_per_minute,
@@ -116,7 +116,7 @@ def test_the_table_holds_everybody_against_the_product_with_all_cores(tmp_path: 
     }
     text = as_markdown(figures, write_plot(tmp_path, figures))
     assert "| OCRmyPDF -O3 --jobs 2 | 60 | 0.0 | 5.0 | 5.0 | 9.00 | 3.80 × | 1.0 |" in text
-    assert "With one worker, Prefect and Dask cost +2.5 % of the bare loop's core-seconds a page." in text
+    assert "With one worker, Prefect and Dask cost +2.5 % of the bare loop's core-seconds per page." in text
     assert "With all cores, they cost +2.4 % of those of as many bare loops at once." in text
     assert "2 workers are 1.94 × one, once started." in text
     assert "As many bare loops at once are 1.95 × one" in text

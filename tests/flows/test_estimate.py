@@ -18,7 +18,7 @@ from foliopress.flows.estimate import Estimate, EstimateRequest, estimate_archiv
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.model.truth import find_scans
 from foliopress.tasks.errors import ConfigError
-from foliopress.tasks.records.archive_estimate import Total, draw, total
+from foliopress.tasks.records.archive_estimate import EstimatedTotal, draw_sample, estimate_total
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.source_listing import ScanCounts, list_documents
 from foliopress.tasks.storage.store import Store
@@ -48,7 +48,7 @@ def test_a_sample_of_all_is_the_truth_and_nothing_is_left_behind(
         quote(EstimateRequest(str(source), settings, n_documents=100, cores=4, price_per_gb_month=1e9))
     )
     whole = compress_archive(quote(RunRequest(str(source), str(tmp_path / "out"), settings))).whole
-    assert found.output_bytes == Total(*[pytest.approx(whole.output_bytes)] * 3)
+    assert found.output_bytes == EstimatedTotal(*[pytest.approx(whole.output_bytes)] * 3)
     assert (found.documents, found.sampled_documents, found.source_bytes) == (9, 9, whole.source_bytes)
     assert found.pages.value == pytest.approx(9)
     assert found.reasons == {"unreadable": 1}
@@ -90,7 +90,7 @@ def test_what_is_said_of_real_scans_holds_what_they_come_to(scans: Path, tmp_pat
     sizes = Counter[str]()
     for row in rows:
         sizes[str(row["document_key"])] += int(str(row["output_bytes"]))
-    totals = [total(draw(documents, 16, seed), sizes) for seed in range(300)]
+    totals = [estimate_total(draw_sample(documents, 16, seed), sizes) for seed in range(300)]
     assert 0.85 <= sum(one.low <= truth <= one.high for one in totals) / len(totals) <= 0.97
 
 
@@ -111,9 +111,9 @@ def test_the_text_says_the_figures_and_how_sure_they_are() -> None:
         source_bytes=2_000_000_000,
         sampled_documents=50,
         sampled_bytes=100_000_000,
-        output_bytes=Total(2e8, 1.5e8, 2.5e8),
-        pages=Total(1000, 1000, 1000),
-        core_seconds=Total(7200, 3600, 10_800),
+        output_bytes=EstimatedTotal(2e8, 1.5e8, 2.5e8),
+        pages=EstimatedTotal(1000, 1000, 1000),
+        core_seconds=EstimatedTotal(7200, 3600, 10_800),
         cores=2,
         price_per_gb_month=0.02,
         reasons={"no_gain": 3},

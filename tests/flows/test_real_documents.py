@@ -59,7 +59,7 @@ def assert_is_the_same_document(before: bytes, after: bytes, changed: set[int]) 
         assert set(one.Root.keys()) <= set(two.Root.keys())
     for number in range(len(_sizes(before))):
         if number not in changed:
-            shown = [pdf_reader.rendered(data, number, 60) for data in (before, after)]
+            shown = [pdf_reader.render_page(data, number, 60) for data in (before, after)]
             assert np.array_equal(*shown), f"page {number + 1} shows otherwise in pdfium"
             if shutil.which("pdftoppm"):
                 assert np.array_equal(*(_by_poppler(data, number) for data in (before, after)))

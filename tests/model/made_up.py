@@ -1,4 +1,4 @@
-"""Made-up pages for tests: a labelled one to draw patches from, and scored ones of a few tiles."""
+"""Build synthetic pages for tests: a labelled one to sample patches from, and scored ones of a few tiles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLANE_TILES = 8
 
 
 def labelled(seed: int, document: str = "c/d") -> LabelledTiles:
-    """A page whose upper half is lines of marks and whose lower half is paper; the border between is not judged."""
+    """Return a page with lines of marks in the upper half and paper in the lower half; the border has weight 0."""
     rng = np.random.default_rng(seed)
     side = PLANE_TILES * 32
     luma = rng.normal(230, 4, (side, side))
@@ -37,12 +37,12 @@ def labelled(seed: int, document: str = "c/d") -> LabelledTiles:
 
 
 def flags(text: str) -> np.ndarray:
-    """True for each 1."""
+    """Return a bool array, True for each 1."""
     return np.array([letter == "1" for letter in text])
 
 
 def truth_of(kinds: str) -> TileTruth:
-    """One letter a tile: p print, t typewriting, h handwriting, g picture, i other ink, l little ink, b blank."""
+    """Return ground truth by letter: p print, t typewriting, h handwriting, g picture, i ink, l little ink, b blank."""
     letters = np.array(list(kinds))
     return TileTruth(
         printed=np.isin(letters, ["p", "t"]),
@@ -62,7 +62,7 @@ def scored(
     page_kind: PageKind = PageKind.GREY,
     key: str = "c/a",
 ) -> ScoredPage:
-    """A page of one row of tiles; 1 in `mask` where OCR read a word."""
+    """Return a page with one row of tiles; 1 in `mask` marks tiles with an OCR word."""
     n_tiles = len(kinds)
     return ScoredPage(
         key=key,

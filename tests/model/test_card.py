@@ -1,4 +1,4 @@
-"""The model card says what was measured and is silent about the rest."""
+"""Test that the model card contains what was measured and omits the rest."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def one_line(text: str) -> str:
 
 def test_a_card_of_an_evaluation_alone_has_its_figures_and_limits_and_nothing_else() -> None:
     text = card({"evaluation": bare_evaluation()})
-    assert headings(text) == ["Figures on the test split", "Limits"]
+    assert headings(text) == ["Metrics on the test split", "Limits"]
     assert "| OCR mask alone | 0.8000 | 0.9000 | – | 0.9750 | 0.9500 |" in text
     assert "Tiles: 300 printed, 0 handwritten, 200 blank, 250 of little ink." in text
     assert "ab" * 32 in text
-    assert "how well they are found is not measured here" in one_line(text)
+    assert "their recall is not measured here" in one_line(text)
 
 
 def test_kinds_without_a_tile_are_left_out_and_pictures_are_counted() -> None:
@@ -63,7 +63,7 @@ def test_kinds_without_a_tile_are_left_out_and_pictures_are_counted() -> None:
     assert "| of these, typewritten | 120 | 0.9800 | 0.7000 | 0.9850 |" in text
     assert "| stamp or graphic | 12 | 0.7500 | 0.0000 | 0.7500 |" in text
     assert "| handwritten |" not in text
-    assert "how well they are found is measured on 12 tiles only" in one_line(text)
+    assert "their recall is measured on only 12 tiles" in one_line(text)
 
 
 def test_turned_pages_show_the_fall_and_the_page_that_suffers_most() -> None:
@@ -87,7 +87,7 @@ def test_calibration_counts_the_text_below_the_operating_point() -> None:
     calibration = {"bins": bins, "expected_error": 0.0123, "tiles": 1600}
     text = one_line(card({"evaluation": {**bare_evaluation(), "calibration": calibration}}))
     assert "by 0.0123 on average (expected calibration error, 3 bins)" in text
-    assert "Of the 1100 tiles that score below 0.05, 3 are text." in text
+    assert "3 of the 1100 tiles with a score below 0.05 hold text." in text
 
 
 def test_operating_points_ablations_and_experiments_are_tables_of_whatever_columns_they_have() -> None:
@@ -102,10 +102,10 @@ def test_operating_points_ablations_and_experiments_are_tables_of_whatever_colum
     experiments = [{"name": "margin of two tiles", "recall": 0.5, "epochs": 8}]
     text = card(metrics, {"ablations": ablations, "experiments": experiments})
     assert headings(text) == [
-        "Figures on the test split",
+        "Metrics on the test split",
         "Operating points",
-        "What each part is worth",
-        "What was tried",
+        "Ablations",
+        "Experiments",
         "Limits",
     ]
     assert "| profile | threshold | validation recall | freed |" in text
@@ -124,7 +124,7 @@ def test_documents_left_out_are_pooled_by_their_tiles() -> None:
     text = card({"evaluation": bare_evaluation()}, {"leave_one_out": rows})
     assert "| document | handwritten tiles | recall handwritten | printed tiles | recall printed |" in text
     assert "| a | 300 | 0.9000 | 0 | – |" in text
-    assert "| all together | 400 | 0.9250 | 50 | 0.9800 |" in text
+    assert "| all documents | 400 | 0.9250 | 50 | 0.9800 |" in text
     assert card({"evaluation": bare_evaluation()}, {"leave_one_out": [*rows, {"document": "pooled"}]}) == text
 
 
@@ -142,7 +142,7 @@ def test_a_training_is_told_with_its_pages_its_course_and_its_sources() -> None:
         "collections": ["tapuscorpus", "attic"],
     }
     full = one_line(card({"evaluation": bare_evaluation(), "training": training}))
-    assert "55 pages, and 16 to validate, parted by document; 160 pages that the program drew itself" in full
+    assert "55 pages, and 16 for validation, split by document; 160 synthetic pages" in full
     assert "Seed 1, 2 epochs of 150 batches of 16 patches of 49 tiles, 10 minutes." in full
     assert "Best epoch on validation: loss 0.2500." in full
     assert "`cccccccccccccccc`" in full

@@ -1,4 +1,4 @@
-"""The split into training and validation, and which documents are written by hand."""
+"""Test the split into training and validation, and the detection of handwritten documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluation of a small folder of made-up scans, with a stub in the network's place and another in Tesseract's."""
+"""Test the evaluation of a small folder of synthetic scans, with stubs for the network and Tesseract."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from foliopress.configs.settings import ImportanceSettings, OcrSettings
 from foliopress.model import evaluation
-from foliopress.model.evaluation import evaluate_model
+from foliopress.model.evaluation import EvaluationRequest, evaluate_model
 from foliopress.model.metrics import CURVE_THRESHOLDS
 from foliopress.tasks.analysis.tiles import CORE_PX, TileGrid
 from foliopress.tasks.errors import ConfigError, PageError
@@ -24,7 +24,7 @@ DIGEST = "0123456789abcdef" * 4
 
 
 def share_of_ink(_scorer: object, planes: Sequence[tuple[np.ndarray, TileGrid]]) -> list[np.ndarray]:
-    """A network that sees ink and nothing else: 0.9 where a tile has a dark pixel, else 0.01."""
+    """Score ink only: 0.9 for a tile with a dark pixel, else 0.01."""
     scores = []
     for plane, grid in planes:
         blocks = plane[..., 0].reshape(grid.n_rows, CORE_PX, grid.n_cols, CORE_PX)
@@ -33,7 +33,7 @@ def share_of_ink(_scorer: object, planes: Sequence[tuple[np.ndarray, TileGrid]])
 
 
 def blind_to_standing_strokes(scorer: object, planes: Sequence[tuple[np.ndarray, TileGrid]]) -> list[np.ndarray]:
-    """A network that sees ink only on pages that are wider than high."""
+    """Score ink only on pages that are wider than high."""
     found = share_of_ink(scorer, planes)
     return [
         scores if grid.n_cols > grid.n_rows else scores * 0 for scores, (_, grid) in zip(found, planes, strict=True)
@@ -46,11 +46,11 @@ def read_nothing(pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A split of one page, 192 x 320 pixels: a line of stripes, a tile of ink that nobody marked, paper."""
+    """Return a split of one page, 192 x 320 pixels: a line of stripes, a tile of unmarked ink, paper."""
     folder = tmp_path / "data"
     for name in ("images", "truth"):
         (folder / "c" / name).mkdir(parents=True)
-    page = np.tile(np.linspace(150, 235, 320).astype(np.uint8), (192, 1))  # shaded, so that it is no two-tone page
+    page = np.tile(np.linspace(150, 235, 320).astype(np.uint8), (192, 1))  # shaded, so that it is not a two-tone page
     page[32:64, 32:160:2] = 20
     page[128:160, 256:288:2] = 20
     cv2.imwrite(str(folder / "c" / "images" / "a.png"), page)
@@ -60,7 +60,10 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(evaluation, "load_scorer", lambda folder, kind: scorer)
     monkeypatch.setattr(evaluation, "score_planes", share_of_ink)
     monkeypatch.setattr(evaluation, "SHIPPED", tmp_path / "shipped")
-    for name in ("read_words_cached", "read_turned_cached"):  # they start processes; words are also read one by one
+    for name in (
+        "read_words_cached",
+        "read_rotated_cached",
+    ):  # they start processes; words are also read one by one
         monkeypatch.setattr(evaluation, name, lambda *_: None)
     monkeypatch.setattr(recognition, "read_words", read_nothing)
     monkeypatch.setattr(recognition, "estimate_dpi", lambda *_: 150.0)
@@ -68,7 +71,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_folder_is_evaluated_to_figures_and_a_card(data: Path, tmp_path: Path) -> None:
-    metrics = evaluate_model(data, None, tmp_path / "cache", "test", tmp_path / "out")
+    metrics = evaluate_model(EvaluationRequest(tmp_path / "cache", data), tmp_path / "out")
     found = metrics["evaluation"]
     assert (found["pages"], found["split"], found["threshold"]) == (1, "test", ImportanceSettings().threshold)
     assert found["model"] == {
@@ -102,7 +105,7 @@ def test_text_that_is_lost_on_its_side_shows_as_a_fall(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluation, "score_planes", blind_to_standing_strokes)
-    rows = evaluate_model(data, None, tmp_path / "cache")["evaluation"]["rotated"]
+    rows = evaluate_model(EvaluationRequest(tmp_path / "cache", data))["evaluation"]["rotated"]
     assert [row["model"]["fall"] for row in rows] == [1.0, 0.0, 1.0]
     assert rows[0]["model"]["worst_page"] == {"key": "c/images/a.png", "fall": 1.0, "n_text": 4}
 
@@ -110,7 +113,7 @@ def test_text_that_is_lost_on_its_side_shows_as_a_fall(
 def test_a_fall_is_held_against_the_page_drawn_out_to_whole_tiles(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A sixth of the last row's 6 pixels is text; of the whole tile that the row is drawn out to it is 3 %.
+    # A sixth of the last row's 6 pixels is text; of the padded tile it is 3 %.
     path = str(data / "c" / "images" / "a.png")
     page = np.pad(cv2.imread(path, cv2.IMREAD_GRAYSCALE), ((0, 6), (0, 0)), mode="edge")
     page[193, 64:96:2] = 20
@@ -123,7 +126,7 @@ def test_a_fall_is_held_against_the_page_drawn_out_to_whole_tiles(
         return [np.where(np.arange(grid.n_tiles) < 60, at, 0) for at, (_, grid) in zip(found, planes, strict=True)]
 
     monkeypatch.setattr(evaluation, "score_planes", blind_to_fine_print)
-    found = evaluate_model(data, None, tmp_path / "cache")["evaluation"]
+    found = evaluate_model(EvaluationRequest(tmp_path / "cache", data))["evaluation"]
     assert (found["model"]["n_printed"], found["model"]["recall_printed"]) == (5, 0.8)
     assert [(row["n_text"], row["model"]["recall_upright"]) for row in found["rotated"]] == [(4, 1.0)] * 3
 
@@ -137,12 +140,14 @@ def test_a_page_that_ocr_cannot_read_when_turned_is_left_out_of_that_turn(
         return ()
 
     monkeypatch.setattr(recognition, "read_words", read_wide_pages)
-    rows = evaluate_model(data, None, tmp_path / "cache")["evaluation"]["rotated"]
+    rows = evaluate_model(EvaluationRequest(tmp_path / "cache", data))["evaluation"]["rotated"]
     assert [row["pages"] for row in rows] == [0, 1, 0]
 
 
 def test_without_turning_no_other_page_is_read_and_the_threshold_may_be_given(data: Path, tmp_path: Path) -> None:
-    found = evaluate_model(data, None, tmp_path / "cache", threshold=0.95, rotated=False)["evaluation"]
+    found = evaluate_model(EvaluationRequest(tmp_path / "cache", data, threshold=0.95, with_rotation=False))[
+        "evaluation"
+    ]
     assert "rotated" not in found
     assert len(list((tmp_path / "cache").iterdir())) == 1
     assert (found["threshold"], found["model"]["recall_printed"]) == (0.95, 0.0)
@@ -154,19 +159,21 @@ def test_what_training_wrote_beside_the_model_is_carried_over(data: Path, tmp_pa
     model.mkdir()
     (model / "metrics.json").write_text('{"calibration": {"scale": 7}, "evaluation": {"pages": 99}}')
     (model / "ablations.json").write_text('[{"name": "without mask channel", "recall_printed": 0.5}]')
-    metrics = evaluate_model(data, model, tmp_path / "cache", "test", tmp_path / "out", rotated=False)
+    metrics = evaluate_model(EvaluationRequest(tmp_path / "cache", data, model, with_rotation=False), tmp_path / "out")
     assert metrics["calibration"] == {"scale": 7}
     assert metrics["evaluation"]["pages"] == 1
     assert "| without mask channel | 0.5000 |" in (tmp_path / "out" / "CARD.md").read_text()
 
 
 def test_plots_are_written_where_they_are_wanted(data: Path, tmp_path: Path) -> None:
-    evaluate_model(data, None, tmp_path / "cache", threshold=0.95, plots=tmp_path / "plots", rotated=False)
+    evaluate_model(
+        EvaluationRequest(tmp_path / "cache", data, threshold=0.95, with_rotation=False), plots=tmp_path / "plots"
+    )
     names = sorted(path.relative_to(tmp_path / "plots").as_posix() for path in (tmp_path / "plots").rglob("*.png"))
     assert names == ["calibration.png", "heatmaps/01-text-c-a.png", "precision_recall.png", "score_histogram.png"]
 
 
 def test_a_split_without_marked_lines_is_a_settings_error(data: Path, tmp_path: Path) -> None:
     (data / "c" / "truth" / "a.csv").write_text("")
-    with pytest.raises(ConfigError, match="'test' has marked lines"):
-        evaluate_model(data, None, tmp_path / "cache")
+    with pytest.raises(ConfigError, match="'test' has no page with marked lines"):
+        evaluate_model(EvaluationRequest(tmp_path / "cache", data))

@@ -1,4 +1,4 @@
-"""Labels worked out by hand on small sheets."""
+"""Test labels on small sheets, calculated by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from foliopress.model.dataset import LabelledTiles
 from foliopress.model.drawn.ink import Layer
 from foliopress.model.drawn.pages import PAGES
-from foliopress.model.drawn.scanning import DrawnPage, turned_page
+from foliopress.model.drawn.scanning import DrawnPage, rotated_page
 from foliopress.model.drawn.sheet import TracedSheet
 from foliopress.model.ink_truth import judge_ink, label_page, work_ink
 from foliopress.tasks.analysis.tiles import tile_grid
@@ -99,13 +99,13 @@ def test_white_ink_covers_dark_card_and_is_writing() -> None:
 def test_a_turned_page_has_turned_labels() -> None:
     drawn = PAGES[5](np.random.default_rng(1))
     side = tile_grid(100, 100, drawn.dpi).tile_px
-    rows, cols = (size // side * side for size in drawn.light.shape[:2])  # whole tiles, so that the grid turns too
+    rows, cols = (size // side * side for size in drawn.light.shape[:2])  # whole tiles, so that the grid rotates too
     page = DrawnPage(np.asarray(drawn.light[:rows, :cols] * 255, np.uint8), drawn.ink[:rows, :cols], drawn.dpi)
     upright = label_page(page, (), SCAN)
     shape = rows // side, cols // side
     assert 0 < upright.label.mean() < 1 and 0 < upright.weight.mean() < 1
     for quarters in (1, 2, 3):
-        turned = label_page(turned_page(page, quarters), (), SCAN)
+        turned = label_page(rotated_page(page, quarters), (), SCAN)
         for name in ("label", "weight", "handwritten"):
             wanted = np.rot90(getattr(upright, name).reshape(shape), quarters).ravel()
             assert np.array_equal(getattr(turned, name), wanted), (quarters, name)

@@ -1,4 +1,4 @@
-"""The figures of scored pages, worked out by hand on pages of a few tiles."""
+"""Test the metrics of scored pages, calculated by hand on pages of a few tiles."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_curve_of_six_tiles_worked_out_by_hand() -> None:
         "threshold": 0.4,
         "precision": round(
             2 / 3, 5
-        ),  # a printed and the handwritten tile, and the one of little ink; other ink is open
+        ),  # a printed and the handwritten tile, and the one with little ink; other ink is not counted
         "recall": round(2 / 3, 5),
         "recall_printed": 0.5,
         "recall_handwritten": 1.0,
@@ -102,7 +102,7 @@ def test_the_curve_holds_the_operating_point_once() -> None:
 
 def test_calibration_worked_out_by_hand() -> None:
     # Between 0.35 and 0.5: mean score 0.425, one of two is text. In the last bin: 1.0 and 0.99, both text. Other ink
-    # is left out.
+    # is excluded.
     page = scored("pbhpi", [0.4, 0.45, 1.0, 0.99, 0.4])
     found = calibration([page])
     filled = [row for row in found["bins"] if row["count"]]

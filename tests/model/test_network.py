@@ -1,4 +1,4 @@
-"""The network's shape, its widened start, and that a damaged file is refused."""
+"""Test the network's shape, its widened weights, and that damaged files are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def three_channels() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path]:
-    """A three-channel backbone with weights unlike those that a fresh one has, and their file."""
+    """Return a three-channel backbone with weights unlike fresh ones, and their file."""
     keras.utils.set_random_seed(7)
     backbone = three_channels()
     rng = np.random.default_rng(7)
@@ -55,7 +55,7 @@ def test_the_network_scales_bytes_itself_and_answers_one_number_a_tile(start: tu
 
 
 def test_a_tiles_answer_looks_at_the_tile_from_its_middle() -> None:
-    # a dark bar moves past the tile: how much each branch is moved by it, at each place, has its middle in the tile's
+    # a dark bar moves past the tile: the response of each branch, over all positions, is centred on the tile
     keras.utils.set_random_seed(5)
     network = build_network()
     for stride in (16, 8, 4):

@@ -1,4 +1,4 @@
-"""Heatmaps show what went wrong and where; plots are written even of little."""
+"""Test that heatmaps show errors at their place, and that plots are written even with little data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from foliopress.tasks.analysis.tiles import TileGrid
 
 
 def six_tiles(page_kind: PageKind = PageKind.GREY) -> ScoredPage:
-    """Two rows of three: text missed, text found, blank kept; little ink kept, blank freed, text kept by the mask."""
+    """Return 2 x 3 tiles: text missed, text found, blank kept; little ink kept, blank freed, text kept by the mask."""
 
     def at(*tiles: int) -> np.ndarray:
         return np.isin(np.arange(6), tiles)
@@ -40,7 +40,7 @@ def six_tiles(page_kind: PageKind = PageKind.GREY) -> ScoredPage:
 
 
 def outlined(picture: np.ndarray, colour: tuple[int, int, int]) -> list[int]:
-    """The tiles whose whole outline has a colour."""
+    """Return the tiles whose whole outline has a colour."""
     found = []
     for tile in range(6):
         row, col = (13 * place for place in divmod(tile, 3))

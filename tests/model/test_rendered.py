@@ -1,4 +1,4 @@
-"""Drawn pages are read and labelled once, and then come from the cache."""
+"""Test that drawn pages are read and labelled once, and then come from the cache."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_pages_are_drawn_and_read_once_and_then_taken_from_the_cache(
         calls.append(dpi)
         return (Word(0, 0, 0, 40, 40, "quay", 90.0),)
 
-    monkeypatch.setattr(rendered.ocr, "read_words", read)
+    monkeypatch.setattr(rendered.recognition, "read_words", read)
     first = rendered_pages(2, 11, tmp_path, OcrSettings(), processes=1)
     again = rendered_pages(2, 11, tmp_path, OcrSettings(), processes=1)
     assert len(calls) == 2
@@ -44,7 +44,7 @@ def test_pages_are_drawn_and_read_once_and_then_taken_from_the_cache(
 
 def test_other_processes_draw_the_same_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     together = rendered_pages(2, 11, tmp_path, OcrSettings(), processes=2)
-    monkeypatch.setattr(rendered.ocr, "read_words", lambda *_: ())
+    monkeypatch.setattr(rendered.recognition, "read_words", lambda *_: ())
     for number, page in enumerate(together):
         alone = label_page(draw_page(number, 11), (), page.scan)
         assert np.array_equal(page.plane[..., :3], alone.plane[..., :3])

@@ -1,4 +1,4 @@
-"""The shipped model scores the same alone and in company, in LiteRT and in Keras."""
+"""Test that the shipped model's scores do not depend on other pages, and agree in LiteRT and Keras."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from foliopress.tasks.errors import ConfigError
 
 
 def page_like(height_px: int, width_px: int, seed: int) -> np.ndarray:
-    """Paper with grain and rows of dark marks on it."""
+    """Return paper with grain and rows of dark marks."""
     rng = np.random.default_rng(seed)
     page = rng.normal(235, 3, (height_px, width_px))
     for row in range(10, height_px // 2, 22):
@@ -73,7 +73,10 @@ def test_a_tiles_score_hardly_depends_on_the_patch_that_it_falls_into() -> None:
         plane = work_plane(page, np.zeros(page.shape, bool), grid)
         return score_planes(scorer, [(plane, grid)])[0].reshape(grid.n_rows, grid.n_cols)
 
-    whole, lower = scored(pixels), scored(pixels[5 * 32 :])  # tile row 20 begins a patch, or stands in one's middle
+    whole, lower = (
+        scored(pixels),
+        scored(pixels[5 * 32 :]),
+    )  # tile row 20 is the first of a patch, or a middle one
     apart = np.abs(whole[8:] - lower[3:])
     assert np.median(apart) < 0.01
     assert ((whole[8:] >= 0.5) == (lower[3:] >= 0.5)).mean() > 0.97
@@ -92,7 +95,7 @@ def test_the_scorer_is_handed_full_batches_across_pages() -> None:
 
     counting = Counting()
     score_planes(counting, planes([(32 * 40, 32 * 40), (32 * 40, 32 * 17), (32 * 2, 32)]))  # type: ignore[arg-type]
-    assert counting.sizes == [PATCHES_AT_ONCE, 14 - PATCHES_AT_ONCE]  # 4, 2 and 1, as they are and upside down
+    assert counting.sizes == [PATCHES_AT_ONCE, 14 - PATCHES_AT_ONCE]  # 4, 2 and 1, upright and rotated by 180 degrees
 
 
 def test_a_batch_that_is_not_full_is_filled_up_and_cut_off_again() -> None:
@@ -117,7 +120,7 @@ def test_a_page_upside_down_has_its_scores_upside_down() -> None:
 
 def test_a_tiles_score_is_the_mean_of_what_is_said_of_it_upright_and_upside_down() -> None:
     class Light:
-        """Says 0.9 of a tile whose first pixel is light, 0.1 of others."""
+        """Scores 0.9 for a tile whose first pixel is light, else 0.1."""
 
         name, digest = "litert-cpu", ""
 

@@ -1,4 +1,4 @@
-"""What the shipped model's own figures say, and the settings that rest on them."""
+"""Test the shipped model's metrics, and the settings that depend on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from foliopress.configs.loading import load_settings
 from foliopress.model.card import card, read_tables
-from foliopress.model.operating import TARGETS
+from foliopress.model.operating_points import TARGETS
 from foliopress.model.scoring import LITERT_FILE, SHIPPED
 
 METRICS = json.loads((SHIPPED / "metrics.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What the truth says of tiles, on small pages worked out by hand."""
+"""Test the ground truth of tiles on small pages, calculated by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from foliopress.tasks.analysis.tiles import tile_grid
 
 
 def box(top: int, left: int, bottom: int, right: int) -> np.ndarray:
-    """A rectangle whose outline runs through the given pixels, the last ones included."""
+    """Return a rectangle whose outline runs through the given pixels, including the last ones."""
     return np.array([[top, left], [top, right], [bottom, right], [bottom, left]], np.float64)
 
 
@@ -19,7 +19,7 @@ def line(polygon: np.ndarray, kind: LineKind = "printed", is_typewritten: bool =
 
 
 def striped(luma: np.ndarray, left: int, right: int, ink: int = 0) -> None:
-    """Every other column of ink."""
+    """Draw ink in every other column."""
     luma[:, left:right][:, ::2] = ink
 
 

@@ -1,4 +1,4 @@
-"""Training and export on a set so small that it takes seconds, whole and stopped in between."""
+"""Test training and export on a tiny set, complete and interrupted."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 import foliopress.model.training
 from foliopress.model.export import export_network
 from foliopress.model.network import load_network
-from foliopress.model.patches import BATCH, fixed_patches
+from foliopress.model.patches import BATCH, validation_patches
 from foliopress.model.scoring import KERAS_FILE, LITERT_FILE, load_scorer
-from foliopress.model.training import LOG_FOLDER, Course, fit_network
+from foliopress.model.training import LOG_FOLDER, TrainingOptions, fit_network
 from foliopress.tasks.analysis.tiles import cut_patches
 from tests.model.made_up import labelled
 
-COURSE = Course(weights=None, seed=1, epochs=2, batches_per_epoch=2)
+COURSE = TrainingOptions(weights=None, seed=1, epochs=2, batches_per_epoch=2)
 PAGES = [labelled(1), labelled(2)]
 HELD_OUT = [labelled(3, "c/e")]
 
@@ -29,23 +29,23 @@ Trained = tuple[keras.Model, list[dict[str, float]], Path]
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the training below had left on disk after its first epoch, as if it had been killed then."""
+    """Return the files of the training below after its first epoch, as if it had been killed then."""
     return tmp_path_factory.mktemp("stopped")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, stopped: Path) -> Trained:
-    """A network after two short epochs, its figures, and the folder of its checkpoints."""
+    """Return a network after two short epochs, its history, and the folder of its checkpoints."""
     folder = tmp_path_factory.mktemp("trained")
-    add = foliopress.model.training._State.add
+    add = foliopress.model.training._TrainingState.add
 
-    def add_and_copy(state: foliopress.model.training._State, *args: Any) -> None:
+    def add_and_copy(state: foliopress.model.training._TrainingState, *args: Any) -> None:
         add(state, *args)
         if len(state.rows) == 1:
             shutil.copytree(folder, stopped, dirs_exist_ok=True)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(foliopress.model.training._State, "add", add_and_copy)
+        patched.setattr(foliopress.model.training._TrainingState, "add", add_and_copy)
         network, history = fit_network(PAGES, HELD_OUT, COURSE, folder)
     return network, history, folder
 
@@ -77,7 +77,7 @@ def test_a_stopped_training_goes_on_where_it_was_and_ends_as_if_it_had_not_been_
 ) -> None:
     assert not list(stopped.glob("course-*/epoch-2.keras"))
     network, history = fit_network(PAGES, HELD_OUT, COURSE, stopped)
-    assert history[0] == trained[1][0]  # read, not done again: its seconds are the same too
+    assert history[0] == trained[1][0]  # loaded, not repeated: its seconds are equal too
     assert [row["loss"] for row in history] == pytest.approx([row["loss"] for row in trained[1]], rel=1e-4)
     last = [load_network(next(folder.glob("course-*/epoch-2.keras"))) for folder in (stopped, trained[2])]
     for networks in ((network, trained[0]), last):
@@ -94,13 +94,13 @@ def test_a_finished_training_is_not_done_again(trained: Trained) -> None:
 
 @pytest.mark.long
 def test_another_seed_is_another_training(trained: Trained) -> None:
-    other = foliopress.model.training.course_name(replace(COURSE, seed=2), PAGES)
-    assert other != foliopress.model.training.course_name(COURSE, PAGES)
+    other = foliopress.model.training.checkpoint_name(replace(COURSE, seed=2), PAGES)
+    assert other != foliopress.model.training.checkpoint_name(COURSE, PAGES)
     assert not (trained[2] / other).exists()
 
 
 class Numbered:
-    """Stands for a network after an epoch."""
+    """Replacement for a network after an epoch."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -110,7 +110,7 @@ class Numbered:
 
 
 def test_the_best_epoch_of_the_calm_half_counts_and_a_training_stops_three_epochs_after_it() -> None:
-    state = foliopress.model.training._State(None, epochs=10)
+    state = foliopress.model.training._TrainingState(None, epochs=10)
     losses = [0.1, 0.5, 0.4, 0.6, 0.9, 0.3, 0.35, 0.2, 0.25, 0.21]
     seen = []
     for number, loss in enumerate(losses):
@@ -123,5 +123,5 @@ def test_the_best_epoch_of_the_calm_half_counts_and_a_training_stops_three_epoch
 
 
 def test_validation_has_as_many_figures_as_patches() -> None:
-    assert len(fixed_patches(HELD_OUT, 1)[0]) == 4
+    assert len(validation_patches(HELD_OUT, 1)[0]) == 4
     assert BATCH == 16

@@ -1,4 +1,4 @@
-"""What is read from truth files, and which scans they belong to."""
+"""Test the parsing of truth files, and their assignment to scans."""
 
 from __future__ import annotations
 

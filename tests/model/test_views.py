@@ -1,4 +1,4 @@
-"""Labels on small pages, worked out by hand, and pages seen from elsewhere."""
+"""Test labels on small pages, calculated by hand, and transformed views."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from foliopress.tasks.ocr.recognition import Word
 
 
 def box(top: int, left: int, bottom: int, right: int) -> np.ndarray:
-    """A rectangle whose outline runs through the given pixels, the last ones included."""
+    """Return a rectangle whose outline runs through the given pixels, including the last ones."""
     return np.array([[top, left], [top, right], [bottom, right], [bottom, left]], np.float64)
 
 
@@ -28,7 +28,7 @@ def scan(collection: str = "c", document: str = "c/d", truth: Path | None = Path
 
 
 def striped(luma: np.ndarray, rows: slice, cols: slice) -> None:
-    """Every other column black: ink of standard deviation above 100."""
+    """Draw every other column black: ink with a standard deviation above 100."""
     luma[rows, cols][:, ::2] = 0
 
 
@@ -71,7 +71,7 @@ def test_ink_of_a_page_written_by_hand_is_writing() -> None:
 
 
 def page_with_a_line() -> MarkedPage:
-    """A page of 320 x 256 at 150 dpi with one line of strokes in tile row 5, tile columns 2 to 5, which OCR read."""
+    """Return a page of 320 x 256 at 150 dpi with one line of strokes, read by OCR, in tile row 5, columns 2 to 5."""
     luma = np.full((320, 256), 250, np.uint8)
     striped(luma, np.s_[168:184], np.s_[70:190])
     truth = PageTruth((line(box(166, 68, 186, 192)),), ())
@@ -102,7 +102,7 @@ def test_a_skewed_view_finds_its_text_where_the_ink_went() -> None:
     assert label[ink > 60].all()
     assert not label[ink == 0].any()
     assert not np.array_equal(label, label_tiles(page_with_a_line()).label.reshape(10, 8))
-    assert labelled.plane[..., 3][labelled.plane[..., 0] < 64].mean() > 250  # the mask went with it
+    assert labelled.plane[..., 3][labelled.plane[..., 0] < 64].mean() > 250  # the mask is transformed too
 
 
 def test_a_view_at_another_scale_has_as_many_more_tiles() -> None:

@@ -151,11 +151,11 @@ PNG, AVIF, PDF = as_image("PNG"), as_image("AVIF"), as_image("PDF")
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LOOK = np.zeros((4, 4, 3), np.uint8)
 DOINGS = {
-    "drawing a page": ((pypdfium2, "PdfDocument"), NO_FILES, lambda: pdf_reader.rendered(PDF, 0, 72)),
+    "drawing a page": ((pypdfium2, "PdfDocument"), NO_FILES, lambda: pdf_reader.render_page(PDF, 0, 72)),
     "drawing a page, memory": (
         (pypdfium2.PdfBitmap, "new_native"),
         MemoryError(),
-        lambda: pdf_reader.rendered(PDF, 0, 72),
+        lambda: pdf_reader.render_page(PDF, 0, 72),
     ),
     "finding letters": ((pypdfium2, "PdfDocument"), NO_FILES, lambda: pdf_reader.LetterFinder(PDF).letters(0)),
     "opening a PDF": ((pikepdf, "open"), MemoryError(), lambda: pdf_reader.open_pdf(PDF)),
@@ -192,7 +192,7 @@ def test_a_page_that_is_too_large_for_any_machine_is_kept(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(pypdfium2.PdfBitmap, "new_native", refuse)
     with pytest.raises(PageError) as caught:
-        pdf_reader.rendered(PDF, 0, 72)
+        pdf_reader.render_page(PDF, 0, 72)
     assert (caught.value.reason, caught.value.failed) == ("too_large", False)
 
 

@@ -1,4 +1,4 @@
-"""Archives for the torture tests: small pages, so that a run over many of them takes seconds, and of every kind."""
+"""Build archives for the torture tests: small pages of every kind, so that a run over many takes seconds."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _ONE_BIT_BELOW = 140
 
 
 def write_archive(root: Path, n_pages: int, scans: Path | None, seed: int = 0) -> Path:
-    """Write an archive of at least `n_pages` pages: grey, colour and bitonal, single and in documents of three.
+    """Write an archive of at least `n_pages` pages: grey, colour and bitonal, single and in three-page documents.
 
     Args:
         root: Folder to write to.
-        n_pages: How many pages.
+        n_pages: Number of pages.
         scans: Root of the real scans that the pages are cut from; without them they are drawn.
         seed: The same seed gives the same pages.
     """
@@ -58,7 +58,7 @@ def write_archive(root: Path, n_pages: int, scans: Path | None, seed: int = 0) -
 
 
 def pieces(scans: Path | None, chance: np.random.Generator) -> Iterator[Image.Image]:
-    """Yield small pages without end: pieces of real scans where they are at hand, else drawn ones."""
+    """Yield small pages endlessly: pieces of real scans if available, else drawn ones."""
     return _pieces_of_scans(scans, chance) if scans else _drawn_pieces(chance)
 
 
@@ -74,7 +74,7 @@ def _pieces_of_scans(scans: Path, chance: np.random.Generator) -> Iterator[Image
         with Image.open(scans / str(chance.choice(sorted(paths)))) as opened:
             opened.draft(None, (opened.width // 2, opened.height // 2))
             image = opened.convert("RGB") if opened.mode != "L" else opened.copy()
-        for _ in range(6):  # opening is the slow part
+        for _ in range(6):  # opening is slow
             left = int(chance.integers(0, max(1, image.width - width_px)))
             top = int(chance.integers(0, max(1, image.height - height_px)))
             yield image.crop((left, top, min(left + width_px, image.width), min(top + height_px, image.height)))

@@ -1,7 +1,7 @@
-"""A real object store for tests: a Ceph of one node that keeps its objects in memory, with its S3 gateway, on loopback.
+"""Run a real object store: a one-node Ceph with objects in memory and its S3 gateway, on loopback.
 
 It needs the programs of Debian's `ceph-mon ceph-osd radosgw ceph-common`. Unlike the small server of the other tests it
-checks signatures, holds writers to their conditions and takes keys of any characters.
+checks signatures, enforces conditional writes and accepts keys with any characters.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def is_installed() -> bool:
 
 
 class Ceph:
-    """A running Ceph; its gateway can be killed and started again, and the objects stay."""
+    """A running Ceph; its gateway can be killed and restarted without losing objects."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._port, self._processes = folder, free_port(), []
@@ -75,7 +75,7 @@ class Ceph:
         return S3Server(f"http://127.0.0.1:{self._port}", self._gateway.pid)
 
     def start(self) -> None:
-        """Make the cluster and its user, which takes some fifteen seconds."""
+        """Create the cluster and its user, which takes about fifteen seconds."""
         folder, keys = self._folder, self._folder / "keyring"
         everything = ("--cap", "mon", "allow *", "--cap", "osd", "allow *")
         self._do("ceph-authtool", "--create-keyring", keys, "--gen-key", "-n", "mon.", "--cap", "mon", "allow *")
@@ -111,7 +111,7 @@ class Ceph:
         wait_for_port(self._port, self._gateway)
 
     def kill_gateway(self) -> None:
-        """End the gateway without warning; who talks to it is cut off."""
+        """Kill the gateway; its clients are disconnected."""
         assert self._gateway is not None
         self._gateway.kill()
         self._gateway.wait()
@@ -142,7 +142,7 @@ class Ceph:
 
 @contextmanager
 def ceph_cluster(folder: Path) -> Iterator[Ceph]:
-    """Run a Ceph while the block lasts."""
+    """Run a Ceph inside the block."""
     running = Ceph(folder)
     try:
         running.start()

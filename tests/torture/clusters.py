@@ -1,4 +1,4 @@
-"""A Dask scheduler and its workers as processes of their own, as an operator runs them."""
+"""Run a Dask scheduler and its workers as separate processes, as an operator does."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path, memory_limit: str = "2GiB") -> Iterator[Cluster]:
-    """Run a cluster on loopback while the block lasts."""
+    """Run a cluster on loopback inside the block."""
     running = Cluster(folder, memory_limit)
     try:
         yield running

@@ -1,6 +1,6 @@
-"""What the torture tests share: an archive of many small pages, what a run in peace makes of it, and how often to try.
+"""Share fixtures among the torture tests: an archive, the result of an undisturbed run, and the number of trials.
 
-In `make test` each fault is tried once; `make torture` sets FOLIOPRESS_TORTURE and tries it often, the slow ones too.
+`make test` tries each fault once; `make torture` sets FOLIOPRESS_TORTURE and tries it often, including slow ones.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ os.environ |= {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
 @pytest.fixture(scope="session")
 def trials() -> int:
-    """How often a fault is tried at a moment of its own."""
+    """Return the number of moments at which a fault is tried."""
     return 20 if IS_TORTURE else 1
 
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """An archive of 64 pages (12 in `make test`) and what becomes of it in peace, each time the same."""
+    """Return an archive of 64 pages (12 in `make test`) and the result of an undisturbed run, always the same."""
     folder = tmp_path_factory.mktemp("undisturbed")
     source = write_archive(folder / "source", 64 if IS_TORTURE else 12, scans_if_any())
     outcomes, seconds = [], []
@@ -33,6 +33,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
         ended = compress(source, dest, *SMALL_SHARDS, folder=folder)
         assert ended.returncode == 3, ended.told  # broken.jpg fails
         outcomes.append(outcome_of(str(dest)))
-        seconds.append(ended.seconds)  # the first run of all fills caches, and kills shall come before the end
+        seconds.append(ended.seconds)  # the first run fills caches; kills should come before the end
     assert outcomes[0].differences(outcomes[-1]) == []
     return Undisturbed(source, outcomes[0], ended.returncode, min(seconds))

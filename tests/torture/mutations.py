@@ -1,4 +1,4 @@
-"""Files that were real, and then something happened to their bytes."""
+"""Mutate the bytes of real files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FORMATS: tuple[tuple[str, str, dict[str, object]], ...] = (
 
 
 def base_files(scans: Path | None, seed: int) -> list[tuple[str, bytes]]:
-    """Return files to mutate, each with its ending: small pieces in every format, and the small ones of the scans."""
+    """Return files to mutate with their suffixes: small pieces in every format, and the small files of the scans."""
     chance = np.random.default_rng(seed)
     source = pieces(scans, chance)
     files = []
@@ -70,7 +70,7 @@ def _small_real_files(scans: Path | None) -> list[tuple[str, bytes]]:
 
 
 def mutated(data: bytes, others: Sequence[bytes], chance: Rng) -> bytes:
-    """Return the file with one or two things done to it."""
+    """Return the file with one or two mutations."""
     for _ in range(int(chance.integers(1, 3))):
         change = MUTATIONS[int(chance.integers(len(MUTATIONS)))]
         data = change(data, others, chance)
@@ -91,14 +91,14 @@ def _truncated(data: bytes, others: Sequence[bytes], chance: Rng) -> bytes:
 
 
 def _spliced(data: bytes, others: Sequence[bytes], chance: Rng) -> bytes:
-    """Put the header of another file before the rest of this one."""
+    """Replace the header by that of another file."""
     other = others[int(chance.integers(len(others)))]
     length = int(chance.integers(4, _HEADER_BYTES))
     return other[:length] + data[length:]
 
 
 def _with_large_number(data: bytes, others: Sequence[bytes], chance: Rng) -> bytes:
-    """Write a huge or odd number over four bytes, as sizes and offsets are."""
+    """Overwrite four bytes with a huge or odd number, like a size or an offset."""
     if len(data) < 8:
         return data
     number = [0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFE, len(data), 65535][int(chance.integers(8))]
@@ -109,14 +109,14 @@ def _with_large_number(data: bytes, others: Sequence[bytes], chance: Rng) -> byt
 
 
 def _moved(data: bytes, others: Sequence[bytes], chance: Rng) -> bytes:
-    """Leave a piece out, or put one in twice."""
+    """Remove a piece, or insert one twice."""
     first, last = sorted(int(place) for place in chance.integers(0, len(data) + 1, 2))
     last = min(last, first + 4096)
     return data[:first] + data[last:] if chance.random() < 0.5 else data[:last] + data[first:]
 
 
 def _noise(data: bytes, others: Sequence[bytes], chance: Rng) -> bytes:
-    """Write noise over a piece."""
+    """Overwrite a piece with noise."""
     first = int(chance.integers(len(data) + 1))
     length = min(len(data) - first, int(chance.integers(1, 512)))
     return data[:first] + chance.bytes(length) + data[first + length :]

@@ -1,4 +1,4 @@
-"""What a DEST holds, so that two can be compared: each object by its bytes, each row but for times and run ids."""
+"""Record the contents of a DEST for comparison: each object by its bytes, each row without times and run ids."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from foliopress.tasks.storage.store import Store
 
 @dataclass(frozen=True)
 class Outcome:
-    """The objects of a DEST by key with a digest of each, its statistics file by file, how many of each name, and
-    its live rows."""
+    """The objects of a DEST by key with digests, the numbers of its statistics files by name, and its live rows."""
 
     objects: dict[str, str]
     statistics: frozenset[str]
     rows: dict[str, list[dict[str, Any]]]
 
     def differences(self, other: Outcome) -> list[str]:
-        """Return what is not the same, in words; what only `other` has is `extra`."""
+        """Return the differences in words; what only `other` has is `extra`."""
         found = []
         for name, mine, others in (
             ("object", self.objects, other.objects),
@@ -69,4 +68,4 @@ def outcome_of(dest: str, storage: StorageSettings | None = None) -> Outcome:
 
 
 _MARK = re.compile(r"\.[0-9a-f]{8}(-\d+)?\.parquet$")
-"""Of the run that wrote a file of statistics, in its name."""
+"""The run's mark in the name of a statistics file."""

@@ -1,4 +1,4 @@
-"""How often to try, and what a run in peace makes of an archive: the measure for runs that were disturbed."""
+"""Define the number of trials, and the result of an undisturbed run: the reference for disturbed runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IS_TORTURE = bool(os.environ.get("FOLIOPRESS_TORTURE"))
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """An archive, what a run over it that nobody disturbs leaves, and how long that takes."""
+    """An archive, the result of an undisturbed run over it, and its duration."""
 
     source: Path
     outcome: Outcome
@@ -22,6 +22,6 @@ class Undisturbed:
 
 
 def scans_if_any() -> Path | None:
-    """Return the root of the real scans where they are at hand."""
+    """Return the root of the real scans, or None."""
     root = Path(os.environ.get("FOLIOPRESS_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
     return root if (root / "manifest.csv").is_file() else None

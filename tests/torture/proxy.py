@@ -1,4 +1,4 @@
-"""A proxy between Foliopress and an S3 server that does to chosen requests what networks and busy servers do."""
+"""Run a proxy between Foliopress and an S3 server that simulates the faults of networks and busy servers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from urllib.parse import urlsplit
 import numpy as np
 
 Fault = Literal[
-    "slow down",  # 503 SlowDown, not passed on
-    "internal error",  # 500 InternalError, not passed on
-    "reset",  # the connection is reset before the request is passed on
-    "upload cut",  # the connection is reset in the middle of the request's body
-    "answer lost",  # the server does it, and the connection is reset before the answer
-    "body reset",  # the connection is reset in the middle of the answer's body
-    "truncated",  # the connection ends in the middle of the answer's body, as if that were all
-    "stall",  # the server does it, and no answer comes for longer than the client waits
-    "body stall",  # the answer stops in the middle of its body for longer than the client waits
+    "slow down",  # 503 SlowDown, not forwarded
+    "internal error",  # 500 InternalError, not forwarded
+    "reset",  # the connection is reset before the request is forwarded
+    "upload cut",  # the connection is reset in the middle of the request body
+    "answer lost",  # the request is executed, and the connection is reset before the response
+    "body reset",  # the connection is reset in the middle of the response body
+    "truncated",  # the connection ends in the middle of the response body, as if complete
+    "stall",  # the request is executed, and the response takes longer than the client's timeout
+    "body stall",  # the response stops in the middle of its body for longer than the client's timeout
     "slow link",  # 100 kB/s both ways
     "expired",  # 403 ExpiredToken
     "wrong secret",  # 403 SignatureDoesNotMatch
@@ -34,10 +34,10 @@ PASSING: tuple[Fault, ...] = (
     *("slow down", "internal error", "reset", "upload cut", "answer lost", "body reset", "truncated"),
     *("stall", "body stall", "slow link"),
 )
-"""Faults that another try mends."""
+"""Faults that a retry overcomes."""
 
 CLIENT_TIMEOUT_S = 0.7
-"""What `storage.timeout_s` is set to, so that stalls take seconds and not minutes."""
+"""Value of `storage.timeout_s`, so that stalls take seconds, not minutes."""
 
 _STALL_S = 1.5
 _SLOW_BYTES_PER_S = 100_000
@@ -50,12 +50,12 @@ _ERRORS = {
 }
 
 Plan = Callable[[int, str, str], Fault | None]
-"""Says what happens to a request: its number (from 0), its method and its path with the query."""
+"""Returns the fault of a request by its number (from 0), method, and path with query."""
 
 
 @dataclass
 class FaultProxy:
-    """A running proxy; `plan` may be changed at any time, `met` counts the faults by their names."""
+    """A running proxy; `plan` may be changed at any time, `met` counts the faults by name."""
 
     endpoint_url: str
     plan: Plan
@@ -77,7 +77,7 @@ def no_faults(number: int, method: str, path: str) -> None:
 
 
 def some_faults(seed: int, share: float) -> Plan:
-    """Return a plan that does something, drawn by the request's number, to a share of all requests."""
+    """Return a plan that disturbs a share of all requests, chosen by request number."""
 
     def plan(number: int, method: str, path: str) -> Fault | None:
         chance = np.random.default_rng([seed, number])
@@ -87,13 +87,13 @@ def some_faults(seed: int, share: float) -> Plan:
 
 
 def from_request(first: int, fault: Fault) -> Plan:
-    """Return a plan that does the same to every request from the `first` on."""
+    """Return a plan with the same fault for every request from number `first` on."""
     return lambda number, method, path: fault if number >= first else None
 
 
 @contextmanager
 def fault_proxy(upstream_url: str, plan: Plan = no_faults) -> Iterator[FaultProxy]:
-    """Run a proxy to an S3 server, on a free port of loopback, while the block lasts."""
+    """Run a proxy to an S3 server on a free loopback port inside the block."""
     upstream = urlsplit(upstream_url)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
@@ -111,7 +111,7 @@ def fault_proxy(upstream_url: str, plan: Plan = no_faults) -> Iterator[FaultProx
 
 
 class _Broken(Exception):
-    """The connection is to end here."""
+    """The connection must end here."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -205,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     def _reset(self) -> None:
-        """End the connection as a crash does: without a farewell."""
+        """End the connection as a crash does: with a reset."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         raise _Broken

@@ -1,4 +1,4 @@
-"""The command in a process of its own, and the processes that work for it."""
+"""Run the command in its own process, and find its child processes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 
 LONGEST_RUN_S = 240.0
-"""No run over a torture archive takes as long; one that does hangs."""
+"""No run over a torture archive takes this long; one that does hangs."""
 
 SMALL_SHARDS = ("--set", "shard.max_documents=6", "--set", "stats.most_small_files=2", "--workers", "2")
-"""Many shards, and their statistics put together at the end, so that kills come in the middle of both."""
+"""Many shards, and statistics that are compacted at the end, so that kills hit the middle of both."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that has ended."""
+    """A finished run."""
 
     returncode: int
     told: str
@@ -39,7 +39,7 @@ class Ended:
 
 
 class Run:
-    """`foliopress compress`, started; what it says goes to a file in `folder`."""
+    """A started `foliopress compress`; its output goes to a file in `folder`."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Run:
                 env=clean | environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # a suite that runs in the background ignores interrupts, and would hand that down
+                # a background test suite ignores SIGINT, and children would inherit that
                 preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
 
@@ -67,7 +67,7 @@ class Run:
         """Wait for its end.
 
         Raises:
-            AssertionError: If it hangs; it is killed then, with all that works for it.
+            AssertionError: If it hangs; it is then killed with all its processes.
         """
         try:
             returncode = self.process.wait(seconds)
@@ -80,7 +80,7 @@ class Run:
         return Ended(returncode, self._told.read_text(), time.monotonic() - self._begun)
 
     def processes(self, kind: str) -> list[psutil.Process]:
-        """Return the living processes of one kind that work for this run, in the order of their ids.
+        """Return this run's living processes of one kind, ordered by id.
 
         Args:
             kind: `worker`, `tesseract` or `api` (the run's own Prefect API).

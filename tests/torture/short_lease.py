@@ -1,8 +1,8 @@
-"""The command with a lease of two seconds, and with a process that stops itself at a write that the environment names.
+"""Run the command with a two-second lease, and with a process that stops itself at a given write.
 
 `PAUSE_DRIVER_BEFORE=n` stops the driver before its n-th write or deletion. `PAUSE_DRIVER_WITHIN=n` and
-`PAUSE_WORKER_WITHIN=n` stop it, or a worker and the driver, within the n-th write: all checks are passed, the bytes lie
-on the disk, and only the move into place is left.
+`PAUSE_WORKER_WITHIN=n` stop it, or a worker and the driver, within the n-th write: all checks are passed, the bytes are
+on the disk, and only the rename is left.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from foliopress.tasks.storage.store import Store
 
 
 def countdown(name: str) -> Callable[[], None]:
-    """Return what stops this process, and the driver, when it is called for the n-th time."""
+    """Return a function that stops this process and the driver on its n-th call."""
     left = int(os.environ.get(name) or 0)
 
     def count() -> None:
@@ -60,5 +60,5 @@ if __name__ == "__main__":
     from foliopress.flows.cli import main
 
     main()
-elif __name__ == "__mp_main__":  # a worker, which was started as the driver was
+elif __name__ == "__mp_main__":  # a worker, started like the driver
     shorten_lease_and_pause(countdown(""), countdown("PAUSE_WORKER_WITHIN"))

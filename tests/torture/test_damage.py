@@ -1,4 +1,4 @@
-"""Damage to every kind of file in a DEST: verify names it, and a rerun makes DEST what it was."""
+"""Damage every kind of file in a DEST: verify must report it, and a rerun must repair it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(7200), pytest.mark.usefixtur
 HOW = ("removed", "truncated", "flipped")
 TAG_FILES = ("bagit.txt", "bag-info.txt", "manifest-sha256.txt", "tagmanifest-sha256.txt")
 ROUNDS = 3 * len(TAG_FILES) if IS_TORTURE else 1
-"""Each plants one damage of each kind, so that there are as many places of each; tag files take turns."""
+"""Each round plants one damage of each kind; tag files take turns."""
 
 Chance = np.random.Generator
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A bag with the DEST of two runs in it, what they worked on, and what DEST held."""
+    """A bag around the DEST of two runs, their source, and the original contents of DEST."""
 
     source: Path
     bag: Path
@@ -57,7 +57,7 @@ class Finished:
 
 @pytest.fixture(scope="module")
 def finished(prefect_api: None, tmp_path_factory: pytest.TempPathFactory, draw_page) -> Iterator[Finished]:  # noqa: F811
-    """A first run's statistics are put together; those of documents that came later are not."""
+    """Compact the statistics of a first run; leave those of later documents uncompacted."""
     folder = tmp_path_factory.mktemp("finished")
     source = folder / "scans"
     (source / "letters").mkdir(parents=True)
@@ -83,7 +83,7 @@ def store_of(dest: Path) -> Store:
 
 
 def places(dest: Path, chance: Chance) -> dict[str, str]:
-    """Draw a file of each kind, by its kind; rows that tell of one are not in a file that another one hides."""
+    """Choose a file of each kind; rows about the chosen files must not be in a file that another damage hides."""
     store = store_of(dest)
     footers = read_footers(store)
     pages, words, tiles = (str(name) for name in chance.permutation(sorted(footers))[:3])
@@ -128,7 +128,7 @@ KINDS_OF_DAMAGE = {
 
 
 def damage_and_mend(finished: Finished, folder: Path, how: str, number: int, kinds: Callable[..., dict[str, str]]):
-    """Plant damage, verify, run again and verify; return by kind what was not named and what was not mended."""
+    """Plant damage, verify, rerun and verify; return the kinds that were not reported and those not repaired."""
     chance = np.random.default_rng([number, HOW.index(how)])
     bag = Path(shutil.copytree(finished.bag, folder / f"{how}-{number}"))
     dest = bag / "data"

@@ -1,4 +1,4 @@
-"""A run that is paused while another takes its DEST over leaves it, once it wakes up, as the other one left it."""
+"""Pause a run while another takes over its DEST: after it resumes, the DEST must be as the other run left it."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from tests.torture.runs import SMALL_SHARDS, Ended, Run, compress
 pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 
 WAYS = ("driver before", "driver within", "worker within", "driver at a moment", "all at a moment")
-"""Before a write, within it, or whenever; `all` are the driver and its workers."""
+"""Before a write, within it, or at any moment; `all` are the driver and its workers."""
 OTHERS = ("--overwrite", "--set", "encode.codec=webp", "--set", "text=[txt]")
 TAKERS = {"the same command": (), "other settings": OTHERS}
 
 TRIALS = 60 if IS_TORTURE else len(WAYS)
 _MOST_CHANGES = {"driver before": 60, "driver within": 30, "worker within": 6}
-"""Writes and deletions of such a run, or of one of its workers."""
+"""Number of writes and deletions of such a run, or of one of its workers."""
 
 
 @pytest.fixture(scope="module")
 def peace(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Undisturbed]:
-    """What becomes of a small archive in peace, with the settings of each taker."""
+    """Return the result of an undisturbed run over a small archive, for the settings of each new owner."""
     folder = tmp_path_factory.mktemp("peace")
     source = write_archive(folder / "source", 12, scans_if_any())
     found = {}
@@ -60,10 +60,10 @@ def short(source: Path, dest: Path, *arguments: object, **environment: str) -> R
 
 
 def paused(way: str, chance: np.random.Generator, seconds: float, source: Path, dest: Path) -> tuple[Run, list[int]]:
-    """Start a run and have it paused on the given way.
+    """Start a run and pause it in the given way.
 
     Returns:
-        The run, and the ids of its processes, some of which stand still.
+        The run, and the ids of its processes, some of which are stopped.
     """
     share = float(chance.uniform(0.02, 1.0))
     while True:
@@ -82,13 +82,13 @@ def paused(way: str, chance: np.random.Generator, seconds: float, source: Path, 
                     with suppress(psutil.NoSuchProcess):
                         process.suspend()
         if run.is_running:
-            # all of them: one that was in a call to the kernel stops a little later
+            # all of them: a process in a system call stops a little later
             return run, [one.pid for one in [run.process, *run.process.children(recursive=True)]]
-        share *= 0.8  # it had ended before
+        share *= 0.8  # it had ended already
 
 
 def everything(dest: Path) -> dict[str, str]:
-    """Each file of a DEST but those of single runs, by its digest."""
+    """Return each file of a DEST, except those of single runs, with its digest."""
     return {
         path.relative_to(dest).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in dest.rglob("*")
@@ -130,7 +130,7 @@ def test_a_run_that_wakes_up_leaves_dest_as_its_taker_left_it(
 
 
 def told_of(ended: Ended, wanted: Undisturbed, dest: Path, who: str) -> list[str]:
-    """Return what is wrong after a run that should have made DEST what it is in peace."""
+    """Return the errors of a run that should have produced the undisturbed result."""
     losses = [f"{who} {one}" for one in wanted.outcome.differences(outcome_of(str(dest)))]
     if ended.returncode != wanted.exit_code:
         losses.append(f"the {who} ended with {ended.returncode}: {ended.told[-1000:]}")

@@ -1,4 +1,4 @@
-"""Whatever lies in SOURCE, and whatever it is called: each file has its rows, and its neighbours do not suffer."""
+"""Test files with any contents and any name in SOURCE: each gets its rows, and the others are not affected."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_the_odd_and_broken_files_of_other_projects(scans: Path, tmp_path: Path,
 
 
 def png_that_says(width_px: int, height_px: int) -> bytes:
-    """Return a PNG whose header promises more pixels than there are bytes for."""
+    """Return a PNG whose header declares more pixels than it has bytes for."""
     header = struct.pack(">IIBBBBB", width_px, height_px, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
     body = b"".join(
@@ -207,7 +207,7 @@ HOSTILE_NAMES = [
     *("a.jpg/0001.avif", "b.tif/0001.avif", "b.tif/b.tif", "deep/er/a.jpg", "stats/pages/x.jpg", "runs/lease.jpg"),
     "n" * 240 + ".jpg",
 ]
-DISK_NAMES = ["new\nline.jpg", "\r.jpg"]  # the server of these tests takes no newlines
+DISK_NAMES = ["new\nline.jpg", "\r.jpg"]  # the test server does not support newlines
 S3_NAMES = [
     *("../up.jpg", "x/../../up.jpg", "./here.jpg", "/rooted.jpg", "//twice.jpg", "x//y.jpg", "x/./y.jpg", "end./y.jpg"),
     *("/".join(["k" * 99] * 10) + ".jpg", "m" * (1024 - len("in/.jpg")) + ".jpg"),
@@ -227,8 +227,8 @@ def test_hostile_keys(way: str, s3_server: S3Server, s3_url: str, tmp_path: Path
     is_on_disk = way.startswith("disk")
     for key in HOSTILE_NAMES + (DISK_NAMES if is_on_disk else S3_NAMES):
         if is_on_disk and key.split("/")[0] in sources:
-            continue  # a disk has no room for both
-        heights[key] = 40 + len(heights)  # each page can be told from the others
+            continue  # a disk cannot hold both
+        heights[key] = 40 + len(heights)  # makes each page unique
         pixels = np.clip(chance.normal(200, 20, (heights[key], 60)), 0, 255).astype(np.uint8)
         sources[key] = saved(Image.fromarray(pixels), "PNG")
         if is_on_disk:

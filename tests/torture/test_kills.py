@@ -1,4 +1,4 @@
-"""Whoever is killed, and whenever: after at most one more run the DEST is what it would have been in peace."""
+"""Kill any process at any time: after at most one rerun the DEST must equal that of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.torture.runs import SMALL_SHARDS, Ended, Run, compress
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 
-_LAST_MOMENT = 0.95  # of the time that a run in peace takes
+_LAST_MOMENT = 0.95  # of the duration of an undisturbed run
 _ORPHANS_END_WITHIN_S = 10.0
 
 
@@ -39,12 +39,12 @@ def moments(seed: int, trials: int, seconds: float, first: float = 0.0) -> Itera
 
 
 def in_peace(source: Path, dest: Path) -> Ended:
-    """Give the command once more, and let it be."""
+    """Run the command again, undisturbed."""
     return compress(source, dest, *SMALL_SHARDS, folder=dest.parent)
 
 
 def on_a_fresh_cluster(source: Path, dest: Path) -> Ended:
-    """Give the command once more, with another scheduler and its workers."""
+    """Run the command again, with another scheduler and other workers."""
     with cluster(dest.parent) as fresh:
         return compress(source, dest, *SMALL_SHARDS, "--scheduler", fresh.address, folder=dest.parent)
 
@@ -52,7 +52,7 @@ def on_a_fresh_cluster(source: Path, dest: Path) -> Ended:
 def check(
     undisturbed: Undisturbed, tally: Tally, ended: Ended, dest: Path, again: Callable[[Path, Path], Ended], what: str
 ) -> None:
-    """Look at what a kill left, run again unless all was done, and count what is not as it would have been."""
+    """Check the state after a kill, rerun unless everything was done, and count all differences."""
     found = outcome_of(str(dest)) if (dest / "stats").exists() else None
     whole = undisturbed.outcome.objects
     losses = [
@@ -70,7 +70,7 @@ def check(
 
 
 def kill_in_turn(kind: str, seed: int, undisturbed: Undisturbed, trials: int, tmp_path: Path, tally: Tally) -> None:
-    """Kill a process of one kind once in each of many runs."""
+    """Kill one process of one kind in each of many runs."""
     for trial, moment in moments(seed, trials, undisturbed.seconds):
         dest = tmp_path / f"{kind}-{trial}"
         run, others = run_and_kill(kind, trial, moment, undisturbed.source, dest, tmp_path)
@@ -85,10 +85,10 @@ def kill_in_turn(kind: str, seed: int, undisturbed: Undisturbed, trials: int, tm
 def run_and_kill(
     kind: str, trial: int, moment: float, source: Path, dest: Path, folder: Path
 ) -> tuple[Run, list[psutil.Process]]:
-    """Start a run and kill one of its processes at a moment; one that runs for moments only is waited for.
+    """Start a run and kill one of its processes at a moment; wait for processes that live only briefly.
 
     Returns:
-        The run, and what had worked for the killed process.
+        The run, and the processes that worked for the killed one.
     """
     while True:
         run = Run(source, dest, *SMALL_SHARDS, folder=folder)
@@ -101,7 +101,7 @@ def run_and_kill(
                     others = victim.children(recursive=True)
                     victim.kill()
                     return run, others
-        run.wait()  # it was done before: once more, and earlier
+        run.wait()  # it was done already: repeat, and kill earlier
         shutil.rmtree(dest)
         moment *= 0.8
 
@@ -139,7 +139,7 @@ def test_a_killed_prefect_server(undisturbed: Undisturbed, trials: int, tmp_path
                 *SMALL_SHARDS,
                 folder=tmp_path,
                 PREFECT_API_URL=server.url,
-                PREFECT_CLIENT_MAX_RETRIES="1",  # five, as Prefect has it, take three minutes
+                PREFECT_CLIENT_MAX_RETRIES="1",  # Prefect's default of five takes three minutes
             )
             time.sleep(moment)
             server.kill()
@@ -186,7 +186,7 @@ def test_a_worker_beyond_its_memory_limit(undisturbed: Undisturbed, trials: int,
 
 
 def hog_memory() -> None:
-    """Run on a worker: take memory beyond its limit, in a thread beside the page that is worked on."""
+    """Exceed a worker's memory limit in a thread next to the page in progress."""
 
     def take() -> None:
         held = []

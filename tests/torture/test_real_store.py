@@ -1,4 +1,4 @@
-"""Against a real object store, Ceph: conditions that bind writers, a gateway that dies, keys of any characters."""
+"""Test against a real object store, Ceph: conditional writes, a gateway that dies, keys with any characters."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def reached(server: S3Server, **more: object) -> StorageSettings:
 
 
 def all_at_once(call: Callable[[int], bool]) -> int:
-    """Have several writers call at the same moment; return how many were told that they had written."""
+    """Call from several writers at the same moment; return the number of successful writes."""
     ready = threading.Barrier(_WRITERS)
 
     def write(number: int) -> bool:
@@ -110,7 +110,7 @@ class OnCeph:
         return without_versions(self._undisturbed.outcome).differences(without_versions(found))
 
     def check(self, ended: Ended, dest: str, tally: Tally, what: str) -> None:
-        """Run again unless all was done, and count what is not as it would have been."""
+        """Rerun unless everything was done, and count all differences."""
         found = outcome_of(dest, reached(self._ceph.server)).objects
         whole = self._undisturbed.outcome.objects
         losses = [f"half-written before the rerun: {key}" for key in found if whole.get(key) != found[key]]
@@ -122,7 +122,7 @@ class OnCeph:
         tally.add(losses + self.losses(dest), what)
 
     def survive(self, seed: int, trials: int, trouble: Callable[[Run], None], tally: Tally, what: str) -> None:
-        """Have something happen to a run at random moments, and check each run's outcome."""
+        """Disturb runs at random moments, and check each outcome."""
         for trial, moment in moments(seed, max(1, trials // 2), self._undisturbed.seconds):
             dest = f"{self._ceph.server.new_bucket()}/out"
             run = self.run(dest)

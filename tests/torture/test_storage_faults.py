@@ -1,4 +1,4 @@
-"""Between Foliopress and its object store everything goes wrong that can; what is stored is whole or not there."""
+"""Test all faults between Foliopress and its object store: a stored object is complete or absent."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_fault_that_passes_changes_nothing(
         "write": lambda: store.write_bytes("a", data),
         "read": lambda: store.read_bytes("a") == data,
         "list": lambda: [(found.key, found.size_bytes) for found in store.list_objects()] == [("a", len(data))],
-        "create": lambda: store.create_bytes("new", data) in (True, False),  # an answer that was lost came from us
+        "create": lambda: store.create_bytes("new", data) in (True, False),  # a lost response to our own write
         "created": lambda: store.read_bytes("new") == data,
         "refuse": lambda: not store.create_bytes("new", b"other"),
         "replace": lambda: store.replace_bytes("new", store.read_versioned("new")[1], b"newer") in (True, False),
@@ -103,11 +103,11 @@ def test_a_fault_that_stays_is_told_in_bounded_time(
         with pytest.raises(StoreUnavailable, match="cannot write 'there'.*tried 3 times"):
             store.write_bytes("there", b"new" * 1000)
     proxy.plan = no_faults
-    assert plain.read_bytes("there") in (b"old" * 1000, b"new" * 1000)  # one or the other, whole
+    assert plain.read_bytes("there") in (b"old" * 1000, b"new" * 1000)  # one or the other, complete
 
 
 class Bucket:
-    """SOURCE and DEST in one bucket, reached through the proxy by a command in a process of its own."""
+    """SOURCE and DEST in one bucket, accessed through the proxy by a command in its own process."""
 
     def __init__(self, server: S3Server, proxy: FaultProxy, undisturbed: Undisturbed, folder: Path) -> None:
         self._server, self._proxy, self._undisturbed, self._folder = server, proxy, undisturbed, folder
@@ -132,12 +132,12 @@ class Bucket:
 
     @property
     def outcome(self) -> Outcome:
-        """What DEST holds, seen past the proxy; the versions of documents are ETags there."""
+        """Return the contents of DEST, read without the proxy; document versions are ETags there."""
         found = outcome_of(f"{self.url}/out", StorageSettings(endpoint_url=self._server.endpoint_url))
         return without_versions(found)
 
     def half_written(self) -> list[str]:
-        """Return the outputs that are not as a run in peace writes them."""
+        """Return the outputs that differ from those of an undisturbed run."""
         whole = self._undisturbed.outcome.objects
         return [key for key, digest in self.outcome.objects.items() if whole.get(key) != digest]
 
@@ -147,7 +147,7 @@ class Bucket:
 
 
 def without_versions(outcome: Outcome) -> Outcome:
-    """Leave out what hangs on where the scans lie: versions, and the shard ids that digest them."""
+    """Remove values that depend on the scans' location: versions, and the shard ids derived from them."""
     rows = {
         table: [
             {name: value for name, value in row.items() if name not in ("document_version", "shard_id")} for row in rows
@@ -208,7 +208,7 @@ def test_a_store_that_fails_for_good_in_the_middle_of_a_run(
         proxy.met.clear()
         ended = bucket.compress("--set", "storage.retries=1")
         proxy.plan = no_faults
-        if not proxy.met:  # those before came so far that this one had less to ask for
+        if not proxy.met:  # earlier runs got so far that this one had fewer requests
             break
         n_met += 1
         assert (ended.returncode, "Traceback" in ended.told) == (code, False), ended.told
@@ -225,7 +225,7 @@ def test_a_store_that_fails_for_good_in_the_middle_of_a_run(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 400 kB."""
+    """Mount a disk of 400 kB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounting = ["mount", "-t", "tmpfs", "-o", "size=400k", "none", str(disk)]
@@ -240,7 +240,7 @@ def remount(disk: Path, option: str) -> None:
 
 
 def remounted(disk: Path, option: str) -> bool:
-    """Change a mount; to read-only only while no file is being written there."""
+    """Change a mount's options; read-only only while no file is being written there."""
     mounting = ["mount", "-o", f"remount,{option}", str(disk)]
     return subprocess.run(mounting, capture_output=True, check=False).returncode == 0
 

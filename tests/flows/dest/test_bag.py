@@ -117,7 +117,7 @@ def test_with_sha512_every_output_is_read_and_held_against_its_rows(dest: Store,
     assert not list(folder.glob("*sha256*"))
     path = folder / "data/pages/b.tif"
     path.write_bytes(path.read_bytes().swapcase())
-    with pytest.raises(PayloadDamaged, match="is not what its rows say"):
+    with pytest.raises(PayloadDamaged, match="does not match its rows"):
         make(dest, "evidence.bag_algorithm=sha512")
     assert not (folder / "bagit.txt").exists()
 
@@ -257,7 +257,7 @@ def test_outputs_that_no_row_names_are_in_it_and_told(dest: Store, folder: Path)
 
 def test_a_dest_of_another_name_is_a_wrong_setting_that_tells_what_to_do(tmp_path: Path) -> None:
     archive_at(str(tmp_path / "out"))
-    with pytest.raises(ConfigError, match="has to be called `data`"):
+    with pytest.raises(ConfigError, match="must be named `data`"):
         make(str(tmp_path / "out"))
     (tmp_path / "bag").mkdir()
     (tmp_path / "out").rename(tmp_path / "bag/data")

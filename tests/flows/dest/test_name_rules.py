@@ -22,7 +22,7 @@ from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.verify import verify_archive
 from foliopress.tasks.errors import ConfigError
-from foliopress.tasks.records.self_checksum import read_json, sealed_json
+from foliopress.tasks.records.self_checksum import json_with_checksum, read_checked_json
 from foliopress.tasks.records.statistics import PAGES_SCHEMA, Footer, ShardEntry, file_key, live_rows, table_bytes
 from foliopress.tasks.storage import store as store_module
 from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
@@ -153,12 +153,12 @@ def dest(tmp_path: Path) -> Store:
 def test_what_an_ordinary_dest_was_begun_with_is_written_down_and_said_to_nobody(dest: Store) -> None:
     said: list[str] = []
     assert resolve_naming(dest, said.append) == ORDINARY
-    assert said == [] and Naming.model_validate(read_json(dest.read_bytes(NAMES_KEY))) == ORDINARY
+    assert said == [] and Naming.model_validate(read_checked_json(dest.read_bytes(NAMES_KEY))) == ORDINARY
 
 
 def begun_by(dest: Store, naming: Naming, keys: Sequence[str] = ()) -> None:
     """Leave a DEST as a run leaves it: its rules, and a row for each document."""
-    dest.write_bytes(NAMES_KEY, sealed_json(naming.model_dump()))
+    dest.write_bytes(NAMES_KEY, json_with_checksum(naming.model_dump()))
     rows = [
         {"document_key": key, "page_index": 0, "output_key": output_key(key, extension="avif", naming=naming)}
         for key in keys
@@ -195,7 +195,7 @@ def test_rules_that_are_lost_or_spoiled_are_worked_out_from_the_rows(dest: Store
         dest.delete(NAMES_KEY) if content is None else dest.write_bytes(NAMES_KEY, content)
         monkeypatch.setattr("foliopress.flows.dest.name_rules.find_naming", lambda _, found=found: found)
         assert resolve_naming(dest, lambda _: None) == naming
-        assert Naming.model_validate(read_json(dest.read_bytes(NAMES_KEY))) == naming
+        assert Naming.model_validate(read_checked_json(dest.read_bytes(NAMES_KEY))) == naming
 
 
 def test_rules_that_neither_stand_there_nor_follow_from_the_rows_are_a_wrong_setting(dest: Store) -> None:
@@ -206,7 +206,7 @@ def test_rules_that_neither_stand_there_nor_follow_from_the_rows_are_a_wrong_set
 
 
 def test_rules_of_another_version_are_a_wrong_setting(dest: Store) -> None:
-    dest.write_bytes(NAMES_KEY, sealed_json({"from_the_future": True}))
+    dest.write_bytes(NAMES_KEY, json_with_checksum({"from_the_future": True}))
     with pytest.raises(ConfigError, match="another version"):
         resolve_naming(dest, lambda _: None)
 

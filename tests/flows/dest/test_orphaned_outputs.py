@@ -9,7 +9,7 @@ import pytest
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.dest.inventory import Inventory
 from foliopress.flows.dest.ledger import Ledger
-from foliopress.flows.dest.orphaned_outputs import delete_orphaned_outputs, delete_partial_writes
+from foliopress.flows.dest.orphaned_outputs import delete_orphaned_outputs
 from foliopress.tasks.storage.key_spelling import ORDINARY
 from foliopress.tasks.storage.store import Store
 from tests.flows.dest.test_ledger import commit, shard, stored

@@ -13,7 +13,7 @@ from tests.flows.steps.test_page_steps import Archive, scan
 from tests.papers import Sheet, ccitt, everything_else, flate, hidden, jpeg, paper, shown
 
 LETTER = scan()
-GREY = scan(("Ledger 1887", "Carried forward 4,113"), colour=False)
+GREY = scan(("Ledger 1887", "CarriedMetadata forward 4,113"), colour=False)
 LINES = GREY > 150
 
 
@@ -49,7 +49,7 @@ def test_a_pdf_is_written_back_with_smaller_scans_and_one_row_a_page(archive):
         page = read_page(output, row["page_index"], Settings().limits)
         assert page.pixels.shape[:2] == source.shape[:2] == (row["output_height_px"], row["output_width_px"])
         assert row["ocr_words"] > 0 and row["output_dpi"] == pytest.approx(page.dpi)
-    assert np.array_equal(pdf_reader.rendered(output, 3, 72), pdf_reader.rendered(data, 3, 72))
+    assert np.array_equal(pdf_reader.render_page(output, 3, 72), pdf_reader.render_page(data, 3, 72))
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
@@ -61,7 +61,7 @@ def test_a_scan_that_lies_on_its_side_is_read_upright_and_goes_back_as_it_lay(ar
     assert (row["status"], row["height_px"], row["width_px"]) == ("compressed", *GREY.shape)
     assert row["ocr_words"] == 5
     shown_before, shown_after = (
-        pdf_reader.rendered(one, 0, 72).astype(int) for one in (data, archive.dest.read_bytes("pages/a.pdf"))
+        pdf_reader.render_page(one, 0, 72).astype(int) for one in (data, archive.dest.read_bytes("pages/a.pdf"))
     )
     assert np.abs(shown_before - shown_after).mean() < 4
 
@@ -127,7 +127,7 @@ def test_an_image_that_is_not_read_keeps_its_page_and_harms_no_neighbour(archive
     ]
     output = archive.dest.read_bytes("pages/a.pdf")
     for number in (1, 2):
-        assert np.array_equal(pdf_reader.rendered(output, number, 72), pdf_reader.rendered(data, number, 72))
+        assert np.array_equal(pdf_reader.render_page(output, number, 72), pdf_reader.render_page(data, number, 72))
 
 
 def test_negatives_by_decode_and_reversed_palettes_come_out_as_they_were_seen(archive):
@@ -143,7 +143,7 @@ def test_negatives_by_decode_and_reversed_palettes_come_out_as_they_were_seen(ar
         assert [row["status"] for row in result.pages] == ["compressed"] * 3
         output = archive.dest.read_bytes(f"pages/{layers}.pdf")
         for number in range(3):
-            before, after = (pdf_reader.rendered(one, number, 72).astype(int) for one in (data, output))
+            before, after = (pdf_reader.render_page(one, number, 72).astype(int) for one in (data, output))
             assert np.abs(before - after).mean() < 5 and before.mean() > 180
 
 

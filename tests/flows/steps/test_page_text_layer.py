@@ -19,9 +19,9 @@ from tests.papers import Sheet, hidden, jpeg, paper, shown
 from tests.tasks.pdf.test_multi_image import strips
 
 LETTER = scan()
-OTHER = scan(("Ledger 1887", "Carried forward 4,113"))
+OTHER = scan(("Ledger 1887", "CarriedMetadata forward 4,113"))
 WITH_TEXT = Settings(documents=DocumentSettings(text_layer=True))
-IN_LETTER, IN_OTHER = "Minutes of 4 March 1887 Present: the whole board", "Ledger 1887 Carried forward 4,113"
+IN_LETTER, IN_OTHER = "Minutes of 4 March 1887 Present: the whole board", "Ledger 1887 CarriedMetadata forward 4,113"
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_footer_or_a_blank_keeps_no_page_from_being_searched(archive):
     archive.run("b.pdf", data)
     without = archive.dest.read_bytes("pages/b.pdf")
     for number in (0, 1):
-        assert np.array_equal(pdf_reader.rendered(output, number, 72), pdf_reader.rendered(without, number, 72))
+        assert np.array_equal(pdf_reader.render_page(output, number, 72), pdf_reader.render_page(without, number, 72))
 
 
 def test_pages_of_strips_can_be_searched_whether_they_became_smaller_or_not(archive):
@@ -87,7 +87,7 @@ def test_pages_of_strips_can_be_searched_whether_they_became_smaller_or_not(arch
     assert row["codec"] is None
     output = archive.dest.read_bytes("pages/b.pdf")
     assert sorted(texts_of(output)[1].split()) == sorted(second.split())
-    assert np.array_equal(pdf_reader.rendered(output, 1, 72), pdf_reader.rendered(again, 1, 72))
+    assert np.array_equal(pdf_reader.render_page(output, 1, 72), pdf_reader.render_page(again, 1, 72))
 
 
 def cut(data, page_index):
@@ -108,7 +108,7 @@ def test_a_page_that_foliopress_wrote_gets_its_layer_beside_new_pages(archive):
     assert told(archive.run("b.pdf", data, WITH_TEXT)) == [("kept", "already_compressed"), ("compressed", None)]
     output = archive.dest.read_bytes("pages/b.pdf")
     assert texts_of(output) == [IN_LETTER, IN_OTHER]
-    assert np.array_equal(pdf_reader.rendered(output, 0, 72), pdf_reader.rendered(data, 0, 72))
+    assert np.array_equal(pdf_reader.render_page(output, 0, 72), pdf_reader.render_page(data, 0, 72))
 
 
 def test_pages_that_share_an_image_each_get_its_words(archive):

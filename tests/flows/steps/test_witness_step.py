@@ -14,7 +14,7 @@ from tests.flows.steps.test_page_steps import Archive, saved, scan
 from tests.papers import Sheet, flate, jpeg, paper
 
 LETTER = scan()
-GREY = scan(("Ledger 1887", "Carried forward 4,113"), colour=False)
+GREY = scan(("Ledger 1887", "CarriedMetadata forward 4,113"), colour=False)
 
 
 @pytest.fixture

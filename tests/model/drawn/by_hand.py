@@ -1,4 +1,4 @@
-"""Small sheets with ink laid by hand, for the tests of drawn pages."""
+"""Draw small sheets with known ink for the tests of drawn pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MM = 25.4 / 150
 
 
 def sheet(n_rows: int, n_cols: int) -> TracedSheet:
-    """White paper of so many tiles."""
+    """Return white paper of this many tiles."""
     return TracedSheet(n_rows * 32 * MM, n_cols * 32 * MM, 150, WHITE_PAPER)
 
 

@@ -1,4 +1,4 @@
-"""Defects change what a leaf looks like, and never what it says."""
+"""Test that defects change a leaf's appearance but not its text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is drawn, from the seed to the page."""
+"""Test drawn pages, from the seed to the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A traced sheet looks like any other, and knows where its ink lies."""
+"""Test that a traced sheet looks like any other and records its ink."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.model.drawn.by_hand import bar, lay, sheet
 def test_a_traced_sheet_looks_like_a_plain_one() -> None:
     plain, drawn = Sheet(20, 40, 200, WHITE_PAPER), TracedSheet(20, 40, 200, WHITE_PAPER)
     for each in (plain, drawn):
-        each.lay(print_line("Kilbray", 40), 3, -2, (0.2, 0.2, 0.5), 0.8)  # a part lies beside the sheet
+        each.lay(print_line("Kilbray", 40), 3, -2, (0.2, 0.2, 0.5), 0.8)  # partly outside the sheet
         each.rule((15, 2), (15, 39))
     assert np.array_equal(plain.light, drawn.light)
     assert drawn.ink[..., Layer.PRINT].max() == pytest.approx((plain.light.max() - plain.light.min()) * 255, abs=3)

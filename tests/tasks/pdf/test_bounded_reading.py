@@ -1,4 +1,4 @@
-"""Streams of a PDF unpack to a bounded size, and what pikepdf raises is a page's problem."""
+"""Test that PDF streams have a bounded decoded size, and that errors of pikepdf become page errors."""
 
 import os
 import zlib
@@ -13,7 +13,7 @@ from pikepdf import Array, Name, StreamDecodeLevel
 
 from foliopress.configs.settings import LimitSettings
 from foliopress.tasks.errors import PageError, StoreUnavailable
-from foliopress.tasks.pdf.bounded_reading import lzw_size, reading, run_length_size, undone, unpacked
+from foliopress.tasks.pdf.bounded_reading import apply_filters, decoded_stream, lzw_size, pdf_errors, run_length_size
 from foliopress.tasks.work_budget import WorkBudget
 from tests.bombs import MIB, lzw, zeros
 
@@ -29,7 +29,7 @@ EVERY_KIND = [
 @pytest.mark.parametrize("kind", EVERY_KIND, ids=lambda kind: kind.__name__)
 def test_whatever_pikepdf_raises_is_the_problem_of_a_page(kind):
     error = kind("utf-8", b"", 0, 1, "odd") if kind is UnicodeDecodeError else kind("odd")
-    with pytest.raises(PageError) as caught, reading("the page cannot be read"):
+    with pytest.raises(PageError) as caught, pdf_errors("the page cannot be read"):
         raise error
     assert (caught.value.reason, caught.value.failed) == ("damaged", True)
     assert "the page cannot be read" in caught.value.message and "odd" in caught.value.message
@@ -37,7 +37,7 @@ def test_whatever_pikepdf_raises_is_the_problem_of_a_page(kind):
 
 @pytest.mark.parametrize("error", [StoreUnavailable("down"), OSError("disk"), PageError("signed", "it is signed")])
 def test_what_is_not_the_document_s_fault_passes_through(error):
-    with pytest.raises(type(error)) as caught, reading("the page cannot be read"):
+    with pytest.raises(type(error)) as caught, pdf_errors("the page cannot be read"):
         raise error
     assert caught.value is error
 
@@ -69,6 +69,12 @@ def test_the_size_of_run_lengths_is_known_before_they_are_unpacked(data):
     assert run_length_size(data + b"\x80", 10**9) >= size  # a run that is cut off counts whole
 
 
+def test_run_lengths_after_the_end_mark_are_counted_since_qpdf_decodes_them():
+    data = b"\x80" + 1000 * b"\x81A" + b"\x80"
+    assert len(unpacked_by_qpdf(data, Name.RunLengthDecode)) == 128_000
+    assert run_length_size(data, 10**9) == 128_000
+
+
 F, L, R = "/FlateDecode", "/LZWDecode", "/RunLengthDecode"
 
 
@@ -90,8 +96,8 @@ def test_packed_data_stop_at_the_bound_and_come_whole_below_it(names, data):
     with pikepdf.new() as document:
         stream = document.make_stream(data, Filter=Array([Name(name) for name in names]))
         for read in (
-            lambda most: undone(data, names, [None] * len(names), most),
-            lambda most: unpacked(stream, None, most),
+            lambda most: apply_filters(data, names, [None] * len(names), most),
+            lambda most: decoded_stream(stream, None, most),
         ):
             with pytest.raises(PageError) as caught:
                 read(most)
@@ -104,16 +110,16 @@ def test_what_a_document_may_unpack_bounds_each_of_its_streams():
     budget = WorkBudget(LimitSettings(max_unpacked_bytes=3 * MIB))
     with pikepdf.new() as document:
         small, large = (document.make_stream(zeros(n * MIB), Filter=Name.FlateDecode) for n in (2, 2))
-        assert len(unpacked(small, budget)) == 2 * MIB
+        assert len(decoded_stream(small, budget)) == 2 * MIB
         with pytest.raises(PageError):
-            unpacked(large, budget)
+            decoded_stream(large, budget)
 
 
 def test_limits_of_qpdf_are_the_same_after_a_bound_as_before():
     before = pikepdf.settings.get_qpdf_limits()
     with pikepdf.new() as document:
         stream = document.make_stream(np.bytes_(os.urandom(100)).tobytes())
-        unpacked(stream, None, 1000)
+        decoded_stream(stream, None, 1000)
         with pytest.raises(PageError):
-            unpacked(stream, None, 10)
+            decoded_stream(stream, None, 10)
     assert pikepdf.settings.get_qpdf_limits() == before

@@ -1,4 +1,4 @@
-"""Existing text: what a page says already where its ink is, and what its layer must add."""
+"""Test the matching of a page's existing text, and the words that a text layer must add."""
 
 import numpy as np
 import pytest
@@ -6,21 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foliopress.tasks.ocr.recognition import Word
-from foliopress.tasks.pdf.existing_text import find, words_to_write
+from foliopress.tasks.pdf.existing_text import find_words, words_to_write
 from foliopress.tasks.pdf.pdf_reader import Letters
 
 TEXTS = ("Minutes", "of", "the", "board", "held", "March", "present", "whole", "carried", "forward", "ledger", "1887")
 
 
 def page(texts=TEXTS, confidence=90.0):
-    """Words one under another, and their boxes in points: 20 high, 10 for each letter."""
+    """Return words one below another, and their boxes in points: 20 high, 10 per letter."""
     words = [Word(number, 0, 0, 1, 1, text, confidence) for number, text in enumerate(texts)]
     places = [[50, 700 - 40 * number, 50 + 10 * len(text), 720 - 40 * number] for number, text in enumerate(texts)]
     return words, np.array(places, np.float64)
 
 
 def letters_in(texts, places, moved=(0, 0)):
-    """Letters that fill the boxes of words from left to right."""
+    """Return letters that fill the boxes of words from left to right."""
     boxes = [
         [left + 10 * number + moved[0], bottom + moved[1], left + 10 * number + 10 + moved[0], top + moved[1]]
         for text, (left, bottom, _, top) in zip(texts, places, strict=True)
@@ -58,7 +58,7 @@ def test_a_layer_of_twice_the_inks_height_that_stands_half_a_line_too_high_holds
     words, places = page()
     letters = letters_in(TEXTS, places)
     boxes = letters.boxes + np.array([0, 10, 0, 30])
-    assert find(words, places, Letters(letters.text, boxes)).is_same.all()
+    assert find_words(words, places, Letters(letters.text, boxes)).is_same.all()
 
 
 def test_a_watermark_across_the_page_holds_nothing():
@@ -66,20 +66,20 @@ def test_a_watermark_across_the_page_holds_nothing():
     watermark = Letters(
         "COPY", np.array([[10 + 140 * number, 0, 150 + 140 * number, 800] for number in range(4)], float)
     )
-    assert not find(words, places, watermark).is_held.any()
+    assert not find_words(words, places, watermark).is_held.any()
 
 
 def test_letters_on_one_point_count_once():
     words, places = page()
     heap = Letters("x" * 500, np.tile([60.0, 705.0, 64.0, 709.0], (500, 1)))
-    assert not find(words, places, heap).is_held.any()
+    assert not find_words(words, places, heap).is_held.any()
     assert words_to_write(words, places, heap) == words
 
 
 def test_text_of_another_place_that_happens_to_meet_ink_holds_nothing():
     words, places = page()
-    letters = letters_in((*TEXTS[5:], *TEXTS[:5]), places)  # on every line, but never the line's own
-    assert find(words, places, letters).is_held.mean() >= 0.75
+    letters = letters_in((*TEXTS[5:], *TEXTS[:5]), places)  # on every line, but never that line's own
+    assert find_words(words, places, letters).is_held.mean() >= 0.75
     assert [word.text for word in words_to_write(words, places, letters)] == list(TEXTS)
 
 

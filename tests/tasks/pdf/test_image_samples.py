@@ -1,4 +1,4 @@
-"""Images as their dictionaries paint them: filter by colour space by /Decode, with pdfium's drawing as the judge."""
+"""Test the decoding of images by filter, colour space and /Decode, compared with pdfium's rendering."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ from foliopress.tasks.documents import read_header, read_page
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.pdf import pdf_reader
 from foliopress.tasks.pdf.image_streams import CodedImage
-from foliopress.tasks.pdf.pdf_writer import NewPage, rewritten
+from foliopress.tasks.pdf.pdf_writer import NewPage, rewrite_pdf
 from tests import coders
 from tests.papers import Sheet, paper
 from tests.scanners import LARGE, lattice, scanner_profile
@@ -35,7 +35,7 @@ WHITE = [0.9505, 1, 1.089]
 
 
 def stream(data, keys, size=(HEIGHT_PX, WIDTH_PX)):
-    """Return what makes an image of data; values that can be called are given its document."""
+    """Return a function that makes an image of data; callable values get its document."""
 
     def made(document):
         own = {name: value(document) if callable(value) else value for name, value in keys.items()}
@@ -132,14 +132,14 @@ DECODES = {"as usual": None, "reversed": (1, 0), "partial": (0.2, 0.7), "past th
 
 
 def assert_is_painted(data, tolerance, mean_written=3):
-    """Hold our pixels, and those written back, against what pdfium draws."""
-    drawn = in_rgb(pdf_reader.rendered(data, 0, 72))
+    """Compare our pixels, and those written back, with pdfium's rendering."""
+    drawn = in_rgb(pdf_reader.render_page(data, 0, 72))
     page = read_page(data, 0, LimitSettings())
     assert np.abs(in_rgb(page.pixels) - drawn).max() <= tolerance
     for codec in ("jpeg", "jp2"):
         image = CodedImage(encode.encode(page.pixels, codec, 95, encode.CarriedMetadata(), EncodeSettings()), codec)
-        again = rewritten(data, [NewPage(0, image)])
-        assert np.abs(in_rgb(pdf_reader.rendered(again, 0, 72)) - drawn).mean() <= mean_written
+        again = rewrite_pdf(data, [NewPage(0, image)])
+        assert np.abs(in_rgb(pdf_reader.render_page(again, 0, 72)) - drawn).mean() <= mean_written
         assert np.abs(in_rgb(read_page(again, 0, LimitSettings()).pixels) - in_rgb(page.pixels)).mean() <= mean_written
 
 
@@ -164,10 +164,10 @@ def test_eight_bits_are_painted_as_pdfium_draws_them(coding, space, decode):
     data = paper(sheet(stream(data, {"ColorSpace": own_space} | keys)))
     is_unclear = decode != "as usual" and (space == "calibrated rgb" or (coding == "jpx" and space != "rgb"))
     is_unclear = is_unclear or (decode == "past the ends" and ("palette" in space or space == "calibrated grey"))
-    if is_unclear:  # the standard says one thing and pdfium does another
+    if is_unclear:  # the standard and pdfium disagree
         assert_is_kept(data)
         return
-    # pdfium draws the grey profile, of which 2.2 is not quite sRGB's curve, and rounds down behind /Decode
+    # pdfium converts the grey profile, whose 2.2 is not quite sRGB's curve, and rounds down after /Decode
     assert_is_painted(data, 12 if space == "grey profile" else 5 if "palette" in space else 2)
 
 
@@ -176,7 +176,7 @@ def test_eight_bits_are_painted_as_pdfium_draws_them(coding, space, decode):
 @pytest.mark.parametrize("space", ["grey", "palette", "rgb", "rgb profile"])
 def test_samples_of_other_depths_are_painted_as_pdfium_draws_them(space, bits, decode):
     if space == "palette" and (bits == 16 or decode in ("partial", "past the ends")):
-        return  # there are none of 16 bits, and between two colours viewers round either way
+        return  # there are none with 16 bits, and between two colours viewers round either way
     pixels, own_space = SPACES[space]
     pixels = pixels if bits == 16 else pixels >> (8 - bits)
     if space == "palette":
@@ -231,7 +231,7 @@ def test_one_bit_is_painted_as_pdfium_draws_it(coding, space, is_black_one, deco
     if decode:
         keys["Decode"] = Array(decode)
     data = paper(sheet(stream(data, keys)))
-    drawn = in_rgb(pdf_reader.rendered(data, 0, 72))
+    drawn = in_rgb(pdf_reader.render_page(data, 0, 72))
     page = read_page(data, 0, LimitSettings())
     assert np.array_equal(in_rgb(page.pixels), drawn)
     assert page.is_bitonal == (space in ("grey", "black and white", "white and black"))
@@ -240,7 +240,7 @@ def test_one_bit_is_painted_as_pdfium_draws_it(coding, space, is_black_one, deco
         image = CodedImage(
             encode.encode(page.pixels >= 128, "g4", 100, encode.CarriedMetadata(), EncodeSettings()), "g4"
         )
-        assert np.array_equal(in_rgb(pdf_reader.rendered(rewritten(data, [NewPage(0, image)]), 0, 72)), drawn)
+        assert np.array_equal(in_rgb(pdf_reader.render_page(rewrite_pdf(data, [NewPage(0, image)]), 0, 72)), drawn)
     else:
         assert_is_painted(data, 0, 12)
 
@@ -254,7 +254,7 @@ def test_a_jpegs_own_marker_goes_before_the_dictionary_and_both_before_a_guess(j
     if told is not None:
         keys["DecodeParms"] = Dictionary(ColorTransform=told)
     data = paper(sheet(stream(data, keys)))
-    if adobe == 0 and jfif:  # the one says RGB, the other YCbCr
+    if adobe == 0 and jfif:  # one declares RGB, the other YCbCr
         assert_is_kept(data)
     else:
         assert_is_painted(data, 2)
@@ -274,7 +274,7 @@ def test_planes_of_rgb_in_a_jpeg_are_not_transformed_where_the_dictionary_says_s
 def test_jpeg_2000_of_few_bits_fills_its_range_or_its_palette(space, bits, is_signed):
     values = (GREY >> (8 - bits)).astype(np.uint8)
     data = bytearray(jp2_of(values, bits))
-    if is_signed:  # the same numbers, which a decoder shifts by half their range (ISO 15444-1, A.5.1 and G.1)
+    if is_signed:  # the same numbers, shifted by half their range by a decoder (ISO 15444-1, A.5.1 and G.1)
         data[data.index(b"\xff\x4f\xff\x51") + 42] |= 0x80
     else:
         assert np.array_equal(imagecodecs.jpeg2k_decode(bytes(data)).astype(int), values)
@@ -325,7 +325,8 @@ def test_rows_that_are_not_there_look_as_pdfium_draws_them(kind, is_cut_before):
         keys["Decode"] = Array(decode)
     data = paper(sheet(stream(data, keys)))
     assert (
-        np.abs(in_rgb(read_page(data, 0, LimitSettings()).pixels) - in_rgb(pdf_reader.rendered(data, 0, 72))).max() <= 1
+        np.abs(in_rgb(read_page(data, 0, LimitSettings()).pixels) - in_rgb(pdf_reader.render_page(data, 0, 72))).max()
+        <= 1
     )
 
 
@@ -403,7 +404,7 @@ def test_an_image_whose_colours_hang_on_its_mask_is_not_coded_anew(keys):
 
 
 def tinted_lamp():
-    """A scanner's profile by which equal values are not grey."""
+    """Return a scanner's profile with tinted greys."""
     red, green, blue = lattice().T
     return scanner_profile(
         np.stack([100 * (0.3 * red + 0.6 * green + 0.1 * blue), 80 * (red - green) + 9, 70 * (green - blue) + 14], 1)
@@ -418,11 +419,11 @@ def test_a_grey_image_in_the_place_of_rgb_keeps_its_tone(codec, profile):
     )
     page = read_page(data, 0, LimitSettings())
     assert np.array_equal(page.pixels, GREY)
-    again = rewritten(
+    again = rewrite_pdf(
         data,
         [NewPage(0, CodedImage(encode.encode(GREY, codec, 95, encode.CarriedMetadata(), EncodeSettings()), codec))],
     )
-    error = in_rgb(pdf_reader.rendered(again, 0, 72)) - in_rgb(pdf_reader.rendered(data, 0, 72))
+    error = in_rgb(pdf_reader.render_page(again, 0, 72)) - in_rgb(pdf_reader.render_page(data, 0, 72))
     assert np.abs(error).mean() <= 3 and np.abs(error.mean(axis=(0, 1))).max() <= 2
 
 
@@ -438,11 +439,13 @@ def test_a_grey_image_in_calibrated_rgb_stays_calibrated():
         ]
     )
     data = paper(sheet(stream(flate_of(np.dstack([GREY] * 3)), {"Filter": Name.FlateDecode, "ColorSpace": space})))
-    again = rewritten(
+    again = rewrite_pdf(
         data,
         [NewPage(0, CodedImage(encode.encode(GREY, "jpeg", 95, encode.CarriedMetadata(), EncodeSettings()), "jpeg"))],
     )
     with pdf_reader.open_pdf(again) as document:
         written = document.pages[0].Resources.XObject.Im0.ColorSpace
         assert written[0] == Name.CalGray and float(written[1].Gamma) == 1.8
-    assert np.abs(in_rgb(pdf_reader.rendered(again, 0, 72)) - in_rgb(pdf_reader.rendered(data, 0, 72))).mean() <= 3
+    assert (
+        np.abs(in_rgb(pdf_reader.render_page(again, 0, 72)) - in_rgb(pdf_reader.render_page(data, 0, 72))).mean() <= 3
+    )

@@ -20,7 +20,7 @@ from foliopress.tasks.images.image_reader import Page
 from foliopress.tasks.pdf import mrc, mrc_page, pdf_reader
 from foliopress.tasks.pdf.image_streams import CodedImage
 from foliopress.tasks.pdf.mrc import Layers
-from foliopress.tasks.pdf.pdf_writer import NewPage, rewritten
+from foliopress.tasks.pdf.pdf_writer import NewPage, rewrite_pdf
 from tests.papers import Sheet, flate, hidden, paper
 
 DPI = 200.0
@@ -97,11 +97,11 @@ def test_a_page_in_layers_takes_the_place_of_a_scan_and_is_read_again():
     fore, back = np.full((9, 7, 3), (200, 10, 10), np.uint8), np.full((84, 59, 3), (240, 240, 220), np.uint8)
     data = mrc_page.encode_layers(Layers(mask, fore, back), "jp2", 80, EncodeSettings())
     source = paper(Sheet(flate(np.zeros((842, 595, 3), np.uint8)), above=hidden("kept")), Sheet(None))
-    written = rewritten(source, [NewPage(0, CodedImage(data, "mrc"))])
+    written = rewrite_pdf(source, [NewPage(0, CodedImage(data, "mrc"))])
     with pikepdf.open(io.BytesIO(written)) as document:
         assert document.check_pdf_syntax() == []
         assert document.pdf_version >= "1.5"
-    shown = pdf_reader.rendered(written, 0, 72).astype(int)
+    shown = pdf_reader.render_page(written, 0, 72).astype(int)
     read = read_page(written, 0, LimitSettings()).pixels.astype(int)
     for found in (shown, read):
         assert found.shape == (842, 595, 3)

@@ -45,7 +45,7 @@ def test_strips_become_smaller_in_their_places_and_all_else_stays(archive):
     assert row["ocr_words"] >= 9 and row["worst_block_ssim"] >= 0.5
     output = archive.dest.read_bytes("pages/a.pdf")
     assert len(output) < 0.6 * len(data)
-    before, after = (pdf_reader.rendered(one, 0, 72).astype(int) for one in (data, output))
+    before, after = (pdf_reader.render_page(one, 0, 72).astype(int) for one in (data, output))
     assert np.abs(before - after).mean() < 5
     assert read_page(output, 0, Settings().limits).pixels.shape[:2] == (row["output_height_px"], row["output_width_px"])
     (again,) = archive.run("b.pdf", output).pages
@@ -63,7 +63,7 @@ def test_a_masked_image_keeps_its_mask_and_small_and_shared_ones_stay(archive):
     with pdf_reader.open_pdf(output) as document:
         image = document.pages[0].Resources.XObject.Im0
         assert np.array_equal(np.frombuffer(image.SMask.read_bytes(), np.uint8).reshape(700, 900), stencil)
-    before, after = (pdf_reader.rendered(one, 0, 72).astype(int) for one in (data, output))
+    before, after = (pdf_reader.render_page(one, 0, 72).astype(int) for one in (data, output))
     assert np.abs(before - after).mean() < 5
     tiny = np.full((30, 40), 200, np.uint8)
     assert read_header(paper(Sheet(flate(tiny, SMask=flate(tiny)))), Settings().limits).pages[0].parts == ()

@@ -1,4 +1,4 @@
-"""A PDF with a value of another type than the standard has: its pages have rows, and nothing else is raised."""
+"""Test PDFs with values of unexpected types: their pages get rows, and no other error is raised."""
 
 import io
 import random
@@ -26,7 +26,7 @@ WORDS = [Word(0, 10, 10, 8, 20, "odd", 95.0)]
 
 
 def layered(document):
-    """Everything that a document may hold and that is looked at."""
+    """Add every kind of object that is read."""
     everything_else(document)
     group = document.make_indirect(Dictionary(Type=Name.OCG, Name="l"))
     rule = Dictionary(Event=Name.View, Category=Array([Name.View]), OCGs=Array([group]))
@@ -59,7 +59,7 @@ SAME, DRAWN = Settings(documents=DocumentSettings(text_layer=True)), Settings(do
 
 
 def reasons(data, settings=SAME):
-    """Take a document through all that reads it, and return the reasons of what cannot be done."""
+    """Run all readers over a document, and return the reasons of all errors."""
     found = []
     source = open_document(Document("a.pdf", len(data), "1"), data, settings)
     if source.problem is not None:
@@ -86,7 +86,7 @@ def reasons(data, settings=SAME):
             found.append(error.reason)
     if settings.documents.pdf == "same":
         try:
-            pdf_writer.rewritten(data, new, 65_536)
+            pdf_writer.rewrite_pdf(data, new, 65_536)
         except PageError as error:
             found.append(error.reason)
     return found
@@ -198,14 +198,14 @@ def test_a_number_without_end_is_a_problem_of_the_page(key, settings):
 
 
 def others(document, chance):
-    """Return a value of some type."""
+    """Return a value of any type."""
     values = (Name.Odd, 7, -1, 0, 2**31, 2**63 - 1, True, String("odd"), Array([]), Array([1, Name.A]), Dictionary())
     more = (document.make_stream(b"odd q Q"), chance.choice([one for one in document.objects if one is not None]))
     return chance.choice(values + more)
 
 
 def places(document):
-    """Return where each value of a document stands: what holds it, and its key or number there."""
+    """Return the place of each value of a document: its container, and its key or index there."""
     found, waiting = [], list(document.objects)
     while waiting:
         held = waiting.pop()
@@ -231,7 +231,7 @@ def test_whatever_value_is_replaced_by_one_of_another_type(seed):
                 try:
                     held[key] = others(document, chance)
                 except (ValueError, TypeError, KeyError, pikepdf.PikepdfError):
-                    continue  # pikepdf does not write it
+                    continue  # pikepdf cannot write it
             try:
                 data = saved(document)
             except (pikepdf.PikepdfError, ValueError, TypeError, AttributeError, RuntimeError):

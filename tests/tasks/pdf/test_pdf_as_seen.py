@@ -1,4 +1,4 @@
-"""What a reader sees of a page: layers, annotations, form fields, crops, clips and transparency."""
+"""Test the visible state of a page: layers, annotations, form fields, crops, clips and transparency."""
 
 import time
 
@@ -10,7 +10,7 @@ from pikepdf import Array, Dictionary, Name
 from foliopress.configs.settings import LimitSettings
 from foliopress.tasks.documents import read_header, read_page
 from foliopress.tasks.pdf import multi_image, pdf_reader
-from foliopress.tasks.pdf.pdf_reader import PageLook, describe_page, open_pdf
+from foliopress.tasks.pdf.pdf_reader import PdfPageKind, describe_page, open_pdf
 from tests.papers import A4_PT, Sheet, flate, hidden, paper, shown
 
 GREY = np.add.outer(3 * np.arange(84), np.arange(60)).astype(np.uint8)
@@ -20,7 +20,7 @@ DRAW = " q 595 0 0 842 0 0 cm /Im1 Do Q "
 
 
 def layered(content, *, config=None, oc=None, membership=None, bound="group", name="a", stream=None, second=None):
-    """A page of two images; `second` belongs to a layer, by its own key or by marks in the content."""
+    """Return a page of two images; `second` belongs to a layer, by its own key or by marked content."""
 
     def finish(document):
         groups = {key: document.make_indirect(Dictionary(Type=Name.OCG, Name=key, **(oc or {}))) for key in ("a", "b")}
@@ -70,13 +70,13 @@ STATES = [
 @pytest.mark.parametrize(("config", "membership", "is_shown"), STATES)
 def test_an_image_in_a_layer_counts_where_pdfium_shows_it(config, membership, is_shown, bound):
     data = layered(MARKED if bound == "marks" else DRAW, config=config, membership=membership, bound=bound)
-    drawn = pdf_reader.rendered(data, 0, 72)[..., 0]
+    drawn = pdf_reader.render_page(data, 0, 72)[..., 0]
     seen = OTHER if is_shown else GREY
-    assert abs(int(drawn[20, 300]) - int(seen[2, 30])) < 12  # as pdfium shows it
+    assert abs(int(drawn[20, 300]) - int(seen[2, 30])) < 12  # as in pdfium
     with open_pdf(data) as document:
         found = describe_page(document, 0)
     assert len(found.images) == (2 if is_shown else 1)
-    assert found.look is (PageLook.COMPOSED if is_shown else PageLook.SCAN)
+    assert found.kind is (PdfPageKind.COMPOSED if is_shown else PdfPageKind.SCAN)
     assert len(found.unseen) == (0 if is_shown else 1)
     if not is_shown:
         assert np.array_equal(read_page(data, 0, LimitSettings()).pixels, GREY)
@@ -96,18 +96,18 @@ def test_what_a_layer_is_used_for_counts_where_the_document_says_so(has_rule, is
     if not found.has_unclear_layers:
         assert len(found.images) == (1 if state == "OFF" else 2)
         seen = OTHER if state == "ON" else GREY
-        assert abs(int(pdf_reader.rendered(data, 0, 72)[20, 300, 0]) - int(seen[2, 30])) < 12
+        assert abs(int(pdf_reader.render_page(data, 0, 72)[20, 300, 0]) - int(seen[2, 30])) < 12
 
 
 def test_a_hidden_scan_over_a_shown_one_is_neither_read_nor_written_and_no_other_pages_either():
     from foliopress.configs.settings import EncodeSettings
     from foliopress.tasks.codecs import encode
     from foliopress.tasks.pdf.image_streams import CodedImage
-    from foliopress.tasks.pdf.pdf_writer import NewPage, rewritten
+    from foliopress.tasks.pdf.pdf_writer import NewPage, rewrite_pdf
 
     data = layered(MARKED, config={"OFF": ["a"]})
     image = CodedImage(encode.encode(GREY, "jpeg", 90, encode.CarriedMetadata(), EncodeSettings()), "jpeg")
-    with open_pdf(rewritten(data, [NewPage(0, image)])) as document:
+    with open_pdf(rewrite_pdf(data, [NewPage(0, image)])) as document:
         images = document.pages[0].Resources.XObject
         assert str(images.Im0.Filter) == "/DCTDecode"
         assert np.array_equal(np.frombuffer(images.Im1.read_bytes(), np.uint8).reshape(OTHER.shape), OTHER)
@@ -133,7 +133,7 @@ def test_a_page_whose_layers_are_not_understood_stays_as_it_is(config, membershi
 def test_layers_go_along_when_a_page_is_taken_out():
     data = layered(MARKED, config={"OFF": ["a"]})
     alone = multi_image.page_alone(data, 0, (0,), 72).page
-    assert np.array_equal(pdf_reader.rendered(alone, 0, 72), pdf_reader.rendered(data, 0, 72))
+    assert np.array_equal(pdf_reader.render_page(alone, 0, 72), pdf_reader.render_page(data, 0, 72))
     with open_pdf(alone) as document:
         assert len(describe_page(document, 0).images) == 1
 
@@ -227,14 +227,14 @@ def test_a_scan_is_its_page_only_where_a_reader_sees_all_of_it_and_nothing_else(
     data = paper(Sheet(flate(GREY), **keys), finish=finish)
     with open_pdf(data) as document:
         found = describe_page(document, 0)
-    assert (found.look, found.is_bare) == (PageLook.SCAN, is_bare)
+    assert (found.kind, found.is_bare) == (PdfPageKind.SCAN, is_bare)
     page = read_page(data, 0, LimitSettings(), as_drawn=True)
     header = read_header(data, LimitSettings(), as_drawn=True).pages[0]
     assert np.abs(np.subtract((header.height_px, header.width_px), page.pixels.shape[:2])).max() <= 1
     assert np.array_equal(page.pixels, GREY) or not is_bare
-    assert np.array_equal(read_page(data, 0, LimitSettings()).pixels, GREY)  # what goes back into the PDF
+    assert np.array_equal(read_page(data, 0, LimitSettings()).pixels, GREY)  # these go back into the PDF
     if not is_bare:
-        drawn = pdf_reader.rendered(data, 0, page.dpi, with_annotations=True)
+        drawn = pdf_reader.render_page(data, 0, page.dpi, with_annotations=True)
         assert np.array_equal(page.pixels if page.pixels.ndim == 3 else np.dstack([page.pixels] * 3), drawn)
 
 

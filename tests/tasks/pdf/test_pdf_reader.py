@@ -1,4 +1,4 @@
-"""PDF: what a page is made of, and its image as it is stored."""
+"""Test the description of PDF pages, and their images as stored."""
 
 import numpy as np
 import pikepdf
@@ -9,7 +9,7 @@ from foliopress.configs.settings import LimitSettings
 from foliopress.tasks.documents import read_header
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.pdf import pdf_reader
-from foliopress.tasks.pdf.pdf_reader import PageLook, describe_page, open_pdf
+from foliopress.tasks.pdf.pdf_reader import PdfPageKind, describe_page, open_pdf
 from tests.papers import A4_PT, Sheet, ccitt, flate, hidden, jpeg, paper, shown
 
 GREY = np.arange(60 * 42, dtype=np.uint16).reshape(60, 42).astype(np.uint8)
@@ -21,31 +21,31 @@ def look_of(sheet):
 
 
 @pytest.mark.parametrize(
-    ("sheet", "look", "is_bare", "has_text"),
+    ("sheet", "kind", "is_bare", "has_text"),
     [
-        (Sheet(flate(GREY)), PageLook.SCAN, True, False),
-        (Sheet(flate(GREY), above=hidden("found by OCR")), PageLook.SCAN, True, True),
-        (Sheet(flate(GREY), under=shown("covered by the scan")), PageLook.SCAN, True, True),
-        (Sheet(flate(GREY), above=shown("stamped on it")), PageLook.SCAN, False, True),
-        (Sheet(flate(GREY), above=" 10 10 40 40 re f "), PageLook.SCAN, False, False),
-        (Sheet(flate(GREY), matrix=(200, 0, 0, 300, 20, 20)), PageLook.DIGITAL, False, False),
-        (Sheet(None, above=shown("typed")), PageLook.DIGITAL, False, True),
-        (Sheet(flate(GREY, SMask=flate(GREY))), PageLook.COMPOSED, False, False),
-        (Sheet(flate(GREY > 9, ImageMask=True)), PageLook.COMPOSED, False, False),
+        (Sheet(flate(GREY)), PdfPageKind.SCAN, True, False),
+        (Sheet(flate(GREY), above=hidden("found by OCR")), PdfPageKind.SCAN, True, True),
+        (Sheet(flate(GREY), under=shown("covered by the scan")), PdfPageKind.SCAN, True, True),
+        (Sheet(flate(GREY), above=shown("stamped on it")), PdfPageKind.SCAN, False, True),
+        (Sheet(flate(GREY), above=" 10 10 40 40 re f "), PdfPageKind.SCAN, False, False),
+        (Sheet(flate(GREY), matrix=(200, 0, 0, 300, 20, 20)), PdfPageKind.DIGITAL, False, False),
+        (Sheet(None, above=shown("typed")), PdfPageKind.DIGITAL, False, True),
+        (Sheet(flate(GREY, SMask=flate(GREY))), PdfPageKind.COMPOSED, False, False),
+        (Sheet(flate(GREY > 9, ImageMask=True)), PdfPageKind.COMPOSED, False, False),
         (
             Sheet(flate(GREY, ColorSpace=Array([Name.Separation, Name.Gold, Name.DeviceGray]))),
-            PageLook.COMPOSED,
+            PdfPageKind.COMPOSED,
             False,
             False,
         ),
-        (Sheet(flate(GREY), above=" q 595 0 0 842 0 0 cm /Im0 Do Q "), PageLook.COMPOSED, False, False),
-        (Sheet(flate(GREY), matrix=(-595, 0, 0, 842, 595, 0)), PageLook.COMPOSED, False, False),
+        (Sheet(flate(GREY), above=" q 595 0 0 842 0 0 cm /Im0 Do Q "), PdfPageKind.COMPOSED, False, False),
+        (Sheet(flate(GREY), matrix=(-595, 0, 0, 842, 595, 0)), PdfPageKind.COMPOSED, False, False),
     ],
 )
-def test_a_page_is_a_scan_where_one_plain_image_covers_it(sheet, look, is_bare, has_text):
+def test_a_page_is_a_scan_where_one_plain_image_covers_it(sheet, kind, is_bare, has_text):
     found = look_of(sheet)
-    assert (found.look, found.is_bare, found.has_text) == (look, is_bare, has_text)
-    assert (found.scan is not None) == (look is PageLook.SCAN)
+    assert (found.kind, found.is_bare, found.has_text) == (kind, is_bare, has_text)
+    assert (found.scan is not None) == (kind is PdfPageKind.SCAN)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_scan_is_found_in_forms_and_measured_in_the_units_of_its_page():
         return document.make_stream(content, Type=Name.XObject, **keys)
 
     found = look_of(Sheet(form, matrix=(1, 0, 0, 1, 0, 0), more={"/UserUnit": 2}))
-    assert found.look is PageLook.SCAN
+    assert found.kind is PdfPageKind.SCAN
     assert found.scan.dpi == pytest.approx((60 * 72 / 842 / 2, 42 * 72 / 595 / 2))
 
 

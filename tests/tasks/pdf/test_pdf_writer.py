@@ -1,4 +1,4 @@
-"""PDFs written back: smaller scans in the same places, and all the rest as it was."""
+"""Test rewritten PDFs: smaller scans in the same places, everything else unchanged."""
 
 import io
 
@@ -13,7 +13,7 @@ from foliopress.tasks.codecs import encode
 from foliopress.tasks.documents import read_header, read_page
 from foliopress.tasks.pdf import pdf_reader
 from foliopress.tasks.pdf.image_streams import CodedImage
-from foliopress.tasks.pdf.pdf_writer import NewPage, rewritten, takes_jp2
+from foliopress.tasks.pdf.pdf_writer import NewPage, allows_jp2, rewrite_pdf
 from tests.papers import Sheet, everything_else, flate, hidden, jpeg, paper, shown
 from tests.scanners import LARGE
 
@@ -40,7 +40,7 @@ BOOK = paper(
 
 
 def test_only_the_scan_is_another_and_all_the_rest_is_kept():
-    data = rewritten(BOOK, [NewPage(0, new_image(COLOUR))])
+    data = rewrite_pdf(BOOK, [NewPage(0, new_image(COLOUR))])
     assert text_of(data) == text_of(BOOK)
     with pdf_reader.open_pdf(BOOK) as before, pdf_reader.open_pdf(data) as after:
         assert after.check_pdf_syntax() == []
@@ -58,8 +58,10 @@ def test_only_the_scan_is_another_and_all_the_rest_is_kept():
         assert after.open_metadata()["dc:title"] == "Minutes"
         assert bytes(after.Root.Metadata.read_bytes()) == bytes(before.Root.Metadata.read_bytes())
     for page_index in (1, 2):
-        assert np.array_equal(pdf_reader.rendered(data, page_index, 72), pdf_reader.rendered(BOOK, page_index, 72))
-    assert np.abs(pdf_reader.rendered(data, 0, 72).astype(int) - pdf_reader.rendered(BOOK, 0, 72)).mean() < 4
+        assert np.array_equal(
+            pdf_reader.render_page(data, page_index, 72), pdf_reader.render_page(BOOK, page_index, 72)
+        )
+    assert np.abs(pdf_reader.render_page(data, 0, 72).astype(int) - pdf_reader.render_page(BOOK, 0, 72)).mean() < 4
 
 
 @pytest.mark.parametrize("codec", ["jpeg", "jp2", "g4"])
@@ -78,13 +80,13 @@ def test_only_the_scan_is_another_and_all_the_rest_is_kept():
 @pytest.mark.parametrize("is_grey", [True, False])
 def test_whatever_was_there_the_new_scan_is_what_shows(codec, stream, is_grey):
     pixels = LINES if codec == "g4" else RAMP if is_grey else COLOUR
-    data = rewritten(paper(Sheet(stream)), [NewPage(0, new_image(pixels, codec))])
+    data = rewrite_pdf(paper(Sheet(stream)), [NewPage(0, new_image(pixels, codec))])
     expected = (pixels * 255 if codec == "g4" else pixels).astype(int)
     if expected.ndim == 2:
         expected = np.repeat(expected[..., np.newaxis], 3, axis=2)
     read = read_page(data, 0, LimitSettings()).pixels
     read = np.repeat(read[..., np.newaxis], 3, axis=2) if read.ndim == 2 else read
-    for found in (pdf_reader.rendered(data, 0, 72), read):
+    for found in (pdf_reader.render_page(data, 0, 72), read):
         assert np.abs(found.astype(int) - expected).mean() < (0.01 if codec == "g4" else 6)
 
 
@@ -93,7 +95,7 @@ def test_a_profile_goes_on_to_hold_for_the_new_scan():
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     space = lambda document: Array([Name.ICCBased, document.make_stream(profile, N=3)])  # noqa: E731
-    data = rewritten(paper(Sheet(flate(COLOUR, ColorSpace=space))), [NewPage(0, new_image(COLOUR))])
+    data = rewrite_pdf(paper(Sheet(flate(COLOUR, ColorSpace=space))), [NewPage(0, new_image(COLOUR))])
     with pdf_reader.open_pdf(data) as document:
         assert pdf_reader.icc_of(document, pdf_reader.describe_page(document, 0).scan) == profile
 
@@ -107,23 +109,23 @@ def test_a_profile_larger_than_the_scans_gives_way_to_a_small_one_that_they_shar
         return Array([Name.ICCBased, held[0]])
 
     source = paper(*[Sheet(flate(COLOUR, ColorSpace=space))] * 3)
-    data = rewritten(source, [NewPage(number, new_image(COLOUR)) for number in (0, 1)], largest)
+    data = rewrite_pdf(source, [NewPage(number, new_image(COLOUR)) for number in (0, 1)], largest)
     with pdf_reader.open_pdf(data) as document:
         images = [document.pages[number].Resources.XObject.Im0 for number in range(3)]
         profiles = [image.ColorSpace[1] for image in images]
         small = profiles[0].read_bytes()
         assert profiles[0].objgen == profiles[1].objgen
-        assert profiles[2].read_bytes() == LARGE  # the third page is as it was
+        assert profiles[2].read_bytes() == LARGE  # the third page is unchanged
         assert (len(small) < 20_000 and int(profiles[0].N) == 3) if largest else small == LARGE
         assert document.check_pdf_syntax() == []
-    new = rewritten(source, [NewPage(number, new_image(COLOUR)) for number in (0, 1, 2)], largest)
+    new = rewrite_pdf(source, [NewPage(number, new_image(COLOUR)) for number in (0, 1, 2)], largest)
     assert (len(new) < len(LARGE)) == bool(largest)
-    assert np.abs(pdf_reader.rendered(new, 0, 72).astype(int) - pdf_reader.rendered(source, 0, 72)).mean() < 5
+    assert np.abs(pdf_reader.render_page(new, 0, 72).astype(int) - pdf_reader.render_page(source, 0, 72)).mean() < 5
 
 
 def test_what_was_written_is_known_again_and_the_same_bytes_come_out():
-    data = rewritten(BOOK, [NewPage(0, new_image(COLOUR))])
-    assert data == rewritten(BOOK, [NewPage(0, new_image(COLOUR))])
+    data = rewrite_pdf(BOOK, [NewPage(0, new_image(COLOUR))])
+    assert data == rewrite_pdf(BOOK, [NewPage(0, new_image(COLOUR))])
     reasons = [page.problem and page.problem.reason for page in read_header(data, LimitSettings()).pages]
     assert reasons == ["already_compressed", None, "digital_page"]
 
@@ -131,7 +133,7 @@ def test_what_was_written_is_known_again_and_the_same_bytes_come_out():
 def test_streams_and_their_order_in_objects_stay_as_they_were_packed():
     for saving in ({"object_stream_mode": pikepdf.ObjectStreamMode.generate}, {"linearize": True}):
         source = paper(Sheet(flate(COLOUR)), Sheet(None), finish=everything_else, **saving)
-        data = rewritten(source, [NewPage(0, new_image(COLOUR))])
+        data = rewrite_pdf(source, [NewPage(0, new_image(COLOUR))])
         with pdf_reader.open_pdf(source) as before, pdf_reader.open_pdf(data) as after:
             assert after.is_linearized == before.is_linearized
             assert after.check_pdf_syntax() == []
@@ -143,7 +145,7 @@ def test_jpeg_2000_raises_the_version_and_stays_out_of_the_first_pdf_a():
         with document.open_metadata() as told:
             told["pdfaid:part"], told["pdfaid:conformance"] = "1", "B"
 
-    data = rewritten(paper(Sheet(flate(COLOUR)), force_version="1.3"), [NewPage(0, new_image(COLOUR, "jp2"))])
+    data = rewrite_pdf(paper(Sheet(flate(COLOUR)), force_version="1.3"), [NewPage(0, new_image(COLOUR, "jp2"))])
     assert pikepdf.open(io.BytesIO(data)).pdf_version == "1.5"
-    assert not takes_jp2(paper(Sheet(flate(COLOUR)), finish=archival))
-    assert takes_jp2(paper(Sheet(flate(COLOUR))))
+    assert not allows_jp2(paper(Sheet(flate(COLOUR)), finish=archival))
+    assert allows_jp2(paper(Sheet(flate(COLOUR))))

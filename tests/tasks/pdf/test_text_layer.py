@@ -1,4 +1,4 @@
-"""A text layer: what OCR read can be found and copied where it stands, and nobody sees it."""
+"""Test the text layer: OCR words can be searched and copied at their place, but are invisible."""
 
 import io
 import shutil
@@ -15,7 +15,7 @@ from pikepdf import Array, Dictionary, Name
 
 from foliopress.tasks.ocr.recognition import Word
 from foliopress.tasks.pdf import pdf_reader
-from foliopress.tasks.pdf.pdf_writer import NewPage, NewText, rewritten
+from foliopress.tasks.pdf.pdf_writer import NewPage, NewText, rewrite_pdf
 from tests.papers import Sheet, everything_else, flate, hidden, paper, shown
 
 SCAN = np.full((842, 595), 240, np.uint8)
@@ -39,7 +39,7 @@ LYING = ((595, 0, 0, 842, 0, 0), (0, -842, 595, 0, 0, 842), (-595, 0, 0, -842, 5
 CHARACTERS = st.characters(exclude_categories=("C", "Z", "M"))
 FROM_RIGHT = st.characters(categories=["Lo"], min_codepoint=0x5D0, max_codepoint=0x7EA)  # Hebrew to N'Ko
 FROM_LEFT = CHARACTERS.filter(lambda character: unicodedata.bidirectional(character) not in ("R", "AL", "AN"))
-# a word that ends in a hyphen pdfium joins with that of the next line
+# pdfium joins a word that ends in a hyphen with the first of the next line
 TEXTS = st.one_of(st.text(characters, min_size=1, max_size=12) for characters in (FROM_LEFT, FROM_RIGHT)).filter(
     lambda text: unicodedata.category(text[-1]) != "Pd"
 )
@@ -54,7 +54,7 @@ FROM_RIGHT_LINES = (
 
 
 def with_words(data, words=WORDS, size_px=(842, 595)):
-    return rewritten(data, [NewPage(0, None, NewText(words, size_px))])
+    return rewrite_pdf(data, [NewPage(0, None, NewText(words, size_px))])
 
 
 def found_in(data):
@@ -73,7 +73,7 @@ def test_words_are_found_in_their_lines_and_places_and_not_seen():
     left, bottom, _, top = boxes[0]
     assert (left, top) == (pytest.approx(60, abs=8), pytest.approx(842 - 100, abs=8))
     assert bottom == pytest.approx(842 - 120, abs=8)
-    assert np.array_equal(pdf_reader.rendered(data, 0, 72), pdf_reader.rendered(source, 0, 72))
+    assert np.array_equal(pdf_reader.render_page(data, 0, 72), pdf_reader.render_page(source, 0, 72))
     with pdf_reader.open_pdf(data) as document:
         assert document.check_pdf_syntax() == []
 
@@ -97,7 +97,7 @@ def test_words_stand_where_they_are_seen_however_the_scan_lies(turns, rotate):
 
 
 def _shown(x, y, rotate):
-    """Return the (row, column), in points, at which a place of a page is shown."""
+    """Return the displayed (row, column), in points, of a place on a page."""
     return {0: (842 - y, x), 90: (x, y), 180: (y, 595 - x), 270: (595 - x, 842 - y)}[rotate]
 
 
@@ -111,7 +111,7 @@ def test_a_turned_word_runs_the_way_its_letters_do_however_the_scan_lies(turns, 
     data = with_words(paper(Sheet(flate(SCAN), matrix=LYING[lies], rotate=rotate)), (word,), upright)
     text, boxes, angles = angles_in(data)
     assert text.split() == ["there"]
-    # text that runs up as seen was turned left once; pdfium counts clockwise, before the page is turned
+    # text that runs up as displayed was rotated left once; pdfium counts clockwise, before page rotation
     assert angles[0] == pytest.approx(-(90 * turns + rotate) % 360, abs=0.1)
     first, last = (_middle_as_seen(boxes[number], rotate) for number in (0, 4))
     ends = [(170, 120), (170, 280)], [(330, 120), (170, 120)], [(170, 280), (170, 120)], [(170, 120), (330, 120)]
@@ -146,9 +146,9 @@ def test_the_lines_of_a_turned_page_come_back_as_lines_with_each_word_in_its_pla
 
 
 def turned_page(words, turns, size_px):
-    """Return the words of a page that lies so that it must be turned clockwise `turns` times to be read.
+    """Return the words of a page that must be rotated clockwise `turns` times to be upright.
 
-    `size_px` is that of the page as it lies.
+    `size_px` is the size of the page before rotation.
     """
     height_px, width_px = size_px if turns % 2 == 0 else size_px[::-1]
     for _ in range(turns):
@@ -190,7 +190,7 @@ def _middle_as_seen(box, rotate):
 
 
 def at(words, scale=1.0):
-    """Return the words as an OCR program hides them under a scan of 595 x 842 points."""
+    """Return hidden OCR words under a scan of 595 x 842 points."""
     return " ".join(
         hidden(word.text, (word.col_px * scale, 842 - (word.row_px + word.height_px) * scale)) for word in words
     )
@@ -225,7 +225,7 @@ def test_text_that_is_not_where_the_words_are_is_none(above):
             assert word.text in page.get_text_bounded(*box[:3], 842 - word.row_px + 2)
     with pypdfium2.PdfDocument(source) as document:
         assert set(document[0].get_textpage().get_text_range().split()) <= set(found_in(data)[0].split())
-    assert np.array_equal(pdf_reader.rendered(data, 0, 72), pdf_reader.rendered(source, 0, 72))
+    assert np.array_equal(pdf_reader.render_page(data, 0, 72), pdf_reader.render_page(source, 0, 72))
 
 
 @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
@@ -251,8 +251,8 @@ def test_a_page_keeps_the_layer_that_it_was_given_before_and_gets_what_is_missin
 def test_the_text_of_a_file_is_found_as_that_of_its_bytes():
     source = paper(*(Sheet(flate(SCAN), above=at(MANY[:number])) for number in (5, 1, 10)))
     pages = [NewPage(number, None, NewText(MANY, (842, 595))) for number in range(3)]
-    data = rewritten(io.BytesIO(source), pages)
-    assert data == rewritten(source, pages)
+    data = rewrite_pdf(io.BytesIO(source), pages)
+    assert data == rewrite_pdf(source, pages)
     with pypdfium2.PdfDocument(data) as document:
         for page in document:
             assert sorted(page.get_textpage().get_text_range().split()) == sorted(TEXTS_OF_MANY)
@@ -279,8 +279,8 @@ def test_words_of_a_page_of_several_images_stand_where_they_are_seen(rotate, uni
     more = {"/CropBox": box, "/UserUnit": unit}
     source = paper(Sheet(strip, matrix=(1, 0, 0, 1, 0, 0), rotate=rotate, more=more))
     with pdf_reader.open_pdf(source) as document:
-        assert pdf_reader.describe_page(document, 0).look is pdf_reader.PageLook.COMPOSED
-    drawn = pdf_reader.rendered(source, 0, 72)
+        assert pdf_reader.describe_page(document, 0).kind is pdf_reader.PdfPageKind.COMPOSED
+    drawn = pdf_reader.render_page(source, 0, 72)
     height_px, width_px = drawn.shape[:2]
     assert (height_px, width_px) == ((700, 500) if rotate % 180 == 0 else (500, 700))
     data = with_words(source, (Word(0, 100, 60, 30, 200, "there", 90.0),), (height_px, width_px))
@@ -291,7 +291,7 @@ def test_words_of_a_page_of_several_images_stand_where_they_are_seen(rotate, uni
     x, y = (left + right) / 2 - 45, (bottom + top) / 2 - 42
     seen = {0: (700 - y, x), 90: (x, y), 180: (y, 500 - x), 270: (500 - x, 700 - y)}[rotate]
     assert seen == (pytest.approx(115, abs=1), pytest.approx(80, abs=1))
-    assert np.array_equal(pdf_reader.rendered(data, 0, 72), drawn)
+    assert np.array_equal(pdf_reader.render_page(data, 0, 72), drawn)
 
 
 def test_what_else_the_document_holds_stays_and_shared_resources_stay_shared():

@@ -1,4 +1,4 @@
-"""Bag: what its tag files say, and which files validators can find by them."""
+"""Test the tag files of bags, and the files that validators find with them."""
 
 import hashlib
 
@@ -11,7 +11,7 @@ from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records.bagit import (
     OutputDigests,
     bag_url,
-    holds_tag_files,
+    has_tag_files,
     is_bag,
     manifest_line,
     read_info,
@@ -23,7 +23,7 @@ PATHS = st.text(st.characters(codec="utf-8") | st.sampled_from("%\r\n0AD25"), mi
 
 
 def as_the_rfc_reads(line):
-    """What RFC 8493 has a validator make of a line: `%0D`, `%0A` and `%25` are letters, anything else is itself."""
+    """Return a line as RFC 8493 decodes it: `%0D`, `%0A` and `%25` are letters, anything else is unchanged."""
     digest, path = line.decode().removesuffix("\n").split("  ", 1)
     return digest, path.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
 
@@ -66,7 +66,7 @@ def test_the_bag_of_a_dest_lies_one_folder_up(dest, bag):
     "dest", ["s3://data", "s3://bucket/out", "/archive/out", "/archive/data/more", "s3://bucket/mydata"]
 )
 def test_a_dest_that_is_not_called_data_has_none(dest):
-    with pytest.raises(ConfigError, match="has to be called `data`"):
+    with pytest.raises(ConfigError, match="must be named `data`"):
         bag_url(dest)
 
 
@@ -83,6 +83,6 @@ def test_an_output_of_many_rows_has_the_bytes_of_all_and_is_taken_once():
 
 def test_a_folder_without_tag_files_is_no_bag(tmp_path):
     store = Store(str(tmp_path), StorageSettings())
-    assert (is_bag(store), holds_tag_files(store), read_info(store)) == (False, False, None)
+    assert (is_bag(store), has_tag_files(store), read_info(store)) == (False, False, None)
     store.write_bytes("manifest-sha512.txt", b"")
-    assert (is_bag(store), holds_tag_files(store)) == (False, True)
+    assert (is_bag(store), has_tag_files(store)) == (False, True)

@@ -1,4 +1,4 @@
-"""Events: what the rows of a document say, as one event in PREMIS's words."""
+"""Test that the rows of a document give one PREMIS event."""
 
 import json
 from dataclasses import asdict

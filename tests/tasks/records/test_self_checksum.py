@@ -1,4 +1,4 @@
-"""Seals: whatever single byte of a file changes, the file tells."""
+"""Test that a change of any single byte of a file is detected."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import yaml
 from foliopress.tasks.records.self_checksum import (
     is_parquet_intact,
     is_yaml_intact,
-    read_json,
-    sealed_json,
-    sealed_yaml,
+    json_with_checksum,
+    read_checked_json,
+    yaml_with_checksum,
 )
 from foliopress.tasks.records.statistics import PAGES_SCHEMA, WORDS_SCHEMA, table_bytes
 
@@ -31,7 +31,7 @@ def flipped(data: bytes, place: int, bit: int) -> bytes:
 
 def is_json_intact(data: bytes) -> bool:
     try:
-        read_json(data)
+        read_checked_json(data)
     except ValueError:
         return False
     return True
@@ -44,8 +44,8 @@ def parquet() -> bytes:
 
 SEALED = {
     "parquet": (parquet, is_parquet_intact),
-    "json": (lambda: sealed_json({"b": [1, 0.1, None], "a": {"ü": "%"}, "sha": "x"}), is_json_intact),
-    "yaml": (lambda: sealed_yaml("encode:\n  codec: avif\n"), is_yaml_intact),
+    "json": (lambda: json_with_checksum({"b": [1, 0.1, None], "a": {"ü": "%"}, "sha": "x"}), is_json_intact),
+    "yaml": (lambda: yaml_with_checksum("encode:\n  codec: avif\n"), is_yaml_intact),
 }
 
 
@@ -70,11 +70,11 @@ def test_a_sealed_table_is_read_as_any_other() -> None:
 
 
 def test_sealed_json_and_yaml_are_read_by_anybody_and_say_a_digest_that_others_work_out_too() -> None:
-    data = sealed_json({"run_id": "r", "pages": 3})
+    data = json_with_checksum({"run_id": "r", "pages": 3})
     record = json.loads(data)
     digest = record.pop("sha256")
-    assert record == {"run_id": "r", "pages": 3} == read_json(data)
+    assert record == {"run_id": "r", "pages": 3} == read_checked_json(data)
     assert digest == hashlib.sha256(json.dumps(record, indent=1).encode() + b"\n").hexdigest()
-    text = sealed_yaml("a: 1\n").decode()
+    text = yaml_with_checksum("a: 1\n").decode()
     assert yaml.safe_load(text) == {"a": 1}
     assert text.splitlines()[-1] == f"# sha256: {hashlib.sha256(b'a: 1' + bytes([10])).hexdigest()}"

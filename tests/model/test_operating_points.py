@@ -1,4 +1,4 @@
-"""Calibration recovers a known curve; operating points are the highest thresholds that keep what they must."""
+"""Test that calibration recovers a known curve, and that operating points are the highest valid thresholds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from foliopress.model.metrics import ScoredPage
 from foliopress.model.network import build_network
-from foliopress.model.operating import NetworkScorer, Target, calibrate, fit_logistic, logit, operating_points
+from foliopress.model.operating_points import NetworkScorer, Target, calibrate, fit_logistic, logit, operating_points
 from foliopress.model.scoring import score_planes
 from foliopress.model.tile_truth import TileTruth
 from foliopress.tasks.analysis.page_kinds import PageKind
@@ -16,7 +16,7 @@ from foliopress.tasks.analysis.tiles import TileGrid
 
 
 def page(scores: list[float], text: list[bool], hand: list[bool] | None = None) -> ScoredPage:
-    """One row of tiles; those without text are bare."""
+    """Return one row of tiles; those without text are bare."""
     printed, by_hand = np.array(text), np.array(hand or [False] * len(text))
     no, bare = np.zeros(len(text), bool), ~(printed | by_hand)
     truth = TileTruth(printed, by_hand, no, no, printed | by_hand, bare, bare)
@@ -50,7 +50,7 @@ def test_calibrating_moves_the_networks_scores_along_the_curve_and_keeps_their_o
     network = build_network()
     head = network.get_layer("importance")
     kernel, bias = head.get_weights()
-    head.set_weights([kernel * 10_000, bias + 0.5])  # a fresh network says almost the same to everything
+    head.set_weights([kernel * 10_000, bias + 0.5])  # a fresh network gives almost the same output for everything
     rng = np.random.default_rng(2)
     plane = rng.integers(0, 256, (256, 256, 4), np.uint8)
     grid = TileGrid(256, 256, 32)
@@ -64,7 +64,7 @@ def test_calibrating_moves_the_networks_scores_along_the_curve_and_keeps_their_o
 
 
 def test_an_operating_point_is_the_highest_threshold_that_keeps_what_it_must() -> None:
-    # tiles in a row: each that is only just text has a sure one beside it, and so have two of the bare ones
+    # tiles in a row: each tile that is only just text has a certain one next to it, as have two of the bare ones
     scores = [0.9] * 7 + [0.3, 0.9, 0.06, 0.2, 0.9, 0.04, 0.01]
     text = [True] * 10 + [False, True, False, False]
     pages = [page(scores, text)]

@@ -1,4 +1,4 @@
-"""Operating points: scores made probabilities, and the thresholds that profiles ask for, both on validation pages."""
+"""Calibrate scores to probabilities and choose each profile's threshold, both on validation pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FINEST = 1e-4
 
 @dataclass(frozen=True)
 class Target:
-    """What a threshold must find on the validation pages: shares of tiles, pooled and on the worst page."""
+    """Recall that a threshold must reach on the validation pages, pooled and on the worst page."""
 
     printed: float
     handwritten: float
@@ -32,17 +32,18 @@ TARGETS: Mapping[str, Target] = {
     "compatible": Target(0.9990, 0.985, 0.98),
     "smallest": Target(0.9970, 0.970, 0.97),
 }
-"""For each profile. Of print the default asks for more than the 0.998 that it promises on other pages; of handwriting
-for what it promises, since the validation pages have few tiles of it: four are more than one in a hundred."""
+"""Targets by profile. For print, the default asks for more than the 0.998 that it promises on other pages. For
+handwriting it asks for the promised value, as validation has few such tiles: four are more than one in a hundred.
+"""
 
 
 def default_threshold(points: Sequence[Mapping[str, Any]]) -> float:
-    """Return the threshold of the default profile among operating points."""
+    """Return the default profile's threshold from a list of operating points."""
     return float(next(point["threshold"] for point in points if point["profile"] == _DEFAULT_PROFILE))
 
 
 class NetworkScorer:
-    """Scores by a Keras network in memory, as `model.scoring.Scorer` does; for a network that is not exported yet."""
+    """Score with a Keras network in memory, as `model.scoring.Scorer` does; for networks not exported yet."""
 
     name: ClassVar[ScorerName] = "litert-cpu"
     digest = ""
@@ -59,11 +60,11 @@ class NetworkScorer:
 
 
 def calibrate(network: keras.Model, pages: Sequence[ScoredPage]) -> tuple[float, float]:
-    """Make a network's scores probabilities, as far as two numbers can, on pages with their natural share of text.
+    """Calibrate a network's scores to probabilities with two parameters, on pages with their natural share of text.
 
-    Platt scaling (Platt 1999, Probabilistic outputs for support vector machines): the logit is multiplied by a scale
-    and shifted, both fitted by maximum likelihood on tiles that are text or bare. They are folded into the last layer,
-    so the order of the scores stays as it is.
+    Platt scaling (Platt 1999, Probabilistic outputs for support vector machines): the logit is scaled and shifted, both
+    fitted by maximum likelihood on text and bare tiles. Scale and shift are folded into the last layer, so the order of
+    the scores does not change.
 
     Args:
         network: From `model.training.fit_network`; its last layer is changed.
@@ -83,7 +84,7 @@ def calibrate(network: keras.Model, pages: Sequence[ScoredPage]) -> tuple[float,
 
 
 def fit_logistic(logits: np.ndarray, important: np.ndarray) -> tuple[float, float]:
-    """Return (scale, shift) of the rising logistic curve that fits best; (1, 0) where there is none or only one class.
+    """Return (scale, shift) of the best rising logistic curve, or (1, 0) if there is none or only one class.
 
     Args:
         logits: (n,) float64.
@@ -92,7 +93,7 @@ def fit_logistic(logits: np.ndarray, important: np.ndarray) -> tuple[float, floa
     n_important = int(important.sum())
     if n_important in (0, len(important)):
         return 1.0, 0.0
-    # Platt's targets: as sure as so many examples can make one.
+    # Platt's targets: no more certain than this many examples allow.
     n_bare = len(important) - n_important
     wanted = np.where(important, (n_important + 1) / (n_important + 2), 1 / (n_bare + 2))
     inputs = np.stack([logits, np.ones_like(logits)], axis=1)
@@ -114,10 +115,10 @@ def operating_points(pages: Sequence[ScoredPage], targets: Mapping[str, Target] 
 
     Args:
         pages: Validation pages with calibrated scores.
-        targets: What each profile asks for.
+        targets: The targets by profile.
 
     Returns:
-        For each profile `profile`, `threshold` (to two digits, rounded down) and the `summary` at it.
+        For each profile `profile`, `threshold` (two digits, rounded down) and the `summary` at that threshold.
     """
     points = []
     for profile, target in targets.items():
@@ -127,7 +128,7 @@ def operating_points(pages: Sequence[ScoredPage], targets: Mapping[str, Target] 
 
 
 def _thresholds() -> list[float]:
-    """Return thresholds of two digits from 0.5 down to 0.0001."""
+    """Return two-digit thresholds from 0.5 down to 0.0001."""
     fine = sorted({float(f"{at:.1e}") for at in np.geomspace(_FINEST, 0.5, 400)}, reverse=True)
     return [at for at in fine if at <= 0.5]
 

@@ -1,4 +1,4 @@
-"""Pages on their side: the truth goes with the strokes, and every turn is read by OCR once."""
+"""Test rotated pages: the ground truth follows the strokes, and OCR reads every rotation once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 
 from foliopress.configs.settings import OcrSettings
-from foliopress.model import turned
+from foliopress.model import rotated_pages
 from foliopress.model.dataset import MarkedPage
+from foliopress.model.rotated_pages import (
+    ROTATIONS,
+    pad_to_whole_tiles,
+    rotate_pixels,
+    rotate_polygon,
+    rotated_page,
+    rotated_words,
+)
 from foliopress.model.tile_truth import fill_polygons, tile_truth
 from foliopress.model.truth import PageTruth, Scan, TruthLine, TruthRegion
-from foliopress.model.turned import TURNS, turned_page, turned_pixels, turned_polygon, turned_words, whole_tiles
 from foliopress.tasks.analysis.page_kinds import PageKind
 from foliopress.tasks.analysis.tiles import tile_grid
 from foliopress.tasks.errors import PageError
@@ -21,7 +28,7 @@ from foliopress.tasks.ocr.recognition import Word
 
 
 def page_of_one_line() -> MarkedPage:
-    """70 x 120 pixels at 150 dpi, a dark bar on the marked line, a slanted picture beside it."""
+    """Return 70 x 120 pixels at 150 dpi, with a dark bar on the marked line and a slanted picture next to it."""
     luma = np.full((70, 120), 240, np.uint8)
     luma[10:20, 30:90:2] = 0
     luma[10:20, 31:90:2] = 60
@@ -32,9 +39,9 @@ def page_of_one_line() -> MarkedPage:
     return MarkedPage(scan, luma, PageKind.GREY, 150.0, (), truth)
 
 
-@pytest.mark.parametrize("degrees", [0, *TURNS])
+@pytest.mark.parametrize("degrees", [0, *ROTATIONS])
 def test_the_turned_line_lies_on_the_same_strokes(degrees: int) -> None:
-    page = turned_page(page_of_one_line(), degrees, ())
+    page = rotated_page(page_of_one_line(), degrees, ())
     assert page.pixels.shape == ((96, 128) if degrees in (0, 180) else (128, 96))
     assert page.truth is not None
     (line,) = page.truth.lines
@@ -44,20 +51,20 @@ def test_the_turned_line_lies_on_the_same_strokes(degrees: int) -> None:
     assert int(inside.sum()) == 10 * 60
 
 
-@pytest.mark.parametrize("degrees", TURNS)
+@pytest.mark.parametrize("degrees", ROTATIONS)
 def test_a_slanted_outline_turns_with_the_page(degrees: int) -> None:
     page = page_of_one_line()
     assert page.truth is not None
     polygon = page.truth.regions[0].polygon
     before = fill_polygons([polygon], (70, 120))
-    after = fill_polygons([turned_polygon(polygon, 70, 120, degrees)], turned_pixels(before, degrees).shape)
-    assert np.abs(after.astype(int) - turned_pixels(before, degrees)).sum() <= 12  # single pixels along its edge
+    after = fill_polygons([rotate_polygon(polygon, 70, 120, degrees)], rotate_pixels(before, degrees).shape)
+    assert np.abs(after.astype(int) - rotate_pixels(before, degrees)).sum() <= 12  # single pixels along its edge
 
 
-@pytest.mark.parametrize("degrees", TURNS)
+@pytest.mark.parametrize("degrees", ROTATIONS)
 def test_the_tiles_of_a_turned_page_hold_what_they_held(degrees: int) -> None:
     def text_tiles(degrees: int) -> np.ndarray:
-        page = turned_page(page_of_one_line(), degrees, ())
+        page = rotated_page(page_of_one_line(), degrees, ())
         assert page.truth is not None
         grid = tile_grid(*page.pixels.shape[:2], page.dpi)
         return tile_truth(page.pixels, page.truth.lines, grid).printed.reshape(grid.n_rows, grid.n_cols)
@@ -68,13 +75,13 @@ def test_the_tiles_of_a_turned_page_hold_what_they_held(degrees: int) -> None:
 
 def test_the_edge_is_drawn_out_to_whole_tiles() -> None:
     page = np.array([[1, 2], [3, 4]], np.uint8)
-    assert whole_tiles(page, 3).tolist() == [[1, 2, 2], [3, 4, 4], [3, 4, 4]]
-    assert whole_tiles(page, 2) is not page
-    assert whole_tiles(page, 2).tolist() == page.tolist()
+    assert pad_to_whole_tiles(page, 3).tolist() == [[1, 2, 2], [3, 4, 4], [3, 4, 4]]
+    assert pad_to_whole_tiles(page, 2) is not page
+    assert pad_to_whole_tiles(page, 2).tolist() == page.tolist()
 
 
 class ScriptedOcr:
-    """Answers with one word the size of the page, or with trouble, and counts the calls."""
+    """OCR that returns one word the size of the page, or raises, and counts the calls."""
 
     def __init__(self, trouble: PageError | None = None) -> None:
         self.trouble = trouble
@@ -94,21 +101,21 @@ def png_scan(folder: Path) -> Scan:
 
 def test_each_turn_is_read_once_on_the_turned_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ocr = ScriptedOcr()
-    monkeypatch.setattr(turned.ocr, "read_words", ocr)
+    monkeypatch.setattr(rotated_pages.recognition, "read_words", ocr)
     scan = png_scan(tmp_path)
     for _ in range(2):
-        words = [turned_words(scan, 32, degrees, tmp_path / "cache", OcrSettings()) for degrees in TURNS]
+        words = [rotated_words(scan, 32, degrees, tmp_path / "cache", OcrSettings()) for degrees in ROTATIONS]
         assert [(found[0].height_px, found[0].width_px) for found in words if found] == [
             (128, 96),
             (96, 128),
             (128, 96),
         ]
     assert ocr.shapes == [(128, 96), (96, 128), (128, 96)]
-    turned_words(scan, 40, 90, tmp_path / "cache", OcrSettings())
-    turned_words(scan, 32, 90, tmp_path / "cache", OcrSettings(language="deu"))
+    rotated_words(scan, 40, 90, tmp_path / "cache", OcrSettings())
+    rotated_words(scan, 32, 90, tmp_path / "cache", OcrSettings(language="deu"))
     assert ocr.shapes[3:] == [(120, 80), (128, 96)]
 
 
 def test_a_turned_page_that_ocr_cannot_read_has_no_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turned.ocr, "read_words", ScriptedOcr(PageError("ocr_timeout", "too slow")))
-    assert turned_words(png_scan(tmp_path), 32, 90, tmp_path, OcrSettings()) is None
+    monkeypatch.setattr(rotated_pages.recognition, "read_words", ScriptedOcr(PageError("ocr_timeout", "too slow")))
+    assert rotated_words(png_scan(tmp_path), 32, 90, tmp_path, OcrSettings()) is None

@@ -1,4 +1,4 @@
-"""Engravings: the lines of plants, ornaments and plans, each (n, 2) places (row, col) in millimetres."""
+"""Draw line art: plants, ornaments and plans, each line (n, 2) of (row, col) in millimetres."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from foliopress.model.drawn.chance import Rng
-from foliopress.model.drawn.lines import moved
+from foliopress.model.drawn.lines import translated
+from foliopress.model.drawn.random_choice import Rng
 from foliopress.tasks.samples.lettering import Points
 
 
 def plant(rng: Rng, height_mm: float) -> list[Points]:
-    """Return the lines of an engraved plant that grows up from (0, 0)."""
+    """Return the lines of an engraved plant that grows upwards from (0, 0)."""
     t = np.linspace(0, 1, 30)
     bend = rng.normal(0, 0.15)
     stem = np.stack([-height_mm * t, height_mm * bend * np.sin(t * 2)], axis=1)
@@ -30,7 +30,7 @@ def plant(rng: Rng, height_mm: float) -> list[Points]:
 
 
 def rosette(rng: Rng, radius_mm: float) -> list[Points]:
-    """Return the rings of an ornament round (0, 0)."""
+    """Return the rings of an ornament around (0, 0)."""
     angle = np.linspace(0, 2 * math.pi, 120)
     petals, depth = int(rng.integers(3, 9)), rng.uniform(0.1, 0.6)
     rings = []
@@ -41,7 +41,7 @@ def rosette(rng: Rng, radius_mm: float) -> list[Points]:
 
 
 def machine(rng: Rng, height_mm: float, width_mm: float) -> list[Points]:
-    """Return the lines of a plan from (0, 0) down and right: boxes, circles, hatching, measures."""
+    """Return the lines of a plan from (0, 0) down and to the right: boxes, circles, hatching, dimensions."""
     angle = np.linspace(0, 2 * math.pi, 70)
     lines = []
     for _ in range(int(rng.integers(4, 12))):
@@ -49,7 +49,7 @@ def machine(rng: Rng, height_mm: float, width_mm: float) -> list[Points]:
         reach = rng.uniform(0.05, 0.2) * height_mm
         if rng.random() < 0.4:
             wheel = np.stack([np.sin(angle), np.cos(angle)], axis=1) * reach
-            lines += [moved(wheel, row, col), moved(wheel * rng.uniform(0.5, 0.95), row, col)]
+            lines += [translated(wheel, row, col), translated(wheel * rng.uniform(0.5, 0.95), row, col)]
             lines.append(np.array([[row - 1.3 * reach, col], [row + 1.3 * reach, col]]))
             lines.append(np.array([[row, col - 1.3 * reach], [row, col + 1.3 * reach]]))
             continue

@@ -1,6 +1,6 @@
-"""Other tools: archive-pdf-tools and OCRmyPDF, run as commands where they are installed, their PDFs drawn to judge.
+"""Run archive-pdf-tools and OCRmyPDF as commands, if installed, and render their PDFs for comparison.
 
-Both are under licences (AGPL, MPL) that this project does not take on: nothing of them is imported.
+Both have licences (AGPL, MPL) that this project does not adopt: none of their code is imported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.arms import ArmFailed, Made, fitted
+from benchmarks.arms import ArmFailed, ArmResult, resized
 from benchmarks.drawing import as_rgb
 from benchmarks.marked import MarkedPage
 from foliopress.configs.settings import LimitSettings
@@ -29,7 +29,7 @@ _TIMEOUT_S = 900.0
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool of others: the commands that must be there, and how a page becomes a PDF with them.
+    """Another tool: its commands, and the function that converts a page to a PDF with them.
 
     `make(page, folder)` may write into the folder and returns the PDF in it; it raises ArmFailed.
     """
@@ -43,7 +43,7 @@ class Tool:
         return [command for command in self.commands if shutil.which(command) is None]
 
     def version(self) -> str:
-        """Return the version that the first command names."""
+        """Return the version reported by the first command."""
         done = subprocess.run([self.commands[0], "--version"], capture_output=True, text=True, check=False)
         said = done.stdout.split()
         return said[-1] if said else "unknown"
@@ -51,7 +51,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class ToolArm:
-    """Every page as a PDF of one tool; the PDFs are kept below `folder`."""
+    """Every page as a PDF of one tool; the PDFs are stored below `folder`."""
 
     tool: str
     folder: Path
@@ -68,8 +68,8 @@ class ToolArm:
         """The tool's name."""
         return self.tool
 
-    def make(self, page: MarkedPage) -> Made:
-        """Run the tool; the processor time of its processes counts, OCR and all."""
+    def make(self, page: MarkedPage) -> ArmResult:
+        """Run the tool; the processor time of all its processes counts, including OCR."""
         place = self.folder / f"{page.scan.key}.pdf"
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="foliopress-benchmark-") as work:
@@ -77,33 +77,33 @@ class ToolArm:
             made = TOOLS[self.tool].make(page, Path(work))
             seconds = _seconds_of_children() - start
             shutil.copyfile(made, place)
-        return Made(draw_pdf(place, page), place.stat().st_size, seconds, {"codec": "pdf"})
+        return ArmResult(draw_pdf(place, page), place.stat().st_size, seconds, {"codec": "pdf"})
 
 
 def draw_pdf(pdf: Path, page: MarkedPage) -> np.ndarray:
-    """Return a PDF's first page, uint8, in the source's height and width.
+    """Render a PDF's first page, uint8, at the source's height and width.
 
     Raises:
-        ArmFailed: If pypdfium2 is not installed, or cannot draw it.
+        ArmFailed: If pypdfium2 is not installed, or cannot render it.
     """
     try:
         pdfium = importlib.import_module("pypdfium2")
     except ModuleNotFoundError as error:
-        raise ArmFailed("PDFs are drawn by pypdfium2: pip install pypdfium2") from error
+        raise ArmFailed("rendering PDFs needs pypdfium2: pip install pypdfium2") from error
     try:
         with pdfium.PdfDocument(str(pdf)) as document:
             drawn = document[0]
             image = drawn.render(scale=page.luma.shape[1] / drawn.get_width()).to_pil()
-            return fitted(np.asarray(image.convert("RGB")), page)
+            return resized(np.asarray(image.convert("RGB")), page)
     except (pdfium.PdfiumError, ValueError) as error:
-        raise ArmFailed(f"{pdf.name} cannot be drawn: {error}") from error
+        raise ArmFailed(f"{pdf.name} cannot be rendered: {error}") from error
 
 
 def run_command(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
-    """Run a command in a folder, on one thread where it lets itself be told.
+    """Run a command in a folder, on one thread if configurable.
 
     Raises:
-        ArmFailed: If it ends with an error or takes more than a quarter of an hour.
+        ArmFailed: If it ends with an error or exceeds 15 minutes.
     """
     surroundings = {**os.environ, "OMP_THREAD_LIMIT": "1", **(environment or {})}
     try:
@@ -111,14 +111,14 @@ def run_command(command: Sequence[str], folder: Path, environment: Mapping[str, 
             command, cwd=folder, env=surroundings, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S
         )
     except subprocess.TimeoutExpired as error:
-        raise ArmFailed(f"{command[0]} gave no answer in {_TIMEOUT_S:g} s") from error
+        raise ArmFailed(f"{command[0]} did not finish in {_TIMEOUT_S:g} s") from error
     if done.returncode:
         lines = done.stderr.strip().splitlines()
-        raise ArmFailed(f"{command[0]} ended with {done.returncode}: {lines[-1] if lines else 'it said nothing'}")
+        raise ArmFailed(f"{command[0]} ended with {done.returncode}: {lines[-1] if lines else 'no output'}")
 
 
 def _archive_pdf(page: MarkedPage, folder: Path, *extra: str) -> Path:
-    """hOCR by Tesseract, then layers as archive-pdf-tools makes them; the mask is JBIG2 where jbig2enc is installed."""
+    """Run Tesseract's hOCR, then archive-pdf-tools; the mask is JBIG2 if jbig2enc is installed."""
     picture, dpi = upright_png(page, folder), str(round(page.dpi))
     run_command(["tesseract", picture.name, "page", "--dpi", dpi, "hocr"], folder)
     command = ["recode_pdf", "--from-imagestack", picture.name, "--hocr-file", "page.hocr", "--dpi", dpi]
@@ -128,12 +128,12 @@ def _archive_pdf(page: MarkedPage, folder: Path, *extra: str) -> Path:
 
 
 def _archive_pdf_coarse(page: MarkedPage, folder: Path) -> Path:
-    """The same with the background at a third of its resolution, as in the examples of archive-pdf-tools' README."""
+    """The same with the background at a third of its resolution, as in the README examples of archive-pdf-tools."""
     return _archive_pdf(page, folder, "--bg-downsample", "3")
 
 
 def _ocrmypdf(page: MarkedPage, folder: Path) -> Path:
-    """The scan itself with `--optimize 3`; what it refuses (an image with alpha, say) as PNG."""
+    """Run `--optimize 3` on the scan itself; a scan that it refuses (e.g. an image with alpha) is passed as PNG."""
     options = ["--optimize", "3", "--output-type", "pdf", "--jobs", "1", "--quiet"]
     resolution = ["--image-dpi", str(round(page.dpi))]
     try:
@@ -157,7 +157,7 @@ TOOLS = {
 
 
 def upright_png(page: MarkedPage, folder: Path) -> Path:
-    """Write the page as PNG, in three channels where the scan has them: that they are equal is for the tool to find."""
+    """Write the page as PNG with the scan's channels; detecting equal channels is left to the tool."""
     path = folder / "page.png"
     header = read_header(page.scan.path.read_bytes(), LimitSettings())
     is_grey_file = page.pixels.ndim == 2 and header.pages[0].mode in ("1", "L")

@@ -1,4 +1,4 @@
-"""Chance: what the drawing leaves to the random generator."""
+"""Draw random choices."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ T = TypeVar("T")
 
 
 def pick(rng: Rng, choices: Sequence[T]) -> T:
-    """Return one of the choices; one that is given twice comes twice as often."""
+    """Return one of the choices at random; a choice listed twice is twice as likely."""
     return choices[int(rng.integers(len(choices)))]

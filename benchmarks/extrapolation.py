@@ -1,4 +1,4 @@
-"""What an archive of 100 million documents would need, worked out from what a million took and a page costs."""
+"""Extrapolate the resources for 100 million documents from measurements of a million documents and of one page."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ DOCUMENTS = 100_000_000
 DEADLINES_DAYS = (30, 90)
 
 _USED = 0.8
-"""Share of a driver's time that may be used: beyond it shards begin to wait for it."""
+"""Share of a driver's time that may be used: above it, shards begin to wait for the driver."""
 _STARTED_PAGES = 100
-"""So many pages are done once all that happens only at the start has happened."""
+"""After this many pages all one-time start-up work is done."""
 # US dollars. A core: an eighth of a c5.2xlarge on demand, 0.34 an hour (Amazon EC2 Auto Scaling User Guide, "Spot price
 # per unit hour example"). Requests: assumed, as S3 Standard has long had them.
 _CORE_HOUR, _LISTING_1000, _PUT_1000, _GET_1000 = 0.0425, 0.005, 0.005, 0.0004
@@ -25,12 +25,12 @@ _CORE_HOUR, _LISTING_1000, _PUT_1000, _GET_1000 = 0.0425, 0.005, 0.005, 0.0004
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured, for a document of one page.
+    """Measurements for a one-page document.
 
-    shards: Of a document. driver_s: Processor seconds of the driver, Dask's scheduling and the shards' books included.
-    page_core_s: All of a page's processor seconds. passing_over_s: Of a document that is done already. database_bytes:
-    Of a shard, in Prefect's. driver_bytes: Most memory of the driver, and driver_growth_bytes what a document more adds
-    to it. stats_bytes: Of a document.
+    shards: Per document. driver_s: Processor seconds of the driver, including Dask's scheduling and shard bookkeeping.
+    page_core_s: All processor seconds of a page. passing_over_s: Per document that is done already. database_bytes: Per
+    shard, in Prefect's database. driver_bytes: Peak memory of the driver; driver_growth_bytes: its growth per document.
+    stats_bytes: Per document.
     """
 
     shards: float
@@ -46,12 +46,12 @@ class Measured:
 def measured(
     phases: Sequence[Mapping[str, Any]], through_dask: Mapping[str, Any], throughput: Mapping[str, Any]
 ) -> Measured:
-    """Read off the growth benchmark's phases, whose two sizes tell what grows, and the throughput benchmark's figures.
+    """Derive the measurements from the growth benchmark's phases (two sizes) and the throughput benchmark's results.
 
     Args:
         phases: Of two sizes.
-        through_dask: The phase whose rows came from a worker; its start and end are left out.
-        throughput: Figures of `benchmarks.throughput`.
+        through_dask: The phase whose rows came from a worker; its start and end are excluded.
+        throughput: Results of `benchmarks.throughput`.
 
     Raises:
         ValueError: If the phases are not of two sizes.
@@ -80,7 +80,7 @@ def measured(
 
 
 def as_section(one: Measured, n_documents: int = DOCUMENTS) -> list[str]:
-    """Return the lines of a page's section."""
+    """Return the lines of a section of the page."""
     shards = one.shards * n_documents
     driver_pages_per_s = _USED / one.driver_s
     core_hours = n_documents * one.page_core_s / 3600
@@ -93,36 +93,36 @@ def as_section(one: Measured, n_documents: int = DOCUMENTS) -> list[str]:
     )
     lines = [
         "",
-        f"## What {n_documents / 1e6:.0f} million documents would need",
+        f"## Resources for {n_documents / 1e6:.0f} million documents",
         "",
-        f"Of one page each, worked out from the calls above and from {one.page_core_s:.2f} core-seconds a page",
+        f"One page each, extrapolated from the calls above and {one.page_core_s:.2f} core-seconds per page",
         "([throughput.md](throughput.md)). Nothing of this size was run.",
         "",
         "| | |",
         "| --- | --- |",
         f"| shards, each a Prefect task run | {shards:,.0f} |",
-        f"| database of the run's own Prefect API, if it were one run | {shards * one.database_bytes / 1e9:.1f} GB |",
-        f"| memory of the driver, if it were one run | {driver_bytes / 1e9:.1f} GB |",
-        f"| listing all and passing over it, by one driver | {n_documents * one.passing_over_s / 3600:.1f} h |",
-        f"| pages a second that one driver can keep the books of | {driver_pages_per_s:,.0f} |",
+        f"| database of the run's own Prefect API, as one run | {shards * one.database_bytes / 1e9:.1f} GB |",
+        f"| driver memory, as one run | {driver_bytes / 1e9:.1f} GB |",
+        f"| listing and skipping all documents, by one driver | {n_documents * one.passing_over_s / 3600:.1f} h |",
+        f"| pages per second that one driver can track | {driver_pages_per_s:,.0f} |",
         f"| statistics, in files of many shards | {n_documents * one.stats_bytes / 1e9:,.0f} GB |",
         f"| core-hours | {core_hours:,.0f}, at ${_CORE_HOUR} an hour ${core_hours * _CORE_HOUR:,.0f} |",
-        f"| requests to S3 | {listings:,.0f} lists, one GET and one PUT a document: ${requests:,.0f} |",
+        f"| requests to S3 | {listings:,.0f} lists, one GET and one PUT per document: ${requests:,.0f} |",
     ]
     for days in DEADLINES_DAYS:
         pages_per_s = n_documents / (days * 86_400)
         workers = math.ceil(pages_per_s * one.page_core_s)
         drivers = math.ceil(pages_per_s / driver_pages_per_s)
-        lines.append(f"| for an end in {days} days | {workers:,} workers of one core, {_runs(drivers)} |")
+        lines.append(f"| to finish in {days} days | {workers:,} workers of one core, {_runs(drivers)} |")
     return [
         *lines,
         "",
-        "An archive of this size is better cut by its folders into runs of a few million documents, each with a DEST",
-        "of its own: a rerun then lists only what it is about, and a run that is stopped stops no other. Prices are",
-        "assumed, as an example: an eighth of a c5.2xlarge on demand for a core, S3's requests, no traffic. A Prefect",
-        "server of one's own keeps a row of each task run, as a run's own API does not; that was not measured.",
+        "Split an archive of this size by folders into runs of a few million documents, each with its own DEST:",
+        "a rerun then lists only its own part, and a stopped run does not affect the others. Prices are",
+        "assumptions: an eighth of an on-demand c5.2xlarge per core, S3 requests, no traffic. A separate Prefect",
+        "server stores a row per task run, unlike a run's own API; that was not measured.",
     ]
 
 
 def _runs(drivers: int) -> str:
-    return "one run" if drivers == 1 else f"in {drivers} runs at once"
+    return "one run" if drivers == 1 else f"in {drivers} parallel runs"
