@@ -20,7 +20,7 @@ from foliopress.configs.loading import load_settings
 from foliopress.configs.secrets import hide
 from foliopress.configs.settings import Settings
 from foliopress.flows.host.interrupts import end_on_signals
-from foliopress.flows.host.streams import can_be_said, open_streams
+from foliopress.flows.host.streams import is_encodable, open_streams
 from foliopress.tasks.errors import LeaseLost, PayloadDamaged, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -454,10 +454,10 @@ def _report(summary: RunSummary, as_json: bool, log_path: Path) -> NoReturn:
 @contextmanager
 def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
     """Turn whatever goes wrong in the block into one line and an exit code."""
-    from foliopress.flows.host.host_checks import find_footing
+    from foliopress.flows.host.host_checks import prepare_host
 
     try:
-        find_footing()
+        prepare_host()
     except ConfigError as error:
         _end(str(error), WRONG_SETTINGS)
     from foliopress.flows.host.logs import open_log
@@ -526,7 +526,7 @@ def _say(line: str) -> None:
 
 def _print_json(values: object) -> None:
     text = json.dumps(values, indent=1, ensure_ascii=False, default=str)
-    print(text if can_be_said(text) else json.dumps(values, indent=1, default=str))
+    print(text if is_encodable(text) else json.dumps(values, indent=1, default=str))
 
 
 def main() -> None:

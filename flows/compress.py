@@ -16,7 +16,7 @@ from foliopress.configs.settings import Settings
 from foliopress.flows.run.run import Run, new_run_id, open_run
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.run.shards import Shard
-from foliopress.flows.views.prefect_artifacts import Board
+from foliopress.flows.views.prefect_artifacts import RunArtifacts
 from foliopress.tasks.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def compress_documents(
             log_file=log_file,
             deep=deep,
         ) as run,
-        Board(lambda: run.progress.fraction, lambda: run.progress.pages) as board,
+        RunArtifacts(lambda: run.progress.fraction, lambda: run.progress.pages) as artifacts,
     ):
         n_shards = n_ended = n_failed = in_a_row = 0
         # a future is let go once it has ended: there may be thousands
@@ -110,7 +110,7 @@ def compress_documents(
         while n_ended < n_shards:
             n_ended, n_failed = n_ended + 1, n_failed + _has_failed(take_ended())
         summary = run.summarise(n_shards - n_failed, n_failed)
-        board.put_up(summary)
+        artifacts.publish_summary(summary)
     if n_failed:
         raise ShardsFailed(f"{n_failed} of {n_shards} shards failed; the same command repeats them", summary)
     if summary.shards_failed:

@@ -22,7 +22,7 @@ _LOCKS_PER_WORKER = 8
 """Six for the two queues between a worker and the process that looks after it, and room."""
 
 
-def find_footing() -> None:
+def prepare_host() -> None:
     """Give this process a home if it has none, and look at its folder for temporary files.
 
     To be called before Prefect, Dask and the window are imported, which look for their settings in the home.
@@ -31,7 +31,7 @@ def find_footing() -> None:
         ConfigError: If no folder for temporary files can be written, or it has too little room.
     """
     keep_to_installed_packages()
-    check_scratch()
+    check_temporary_folder()
     with suppress(RuntimeError):
         if str(Path("~").expanduser()) != "~":
             return
@@ -40,7 +40,7 @@ def find_footing() -> None:
     os.environ["HOME"] = str(home)
 
 
-def check_scratch() -> None:
+def check_temporary_folder() -> None:
     """Raise ConfigError, with what to do, if there is no folder for temporary files or too little room in it."""
     try:
         folder = tempfile.gettempdir()

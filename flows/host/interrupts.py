@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-ENDS_WITHIN_S = 8.0
+GRACE_PERIOD_S = 8.0
 """A run that is interrupted is left after so long, tidy or not; its workers and its API end with its process."""
-_ONE_PRESS_S = 1.0
+_REPEAT_AFTER_S = 1.0
 """A terminal and a wrapper around the command may both pass one Ctrl-C on."""
 
 
@@ -40,9 +40,9 @@ class _Interrupts:
             # `threading` takes locks to start a thread, and the main thread may hold them where it was interrupted
             _thread.start_new_thread(self._leave_later, ())
             raise KeyboardInterrupt
-        if now - self._first_at >= _ONE_PRESS_S:
+        if now - self._first_at >= _REPEAT_AFTER_S:
             self._leave()
 
     def _leave_later(self) -> None:
-        time.sleep(ENDS_WITHIN_S)
+        time.sleep(GRACE_PERIOD_S)
         self._leave()

@@ -44,14 +44,14 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Share:
+class WorkerAllocation:
     """How many local workers there are, and the memory limit of each."""
 
     n_workers: int
     memory_bytes: int
 
 
-def share_out(machine: Machine, workers: int | None, useful_bytes: int) -> Share:
+def allocate_workers(machine: Machine, workers: int | None, useful_bytes: int) -> WorkerAllocation:
     """Return as many workers as cores and free memory allow, or so many, and the memory limit of each.
 
     A worker gets what is free in equal parts, but no more than its part of the whole machine and what it has a use for,
@@ -65,12 +65,12 @@ def share_out(machine: Machine, workers: int | None, useful_bytes: int) -> Share
     Raises:
         ConfigError: If not even one worker, or not as many as were asked for, would have room for a page.
 
-    >>> share_out(Machine(16, 8 * 2**30, 8 * 2**30), None, 6 * 2**30)
-    Share(n_workers=5, memory_bytes=1717986918)
+    >>> allocate_workers(Machine(16, 8 * 2**30, 8 * 2**30), None, 6 * 2**30)
+    WorkerAllocation(n_workers=5, memory_bytes=1717986918)
     """
     n_workers = workers or max(1, min(machine.cores, machine.available_bytes // ROOM_FOR_WORKER))
     part = machine.memory_bytes // max(machine.cores, n_workers)
-    share = Share(n_workers, min(machine.available_bytes // n_workers, max(part, useful_bytes)))
+    share = WorkerAllocation(n_workers, min(machine.available_bytes // n_workers, max(part, useful_bytes)))
     if share.memory_bytes < LEAST_MEMORY:
         raise ConfigError(_too_little(machine, n_workers))
     return share

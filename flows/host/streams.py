@@ -30,7 +30,7 @@ def open_streams() -> None:
     sys.stderr = _unfailing(_STDERR, sys.stderr)
 
 
-def can_be_said(text: str) -> bool:
+def is_encodable(text: str) -> bool:
     """Return whether stdout's encoding has all letters of a text."""
     try:
         text.encode(sys.stdout.encoding)

@@ -15,7 +15,7 @@ from typing import Self
 
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.views.progress import megabytes
-from foliopress.flows.views.throughput_chart import RateCurve
+from foliopress.flows.views.throughput_chart import ThroughputCurve
 
 _SAMPLED_EVERY_S = 0.25
 _SHOWN_EVERY_S = 10.0
@@ -24,7 +24,7 @@ _LAST_WAIT_S = 20.0
 log = logging.getLogger(__name__)
 
 
-class Board:
+class RunArtifacts:
     """Shows a run in the Prefect UI while the block lasts, from a thread of its own; to be opened inside the flow.
 
     Args:
@@ -33,11 +33,11 @@ class Board:
     """
 
     def __init__(self, fraction: Callable[[], float | None], pages: Callable[[], int] = lambda: 0) -> None:
-        self._fraction, self._pages, self._rate = fraction, pages, RateCurve()
+        self._fraction, self._pages, self._rate = fraction, pages, ThroughputCurve()
         self._ended = threading.Event()
         self._summary: RunSummary | None = None
         context = contextvars.copy_context()  # Prefect looks there for the flow run and for its settings
-        self._thread = threading.Thread(target=context.run, args=(self._keep_showing,), name="board", daemon=True)
+        self._thread = threading.Thread(target=context.run, args=(self._keep_showing,), name="artifacts", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -50,7 +50,7 @@ class Board:
         if kind is None:
             self._thread.join(_LAST_WAIT_S)
 
-    def put_up(self, summary: RunSummary) -> None:
+    def publish_summary(self, summary: RunSummary) -> None:
         """Have the figures, the reasons and the worst pages shown at the end of the block."""
         self._summary = summary
 

@@ -10,7 +10,7 @@ _MOST_SAMPLES = 600
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 800, 260, 60, 34, 16
 
 
-class RateCurve:
+class ThroughputCurve:
     """Pages done at moments of a run; of a long run every second sample is forgotten, again and again."""
 
     def __init__(self) -> None:
@@ -38,10 +38,10 @@ class RateCurve:
         rates = self.rates()
         if len(rates) < 2:
             return None
-        return "data:image/svg+xml;base64," + base64.b64encode(drawn(rates).encode()).decode()
+        return "data:image/svg+xml;base64," + base64.b64encode(as_svg(rates).encode()).decode()
 
 
-def drawn(rates: Sequence[tuple[float, float]]) -> str:
+def as_svg(rates: Sequence[tuple[float, float]]) -> str:
     """Return pages a minute over time as SVG."""
     longest_s, most = rates[-1][0], max(1.0, *(rate for _, rate in rates))
     width, height = _WIDTH - _LEFT - 10, _HEIGHT - _TOP - _BOTTOM

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from foliopress.flows.host.host_checks import check_scratch, find_footing
+from foliopress.flows.host.host_checks import check_temporary_folder, prepare_host
 from foliopress.tasks.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -26,7 +26,7 @@ UNKNOWN = 12345
 def test_enough_room_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     home = os.environ.get("HOME")
-    find_footing()
+    prepare_host()
     assert os.environ.get("HOME") == home
     assert list(tmp_path.iterdir()) == []
 
@@ -35,7 +35,7 @@ def test_too_little_room_is_said_with_what_to_do(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 10**9, 3_000_000))
     with pytest.raises(ConfigError, match=rf"{tmp_path}, has 3 MB of room, and at least 50 MB are needed; .*TMPDIR"):
-        check_scratch()
+        check_temporary_folder()
 
 
 def test_room_that_a_quota_does_not_give_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def test_room_that_a_quota_does_not_give_is_said(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with pytest.raises(ConfigError, match=r"cannot be used: .*Disk quota exceeded; make room there"):
-        check_scratch()
+        check_temporary_folder()
 
 
 def told_in(

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from foliopress.flows.host.machine import LEAST_MEMORY, Machine, share_out, this_machine
+from foliopress.flows.host.machine import LEAST_MEMORY, Machine, allocate_workers, this_machine
 from foliopress.tasks.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,7 +41,7 @@ USEFUL = 6 * GIB
 )
 def test_what_fits_runs(cores: int, memory_gib: int, workers: int | None, n_workers: int, least_gib: float) -> None:
     machine = Machine(cores, memory_gib * GIB, memory_gib * GIB)
-    share = share_out(machine, workers, USEFUL)
+    share = allocate_workers(machine, workers, USEFUL)
     assert share.n_workers == n_workers
     assert share.memory_bytes >= least_gib * GIB * 0.99
     assert share.n_workers * share.memory_bytes <= machine.available_bytes
@@ -57,9 +57,9 @@ def test_workers_are_refused_only_where_a_page_has_no_room(
     machine = Machine(cores, int(memory_gib * GIB), int(free * memory_gib * GIB))
     if machine.available_bytes < (workers or 1) * LEAST_MEMORY:
         with pytest.raises(ConfigError, match=r"^cluster\.workers: "):
-            share_out(machine, workers, USEFUL)
+            allocate_workers(machine, workers, USEFUL)
         return
-    share = share_out(machine, workers, USEFUL)
+    share = allocate_workers(machine, workers, USEFUL)
     assert share.memory_bytes >= LEAST_MEMORY
     assert share.n_workers * share.memory_bytes <= machine.available_bytes
     assert workers is not None or share.n_workers <= cores
@@ -76,11 +76,11 @@ def test_workers_are_refused_only_where_a_page_has_no_room(
 )
 def test_a_refusal_names_what_would_run(free_gib: float, workers: int | None, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        share_out(Machine(16, 128 * GIB, int(free_gib * GIB)), workers, USEFUL)
+        allocate_workers(Machine(16, 128 * GIB, int(free_gib * GIB)), workers, USEFUL)
 
 
 def test_a_page_that_runs_wild_does_not_take_all() -> None:
-    assert share_out(Machine(16, 128 * GIB, 100 * GIB), 1, USEFUL).memory_bytes == 8 * GIB
+    assert allocate_workers(Machine(16, 128 * GIB, 100 * GIB), 1, USEFUL).memory_bytes == 8 * GIB
 
 
 @pytest.fixture
