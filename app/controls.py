@@ -35,14 +35,14 @@ _NOT_IN_A_PROFILE = ("profile", "scan", "cluster", "storage", "shard", "evidence
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenSettings:
     """What the controls stand at; `changed` are the settings that differ from the profile's, by dotted key."""
 
     settings: Settings
     changed: Mapping[str, object]
 
 
-def choose_settings() -> Chosen:
+def choose_settings() -> ChosenSettings:
     """Draw the controls and return what they stand at.
 
     Raises:
@@ -52,14 +52,14 @@ def choose_settings() -> Chosen:
     profile = st.selectbox("Profile", names, help="A set of settings that fit together; the rest starts from it.")
     st.caption(PROFILES[profile])
     base = load_settings(profile)
-    asked = dict(_asked(profile, base))
-    changed = {key: value for key, value in asked.items() if value != _value(base, key)}
+    values = dict(_draw_controls(profile, base))
+    changed = {key: value for key, value in values.items() if value != _value(base, key)}
     # what is given as None is taken for not given: a profile's own value would come back
     settings = base.model_copy(update=_sections(base, changed))
-    return Chosen(Settings.model_validate(settings.model_dump()), changed)
+    return ChosenSettings(Settings.model_validate(settings.model_dump()), changed)
 
 
-def as_profile(chosen: Chosen) -> str:
+def as_profile(chosen: ChosenSettings) -> str:
     """Return the settings as a YAML file for `--profile`, without what is about places and machines."""
     values = {key: part for key, part in public_settings(chosen.settings).items() if key not in _NOT_IN_A_PROFILE}
     told = ", ".join(f"{key} {value}" for key, value in chosen.changed.items()) or "nothing changed"
@@ -67,15 +67,15 @@ def as_profile(chosen: Chosen) -> str:
     return head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _asked(profile: str, base: Settings) -> dict[str, Any]:
+def _draw_controls(profile: str, base: Settings) -> dict[str, Any]:
     """Draw a control for each setting, and return what they stand at, by dotted key."""
 
     def key(name: str) -> str:  # a control keeps its value while the profile stays
         return f"{profile}.{name}"
 
-    asked: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     codecs = [codec for codec in _CODECS if codec != "jxl" or importlib.util.find_spec("imagecodecs")]
-    asked["encode.codec"] = st.selectbox(
+    values["encode.codec"] = st.selectbox(
         "Format",
         codecs,
         index=codecs.index(base.encode.codec),
@@ -90,26 +90,26 @@ def _asked(profile: str, base: Settings) -> dict[str, Any]:
         help="Off: each page gets the least quality that reaches the legibility target.",
     )
     if is_fixed:
-        asked["encode.quality"] = st.slider(
+        values["encode.quality"] = st.slider(
             "Quality", 1, 100, base.encode.quality or 50, key=key("quality"), help="Of the encoder; 100 is the highest."
         )
     else:
-        asked["encode.quality"] = None
-        asked["legibility.target_ssim"] = st.slider(
+        values["encode.quality"] = None
+        values["legibility.target_ssim"] = st.slider(
             "Legibility target",
             *(0.9, 0.995, base.legibility.target_ssim, 0.005),
             format="%.3f",
             key=key("target"),
             help="How like the source's strokes must be at 150 dpi (SSIM): 1 is the same, at 0.98 print reads alike.",
         )
-    asked["importance.threshold"] = st.slider(
+    values["importance.threshold"] = st.slider(
         "Importance threshold",
         *(0.0, 0.5, min(0.5, base.importance.threshold), 0.002),
         format="%.3f",
         key=key("threshold"),
         help="A place whose score reaches it keeps its full resolution. Lower keeps more, and takes more bytes.",
     )
-    asked["resolution.harshest_level"] = st.select_slider(
+    values["resolution.harshest_level"] = st.select_slider(
         "Coarsest resolution of empty places",
         list(_LEVELS),
         base.resolution.harshest_level,
@@ -117,7 +117,7 @@ def _asked(profile: str, base: Settings) -> dict[str, Any]:
         key=key("level"),
         help="How far places of no importance may be reduced. Text, writing, stamps and pictures never are.",
     )
-    asked["resolution.max_dpi"] = st.selectbox(
+    values["resolution.max_dpi"] = st.selectbox(
         "Resolution of the page",
         _CAPS,
         index=_CAPS.index(base.resolution.max_dpi) if base.resolution.max_dpi in _CAPS else 0,
@@ -125,7 +125,7 @@ def _asked(profile: str, base: Settings) -> dict[str, Any]:
         key=key("cap"),
         help="Pages of a higher resolution are written at this one. Many archives ask for 300 dpi at least.",
     )
-    asked["documents.layers"] = (
+    values["documents.layers"] = (
         "mrc"
         if st.toggle(
             "PDFs in layers",
@@ -135,8 +135,8 @@ def _asked(profile: str, base: Settings) -> dict[str, Any]:
         )
         else "one"
     )
-    asked["ocr.language"] = _language(base, key("language"))
-    return asked
+    values["ocr.language"] = _language(base, key("language"))
+    return values
 
 
 def _language(base: Settings, key: str) -> str:

@@ -19,7 +19,7 @@ from foliopress.tasks.storage.store import Store
 
 
 @dataclass(frozen=True)
-class Opened:
+class FinishedRun:
     """A DEST and its pages, one row each.
 
     `files` tells its statistics from others; `source` is where its newest finished run read from, if it says so.
@@ -31,7 +31,7 @@ class Opened:
     source: str | None
 
 
-def open_archive(url: str) -> Opened:
+def open_run(url: str) -> FinishedRun:
     """Return a DEST; its statistics are read again only if a run has changed them.
 
     Raises:
@@ -43,7 +43,7 @@ def open_archive(url: str) -> Opened:
     dest.check_readable()
     listed = dest.list_objects("stats/pages/")
     files = tuple((found.key, found.size_bytes, found.modified, found.etag) for found in listed)
-    return _opened(url, files)
+    return _read_run(url, files)
 
 
 def store(url: str) -> Store:
@@ -52,14 +52,14 @@ def store(url: str) -> Store:
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _opened(url: str, files: Hashable) -> Opened:
+def _read_run(url: str, files: Hashable) -> FinishedRun:
     dest = store(url)
-    return Opened(url, files, read_overview(dest), _source_of(dest))
+    return FinishedRun(url, files, read_overview(dest), _source_of(dest))
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def look_up(
-    _opened: Opened,
+def find_pages(
+    _run: FinishedRun,
     files: Hashable,  # noqa: ARG001
     wanted: Wanted,
     by: str,
@@ -68,7 +68,7 @@ def look_up(
     count: int,
 ) -> tuple[int, pa.Table]:
     """Return how many pages are wanted, and some of them in the order of a column; `files` are those of the archive."""
-    found = select(_opened.pages, wanted)
+    found = select(_run.pages, wanted)
     return found.num_rows, ranked(found, by, first, count, descending=descending)
 
 

@@ -39,7 +39,7 @@ _ADVICE = {
 }
 
 
-def words_for(problem: PageError | None) -> tuple[str, str, str]:
+def describe_problem(problem: PageError | None) -> tuple[str, str, str]:
     """Return the headline, what is wrong, and what one can do, for a person; only the middle is not of our own words.
 
     >>> words_for(PageError("too_large", "it has 9 pages"))[0]

@@ -44,7 +44,7 @@ def _warm() -> threading.Thread:
 def _is_gated() -> bool:
     from foliopress.app.request_gate import Gate
 
-    return Gate.stands
+    return Gate.is_active
 
 
 def _try() -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import streamlit as st
 
 
-class Figure(NamedTuple):
+class Metric(NamedTuple):
     """A number with its name, a note below it, and what a person may ask about it."""
 
     label: str
@@ -16,10 +16,10 @@ class Figure(NamedTuple):
     help: str | None = None
 
 
-def draw_figures(*figures: Figure) -> None:
+def draw_metrics(*metrics: Metric) -> None:
     """Draw figures beside one another."""
     with st.container(horizontal=True, gap="large"):
-        for one in figures:
+        for one in metrics:
             st.metric(
                 one.label, one.value, one.note, delta_color="off", delta_arrow="off", help=one.help, width="content"
             )

@@ -51,11 +51,11 @@ class Gate:
         stands: Whether there is a gate in this process; without one the window shows nothing.
     """
 
-    stands = False
+    is_active = False
 
     def __init__(self, app: Application, names: Callable[[], Iterable[str]] | None = None) -> None:
         self._app, self._names = app, names or _names_in_force
-        Gate.stands = True
+        Gate.is_active = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; lifespan events pass."""

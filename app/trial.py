@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from foliopress.app.trial_result import Draft, Tried
-from foliopress.app.uniform_baseline import Uniform
-from foliopress.app.workbench import Bench, key_of
+from foliopress.app.trial_result import Draft, TrialResult
+from foliopress.app.uniform_baseline import UniformBaseline
+from foliopress.app.workbench import Workbench, key_of
 from foliopress.configs.settings import Settings
 from foliopress.tasks.checks.rereading import WordCheck
 from foliopress.tasks.errors import PageError
@@ -21,19 +21,19 @@ from foliopress.tasks.errors import PageError
 class Stage(IntEnum):
     """How far a trial has come."""
 
-    BEGUN = 0
-    DRAWN = 1
+    STARTED = 0
+    DRAFTED = 1
     """There is a first encoding, which nobody has held against its source yet."""
     JUDGED = 2
-    SEEN_CLOSER = 3
+    FOLLOWED_UP = 3
     """The end: the output was read once more, and held against a uniform quality."""
 
 
 @dataclass(frozen=True)
-class Closer:
+class FollowUp:
     """What takes a second look; `checks` is what went wrong where Tesseract gave no answer."""
 
-    uniform: Uniform | None
+    uniform: UniformBaseline | None
     checks: tuple[WordCheck, ...] | str
 
 
@@ -52,29 +52,29 @@ class Trial:
         settings: As for a run.
     """
 
-    def __init__(self, bench: Bench, page_index: int, settings: Settings) -> None:
+    def __init__(self, workbench: Workbench, page_index: int, settings: Settings) -> None:
         self.key = key_of(page_index, settings)
-        self.says = "Starting"
+        self.status_text = "Starting"
         self.draft: Draft | None = None
-        self.tried: Tried | None = None
-        self.closer: Closer | None = None
-        self.bench, self._page_index, self._settings = bench, page_index, settings
+        self.result: TrialResult | None = None
+        self.follow_up: FollowUp | None = None
+        self.workbench, self._page_index, self._settings = workbench, page_index, settings
         self._error: BaseException | None = None
         self._is_stopped = False
-        self._moved = threading.Condition()
+        self._changed = threading.Condition()
         threading.Thread(target=self._run, name="trial", daemon=True).start()
 
     @property
     def stage(self) -> Stage:
         """How far it has come, as told by what is there."""
-        if self.closer is not None:
-            return Stage.SEEN_CLOSER
-        if self.tried is not None:
+        if self.follow_up is not None:
+            return Stage.FOLLOWED_UP
+        if self.result is not None:
             return Stage.JUDGED
-        return Stage.BEGUN if self.draft is None else Stage.DRAWN
+        return Stage.STARTED if self.draft is None else Stage.DRAFTED
 
     @property
-    def is_of_use(self) -> bool:
+    def is_usable(self) -> bool:
         """Whether it has come to its end, or is on the way to it."""
         return self._error is None and not self._is_stopped
 
@@ -84,8 +84,8 @@ class Trial:
         Raises:
             ConfigError: If the settings ask for what is not there.
         """
-        with self._moved:
-            self._moved.wait_for(lambda: self.stage > beyond or self._error is not None, timeout_s)
+        with self._changed:
+            self._changed.wait_for(lambda: self.stage > beyond or self._error is not None, timeout_s)
         if self._error is not None:
             raise self._error
         return self.stage > beyond
@@ -96,39 +96,39 @@ class Trial:
 
     def _run(self) -> None:
         try:
-            self.tried = self.bench.try_page(self._page_index, self._settings, self._say, self._see)
-            self._tell()
-            self._say("Looking for a uniform quality that is as sharp")
-            uniform = self.bench.uniform(self.tried)
-            self._say("Reading the output once more")
-            self.closer = Closer(uniform, self._checks(self.tried))
-            self._tell()
+            self.result = self.workbench.try_page(self._page_index, self._settings, self._on_status, self._on_draft)
+            self._notify()
+            self._on_status("Looking for a uniform quality that is as sharp")
+            uniform = self.workbench.uniform(self.result)
+            self._on_status("Reading the output once more")
+            self.follow_up = FollowUp(uniform, self._check_words(self.result))
+            self._notify()
         except _Stopped:
             pass
         except BaseException as error:  # it is raised where somebody waits
             self._error = error
-            self._tell()
+            self._notify()
 
-    def _checks(self, tried: Tried) -> tuple[WordCheck, ...] | str:
+    def _check_words(self, result: TrialResult) -> tuple[WordCheck, ...] | str:
         try:
-            return self.bench.check_text(tried)
+            return self.workbench.check_text(result)
         except PageError as error:
             return str(error)
 
-    def _say(self, text: str) -> None:
+    def _on_status(self, text: str) -> None:
         if self._is_stopped:
             raise _Stopped
-        self.says = text
+        self.status_text = text
 
-    def _see(self, draft: Callable[[], Draft]) -> None:
-        self._say("Holding it against its source")
+    def _on_draft(self, draft: Callable[[], Draft]) -> None:
+        self._on_status("Holding it against its source")
         if self.draft is None:
             self.draft = draft()
-            self._tell()
+            self._notify()
 
-    def _tell(self) -> None:
-        with self._moved:
-            self._moved.notify_all()
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
 
 class _Stopped(Exception):

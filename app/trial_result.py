@@ -47,7 +47,7 @@ class Draft:
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
+class TrialResult:
     """What a page came to; `key` tells it from the same page under other settings.
 
     found: None where the page was not scored. levels: (n_rows, n_cols) int8, None with it. row: As `stats/pages` would

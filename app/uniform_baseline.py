@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from foliopress.app.trial_result import Tried
+from foliopress.app.trial_result import TrialResult
 from foliopress.tasks.analysis.strokes import luma_of
 from foliopress.tasks.codecs.encode import CODECS
 from foliopress.tasks.fit import quality_search
@@ -15,23 +15,23 @@ from foliopress.tasks.fit.page_writer import Writer
 
 
 @dataclass(frozen=True)
-class Uniform:
+class UniformBaseline:
     """A page in one quality throughout."""
 
     quality: int
     size_bytes: int
 
 
-def equal_uniform(tried: Tried) -> Uniform | None:
+def find_uniform_baseline(result: TrialResult) -> UniformBaseline | None:
     """Return the page in the least uniform quality of the same codec that leaves its strokes as sharp, and its size.
 
     Sharpness is the mean luma SSIM on the strokes of up to 12 places of the page, at 150 dpi and at the page's own
     resolution, as the quality of a page is found. None for a page of one bit or without strokes.
     """
-    found, output = tried.found, tried.output_pixels()
-    if found is None or output is None or tried.finished.codec in (None, "g4"):
+    found, output = result.found, result.output_pixels()
+    if found is None or output is None or result.finished.codec in (None, "g4"):
         return None
-    settings = tried.source.settings_for(tried.settings)
+    settings = result.source.settings_for(result.settings)
     source = found.page.pixels if output.ndim == 3 else found.luma
     if max(source.shape[:2]) > CODECS[settings.encode.codec].largest_side_px:
         return None
@@ -46,7 +46,7 @@ def equal_uniform(tried: Tried) -> Uniform | None:
     quality = quality_search.least_quality(
         lambda quality: quality_search.sharpness(alike, code, quality, found.dpi), wanted
     )
-    return Uniform(quality, len(writer.encode(source, quality)))
+    return UniformBaseline(quality, len(writer.encode(source, quality)))
 
 
 def _at_size(pixels: np.ndarray, source: np.ndarray) -> np.ndarray:

@@ -19,8 +19,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from foliopress.app.page_images import picture_of
-from foliopress.app.trial_result import Draft, Tried, job_of
-from foliopress.app.uniform_baseline import Uniform, equal_uniform
+from foliopress.app.trial_result import Draft, TrialResult, job_of
+from foliopress.app.uniform_baseline import UniformBaseline, find_uniform_baseline
 from foliopress.configs.loading import settings_digest
 from foliopress.configs.settings import OcrSettings, Settings
 from foliopress.flows.steps import steps
@@ -30,17 +30,17 @@ from foliopress.tasks.ocr import recognition
 from foliopress.tasks.ocr.orientation import read_turned, turns_of
 from foliopress.tasks.storage.source_listing import Document
 
-Say = Callable[[str], object]
+OnStatus = Callable[[str], object]
 """Told what is being done, in words for a person."""
 READING, SCORING = "Reading the page and finding its text", "Judging what matters on it"
-See = Callable[[Callable[[], Draft]], object]
+OnDraft = Callable[[Callable[[], Draft]], object]
 """Told of each of a page's encodings before it is judged; makes a draft of it by calling what it is given."""
 
 _VERSION = "in hand"
 _Value = TypeVar("_Value")
 
 
-class Remembered(Generic[_Value]):
+class LruCache(Generic[_Value]):
     """The latest answers, by what they were asked for; the one that was not asked for longest goes first.
 
     Several threads may ask; two that ask for the same at once both make it.
@@ -65,7 +65,7 @@ class Remembered(Generic[_Value]):
         return value
 
 
-class Bench:
+class Workbench:
     """A document, tried page by page.
 
     Args:
@@ -75,14 +75,14 @@ class Bench:
 
     def __init__(self, name: str, data: bytes) -> None:
         self.name, self.data = name, data
-        self._opened: Remembered[steps.SourceDocument] = Remembered(2)
-        self._prepared: Remembered[steps.PreparedPage] = Remembered(2)
-        self._words: Remembered[tuple[recognition.Word, ...]] = Remembered(24)
-        self._scores: Remembered[tuple[np.ndarray, float] | None] = Remembered(8)
-        self._found: Remembered[Findings | None] = Remembered(2)
-        self._tried: Remembered[Tried] = Remembered(4)
-        self._checks: Remembered[tuple[WordCheck, ...]] = Remembered(6)
-        self._uniform: Remembered[Uniform | None] = Remembered(6)
+        self._opened: LruCache[steps.SourceDocument] = LruCache(2)
+        self._prepared: LruCache[steps.PreparedPage] = LruCache(2)
+        self._words: LruCache[tuple[recognition.Word, ...]] = LruCache(24)
+        self._scores: LruCache[tuple[np.ndarray, float] | None] = LruCache(8)
+        self._found: LruCache[Findings | None] = LruCache(2)
+        self._results: LruCache[TrialResult] = LruCache(4)
+        self._checks: LruCache[tuple[WordCheck, ...]] = LruCache(6)
+        self._uniform: LruCache[UniformBaseline | None] = LruCache(6)
 
     def open(self, settings: Settings) -> steps.SourceDocument:
         """Return the document with its header, or with the problem that keeps it from having one."""
@@ -90,8 +90,12 @@ class Bench:
         return self._opened.get(_json(settings.limits), lambda: steps.open_document(document, self.data, settings))
 
     def try_page(
-        self, page_index: int, settings: Settings, say: Say = lambda _: None, see: See = lambda _: None
-    ) -> Tried:
+        self,
+        page_index: int,
+        settings: Settings,
+        on_status: OnStatus = lambda _: None,
+        on_draft: OnDraft = lambda _: None,
+    ) -> TrialResult:
         """Take one page through all steps, as a run with these settings would.
 
         Args:
@@ -101,34 +105,36 @@ class Bench:
             see: Told of what comes out before it is judged.
         """
         key = key_of(page_index, settings)
-        return self._tried.get(key, lambda: self._try(key, page_index, settings, say, see))
+        return self._results.get(key, lambda: self._try(key, page_index, settings, on_status, on_draft))
 
-    def check_text(self, tried: Tried) -> tuple[WordCheck, ...]:
+    def check_text(self, result: TrialResult) -> tuple[WordCheck, ...]:
         """Read the output as its source was read, and return for every word that OCR was sure of what stands there.
 
         Raises:
             PageError: If Tesseract gives no answer.
         """
-        return self._checks.get(tried.key, lambda: self._check(tried))
+        return self._checks.get(result.key, lambda: self._check(result))
 
-    def uniform(self, tried: Tried) -> Uniform | None:
+    def uniform(self, result: TrialResult) -> UniformBaseline | None:
         """Return the page in the uniform quality that is as sharp; None where there is none."""
-        return self._uniform.get(tried.key, lambda: equal_uniform(tried))
+        return self._uniform.get(result.key, lambda: find_uniform_baseline(result))
 
-    def _try(self, key: Hashable, page_index: int, settings: Settings, say: Say, see: See) -> Tried:
+    def _try(
+        self, key: Hashable, page_index: int, settings: Settings, on_status: OnStatus, on_draft: OnDraft
+    ) -> TrialResult:
         source, job = self.open(settings), job_of(settings)
         encode = settings.encode
         profile = encode.codec, encode.deep_to_eight_bits, encode.largest_profile_bytes
         # what decides whether a bitonal page is read
         wanted = settings.text, settings.documents.text_layer, settings.stats.words_of_kept, encode.least_gain
         reading = page_index, _json(settings.limits), _json(settings.ocr), profile, wanted
-        say(READING)
+        on_status(READING)
         prepared = self._prepared.get(reading, lambda: steps.prepare_page(source, page_index, job, self._read_words))
-        say(SCORING)
+        on_status(SCORING)
         scored = self._scores.get(
             (reading, settings.importance.model), lambda: steps.score_pages([steps.scoring_input(prepared)], job)[0]
         )
-        say("Compressing it")
+        on_status("Compressing it")
         found = self._found.get((reading, settings.importance.model), lambda: steps.findings_of(prepared, scored))
 
         def watch(data: bytes, pixels: np.ndarray, levels: np.ndarray) -> None:
@@ -137,11 +143,11 @@ class Bench:
                 preview = picture_of(replace(found.page, pixels=pixels), is_preview=True)
                 return Draft(source, found, page_index, data, preview, levels)
 
-            see(draft)
+            on_draft(draft)
 
         finished = steps.finish_page(prepared, scored, source, job, self._read_words, found, watch)
         levels = np.array(finished.tiles["level"], np.int8) if finished.tiles else None
-        return Tried(
+        return TrialResult(
             key=key,
             source=source,
             prepared=prepared,
@@ -152,15 +158,15 @@ class Bench:
             settings=settings,
         )
 
-    def _check(self, tried: Tried) -> tuple[WordCheck, ...]:
-        page, pixels = tried.prepared.page, tried.output_pixels()
-        if page is None or pixels is None or not tried.prepared.words:
+    def _check(self, result: TrialResult) -> tuple[WordCheck, ...]:
+        page, pixels = result.prepared.page, result.output_pixels()
+        if page is None or pixels is None or not result.prepared.words:
             return ()
         height_px, width_px = page.pixels.shape[:2]
         if pixels.shape[:2] != (height_px, width_px):  # as the check saw it
             pixels = cv2.resize(pixels, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
-        dpi, words = recognition.guess_dpi(height_px, width_px, page.dpi), tried.prepared.words
-        read = partial(self._read_words, dpi=dpi, settings=tried.settings.ocr)
+        dpi, words = recognition.guess_dpi(height_px, width_px, page.dpi), result.prepared.words
+        read = partial(self._read_words, dpi=dpi, settings=result.settings.ocr)
         return check_words(words, read_turned(pixels, turns_of(words), read))
 
     def _read_words(self, pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[recognition.Word, ...]:

@@ -14,7 +14,7 @@ _RUN_PAGE = "from foliopress.app import run_page\nrun_page.draw()"
 
 @pytest.fixture(autouse=True)
 def _gated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Gate, "stands", True)  # as app/server.py makes it
+    monkeypatch.setattr(Gate, "is_active", True)  # as app/server.py makes it
 
 
 @pytest.fixture
@@ -27,10 +27,10 @@ def window() -> AppTest:
 def look_through() -> Callable[..., AppTest]:
     """Open the page that looks through a DEST, by a link that somebody clicks."""
 
-    def opened(dest: object) -> AppTest:
+    def run(dest: object) -> AppTest:
         page = AppTest.from_string(_RUN_PAGE, default_timeout=120)
         page.query_params["dest"] = str(dest)
         page.run()
         return next(one for one in page.button if one.label == "Open it").click().run()
 
-    return opened
+    return run

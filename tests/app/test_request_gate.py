@@ -67,7 +67,7 @@ def answer(port: int, path: str, method: str = "GET", **headers: str) -> http.cl
     return found
 
 
-def opened(port: int, **headers: str) -> int:
+def run(port: int, **headers: str) -> int:
     """Ask for the websocket through which the window does all it does, and return the status."""
     key = base64.b64encode(b"0123456789abcdef").decode()
     asked = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
@@ -119,9 +119,9 @@ def test_every_answer_forbids_framing(window: int) -> None:
 
 def test_the_websocket_opens_for_the_window_s_own_page_alone(window: int) -> None:
     here, proxied = f"127.0.0.1:{window}", "scans.example.org"
-    assert opened(window, Host=here, Origin=f"http://{here}") == 101
-    assert opened(window, Host=proxied, Origin=f"https://{proxied}") == 101
-    assert opened(window, Host=f"{proxied}:8443", Origin=f"https://{proxied}:8443") == 101
+    assert run(window, Host=here, Origin=f"http://{here}") == 101
+    assert run(window, Host=proxied, Origin=f"https://{proxied}") == 101
+    assert run(window, Host=f"{proxied}:8443", Origin=f"https://{proxied}:8443") == 101
     for host, origin in (
         (here, "http://evil.example"),
         (here, "null"),
@@ -131,7 +131,7 @@ def test_the_websocket_opens_for_the_window_s_own_page_alone(window: int) -> Non
         (f"evil.example:{window}", f"http://evil.example:{window}"),
         ("evil.example", f"http://{here}"),
     ):
-        assert opened(window, Host=host, Origin=origin) == 403, (host, origin)
+        assert run(window, Host=host, Origin=origin) == 403, (host, origin)
 
 
 def test_an_upload_without_the_page_s_token_is_refused_whatever_the_user_s_configuration_says(window: int) -> None:
@@ -181,7 +181,7 @@ def test_a_name_that_no_browser_sends_is_refused(name: str) -> None:
 
 
 def test_without_its_gate_the_window_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Gate, "stands", False)
+    monkeypatch.setattr(Gate, "is_active", False)
     page = AppTest.from_file(str(_ROOT / "app" / "main.py"), default_timeout=60).run()
     assert not page.exception and not page.title and not page.file_uploader
     assert "start it with `foliopress app`" in page.error[0].value

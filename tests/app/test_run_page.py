@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from foliopress.app import run_page
 from foliopress.app.trial_result import job_of
-from foliopress.app.workbench import Bench
+from foliopress.app.workbench import Workbench
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.steps import steps
@@ -61,14 +61,14 @@ def turn_to(page, tab):
     return page.run()
 
 
-def figures(page):
+def metrics(page):
     return {one.label: one.value for one in page.metric}
 
 
 def test_totals_are_those_of_whole_files(look_through, dest):
     page = look_through(dest)
     assert not page.exception and not page.error
-    found = figures(page)
+    found = metrics(page)
     assert found["Pages"] == "4"
     assert found["Compressed"] == "3"
     assert found["Kept, failed"] == "0, 1"
@@ -103,9 +103,9 @@ def test_the_gallery_holds_the_worst_first_and_leads_to_the_comparison(look_thro
     assert len(buttons) == 3  # the damaged one has nothing to compare
     buttons[0].click().run()
     assert not page.exception and not page.error
-    assert "Worst block of ink" in figures(page)
+    assert "Worst block of ink" in metrics(page)
     labelled(page.button, "Back to the run").click().run()
-    assert figures(page)["Pages"] == "4"
+    assert metrics(page)["Pages"] == "4"
 
 
 def test_what_was_asked_for_is_still_there_after_a_page_was_looked_at(look_through, dest):
@@ -113,7 +113,7 @@ def test_what_was_asked_for_is_still_there_after_a_page_was_looked_at(look_throu
     labelled(page.text_input, "Name contains").set_value("letters/").run()
     page.session_state["looked at"] = (str(dest), "letters/b.jpg", 0)
     page.run()
-    assert "Worst block of ink" in figures(page)
+    assert "Worst block of ink" in metrics(page)
     labelled(page.button, "Back to the run").click().run()
     assert labelled(page.text_input, "Name contains").value == "letters/"
     assert "2 pages found" in said(page)
@@ -124,12 +124,12 @@ def test_a_page_that_failed_is_shown_with_its_reason(look_through, dest):
     page.session_state["looked at"] = (str(dest), "notes/broken.jpg", 0)
     page.run()
     assert not page.exception
-    assert "that can be opened" in said(page) and figures(page)["Source"] != "0 B"
+    assert "that can be opened" in said(page) and metrics(page)["Source"] != "0 B"
 
 
 def test_without_its_source_only_the_output_is_shown_and_said_to_be(look_through, dest, monkeypatch):
-    real = run_page.open_archive
-    monkeypatch.setattr(run_page, "open_archive", lambda url: dataclasses.replace(real(url), source="/nowhere"))
+    real = run_page.open_run
+    monkeypatch.setattr(run_page, "open_run", lambda url: dataclasses.replace(real(url), source="/nowhere"))
     page = look_through(dest)
     page.session_state["looked at"] = (str(dest), "letters/a.jpg", 0)
     page.run()
@@ -175,12 +175,12 @@ def test_nothing_that_stands_in_a_dest_is_taken_for_markdown(look_through, hosti
 
 
 def test_a_link_opens_nothing_before_a_click(look_through, dest, monkeypatch):
-    opened = []
-    monkeypatch.setattr(run_page, "open_archive", lambda url: opened.append(url))
+    run = []
+    monkeypatch.setattr(run_page, "open_run", lambda url: run.append(url))
     page = AppTest.from_string("from foliopress.app import run_page\nrun_page.draw()", default_timeout=120)
     page.query_params["dest"] = f"{dest}?{EVIL}"
     page.run()
-    assert not page.exception and not opened
+    assert not page.exception and not run
     assert [one.label for one in page.button] == ["Open it"]
     assert "A link asks" in markdown(page) and "evil" not in markdown(page)
 
@@ -194,9 +194,9 @@ def test_what_no_dest_can_be_is_not_opened(look_through, url, monkeypatch):
 
 
 def test_a_source_on_a_server_that_only_dest_names_is_not_asked(look_through, dest, monkeypatch):
-    real = run_page.open_archive
+    real = run_page.open_run
     monkeypatch.setattr(
-        run_page, "open_archive", lambda url: dataclasses.replace(real(url), source="webhdfs://169.254.169.254/x")
+        run_page, "open_run", lambda url: dataclasses.replace(real(url), source="webhdfs://169.254.169.254/x")
     )
     monkeypatch.setattr(fsspec, "filesystem", lambda *_, **__: pytest.fail("it was asked"))
     page = look_through(dest)
@@ -229,5 +229,5 @@ def test_a_damaged_file_of_statistics_is_told(look_through, tmp_path):
 
 def test_the_bench_and_a_run_show_the_same_page(dest):
     data = (dest.parent / "scans" / "letters" / "a.jpg").read_bytes()
-    tried = Bench("a.jpg", data).try_page(0, load_settings())
-    assert tried.finished.data == (dest / "pages" / "letters" / "a.jpg.avif").read_bytes()
+    result = Workbench("a.jpg", data).try_page(0, load_settings())
+    assert result.finished.data == (dest / "pages" / "letters" / "a.jpg.avif").read_bytes()
