@@ -1,4 +1,4 @@
-"""Archive: a finished DEST as the window reads it; what was read once is shared by all who look at it."""
+"""Open a finished DEST for the window; all sessions share what has been read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from foliopress.tasks.storage.store import Store
 class FinishedRun:
     """A DEST and its pages, one row each.
 
-    `files` tells its statistics from others; `source` is where its newest finished run read from, if it says so.
+    `files` identifies the state of its statistics; `source` is the source of its newest finished run, if recorded.
     """
 
     url: str
@@ -32,11 +32,11 @@ class FinishedRun:
 
 
 def open_run(url: str) -> FinishedRun:
-    """Return a DEST; its statistics are read again only if a run has changed them.
+    """Open a DEST; its statistics are read again only if a run has changed them.
 
     Raises:
         ConfigError: If nothing can be read there, or a file of statistics is damaged.
-        StoreUnavailable: If the store gives no answer.
+        StoreUnavailable: If the store does not answer.
     """
     check_place("DEST", url)
     dest = store(url)
@@ -47,7 +47,7 @@ def open_run(url: str) -> FinishedRun:
 
 
 def store(url: str) -> Store:
-    """Return the store of a path or URL, reached as the environment says."""
+    """Return the store for a path or URL, with credentials from the environment."""
     return Store(url, load_settings().storage)
 
 
@@ -67,17 +67,17 @@ def find_pages(
     first: int,
     count: int,
 ) -> tuple[int, pa.Table]:
-    """Return how many pages are wanted, and some of them in the order of a column; `files` are those of the archive."""
+    """Return the number of matching pages, and a range of them sorted by a column; `files` are the run's."""
     found = select(_run.pages, wanted)
     return found.num_rows, ranked(found, by, first, count, descending=descending)
 
 
 @st.cache_data(max_entries=400, show_spinner=False)
 def thumbnail_of(url: str, output_key: str, page_index: int, size_bytes: int) -> bytes | None:  # noqa: ARG001
-    """Return a small picture of a compressed page, None where it cannot be shown; another size is another page."""
+    """Return a thumbnail of a compressed page, or None if it cannot be shown; the size is part of the cache key."""
     try:
         return thumbnail(store(url).read_bytes(output_key), page_index, LimitSettings())
-    except (PageError, OSError, ValueError, StoreUnavailable):  # ValueError: a key that is none
+    except (PageError, OSError, ValueError, StoreUnavailable):  # ValueError: an invalid key
         return None
 
 

@@ -1,4 +1,4 @@
-"""Figures: the few numbers that stand over a page, in a row that breaks where it is too long."""
+"""Draw a wrapping row of key metrics above a page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import streamlit as st
 
 
 class Metric(NamedTuple):
-    """A number with its name, a note below it, and what a person may ask about it."""
+    """A number with its label, a note below it, and a help text."""
 
     label: str
     value: str
@@ -17,7 +17,7 @@ class Metric(NamedTuple):
 
 
 def draw_metrics(*metrics: Metric) -> None:
-    """Draw figures beside one another."""
+    """Draw metrics side by side."""
     with st.container(horizontal=True, gap="large"):
         for one in metrics:
             st.metric(

@@ -1,4 +1,4 @@
-"""Look through a run: what a DEST comes to, its worst pages, and each page beside its source."""
+"""Draw the page that shows a finished run: totals, worst pages, and each page next to its source."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _BOUNDED = {
     "worst block of ink": "worst_block_ssim",
     "words kept": "words_kept_fraction",
     "text SSIM": "text_ssim",
-    "output per source": RATIO,
+    "output / source": RATIO,
 }
 _SHOWN = (
     *("document_key", "page_index", "status", "reason", "page_kind", "codec", "quality", "source_bytes"),
@@ -54,7 +54,7 @@ _SHOWN = (
 _TABS = ("Overview", "Worst pages", "All pages")
 _TAB = "run tab"
 _TYPED, _CLICKED, _OPENED = "dest", "dest of a link", "dest that is open"
-_KEPT = ("wanted ", "gallery ", "table sheet", _TAB)  # what is asked for stays while one page is looked at
+_KEPT = ("wanted ", "gallery ", "table sheet", _TAB)  # filters persist while a page is open
 
 
 def draw() -> None:
@@ -86,9 +86,9 @@ def draw() -> None:
 
 
 def _requested_url() -> str:
-    """Draw what a DEST is named by, and return the one that a person asked for; none while nobody has.
+    """Draw the input for a DEST, and return the one the user requested; empty if none.
 
-    A link to this page may name a DEST as well. A stranger may have written it, so that it is opened only by a click.
+    A link to this page may also name a DEST. Since a stranger may have written it, it is opened only after a click.
     """
     linked = st.query_params.get("dest", "").strip()
     if linked and linked == st.session_state.get(_CLICKED):
@@ -99,23 +99,23 @@ def _requested_url() -> str:
             "Output of a run",
             key=_TYPED,
             placeholder="path or s3://bucket/folder",
-            help="The DEST of `foliopress compress`. S3 is reached as the environment says (AWS_…).",
+            help="The DEST of `foliopress compress`. S3 credentials come from the environment (AWS_…).",
         ).strip()
     if typed:
         return typed
     st.title("Look through a run")
-    if linked and linked == st.session_state.get(_OPENED):  # the box was emptied
+    if linked and linked == st.session_state.get(_OPENED):  # the input was cleared
         del st.query_params["dest"]
     elif linked:
-        st.markdown("A link asks for this output to be opened. Open it only if you know the place:")
+        st.markdown("A link asks to open this output. Open it only if you know the location:")
         st.text(hide(linked))
         if st.button("Open it", icon=":material/folder_open:"):
             st.session_state[_CLICKED] = linked
             st.rerun()
         return ""
     st.markdown(
-        "Give the path or URL of a run's output on the left: what was saved and where, what was kept and why, the "
-        "pages whose ink lost most, and each page beside its source."
+        "Enter the path or URL of a run's output on the left to see the savings by folder, the pages kept and the "
+        "reasons, the pages that lost the most detail, and each page next to its source."
     )
     return ""
 
@@ -145,7 +145,7 @@ def _draw_charts(run: FinishedRun) -> None:
         st.markdown("**Bytes by folder**")
         st.altair_chart(saved_by_folder(folders))
     with right:
-        st.markdown("**Pages by what became of them**")
+        st.markdown("**Pages by result**")
         st.altair_chart(pages_by_reason(sums.reasons, sums.compressed))
     for pair in (DISTRIBUTIONS[:2], DISTRIBUTIONS[2:]):
         for column, one in zip(st.columns(2), pair, strict=True):
@@ -153,7 +153,7 @@ def _draw_charts(run: FinishedRun) -> None:
 
 
 def _picked_folder(run: FinishedRun) -> str:
-    """Draw the way down into the folders, and return the one that is looked into."""
+    """Draw the folder navigation, and return the selected folder."""
     prefix = ""
     while True:
         names = [one.folder for one in by_folder(run.pages, prefix) if one.folder]
@@ -189,7 +189,7 @@ def _draw_card(run: FinishedRun, row: dict[str, Any], order: str, by: str) -> No
     if picture:
         st.image(picture, width="stretch")
     else:
-        st.caption("no picture")
+        st.caption("no image")
     name = _name(row)
     value = row[by]
     untrusted_text.note(name)
@@ -206,7 +206,7 @@ def _draw_table(run: FinishedRun) -> None:
     n_sheets = max(1, -(-n_found // _IN_TABLE))
     first = (min(sheet, n_sheets) - 1) * _IN_TABLE
     _, rows = find_pages(run, run.files, wanted, by, descending, first, _IN_TABLE)
-    st.caption(f"{n_found:,} pages found; {first + 1:,} to {first + rows.num_rows:,} are shown. Pick one to see it.")
+    st.caption(f"{n_found:,} pages found; showing {first + 1:,} to {first + rows.num_rows:,}. Select one to open it.")
     event = st.dataframe(
         rows.select(list(_SHOWN)),
         key="table",
@@ -215,7 +215,7 @@ def _draw_table(run: FinishedRun) -> None:
         hide_index=True,
         height=520,
         column_config={
-            "page_index": st.column_config.NumberColumn("page, from 0", width="small"),
+            "page_index": st.column_config.NumberColumn("page (from 0)", width="small"),
             RATIO: st.column_config.NumberColumn("output / source", format="%.3f"),
             "worst_block_ssim": st.column_config.NumberColumn("worst block", format="%.3f"),
             "text_ssim": st.column_config.NumberColumn("text SSIM", format="%.3f"),
@@ -230,17 +230,17 @@ def _draw_table(run: FinishedRun) -> None:
 
 
 def _draw_filters(run: FinishedRun) -> tuple[Wanted, str]:
-    """Draw the filters, and return what is wanted, and in what order."""
+    """Draw the filters, and return the query and its sort order."""
     pages = run.pages
     upper, lower = st.columns([2, 1, 1, 1]), st.columns([1, 1, 1, 1])
     text = upper[0].text_input("Name contains", key="wanted text")
     statuses = upper[1].multiselect("Status", _texts(pages["status"]), key="wanted status")
     reasons = upper[2].multiselect("Reason", _texts(pages["reason"]), key="wanted reason")
     kinds = upper[3].multiselect("Kind", _texts(pages["page_kind"]), key="wanted kind")
-    column = lower[0].selectbox("Bounds on", list(_BOUNDED), key="wanted column")
+    column = lower[0].selectbox("Limit", list(_BOUNDED), key="wanted column")
     least = lower[1].number_input("at least", value=None, step=0.01, format="%.3f", key="wanted least")
     most = lower[2].number_input("at most", value=None, step=0.01, format="%.3f", key="wanted most")
-    order = lower[3].selectbox("In the order of", list(_ORDERS), key="wanted order")
+    order = lower[3].selectbox("Sort by", list(_ORDERS), key="wanted order")
     wanted = Wanted("", text, tuple(statuses), tuple(reasons), tuple(kinds), _BOUNDED[column], least, most)
     return wanted, order
 
@@ -256,13 +256,13 @@ def _open_page(run: FinishedRun, row: dict[str, Any]) -> None:
 
 def _draw_page(run: FinishedRun, document_key: str, page_index: int) -> None:
     for key in [key for key in st.session_state if str(key).startswith(_KEPT)]:
-        st.session_state[key] = st.session_state[key]  # else Streamlit forgets what is not drawn
+        st.session_state[key] = st.session_state[key]  # otherwise Streamlit drops values of widgets that are not drawn
     if st.button("Back to the run", icon=":material/arrow_back:"):
         del st.session_state["looked at"]
         st.rerun()
     found = find_page(store(run.url), document_key, page_index)
     if found is None:
-        st.error("This page has no row any more; a newer run took it away.")
+        st.error("This page no longer has a row; a newer run replaced it.")
         return
     row = found.row
     untrusted_text.heading(_name(vars(row)))
@@ -270,7 +270,9 @@ def _draw_page(run: FinishedRun, document_key: str, page_index: int) -> None:
         untrusted_text.problem(st.info, *describe_problem(PageError(row.reason, row.message or row.reason)))
     if row.duplicate_of:
         untrusted_text.problem(
-            st.info, "It has the bytes of another, whose output it shares; there these are counted:", row.duplicate_of
+            st.info,
+            "It is a duplicate and shares the output of the document below, where the bytes are counted:",
+            row.duplicate_of,
         )
     _draw_row(row)
     source, output = _source_page(run, found), _output_page(run, found)
@@ -318,25 +320,25 @@ def _draw_comparison(found: PageFound, before: Picture, after: Picture | None) -
         before,
         after,
         viewer.Overlays(importance, levels, tiles["tile_px"] if tiles else 1, marks),
-        labels=("Source" if after else "As it is stored", "Output"),
+        labels=("Source" if after else "Stored as", "Output"),
     )
-    with st.expander("All figures of this page"):
+    with st.expander("All metrics of this page"):
         values = {name: value for name, value in vars(found.row).items() if value is not None}
-        table = {"figure": list(values), "value": [str(value) for value in values.values()]}
+        table = {"metric": list(values), "value": [str(value) for value in values.values()]}
         st.dataframe(table, hide_index=True, height="content")
 
 
 def _source_page(run: FinishedRun, found: PageFound) -> Page | str:
-    """Return the source's page, or why it cannot be shown."""
+    """Return the source page, or the reason it cannot be shown."""
     if run.source is None:
-        return "The run does not say where its source lies."
+        return "The run does not record its source."
     try:
         if names_a_host(run.source):
-            return f"The source lies on a server that DEST names ({run.source}), which is not asked from here."
+            return f"The source is on a server named by DEST ({run.source}), which this window does not contact."
         data = store(run.source).read_bytes(found.row.document_key)
         return read_page(data, found.row.page_index, LimitSettings())
-    except (OSError, ValueError, StoreUnavailable, ConfigError, PageError) as error:  # ValueError: a key that is none
-        return f"The source is not to be read from here ({run.source}: {error}); only the output is shown."
+    except (OSError, ValueError, StoreUnavailable, ConfigError, PageError) as error:  # ValueError: an invalid key
+        return f"The source cannot be read from here ({run.source}: {error}); only the output is shown."
 
 
 def _output_page(run: FinishedRun, found: PageFound) -> Page | str:

@@ -1,4 +1,4 @@
-"""Try a scan: one document, live settings, and what its page comes to."""
+"""Draw the page that tries one scan with live settings."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _SHARE_DONE = {READING: 0.1, SCORING: 0.45}
 _STEPS = {
     "seconds_read": "read",
     "seconds_ocr": "find text",
-    "seconds_score": "judge importance",
+    "seconds_score": "score importance",
     "seconds_encode": "plan, rescale, encode",
     "seconds_check": "check",
-    "seconds_reread": "read again",
+    "seconds_reread": "reread",
 }
 
 
@@ -48,7 +48,7 @@ def draw() -> None:
         try:
             chosen = choose_settings()
         except ConfigError as error:
-            untrusted_text.problem(st.error, "These settings do not go together:", str(error))
+            untrusted_text.problem(st.error, "These settings contradict each other:", str(error))
             return
     if workbench is None:
         _welcome()
@@ -64,19 +64,19 @@ def draw() -> None:
         _await_first_encoding(trial)
         _draw_trial(workbench, trial, chosen)
     except ConfigError as error:
-        untrusted_text.problem(st.error, "These settings ask for what is not there:", str(error))
+        untrusted_text.problem(st.error, "These settings require something that is missing:", str(error))
 
 
 def _document() -> Workbench | None:
-    """Draw what a document is chosen by, and return its bench, which the session keeps while it stays chosen."""
+    """Draw the document chooser, and return its workbench, which the session keeps until another is chosen."""
     uploaded = st.file_uploader(
         "Your scan",
         type=_TYPES,
-        help="It is held in memory while this page is open, seen by nobody else, and never written to disk.",
+        help="Held in memory while this page is open, not visible to others, and never written to disk.",
     )
     sample = None
     if uploaded is None:
-        sample = st.selectbox("or a sample", sample_keys(), index=None, placeholder="Choose a made-up scan")
+        sample = st.selectbox("or a sample", sample_keys(), index=None, placeholder="Choose a synthetic scan")
     if uploaded is not None:
         name, data = uploaded.name, uploaded.getvalue()
     elif sample is not None:
@@ -91,7 +91,7 @@ def _document() -> Workbench | None:
     if held is None or (held[0].name, held[1]) != (name, digest):
         held = Workbench(name, data), digest
         st.session_state["workbench"] = held
-        for key in ("shown", "text check"):  # they are of the document that was here before
+        for key in ("shown", "text check"):  # these belong to the previous document
             st.session_state.pop(key, None)
     workbench: Workbench = held[0]
     return workbench
@@ -105,9 +105,9 @@ def _sample(key: str) -> bytes:
 def _welcome() -> None:
     st.title("Try a scan")
     st.markdown(
-        "Drop a scan on the left, or choose a sample. You see it beside what Foliopress makes of it, what the network "
-        "thinks matters on it, how far the rest was reduced, and every word that no longer reads the same.\n\n"
-        f"It takes {', '.join(one.upper() for one in _TYPES if one not in _MANY_NAMES)} and TIFF, also of many pages, "
+        "Drop a scan on the left, or choose a sample. The page shows the scan next to its output, the importance of "
+        "each tile, the resolution of each tile, and every word that no longer reads the same.\n\n"
+        f"Formats: {', '.join(one.upper() for one in _TYPES if one not in _MANY_NAMES)}, TIFF (including multi-page) "
         "and PDF. Nothing leaves this machine."
     )
 
@@ -115,7 +115,7 @@ def _welcome() -> None:
 def _draw_problem(workbench: Workbench, problem: PageError | None) -> None:
     untrusted_text.heading(workbench.name)
     untrusted_text.problem(st.error, *describe_problem(problem))
-    st.caption("In a run it would be kept as it is, with this reason in its row; nothing is lost.")
+    st.caption("In a run it would be kept unchanged, with this reason in its row; nothing is lost.")
 
 
 def _picked_page(workbench: Workbench, n_pages: int) -> int:
@@ -124,7 +124,7 @@ def _picked_page(workbench: Workbench, n_pages: int) -> int:
 
 
 def _trial(workbench: Workbench, number: int, settings: Settings) -> Trial:
-    """Return the session's trial; one of other settings, or of another document, ends."""
+    """Return the session's trial; stop one for another document or other settings."""
     held: Trial | None = st.session_state.get("trial")
     if held is None or held.workbench is not workbench or held.key != key_of(number, settings) or not held.is_usable:
         if held is not None:
@@ -137,13 +137,13 @@ def _await_first_encoding(trial: Trial) -> None:
     place = st.empty()
     with place.container():
         bar = st.progress(0.0, "Starting")
-        while not trial.wait(Stage.STARTED, _TICK_S):  # drawing lets Streamlit go on to other settings
+        while not trial.wait(Stage.STARTED, _TICK_S):  # drawing lets Streamlit react to other settings
             bar.progress(_SHARE_DONE.get(trial.status_text, 0.6), trial.status_text)
     place.empty()
 
 
 def _draw_trial(workbench: Workbench, trial: Trial, chosen: ChosenSettings) -> None:
-    """Draw what there is, and once there is more have the page drawn anew."""
+    """Draw the available results, and redraw the page when there are more."""
     stage, result, draft, follow_up = trial.stage, trial.result, trial.draft, trial.follow_up
     if result is not None and result.prepared.page is None:
         _draw_problem(workbench, result.problem)
@@ -175,7 +175,7 @@ def _draw_viewer(
 ) -> None:
     before, after = _pictures(workbench, seen, are_previews=are_previews)
     grid, words = (seen.found.grid, seen.found.words) if seen.found else (None, ())
-    outcome = "Output" if isinstance(seen, Draft) or seen.problem is None else "What was tried"
+    outcome = "Output" if isinstance(seen, Draft) or seen.problem is None else "Last attempt"
     viewer.show(
         f"{workbench.name} {seen.page_index}",
         before,
@@ -192,14 +192,14 @@ def _draw_viewer(
 
 
 def _draw_draft_metrics(draft: Draft) -> None:
-    """Draw the figures of a page that was not judged yet: what is to come has its place already."""
+    """Draw the metrics of a page before it is judged, with placeholders for missing ones."""
     size_bytes, source_bytes = len(draft.data), draft.source_bytes
     draw_metrics(
         Metric("Source", byte_size(source_bytes)),
         Metric("Output", byte_size(size_bytes), f"{percent(1 - size_bytes / source_bytes)} saved"),
         *(Metric(name, "…") for name in (_UNIFORM, _SSIM, _KEPT)),
     )
-    st.caption("Held against its source …")
+    st.caption("Comparing it with its source …")
 
 
 def _draw_metrics(result: TrialResult, follow_up: FollowUp | None) -> None:
@@ -215,12 +215,12 @@ def _draw_metrics(result: TrialResult, follow_up: FollowUp | None) -> None:
         Metric(
             _SSIM,
             "no text" if ssim is None else f"{float(str(ssim)):.3f}",
-            help="How like the source the strokes of its words are, at full resolution; 1 is the same.",
+            help="Similarity of the strokes of its words to the source, at full resolution; 1 is identical.",
         ),
         Metric(
             _KEPT,
             "none sure" if kept is None else percent(float(str(kept))),
-            help="Of the words that OCR was sure of, those that read the same or stand where hardly anything changed.",
+            help="Fraction of the words OCR was sure of that read the same or lie where hardly anything changed.",
         ),
     )
     facts = [
@@ -231,7 +231,7 @@ def _draw_metrics(result: TrialResult, follow_up: FollowUp | None) -> None:
     if row["codec"]:
         facts.append(str(row["codec"]).upper() + (f" at quality {row['quality']}" if row["quality"] else ""))
     if row["attempts"]:
-        facts.append(f"{row['attempts']} tries" if row["attempts"] != 1 else "1 try")
+        facts.append(f"{row['attempts']} attempts" if row["attempts"] != 1 else "1 attempt")
     if result.prepared.grid:
         facts.append(f"{result.prepared.grid.n_tiles} tiles of {result.prepared.grid.tile_px} pixels")
     st.caption(" · ".join(facts))
@@ -240,12 +240,12 @@ def _draw_metrics(result: TrialResult, follow_up: FollowUp | None) -> None:
 def _uniform_metric(uniform: UniformBaseline, size_bytes: int) -> Metric:
     more = uniform.size_bytes / size_bytes - 1
     note = f"{percent(more)} more" if more >= 0 else f"{percent(-more)} less"
-    explained = f"The whole page in one quality of the same format ({uniform.quality}), its strokes as sharp."
+    explained = f"The whole page in one quality of the same format ({uniform.quality}), with equally sharp strokes."
     return Metric(_UNIFORM, byte_size(uniform.size_bytes), note, explained)
 
 
 def _pictures(workbench: Workbench, seen: TrialResult | Draft, *, are_previews: bool) -> tuple[Picture, Picture | None]:
-    """Return both sides as pictures; each is made once, however often the page is drawn."""
+    """Return both sides as images; each is created once, however often the page is drawn."""
     page = seen.page
     assert page is not None
     shown: dict[Hashable, Picture | None] = st.session_state.setdefault("shown", {})
@@ -277,7 +277,7 @@ def _marks(words: Sequence[recognition.Word], checks: Sequence[WordCheck]) -> li
 
 
 def _focus(checks: Sequence[WordCheck]) -> viewer.Mark | None:
-    """Return the word that was picked in the list of the text check, if one was."""
+    """Return the word selected in the list of the text check, or None."""
     picked = st.session_state.get("text check")
     rows = picked["selection"]["rows"] if picked else []
     bad = [check for check in checks if check.verdict != "kept"]
@@ -288,9 +288,9 @@ def _focus(checks: Sequence[WordCheck]) -> viewer.Mark | None:
 
 
 def _draw_downloads(result: TrialResult | None, chosen: ChosenSettings) -> None:
-    """Draw the downloads beside one another, so that output and settings are always those of one try."""
+    """Draw the downloads next to each other, so that output and settings always belong to one trial."""
     columns = st.columns(3)
-    if result is None:  # so that no button of the try before stays there
+    if result is None:  # replaces the buttons of the previous trial
         for column, name in zip(columns, (_OUTPUT, _ROW, _SETTINGS), strict=True):
             column.button(name, disabled=True, key=f"no {name}")
         return
@@ -304,7 +304,7 @@ def _draw_downloads(result: TrialResult | None, chosen: ChosenSettings) -> None:
         json.dumps(result.row, indent=1, ensure_ascii=False),
         f"{result.source.document.key}.json",
         "application/json",
-        help="The figures as a run writes them to its statistics.",
+        help="The metrics as a run writes them to its statistics.",
         on_click="ignore",
     )
     columns[2].download_button(
@@ -321,24 +321,24 @@ def _draw_text_check(follow_up: FollowUp | None) -> None:
     st.markdown("#### Text check")
     checks = follow_up.checks if follow_up else None
     if checks is None:
-        st.caption("The output is read once more …")
+        st.caption("Reading the output …")
     elif isinstance(checks, str):
-        untrusted_text.problem(st.warning, "The output could not be read once more:", checks)
+        untrusted_text.problem(st.warning, "OCR of the output failed:", checks)
     elif not checks:
-        st.caption("OCR was sure of no word on this page; its strokes are held against the source all the same.")
+        st.caption("OCR was sure of no word on this page; its strokes are compared with the source nevertheless.")
     else:
         bad = [check for check in checks if check.verdict != "kept"]
         st.caption(
             f"Of {len(checks)} words that OCR was sure of, {len(checks) - len(bad)} read the same on the output. The "
-            "check that decides also reads the others line by line, so that OCR's own wavering is not held against the "
-            "page. Pick a word to see it."
+            "check that decides also reads the others line by line, so that unstable OCR results do not count against "
+            "the page. Select a word to see it."
         )
         if bad:
             table = [
                 {
                     "source": check.word.text,
                     "output": check.found,
-                    "": "reads otherwise" if check.verdict == "changed" else "not read",
+                    "": "reads differently" if check.verdict == "changed" else "not read",
                     "confidence": round(check.word.confidence),
                 }
                 for check in bad
@@ -355,5 +355,5 @@ def _draw_text_check(follow_up: FollowUp | None) -> None:
 
 def _draw_seconds(result: TrialResult) -> None:
     parts = [(name, result.row.get(key)) for key, name in _STEPS.items()]
-    told = [f"{name} {float(str(seconds)):.2f} s" for name, seconds in parts if seconds is not None]
-    st.caption("Time: " + " · ".join(told))
+    labels = [f"{name} {float(str(seconds)):.2f} s" for name, seconds in parts if seconds is not None]
+    st.caption("Time: " + " · ".join(labels))

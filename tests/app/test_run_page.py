@@ -203,7 +203,7 @@ def test_a_source_on_a_server_that_only_dest_names_is_not_asked(look_through, de
     page.session_state["looked at"] = (str(dest), "letters/a.jpg", 0)
     page.run()
     assert not page.exception
-    assert "which is not asked from here" in said(page)
+    assert "which this window does not contact" in said(page)
 
 
 @pytest.mark.parametrize("place", ["/nowhere/at/all", "s3://", "nonsense://x"])

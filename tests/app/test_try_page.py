@@ -73,9 +73,9 @@ def test_every_control_changes_what_comes_out_or_is_told(result):
         labelled(result.slider, "Legibility target").set_value(target).run()
         qualities.append(int(said(result).split("at quality ")[1].split(" ")[0]))
     assert qualities[0] < qualities[1]
-    labelled(result.select_slider, "Coarsest resolution of empty places").set_value(1).run()
+    labelled(result.select_slider, "Coarsest resolution of empty areas").set_value(1).run()
     labelled(result.slider, "Importance threshold").set_value(0.5).run()
-    labelled(result.selectbox, "Resolution of the page").select(150).run()
+    labelled(result.selectbox, "Page resolution").select(150).run()
     assert not result.exception and not result.error
     labelled(result.selectbox, "Profile").select("compatible").run()
     assert "JPEG at quality" in said(result)
@@ -103,7 +103,7 @@ def test_a_document_of_many_pages_has_a_page_picker(window, draw_page):
 def test_a_file_that_cannot_be_opened_is_told_with_what_to_do(window, name, data, words):
     give(window, name, data)
     assert not window.exception
-    assert words in said(window) and "kept as it is" in said(window)
+    assert words in said(window) and "kept unchanged" in said(window)
 
 
 def test_a_page_that_does_not_shrink_is_shown_with_the_reason(window):

@@ -242,7 +242,7 @@ def test_a_run_is_looked_through_to_one_of_its_pages(
     subprocess.run(command, check=True, cwd=_ROOT)
     page.goto(f"{url}/run?dest={tmp_path / 'out'}")
     page.get_by_role("button", name="Open it").click()
-    expect(page.get_by_text("Pages by what became of them")).to_be_visible(timeout=_LONG_MS)
+    expect(page.get_by_text("Pages by result")).to_be_visible(timeout=_LONG_MS)
     expect(page.locator("canvas, svg.marks").first).to_be_visible(timeout=_LONG_MS)
     page.screenshot(path=keep / "run.png")
     page.get_by_role("tab", name="All pages").click()

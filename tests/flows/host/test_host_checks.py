@@ -34,7 +34,7 @@ def test_enough_room_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_too_little_room_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 10**9, 3_000_000))
-    with pytest.raises(ConfigError, match=rf"{tmp_path}, has 3 MB of room, and at least 50 MB are needed; .*TMPDIR"):
+    with pytest.raises(ConfigError, match=rf"{tmp_path}, has 3 MB free, but at least 50 MB are needed; .*TMPDIR"):
         check_temporary_folder()
 
 
@@ -44,7 +44,7 @@ def test_room_that_a_quota_does_not_give_is_said(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    with pytest.raises(ConfigError, match=r"cannot be used: .*Disk quota exceeded; make room there"):
+    with pytest.raises(ConfigError, match=r"cannot be used: .*Disk quota exceeded; free some space"):
         check_temporary_folder()
 
 
@@ -88,8 +88,8 @@ SHM_IS_READ_ONLY = "mount -t tmpfs -o ro none /dev/shm; export TMPDIR=$HERE/tmp"
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        (TMP_IS_SMALL, "/tmp, has 3 MB of room, and at least 50 MB are needed"),
-        (NO_TMP, "there is no folder for temporary files that can be written"),
+        (TMP_IS_SMALL, "/tmp, has 3 MB free, but at least 50 MB are needed"),
+        (NO_TMP, "no folder for temporary files is writable"),
         (SHM_IS_SMALL, "this machine's shared memory (/dev/shm) cannot hold the locks of 2 workers (No space left"),
         (SHM_IS_READ_ONLY, "cannot hold the locks of 2 workers (Read-only file system); mount a tmpfs"),
     ],

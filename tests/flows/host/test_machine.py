@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from foliopress.flows.host.machine import LEAST_MEMORY, Machine, allocate_workers, this_machine
+from foliopress.flows.host.machine import MIN_WORKER_BYTES, Machine, allocate_workers, this_machine
 from foliopress.tasks.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,12 +55,12 @@ def test_workers_are_refused_only_where_a_page_has_no_room(
     cores: int, memory_gib: float, free: float, workers: int | None
 ) -> None:
     machine = Machine(cores, int(memory_gib * GIB), int(free * memory_gib * GIB))
-    if machine.available_bytes < (workers or 1) * LEAST_MEMORY:
+    if machine.available_bytes < (workers or 1) * MIN_WORKER_BYTES:
         with pytest.raises(ConfigError, match=r"^cluster\.workers: "):
             allocate_workers(machine, workers, USEFUL)
         return
     share = allocate_workers(machine, workers, USEFUL)
-    assert share.memory_bytes >= LEAST_MEMORY
+    assert share.memory_bytes >= MIN_WORKER_BYTES
     assert share.n_workers * share.memory_bytes <= machine.available_bytes
     assert workers is not None or share.n_workers <= cores
 
@@ -68,8 +68,8 @@ def test_workers_are_refused_only_where_a_page_has_no_room(
 @pytest.mark.parametrize(
     ("free_gib", "workers", "said"),
     [
-        (4, 8, r"8 workers need 0\.6 GiB of memory each .* 4\.0 GiB is free; ask for 6 at most"),
-        (1, 2, r"1\.0 GiB is free; ask for 1 at most"),
+        (4, 8, r"8 workers need 0\.6 GiB of memory each .* 4\.0 GiB is free; request at most 6"),
+        (1, 2, r"1\.0 GiB is free; request at most 1"),
         (0.4, None, r"a worker needs 0\.6 GiB .* 0\.4 GiB is free; give this machine or its container more memory"),
         (0.4, 4, r"a worker needs 0\.6 GiB .* 0\.4 GiB is free; give this machine or its container more memory"),
     ],

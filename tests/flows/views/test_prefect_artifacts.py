@@ -1,4 +1,4 @@
-"""The board is for looking at: a Prefect API that is gone neither stops a run nor holds it up."""
+"""The artifacts are optional: a Prefect API that is gone neither stops a run nor holds it up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_an_api_that_gives_no_answer_is_not_waited_for_long(monkeypatch: pytest.
     assert time.monotonic() - begun < 3
 
 
-def test_a_run_that_breaks_does_not_wait_for_its_board(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_breaks_does_not_wait_for_its_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prefect.artifacts.create_progress_artifact", lambda **_: time.sleep(5))
     begun = time.monotonic()
     with pytest.raises(ZeroDivisionError), RunArtifacts(lambda: 0.5):

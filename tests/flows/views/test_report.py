@@ -88,7 +88,7 @@ def test_it_needs_nothing_but_itself(dest):
 
 def test_an_output_that_is_gone_is_told_and_a_name_is_no_markup(dest):
     told = Told(report_on(dest.url, SETTINGS))
-    assert "foliopress verify tells why" in " ".join(told.words)
+    assert "run foliopress verify for the cause" in " ".join(told.words)
     assert told.tags.count("img") == 1
     assert "b" not in [tag for tag, words in zip(told.tags, told.words, strict=False) if "amp" in words]
 
@@ -103,13 +103,13 @@ def test_it_says_what_the_output_was_made_by_and_can_be_held_against(tmp_path):
     told = " ".join(Told(report_on(store.url, SETTINGS)).words)
     for words in ("1 compressed, 2 kept, 1 failed", "settings 5e, model 30, litert-cpu: 4 documents", "pillow <12.0>"):
         assert words in told
-    assert "Events not written, or not up to date" in told and "Bag none; foliopress bag makes one" in told
+    assert "Events not written, or out of date" in told and "Bag none; create one with foliopress bag" in told
     assert "r21 begun 21 ended 21 finished 1021" in told and "r02" in told and "r01" not in told
     assert f"The newest {NEWEST_RUNS} of {NEWEST_RUNS + 2} runs." in told
 
     bag_archive(store.url, SETTINGS, "bagging", print)
     told = " ".join(Told(report_on(store.url, SETTINGS)).words)
-    assert "one for each document, in evidence/events" in told
+    assert "one per document, in evidence/events" in told
     assert re.search(r"Bag BagIt: Bagging-Date \d{4}-\d\d-\d\d, Bag-Software-Agent Foliopress .* bagit.py", told)
 
 
