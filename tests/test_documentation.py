@@ -1,4 +1,4 @@
-"""docs/operations.md names every reason, setting, exit code and message as the code has them; links lead somewhere."""
+"""The documentation matches the code: reasons, settings, exit codes, messages, files, classes and links."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from foliopress.tasks.storage.locations import PROTOCOLS
 
 ROOT = Path(__file__).resolve().parents[1]
 OPERATIONS = ROOT / "docs" / "operations.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 CODE = ("configs", "tasks", "model", "flows", "app", "deployments")
 SECTIONS: dict[str, type[Closed]] = {
     "scan": ScanSettings,
@@ -81,9 +82,9 @@ def tried_again_by(reason: str, statuses: set[str]) -> str:
     return "`--retry-failed`" if "failed" in statuses else "nobody"
 
 
-def rows_of(heading: str) -> list[list[str]]:
+def rows_of(heading: str, page: Path = OPERATIONS) -> list[list[str]]:
     """Return the cells of the tables below a heading, their first rows left out."""
-    text = OPERATIONS.read_text("utf-8")
+    text = page.read_text("utf-8")
     begin = re.search(rf"^#+ {re.escape(heading)}$", text, re.MULTILINE)
     assert begin is not None, f"there is no heading {heading!r}"
     part = re.split(r"^#+ ", text[begin.end() :], maxsplit=1, flags=re.MULTILINE)[0]
@@ -185,6 +186,36 @@ def test_messages_are_quoted_as_the_code_says_them(heading: str) -> None:
     for cells in rows:
         for piece in filter(None, (piece.strip(" :,;.()") for piece in first_code(cells[0]).split("…"))):
             assert any(piece in text for text in texts), piece
+
+
+def test_every_file_that_the_architecture_names_exists() -> None:
+    paths = re.findall(r"`((?:[a-z_]+/)+(?:[a-z0-9_]+\.py)?)`", ARCHITECTURE.read_text("utf-8"))
+    assert len(paths) > 40
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_type_of_the_architecture_is_defined_in_its_file() -> None:
+    rows = rows_of("Path of a page", ARCHITECTURE)
+    assert len(rows) > 10
+    for name, path, _ in rows:
+        nodes = ast.parse((ROOT / first_code(path)).read_text("utf-8")).body
+        assert first_code(name) in {node.name for node in nodes if isinstance(node, ast.ClassDef)}, name
+    drawn = re.findall(r": .*\b([A-Z][a-z]+[A-Za-z]*)$", ARCHITECTURE.read_text("utf-8"), re.MULTILINE)
+    assert set(drawn) <= {first_code(name) for name, *_ in rows}
+
+
+def test_every_topic_package_stands_in_the_architecture() -> None:
+    named = {path for cells in rows_of("Packages", ARCHITECTURE) for path in re.findall(r"`([^`]+)`", cells[0])}
+    packages = {
+        path.parent.relative_to(ROOT) for top in ("tasks", "flows") for path in ROOT.glob(f"{top}/*/__init__.py")
+    }
+    assert named == {f"{package.as_posix()}/" for package in packages}
+
+
+def test_the_architecture_answers_twenty_questions() -> None:
+    rows = rows_of("Where to look", ARCHITECTURE)
+    assert len({question for question, _ in rows}) == 20
+    assert all(question.endswith("?") and path == f"`{first_code(path)}`" for question, path in rows)
 
 
 def anchors_of(path: Path) -> set[str]:
