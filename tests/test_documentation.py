@@ -75,11 +75,11 @@ def reasons() -> Mapping[str, set[str]]:
     return found
 
 
-def tried_again_by(reason: str, statuses: set[str]) -> str:
+def retried_by(reason: str, statuses: set[str]) -> str:
     """Return who tries pages with a reason again."""
     if reason in TRIED_AGAIN:
         return "every rerun"
-    return "`--retry-failed`" if "failed" in statuses else "nobody"
+    return "`--retry-failed`" if "failed" in statuses else "never"
 
 
 def rows_of(heading: str, page: Path = OPERATIONS) -> list[list[str]]:
@@ -120,7 +120,7 @@ def test_a_reason_stands_with_its_status_and_with_who_tries_it_again() -> None:
     for reason, statuses, again, meaning, to_do in rows_of("Reasons"):
         name = first_code(reason)
         assert {one.strip() for one in statuses.split(",")} == found[name], name
-        assert again == tried_again_by(name, found[name]), name
+        assert again == retried_by(name, found[name]), name
         assert meaning, name
         assert to_do, name
 
@@ -146,7 +146,7 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def test_everything_that_verify_finds_is_explained() -> None:
-    assert {first_code(cells[0]) for cells in rows_of("What verify finds")} == set(get_args(DamageKind))
+    assert {first_code(cells[0]) for cells in rows_of("Findings of verify")} == set(get_args(DamageKind))
 
 
 def test_every_class_of_cluster_stands_with_its_options() -> None:
