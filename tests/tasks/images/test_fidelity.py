@@ -30,7 +30,7 @@ NAMES = {
     "tiff": "JPEG in TIFF",
     "g4": "G4 TIFF",
 }
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 TABLES = TESTS.parents[1] / "docs" / "fidelity.md"
 RGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SWAPPED_PROFILE = (  # red's numbers mean green, and the other way round
@@ -441,7 +441,7 @@ def rows(text):
 
 def test_every_row_of_the_document_names_its_tests_and_no_test_here_is_without_a_row():
     here = {
-        path.name: set(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)) for path in TESTS.glob("*.py")
+        path.name: set(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)) for path in TESTS.rglob("*.py")
     }
     found = rows(TABLES.read_text())
     named = [set(re.findall(r"`(test_\w+)`", row[-1])) for row in found]
