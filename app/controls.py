@@ -49,12 +49,10 @@ def choose_settings() -> ChosenSettings:
         ConfigError: If the settings contradict each other.
     """
     names = [name for name in PROFILES if name in profile_names()]
-    profile = st.selectbox(
-        "Profile", names, help="A consistent set of settings; the controls below start from it."
-    )
+    profile = st.selectbox("Profile", names, help="A consistent set of settings; the controls below start from it.")
     st.caption(PROFILES[profile])
     base = load_settings(profile)
-    values = dict(_draw_controls(profile, base))
+    values = _draw_controls(profile, base)
     changed = {key: value for key, value in values.items() if value != _value(base, key)}
     # not through load_settings, which takes None for `not given` and would restore the profile's value
     settings = base.model_copy(update=_sections(base, changed))
@@ -71,10 +69,27 @@ def as_profile(chosen: ChosenSettings) -> str:
 
 def _draw_controls(profile: str, base: Settings) -> dict[str, Any]:
     """Draw one control per setting, and return the selected values by dotted key."""
+    values = _draw_encoding_controls(profile, base) | _draw_resolution_controls(profile, base)
+    values["documents.layers"] = (
+        "mrc"
+        if st.toggle(
+            "PDF layers (MRC)",
+            value=base.documents.layers == "mrc",
+            key=_key(profile, "layers"),
+            help="Split scans in PDFs into a sharp mask of strokes, their colour and the background. Far smaller.",
+        )
+        else "one"
+    )
+    values["ocr.language"] = _language(base, _key(profile, "language"))
+    return values
 
-    def key(name: str) -> str:  # a control keeps its value until the profile changes
-        return f"{profile}.{name}"
 
+def _key(profile: str, name: str) -> str:
+    """Return the key of a control, which keeps its value until the profile changes."""
+    return f"{profile}.{name}"
+
+
+def _draw_encoding_controls(profile: str, base: Settings) -> dict[str, Any]:
     values: dict[str, Any] = {}
     codecs = [codec for codec in _CODECS if codec != "jxl" or importlib.util.find_spec("imagecodecs")]
     values["encode.codec"] = st.selectbox(
@@ -82,13 +97,13 @@ def _draw_controls(profile: str, base: Settings) -> dict[str, Any]:
         codecs,
         index=codecs.index(base.encode.codec),
         format_func=lambda codec: _CODECS[codec],
-        key=key("codec"),
+        key=_key(profile, "codec"),
         help="Format of grey and colour pages. Black-and-white pages become CCITT G4 TIFF, which is lossless.",
     )
     is_fixed = st.toggle(
         "Fixed quality",
         value=base.encode.quality is not None,
-        key=key("fixed"),
+        key=_key(profile, "fixed"),
         help="Off: each page gets the lowest quality that reaches the legibility target.",
     )
     if is_fixed:
@@ -97,7 +112,7 @@ def _draw_controls(profile: str, base: Settings) -> dict[str, Any]:
             1,
             100,
             base.encode.quality or 50,
-            key=key("quality"),
+            key=_key(profile, "quality"),
             help="Encoder quality; 100 is the highest.",
         )
     else:
@@ -106,14 +121,19 @@ def _draw_controls(profile: str, base: Settings) -> dict[str, Any]:
             "Legibility target",
             *(0.9, 0.995, base.legibility.target_ssim, 0.005),
             format="%.3f",
-            key=key("target"),
+            key=_key(profile, "target"),
             help="SSIM of the strokes at 150 dpi, compared with the source: 1 is identical; at 0.98 print reads alike.",
         )
+    return values
+
+
+def _draw_resolution_controls(profile: str, base: Settings) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     values["importance.threshold"] = st.slider(
         "Importance threshold",
         *(0.0, 0.5, min(0.5, base.importance.threshold), 0.002),
         format="%.3f",
-        key=key("threshold"),
+        key=_key(profile, "threshold"),
         help="Tiles that score at least this keep full resolution. A lower value keeps more and needs more bytes.",
     )
     values["resolution.harshest_level"] = st.select_slider(
@@ -121,7 +141,7 @@ def _draw_controls(profile: str, base: Settings) -> dict[str, Any]:
         list(_LEVELS),
         base.resolution.harshest_level,
         format_func=lambda level: _LEVELS[level],
-        key=key("level"),
+        key=_key(profile, "level"),
         help="How far unimportant areas may be reduced. Text, handwriting, stamps and pictures never are.",
     )
     values["resolution.max_dpi"] = st.selectbox(
@@ -129,20 +149,9 @@ def _draw_controls(profile: str, base: Settings) -> dict[str, Any]:
         _CAPS,
         index=_CAPS.index(base.resolution.max_dpi) if base.resolution.max_dpi in _CAPS else 0,
         format_func=lambda cap: f"at most {cap} dpi" if cap else "as scanned",
-        key=key("cap"),
+        key=_key(profile, "cap"),
         help="Pages with a higher resolution are reduced to this. Many archives require at least 300 dpi.",
     )
-    values["documents.layers"] = (
-        "mrc"
-        if st.toggle(
-            "PDF layers (MRC)",
-            value=base.documents.layers == "mrc",
-            key=key("layers"),
-            help="Split scans in PDFs into a sharp mask of strokes, their colour and the background. Far smaller.",
-        )
-        else "one"
-    )
-    values["ocr.language"] = _language(base, key("language"))
     return values
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 import streamlit as st
@@ -57,19 +58,25 @@ def _read_run(url: str, files: Hashable) -> FinishedRun:
     return FinishedRun(url, files, read_overview(dest), _source_of(dest))
 
 
+class SortOrder(NamedTuple):
+    """A column to sort pages by, and the direction."""
+
+    column: str
+    is_descending: bool = False
+
+
 @st.cache_data(max_entries=64, show_spinner=False)
 def find_pages(
     _run: FinishedRun,
     files: Hashable,  # noqa: ARG001
     wanted: Wanted,
-    by: str,
-    descending: bool,
+    order: SortOrder,
     first: int,
     count: int,
 ) -> tuple[int, pa.Table]:
-    """Return the number of matching pages, and a range of them sorted by a column; `files` are the run's."""
+    """Return the number of matching pages, and a range of them in order; `files` are the run's."""
     found = select(_run.pages, wanted)
-    return found.num_rows, ranked(found, by, first, count, descending=descending)
+    return found.num_rows, ranked(found, order.column, first, count, descending=order.is_descending)
 
 
 @st.cache_data(max_entries=400, show_spinner=False)

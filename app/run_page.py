@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import streamlit as st
 
 from foliopress.app import untrusted_text, viewer
-from foliopress.app.finished_run import FinishedRun, find_pages, open_run, store, thumbnail_of
+from foliopress.app.finished_run import FinishedRun, SortOrder, find_pages, open_run, store, thumbnail_of
 from foliopress.app.labels import byte_size, describe_problem, percent
 from foliopress.app.metrics_row import Metric, draw_metrics
 from foliopress.app.page_images import Picture, picture_of
@@ -31,13 +31,13 @@ from foliopress.tasks.storage.output_keys import page_in_output
 _GALLERY = 12
 _IN_TABLE = 200
 _ORDERS = {
-    "worst block of ink": ("worst_block_ssim", False),
-    "words kept": ("words_kept_fraction", False),
-    "text SSIM": ("text_ssim", False),
-    "colour error": ("chroma_error", True),
-    "least saved": (RATIO, True),
-    "largest source": ("source_bytes", True),
-    "name": ("document_key", False),
+    "worst block of ink": SortOrder("worst_block_ssim"),
+    "words kept": SortOrder("words_kept_fraction"),
+    "text SSIM": SortOrder("text_ssim"),
+    "colour error": SortOrder("chroma_error", is_descending=True),
+    "least saved": SortOrder(RATIO, is_descending=True),
+    "largest source": SortOrder("source_bytes", is_descending=True),
+    "name": SortOrder("document_key"),
 }
 _BOUNDED = {
     "worst block of ink": "worst_block_ssim",
@@ -169,21 +169,21 @@ def _picked_folder(run: FinishedRun) -> str:
 
 def _draw_gallery(run: FinishedRun) -> None:
     columns = st.columns([2, 1, 1])
-    order = columns[0].selectbox("Worst by", list(_ORDERS)[:5], key="gallery order")
-    by, descending = _ORDERS[order]
+    name = columns[0].selectbox("Worst by", list(_ORDERS)[:5], key="gallery order")
+    order = _ORDERS[name]
     wanted = Wanted(statuses=("compressed",), with_duplicates=False)
-    n_found, _ = find_pages(run, run.files, wanted, by, descending, 0, 0)
+    n_found, _ = find_pages(run, run.files, wanted, order, 0, 0)
     n_sheets = max(1, -(-n_found // _GALLERY))
     sheet = columns[1].number_input(f"Sheet (of {n_sheets:,})", 1, n_sheets, key="gallery sheet")
-    _, rows = find_pages(run, run.files, wanted, by, descending, (int(sheet) - 1) * _GALLERY, _GALLERY)
+    _, rows = find_pages(run, run.files, wanted, order, (int(sheet) - 1) * _GALLERY, _GALLERY)
     held = rows.to_pylist()
     for start in range(0, len(held), 4):
         for column, row in zip(st.columns(4), held[start : start + 4], strict=False):
             with column.container(border=True):
-                _draw_card(run, row, order, by)
+                _draw_card(run, row, name, order.column)
 
 
-def _draw_card(run: FinishedRun, row: dict[str, Any], order: str, by: str) -> None:
+def _draw_card(run: FinishedRun, row: dict[str, Any], order: str, column: str) -> None:
     index = page_in_output(row["duplicate_of"] or row["document_key"], row["page_index"], row["output_key"])
     picture = thumbnail_of(run.url, row["output_key"], index, row["output_bytes"])
     if picture:
@@ -191,7 +191,7 @@ def _draw_card(run: FinishedRun, row: dict[str, Any], order: str, by: str) -> No
     else:
         st.caption("no image")
     name = _name(row)
-    value = row[by]
+    value = row[column]
     untrusted_text.note(name)
     st.caption(f"{order}: {'–' if value is None else f'{value:.3f}'}")
     if st.button("Compare", key=f"compare {name}", width="stretch"):
@@ -200,12 +200,11 @@ def _draw_card(run: FinishedRun, row: dict[str, Any], order: str, by: str) -> No
 
 def _draw_table(run: FinishedRun) -> None:
     wanted, order = _draw_filters(run)
-    by, descending = _ORDERS[order]
     sheet = int(st.session_state.get("table sheet", 1))
-    n_found, _ = find_pages(run, run.files, wanted, by, descending, 0, 0)
+    n_found, _ = find_pages(run, run.files, wanted, order, 0, 0)
     n_sheets = max(1, -(-n_found // _IN_TABLE))
     first = (min(sheet, n_sheets) - 1) * _IN_TABLE
-    _, rows = find_pages(run, run.files, wanted, by, descending, first, _IN_TABLE)
+    _, rows = find_pages(run, run.files, wanted, order, first, _IN_TABLE)
     st.caption(f"{n_found:,} pages found; showing {first + 1:,} to {first + rows.num_rows:,}. Select one to open it.")
     event = st.dataframe(
         rows.select(list(_SHOWN)),
@@ -229,7 +228,7 @@ def _draw_table(run: FinishedRun) -> None:
         _open_page(run, rows.slice(picked[0], 1).to_pylist()[0])
 
 
-def _draw_filters(run: FinishedRun) -> tuple[Wanted, str]:
+def _draw_filters(run: FinishedRun) -> tuple[Wanted, SortOrder]:
     """Draw the filters, and return the query and its sort order."""
     pages = run.pages
     upper, lower = st.columns([2, 1, 1, 1]), st.columns([1, 1, 1, 1])
@@ -242,7 +241,7 @@ def _draw_filters(run: FinishedRun) -> tuple[Wanted, str]:
     most = lower[2].number_input("at most", value=None, step=0.01, format="%.3f", key="wanted most")
     order = lower[3].selectbox("Sort by", list(_ORDERS), key="wanted order")
     wanted = Wanted("", text, tuple(statuses), tuple(reasons), tuple(kinds), _BOUNDED[column], least, most)
-    return wanted, order
+    return wanted, _ORDERS[order]
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:

@@ -220,7 +220,7 @@ def _draw_metrics(result: TrialResult, follow_up: FollowUp | None) -> None:
         Metric(
             _KEPT,
             "none sure" if kept is None else percent(float(str(kept))),
-            help="Fraction of the words OCR was sure of that read the same or lie where hardly anything changed.",
+            help="Fraction of the words OCR was sure of that read the same, or where hardly anything changed.",
         ),
     )
     facts = [
