@@ -56,9 +56,7 @@ def new_log_file(run_id: str) -> Path:
     folder = Path(tempfile.gettempdir()) / f"foliopress-logs-{'user' if user is None else user}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if user is not None and (folder.is_symlink() or folder.stat().st_uid != user):
-        folder = Path(
-            tempfile.mkdtemp(prefix=folder.name)
-        )  # another user holds this predictable name
+        folder = Path(tempfile.mkdtemp(prefix=folder.name))  # another user holds this predictable name
     return folder / f"{run_id}.log"
 
 
