@@ -1,4 +1,4 @@
-"""The window without a browser: Streamlit's own script runner."""
+"""Run the window without a browser, with Streamlit's own script runner."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +19,13 @@ def _gated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def window() -> AppTest:
-    """The window as it opens."""
+    """The window after start-up."""
     return AppTest.from_file(str(_MAIN), default_timeout=120).run()
 
 
 @pytest.fixture
 def look_through() -> Callable[..., AppTest]:
-    """Open the page that looks through a DEST, by a link that somebody clicks."""
+    """Open the page of a DEST through a link that is clicked."""
 
     def run(dest: object) -> AppTest:
         page = AppTest.from_string(_RUN_PAGE, default_timeout=120)

@@ -1,4 +1,4 @@
-"""The gate before the window: asked by raw requests, as a page of another site could have a browser send them."""
+"""Test the gate with raw requests, as a page of another site could make a browser send them."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ _WEAKENED = {  # what a user's own configuration of Streamlit may say
 
 @pytest.fixture(scope="module")
 def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of the window, as `foliopress app` starts it for a proxy in front of it."""
+    """Port of the window, started by `foliopress app` for use behind a proxy."""
     port, folder = free_port(), tmp_path_factory.mktemp("window")
     command = [sys.executable, "-m", "foliopress.flows.cli", "app", "--port", str(port), "--no-browser"]
-    with (folder / "said.txt").open("wb") as said:
+    with (folder / "output.txt").open("wb") as log:
         server = subprocess.Popen(
             [*command, "--host-name", "scans.example.org"],
             env={**os.environ, **_WEAKENED, "PYTHONPATH": str(_ROOT)},
             cwd=folder,
-            stdout=said,
-            stderr=said,
+            stdout=log,
+            stderr=log,
         )
     try:
         wait_for_port(port, server)
         yield port
     finally:
         server.send_signal(signal.SIGTERM)
-        assert server.wait(20) == 0, (folder / "said.txt").read_text()
+        assert server.wait(20) == 0, (folder / "output.txt").read_text()
 
 
 def answer(port: int, path: str, method: str = "GET", **headers: str) -> http.client.HTTPResponse:
@@ -68,7 +68,7 @@ def answer(port: int, path: str, method: str = "GET", **headers: str) -> http.cl
 
 
 def run(port: int, **headers: str) -> int:
-    """Ask for the websocket through which the window does all it does, and return the status."""
+    """Request the websocket that the window uses for everything, and return the status."""
     key = base64.b64encode(b"0123456789abcdef").decode()
     asked = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
     lines = ["GET /_stcore/stream HTTP/1.1", *(f"{name}: {value}" for name, value in {**asked, **headers}.items())]

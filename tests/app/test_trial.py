@@ -1,4 +1,4 @@
-"""A trial: seen as far as it has come, stopped when it is of no use any more."""
+"""Test that a trial exposes intermediate results, and stops when it is no longer needed."""
 
 import io
 import threading
@@ -22,7 +22,7 @@ LONG_S = 120.0
 
 @pytest.fixture
 def workbench(draw_page):
-    """With a small page of print."""
+    """A workbench with a small page of print."""
     buffer = io.BytesIO()
     draw_page("Council of the town 1898").save(buffer, "PNG", dpi=(100, 100))
     return Workbench("letter.png", buffer.getvalue())
@@ -30,7 +30,7 @@ def workbench(draw_page):
 
 @pytest.fixture
 def held_check(monkeypatch):
-    """The check waits for this event before it judges."""
+    """An event that the check waits for before it judges."""
     may_judge = threading.Event()
     judge = fit_page.Check.judge
 

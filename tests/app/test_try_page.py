@@ -1,4 +1,4 @@
-"""Try a scan, as Streamlit runs it: each control does what it says, and trouble is told in words."""
+"""Test the page that tries a scan in Streamlit: the controls have their effect, and problems are explained."""
 
 import io
 import threading
@@ -11,7 +11,7 @@ from foliopress.app.trial import Stage, Trial
 from foliopress.tasks.checks.rereading import WordCheck
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.fit import fit_page
-from tests.app.shown import markdown, said, shown
+from tests.app.shown import markdown, shown, visible_text
 
 
 def png_of(image):
@@ -22,7 +22,7 @@ def png_of(image):
 
 @pytest.fixture
 def result(window, draw_page):
-    """The window with a page of print in it."""
+    """The window with a page of print."""
     return give(window, "letter.png", png_of(draw_page("Council of the town 1898")))
 
 
@@ -56,29 +56,29 @@ def test_a_scan_is_shown_with_its_figures_and_downloads(result):
         "Download the output",
         "Download its row",
     }
-    assert "reads the same" in said(result) or "read the same" in said(result)
-    assert "find text" in said(result)
+    assert "reads the same" in visible_text(result) or "read the same" in visible_text(result)
+    assert "find text" in visible_text(result)
 
 
 def test_every_control_changes_what_comes_out_or_is_told(result):
-    before = said(result)
+    before = visible_text(result)
     labelled(result.selectbox, "Format").select("jpeg").run()
-    assert "JPEG at quality" in said(result) and "AVIF" in before
+    assert "JPEG at quality" in visible_text(result) and "AVIF" in before
     labelled(result.toggle, "Fixed quality").set_value(True).run()
     labelled(result.slider, "Quality").set_value(77).run()
-    assert "quality 77" in said(result)
+    assert "quality 77" in visible_text(result)
     labelled(result.toggle, "Fixed quality").set_value(False).run()
     qualities = []
     for target in (0.91, 0.995):
         labelled(result.slider, "Legibility target").set_value(target).run()
-        qualities.append(int(said(result).split("at quality ")[1].split(" ")[0]))
+        qualities.append(int(visible_text(result).split("at quality ")[1].split(" ")[0]))
     assert qualities[0] < qualities[1]
     labelled(result.select_slider, "Coarsest resolution of empty areas").set_value(1).run()
     labelled(result.slider, "Importance threshold").set_value(0.5).run()
     labelled(result.selectbox, "Page resolution").select(150).run()
     assert not result.exception and not result.error
     labelled(result.selectbox, "Profile").select("compatible").run()
-    assert "JPEG at quality" in said(result)
+    assert "JPEG at quality" in visible_text(result)
 
 
 def test_a_document_of_many_pages_has_a_page_picker(window, draw_page):
@@ -103,13 +103,13 @@ def test_a_document_of_many_pages_has_a_page_picker(window, draw_page):
 def test_a_file_that_cannot_be_opened_is_told_with_what_to_do(window, name, data, words):
     give(window, name, data)
     assert not window.exception
-    assert words in said(window) and "kept unchanged" in said(window)
+    assert words in visible_text(window) and "kept unchanged" in visible_text(window)
 
 
 def test_a_page_that_does_not_shrink_is_shown_with_the_reason(window):
     give(window, "tiny.png", png_of(Image.new("L", (32, 32), 255)))
     assert not window.exception
-    assert "small already" in said(window)
+    assert "small already" in visible_text(window)
     assert not any(one.label == "Download the output" for one in window.download_button)
 
 
@@ -150,7 +150,7 @@ def test_tesseract_without_an_answer_is_told_beside_the_page(result, monkeypatch
     monkeypatch.setattr(try_page.Workbench, "check_text", no_answer)
     labelled(result.slider, "Importance threshold").set_value(0.3).run()
     assert not result.exception
-    assert "OCR gave no answer" in said(result)
+    assert "OCR gave no answer" in visible_text(result)
 
 
 def test_until_a_new_try_is_judged_nothing_of_the_old_one_can_be_downloaded(result, monkeypatch):

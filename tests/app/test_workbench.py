@@ -1,4 +1,4 @@
-"""The bench: what is tried here is what a run makes, and only what a change touches is done again."""
+"""Test that a trial gives the output of a run, and that only steps affected by a change are repeated."""
 
 import dataclasses
 import io
@@ -26,7 +26,7 @@ ACCESS = load_settings()
 
 @pytest.fixture
 def letter(draw_page):
-    """The bytes of a small page with print on it."""
+    """The bytes of a small page of print."""
     buffer = io.BytesIO()
     draw_page("Council of the town 1898").save(buffer, "PNG", dpi=(100, 100))
     return buffer.getvalue()
@@ -34,7 +34,7 @@ def letter(draw_page):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """How often each costly step was really done."""
+    """Number of calls of each costly step."""
     counts = Counter()
 
     def counted(module, name):
@@ -61,7 +61,7 @@ def with_settings(*overrides):
 
 
 def run_through(name, data, settings, folder):
-    """Take a document of one page through the steps of a run, from `folder`/scans to `folder`/out; return its rows."""
+    """Process a one-page document with the steps of a run, from `folder`/scans to `folder`/out; return its rows."""
     (folder / "scans").mkdir()
     (folder / "scans" / name).write_bytes(data)
     job = dataclasses.replace(job_of(settings), source_url=str(folder / "scans"), dest_url=str(folder / "out"))
@@ -81,7 +81,7 @@ def test_only_what_a_change_touches_is_done_again(letter, calls):
     assert (calls["prepare_page"], calls["score_pages"], calls["finish_page"]) == (1, 1, 2)
     reads = calls["read_words"]
     workbench.try_page(0, with_settings("encode.codec=webp"))
-    assert calls["read_words"] - reads <= 1  # of the output; the source's words are remembered
+    assert calls["read_words"] - reads <= 1  # of the output; the source's words are cached
     workbench.try_page(0, ACCESS)
     assert calls["finish_page"] == 3
 
@@ -112,8 +112,8 @@ def test_the_exported_profile_gives_a_run_the_very_bytes_that_were_tried(letter,
     written = Store(str(tmp_path / "out"), settings.storage).read_bytes(str(row["output_key"]))
     assert written == result.finished.data
     assert result.output_name == "a b.png.webp"
-    told_by_a_run = ("seconds_", "witness", "run_id", "shard_id")  # nobody looks at a trial, which is not stored
-    same = [name for name in row if not name.startswith(told_by_a_run)]
+    only_in_a_run = ("seconds_", "witness", "run_id", "shard_id")  # a trial is not stored, so no witness checks it
+    same = [name for name in row if not name.startswith(only_in_a_run)]
     ours = result.row | {"document_version": "1"}
     assert {name: ours[name] for name in same} == {name: row[name] for name in same}
 

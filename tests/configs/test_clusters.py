@@ -1,4 +1,4 @@
-"""No setting runs code: which clusters may be started, and what they may be given."""
+"""Test that no setting can run code: allowed clusters and their options."""
 
 from __future__ import annotations
 

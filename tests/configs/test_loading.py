@@ -1,4 +1,4 @@
-"""Settings from profiles, files and the command line."""
+"""Test settings from profiles, files and the command line."""
 
 from __future__ import annotations
 
@@ -163,8 +163,8 @@ def test_no_error_of_a_profile_quotes_what_may_be_a_secret(text: str, tmp_path: 
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_settings(str(file))
-    told = "".join(traceback.format_exception(caught.value))  # as the log file has it
-    assert "canary" not in told.replace(str(tmp_path), "").replace("canary_no", "")
+    output = "".join(traceback.format_exception(caught.value))  # as the log file has it
+    assert "canary" not in output.replace(str(tmp_path), "").replace("canary_no", "")
 
 
 @pytest.mark.parametrize("override", IN_OVERRIDES)
@@ -194,8 +194,8 @@ def test_options_of_a_cluster_are_written_down_by_their_names_where_they_may_hol
     cluster = ClusterSettings.model_construct(kind="x", options=options)  # though nearly all of these are refused
     settings = Settings().model_copy(update={"cluster": cluster})
     public = public_settings(settings)["cluster"]
-    told = json.dumps(public) + repr(settings) + str(settings) + settings.model_dump_json()
-    assert "canary" not in told and "registry.example" in told and "gateway.example" in told
+    output = json.dumps(public) + repr(settings) + str(settings) + settings.model_dump_json()
+    assert "canary" not in output and "registry.example" in output and "gateway.example" in output
     assert isinstance(public, dict) and public["options"].keys() == options.keys()
     assert settings.model_dump()["cluster"]["options"] == options  # what the cluster is given
     assert pickle.loads(pickle.dumps(settings)) == settings

@@ -1,4 +1,4 @@
-"""The artifacts are optional: a Prefect API that is gone neither stops a run nor holds it up."""
+"""Test that the artifacts are optional: an unavailable Prefect API neither stops nor delays a run."""
 
 from __future__ import annotations
 

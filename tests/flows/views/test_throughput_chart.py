@@ -1,4 +1,4 @@
-"""Rate: pages per minute, whatever the length of the run."""
+"""Test throughput in pages per minute, for runs of any length."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_the_picture_is_an_svg_that_names_the_most_and_the_time() -> None:
     assert url is not None
     text = base64.b64decode(url.removeprefix("data:image/svg+xml;base64,")).decode()
     root = ElementTree.fromstring(text)
-    told = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert told == ["40", "0", "pages per minute", "2 h"]
+    output = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert output == ["40", "0", "pages per minute", "2 h"]
     (line,) = root.iter("{http://www.w3.org/2000/svg}polyline")
     assert len(line.attrib["points"].split()) == 2
 
