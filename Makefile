@@ -1,20 +1,20 @@
-# make compress [SOURCE=… DEST=… PROFILE=…]   install what is needed, then run the main job (default: a sample archive)
-# make test                                   install what is needed, then run the tests
-# make server [PORT=4200]                      a Prefect server of this machine's own, with its UI, to try schedules out
-# make worker SOURCE=… DEST=… [CRON=…]        registers the deployments with it and takes what is due
-# make app [PORT=8501]                         the window: try a scan, look through a finished run
-# make proofs                                 tests that take longer: trainings, kills, bad networks, odd files
-# make torture                                break things for an hour or two; writes docs/reliability.md
-# make pythons                                install under Python 3.12 and 3.13, where they are, and compress a sample
-# make lint                                   formatting, types, import directions
-# make format                                 mend what formatting can be mended
+# make compress [SOURCE=… DEST=… PROFILE=…]   install requirements, then compress (default: a sample archive)
+# make test                                   install requirements, then run the tests
+# make server [PORT=4200]                     start a local Prefect server with its UI, to try schedules
+# make worker SOURCE=… DEST=… [CRON=…]        register the deployments with it and run those that are due
+# make app [PORT=8501]                        open the window: try a scan, look through a finished run
+# make proofs                                 run longer tests: training, kills, network faults, unusual files
+# make torture                                inject faults for an hour or two; write docs/reliability.md
+# make pythons                                install under Python 3.12 and 3.13, if present, and compress a sample
+# make lint                                   check formatting, types and import directions
+# make format                                 fix formatting
 # make setup                                  only install, for running, testing and checking
 # make clean                                  remove caches and the sample archive; `make distclean` .venv too
 
 PROFILE ?= access
 SAMPLE := $(if $(SOURCE)$(DEST),,sample)
 export SOURCE DEST PROFILE PYTHON PORT CRON
-# One thread for each Tesseract: several pages are read at once, and its own threads only slow it down.
+# One thread per Tesseract: several pages are read at once, and more threads only slow it down.
 export OMP_THREAD_LIMIT := 1
 export TF_CPP_MIN_LOG_LEVEL := 2
 
@@ -36,7 +36,7 @@ endif
 sample:
 	@scripts/setup.sh run
 	@test -d sample/source || { \
-		echo "Making a sample archive of scans in sample/source"; \
+		echo "Generating a sample archive of scans in sample/source"; \
 		rm -rf sample/partial && $(BIN)/foliopress sample sample/partial && mv sample/partial sample/source; }
 
 server worker:

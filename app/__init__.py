@@ -1,1 +1,1 @@
-"""The window: a Streamlit page to try one scan, and one to look through a finished run."""
+"""The window: Streamlit pages to try a scan and to look through a finished run."""

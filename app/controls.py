@@ -1,4 +1,4 @@
-"""Controls: the settings that one turns to find a profile of one's own, in plain words, each with what it does."""
+"""Draw the controls with which a user builds a profile, each with a plain explanation."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.ocr.tesseract import languages
 
 PROFILES = {
-    "access": "For reading on a screen and printing: small, and every stroke legible.",
-    "compatible": "The same as JPEG, which every program opens.",
-    "preservation": "Looks the same as its source when the two are flipped.",
-    "smallest": "As few bytes as reading allows.",
+    "access": "For reading on screen and printing: small files, every stroke legible.",
+    "compatible": "The same in JPEG, which every program opens.",
+    "preservation": "Looks identical to the source, even when flipping between the two.",
+    "smallest": "The smallest files that are still readable.",
 }
 _CODECS = {
     "avif": "AVIF: smallest; browsers and newer programs open it",
     "webp": "WebP: larger; all browsers open it",
     "jpeg": "JPEG: larger; everything opens it",
-    "jp2": "JPEG 2000: for archives that ask for it",
+    "jp2": "JPEG 2000: for archives that require it",
     "jxl": "JPEG XL: few programs open it yet",
 }
 _LEVELS = {1: "full", 2: "half", 4: "a quarter", 8: "an eighth"}
@@ -35,119 +35,135 @@ _NOT_IN_A_PROFILE = ("profile", "scan", "cluster", "storage", "shard", "evidence
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What the controls stand at; `changed` are the settings that differ from the profile's, by dotted key."""
+class ChosenSettings:
+    """The selected settings; `changed` holds those that differ from the profile, by dotted key."""
 
     settings: Settings
     changed: Mapping[str, object]
 
 
-def choose_settings() -> Chosen:
-    """Draw the controls and return what they stand at.
+def choose_settings() -> ChosenSettings:
+    """Draw the controls and return the selected settings.
 
     Raises:
-        ConfigError: If the settings are not possible together.
+        ConfigError: If the settings contradict each other.
     """
     names = [name for name in PROFILES if name in profile_names()]
-    profile = st.selectbox("Profile", names, help="A set of settings that fit together; the rest starts from it.")
+    profile = st.selectbox("Profile", names, help="A consistent set of settings; the controls below start from it.")
     st.caption(PROFILES[profile])
     base = load_settings(profile)
-    asked = dict(_asked(profile, base))
-    changed = {key: value for key, value in asked.items() if value != _value(base, key)}
-    # what is given as None is taken for not given: a profile's own value would come back
+    values = _draw_controls(profile, base)
+    changed = {key: value for key, value in values.items() if value != _value(base, key)}
+    # not through load_settings, which takes None for `not given` and would restore the profile's value
     settings = base.model_copy(update=_sections(base, changed))
-    return Chosen(Settings.model_validate(settings.model_dump()), changed)
+    return ChosenSettings(Settings.model_validate(settings.model_dump()), changed)
 
 
-def as_profile(chosen: Chosen) -> str:
-    """Return the settings as a YAML file for `--profile`, without what is about places and machines."""
+def as_profile(chosen: ChosenSettings) -> str:
+    """Return the settings as a YAML file for `--profile`, without those about locations and machines."""
     values = {key: part for key, part in public_settings(chosen.settings).items() if key not in _NOT_IN_A_PROFILE}
-    told = ", ".join(f"{key} {value}" for key, value in chosen.changed.items()) or "nothing changed"
-    head = f"# The profile {chosen.settings.profile}, {told}.\n# foliopress compress SOURCE DEST --profile FILE\n"
+    changes = ", ".join(f"{key} {value}" for key, value in chosen.changed.items()) or "unchanged"
+    head = f"# Profile {chosen.settings.profile}: {changes}.\n# foliopress compress SOURCE DEST --profile FILE\n"
     return head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _asked(profile: str, base: Settings) -> dict[str, Any]:
-    """Draw a control for each setting, and return what they stand at, by dotted key."""
+def _draw_controls(profile: str, base: Settings) -> dict[str, Any]:
+    """Draw one control per setting, and return the selected values by dotted key."""
+    values = _draw_encoding_controls(profile, base) | _draw_resolution_controls(profile, base)
+    values["documents.layers"] = (
+        "mrc"
+        if st.toggle(
+            "PDF layers (MRC)",
+            value=base.documents.layers == "mrc",
+            key=_key(profile, "layers"),
+            help="Split scans in PDFs into a sharp mask of strokes, their colour and the background. Far smaller.",
+        )
+        else "one"
+    )
+    values["ocr.language"] = _language(base, _key(profile, "language"))
+    return values
 
-    def key(name: str) -> str:  # a control keeps its value while the profile stays
-        return f"{profile}.{name}"
 
-    asked: dict[str, Any] = {}
+def _key(profile: str, name: str) -> str:
+    """Return the key of a control, which keeps its value until the profile changes."""
+    return f"{profile}.{name}"
+
+
+def _draw_encoding_controls(profile: str, base: Settings) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     codecs = [codec for codec in _CODECS if codec != "jxl" or importlib.util.find_spec("imagecodecs")]
-    asked["encode.codec"] = st.selectbox(
+    values["encode.codec"] = st.selectbox(
         "Format",
         codecs,
         index=codecs.index(base.encode.codec),
         format_func=lambda codec: _CODECS[codec],
-        key=key("codec"),
-        help="Format of grey and colour pages. Pages of black and white become CCITT G4 TIFF, which loses nothing.",
+        key=_key(profile, "codec"),
+        help="Format of grey and colour pages. Black-and-white pages become CCITT G4 TIFF, which is lossless.",
     )
     is_fixed = st.toggle(
         "Fixed quality",
         value=base.encode.quality is not None,
-        key=key("fixed"),
-        help="Off: each page gets the least quality that reaches the legibility target.",
+        key=_key(profile, "fixed"),
+        help="Off: each page gets the lowest quality that reaches the legibility target.",
     )
     if is_fixed:
-        asked["encode.quality"] = st.slider(
-            "Quality", 1, 100, base.encode.quality or 50, key=key("quality"), help="Of the encoder; 100 is the highest."
+        values["encode.quality"] = st.slider(
+            "Quality",
+            1,
+            100,
+            base.encode.quality or 50,
+            key=_key(profile, "quality"),
+            help="Encoder quality; 100 is the highest.",
         )
     else:
-        asked["encode.quality"] = None
-        asked["legibility.target_ssim"] = st.slider(
+        values["encode.quality"] = None
+        values["legibility.target_ssim"] = st.slider(
             "Legibility target",
             *(0.9, 0.995, base.legibility.target_ssim, 0.005),
             format="%.3f",
-            key=key("target"),
-            help="How like the source's strokes must be at 150 dpi (SSIM): 1 is the same, at 0.98 print reads alike.",
+            key=_key(profile, "target"),
+            help="SSIM of the strokes at 150 dpi, compared with the source: 1 is identical; at 0.98 print reads alike.",
         )
-    asked["importance.threshold"] = st.slider(
+    return values
+
+
+def _draw_resolution_controls(profile: str, base: Settings) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    values["importance.threshold"] = st.slider(
         "Importance threshold",
         *(0.0, 0.5, min(0.5, base.importance.threshold), 0.002),
         format="%.3f",
-        key=key("threshold"),
-        help="A place whose score reaches it keeps its full resolution. Lower keeps more, and takes more bytes.",
+        key=_key(profile, "threshold"),
+        help="Tiles that score at least this keep full resolution. A lower value keeps more and needs more bytes.",
     )
-    asked["resolution.harshest_level"] = st.select_slider(
-        "Coarsest resolution of empty places",
+    values["resolution.harshest_level"] = st.select_slider(
+        "Coarsest resolution of empty areas",
         list(_LEVELS),
         base.resolution.harshest_level,
         format_func=lambda level: _LEVELS[level],
-        key=key("level"),
-        help="How far places of no importance may be reduced. Text, writing, stamps and pictures never are.",
+        key=_key(profile, "level"),
+        help="How far unimportant areas may be reduced. Text, handwriting, stamps and pictures never are.",
     )
-    asked["resolution.max_dpi"] = st.selectbox(
-        "Resolution of the page",
+    values["resolution.max_dpi"] = st.selectbox(
+        "Page resolution",
         _CAPS,
         index=_CAPS.index(base.resolution.max_dpi) if base.resolution.max_dpi in _CAPS else 0,
         format_func=lambda cap: f"at most {cap} dpi" if cap else "as scanned",
-        key=key("cap"),
-        help="Pages of a higher resolution are written at this one. Many archives ask for 300 dpi at least.",
+        key=_key(profile, "cap"),
+        help="Pages with a higher resolution are reduced to this. Many archives require at least 300 dpi.",
     )
-    asked["documents.layers"] = (
-        "mrc"
-        if st.toggle(
-            "PDFs in layers",
-            value=base.documents.layers == "mrc",
-            key=key("layers"),
-            help="Scans in PDFs: strokes with crisp edges, their colour and the paper behind them apart. Far smaller.",
-        )
-        else "one"
-    )
-    asked["ocr.language"] = _language(base, key("language"))
-    return asked
+    return values
 
 
 def _language(base: Settings, key: str) -> str:
-    wanted = base.ocr.language.split("+")
-    installed = _languages() or tuple(wanted)
+    languages_in_profile = base.ocr.language.split("+")
+    installed = _languages() or tuple(languages_in_profile)
     picked = st.multiselect(
-        "Language of the text",
+        "Text language",
         installed,
-        default=[one for one in wanted if one in installed],
+        default=[one for one in languages_in_profile if one in installed],
         key=key,
-        help="What Tesseract reads; these are installed. Several at once take longer.",
+        help="Installed Tesseract languages. Several at once take longer.",
     )
     return "+".join(picked) if picked else base.ocr.language
 

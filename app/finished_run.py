@@ -1,10 +1,11 @@
-"""Archive: a finished DEST as the window reads it; what was read once is shared by all who look at it."""
+"""Open a finished DEST for the window; all sessions share what has been read."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 import streamlit as st
@@ -19,10 +20,10 @@ from foliopress.tasks.storage.store import Store
 
 
 @dataclass(frozen=True)
-class Opened:
+class FinishedRun:
     """A DEST and its pages, one row each.
 
-    `files` tells its statistics from others; `source` is where its newest finished run read from, if it says so.
+    `files` identifies the state of its statistics; `source` is the source of its newest finished run, if recorded.
     """
 
     url: str
@@ -31,53 +32,59 @@ class Opened:
     source: str | None
 
 
-def open_archive(url: str) -> Opened:
-    """Return a DEST; its statistics are read again only if a run has changed them.
+def open_run(url: str) -> FinishedRun:
+    """Open a DEST; its statistics are read again only if a run has changed them.
 
     Raises:
         ConfigError: If nothing can be read there, or a file of statistics is damaged.
-        StoreUnavailable: If the store gives no answer.
+        StoreUnavailable: If the store does not answer.
     """
     check_place("DEST", url)
     dest = store(url)
     dest.check_readable()
     listed = dest.list_objects("stats/pages/")
     files = tuple((found.key, found.size_bytes, found.modified, found.etag) for found in listed)
-    return _opened(url, files)
+    return _read_run(url, files)
 
 
 def store(url: str) -> Store:
-    """Return the store of a path or URL, reached as the environment says."""
+    """Return the store for a path or URL, with credentials from the environment."""
     return Store(url, load_settings().storage)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _opened(url: str, files: Hashable) -> Opened:
+def _read_run(url: str, files: Hashable) -> FinishedRun:
     dest = store(url)
-    return Opened(url, files, read_overview(dest), _source_of(dest))
+    return FinishedRun(url, files, read_overview(dest), _source_of(dest))
+
+
+class SortOrder(NamedTuple):
+    """A column to sort pages by, and the direction."""
+
+    column: str
+    is_descending: bool = False
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def look_up(
-    _opened: Opened,
+def find_pages(
+    _run: FinishedRun,
     files: Hashable,  # noqa: ARG001
     wanted: Wanted,
-    by: str,
-    descending: bool,
+    order: SortOrder,
     first: int,
     count: int,
 ) -> tuple[int, pa.Table]:
-    """Return how many pages are wanted, and some of them in the order of a column; `files` are those of the archive."""
-    found = select(_opened.pages, wanted)
-    return found.num_rows, ranked(found, by, first, count, descending=descending)
+    """Return the number of matching pages, and a range of them in order; `files` are the run's."""
+    found = select(_run.pages, wanted)
+    return found.num_rows, ranked(found, order.column, first, count, descending=order.is_descending)
 
 
 @st.cache_data(max_entries=400, show_spinner=False)
 def thumbnail_of(url: str, output_key: str, page_index: int, size_bytes: int) -> bytes | None:  # noqa: ARG001
-    """Return a small picture of a compressed page, None where it cannot be shown; another size is another page."""
+    """Return a thumbnail of a compressed page, or None if it cannot be shown; the size is part of the cache key."""
     try:
         return thumbnail(store(url).read_bytes(output_key), page_index, LimitSettings())
-    except (PageError, OSError, ValueError, StoreUnavailable):  # ValueError: a key that is none
+    except (PageError, OSError, ValueError, StoreUnavailable):  # ValueError: an invalid key
         return None
 
 

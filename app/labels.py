@@ -1,4 +1,4 @@
-"""Words: what figures and problems are called on the page."""
+"""Name problems, sizes and percentages for the user."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ _ADVICE = {
     "empty": _TRY_ELSEWHERE,
     "unreadable": _TRY_ELSEWHERE,
     "unsupported_format": "If it is an image, save it as TIFF, PNG or JPEG.",
-    "too_large": "It is larger than the settings allow: in a run, `limits.max_page_pixels` and "
-    "`limits.max_document_bytes` can be raised.",
-    "too_complex": "It asks for more work than any scan does, as files made to harm do.",
-    "out_of_time": "Reading it takes far longer than any scan does, as with files made to harm. In a run, "
-    "`--retry-failed` tries it again, and `limits.max_document_seconds` can be raised.",
-    "too_long": "The chosen format holds no page of this length; choose another one.",
-    "already_compressed": "Foliopress wrote this file. Compressing it again would only lose; take its source.",
-    "no_gain": "It would not become smaller by enough: it is small already, or its source is coded with loss.",
-    "legibility": "Not even the strongest try kept all that must stay legible, so the page stays as it is. What was "
-    "tried is shown below.",
-    "ocr_timeout": "Tesseract gave no answer in time. A rerun tries such pages again.",
-    "ocr_failed": "Tesseract broke on this page.",
-    "many_frames": "It is a moving picture or a stack of frames; only TIFF holds documents of many pages.",
-    "encrypted": "Take the password off it, if you may, and try again.",
+    "too_large": "It is larger than the settings allow. For a run, raise `limits.max_page_pixels` or "
+    "`limits.max_document_bytes`.",
+    "too_complex": "Processing it takes more work than any real scan, as with malicious files.",
+    "out_of_time": "Reading it takes far longer than any real scan, as with malicious files. For a run, retry it "
+    "with `--retry-failed` or raise `limits.max_document_seconds`.",
+    "too_long": "The selected format does not allow pages of this length; choose another one.",
+    "already_compressed": "Foliopress wrote this file. Compressing it again would only lose detail; use its source.",
+    "no_gain": "Compression would save too little: it is small already, or its source is lossy.",
+    "legibility": "Even the strongest attempt lost something that must stay legible, so the page is kept unchanged. "
+    "That attempt is shown below.",
+    "ocr_timeout": "Tesseract exceeded the time limit. A rerun tries such pages again.",
+    "ocr_failed": "Tesseract failed on this page.",
+    "many_frames": "It is an animation or a stack of frames; only TIFF images may have several pages.",
+    "encrypted": "Remove the password, if you are allowed to, and try again.",
     "signed": "Any change would break its signature.",
-    "digital_page": "It holds a program's text and drawings, which are small already and stay sharp.",
-    "composed_page": "It is put together of several images, as other programs that compress leave it.",
-    "shared_image": "Several pages of its document show the same image.",
-    "not_writable": "The document cannot be put together again, so that it stays as it is.",
-    "high_bit_depth": "It holds more than 8 bits a sample, and this profile does not round them.",
-    "transparency": "Parts of it are transparent, which a scan is not.",
-    "unsupported_mode": "Its colours cannot be carried over without guessing.",
-    "colour_space": "Its colours cannot be carried over without guessing.",
+    "digital_page": "It contains digital text and drawings, which are small already and stay sharp.",
+    "composed_page": "It consists of several images, as other compression programs produce it.",
+    "shared_image": "Several pages of its document share this image.",
+    "not_writable": "The document cannot be reassembled, so it is kept unchanged.",
+    "high_bit_depth": "It has more than 8 bits per sample, and this profile does not round them.",
+    "transparency": "Parts of it are transparent, which no scan is.",
+    "unsupported_mode": "Its colours cannot be converted reliably.",
+    "colour_space": "Its colours cannot be converted reliably.",
 }
 
 
-def words_for(problem: PageError | None) -> tuple[str, str, str]:
-    """Return the headline, what is wrong, and what one can do, for a person; only the middle is not of our own words.
+def describe_problem(problem: PageError | None) -> tuple[str, str, str]:
+    """Return headline, description and advice for a user; only the description is not our own text.
 
-    >>> words_for(PageError("too_large", "it has 9 pages"))[0]
+    >>> describe_problem(PageError("too_large", "it has 9 pages"))[0]
     'too large'
     """
     if problem is None:
         return "unreadable", "This document cannot be opened.", ""
-    is_ours = _REASON.fullmatch(problem.reason) is not None  # statistics may hold anything
+    is_ours = _REASON.fullmatch(problem.reason) is not None  # statistics may contain any text
     headline = problem.reason.replace("_", " ") if is_ours else "not compressed"
-    said = str(problem)
-    return headline, f"{said[:1].upper() + said[1:]}.", _ADVICE.get(problem.reason, "")
+    text = str(problem)
+    return headline, f"{text[:1].upper() + text[1:]}.", _ADVICE.get(problem.reason, "")
 
 
 def byte_size(size_bytes: float) -> str:
-    """Return a size to three figures.
+    """Return a size with three significant digits.
 
     >>> byte_size(512), byte_size(20_480), byte_size(1_234_567), byte_size(2.5e12)
     ('512 B', '20.5 kB', '1.23 MB', '2.5 TB')
@@ -63,11 +63,11 @@ def byte_size(size_bytes: float) -> str:
         if size_bytes < 999.5 or unit == "TB":
             return f"{size_bytes:.3g} {unit}"
         size_bytes /= 1000
-    raise AssertionError("the last unit takes any size")
+    raise AssertionError("the last unit covers any size")
 
 
 def percent(share: float) -> str:
-    """Return a share as per cent.
+    """Return a fraction as a percentage.
 
     >>> percent(0.8734), percent(1.0)
     ('87.3 %', '100.0 %')

@@ -1,4 +1,4 @@
-"""The window's pages: what `app/server.py` shows behind its gate."""
+"""Define the pages of the window, which `app/server.py` serves behind its gate."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _STYLE = """<style>
 
 @st.cache_resource(show_spinner=False)
 def _warm() -> threading.Thread:
-    """Load in the background what the first page needs, while a person still chooses it."""
+    """Load in the background what the first page needs, while the user is still choosing it."""
 
     def load() -> None:
         import numpy as np
 
         from foliopress.configs.settings import OcrSettings
-        from foliopress.flows.steps import steps  # noqa: F401 - and with it OpenCV, Pillow and the codecs
+        from foliopress.flows.steps import steps  # noqa: F401 - imports OpenCV, Pillow and the codecs
         from foliopress.model.scoring import load_scorer
         from foliopress.tasks.errors import ConfigError, PageError
         from foliopress.tasks.ocr.recognition import read_words
@@ -34,7 +34,7 @@ def _warm() -> threading.Thread:
             load_scorer()
             read_words(np.full((64, 64), 255, np.uint8), 200, OcrSettings())
         except (ConfigError, PageError):
-            pass  # said when a page needs it
+            pass  # reported when a page needs it
 
     thread = threading.Thread(target=load, name="warm-up", daemon=True)
     thread.start()
@@ -44,7 +44,7 @@ def _warm() -> threading.Thread:
 def _is_gated() -> bool:
     from foliopress.app.request_gate import Gate
 
-    return Gate.stands
+    return Gate.is_active
 
 
 def _try() -> None:
@@ -61,7 +61,7 @@ def _look() -> None:
 
 st.set_page_config("Foliopress", Image.open(_HERE / "icon.png"), layout="wide")
 if not _is_gated():
-    st.error("Pages of other sites could ask this window for anything: start it with `foliopress app`.")
+    st.error("Other sites could send requests to this window: start it with `foliopress app`.")
     st.stop()
 st.html(_STYLE)
 _warm()

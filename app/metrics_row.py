@@ -1,4 +1,4 @@
-"""Figures: the few numbers that stand over a page, in a row that breaks where it is too long."""
+"""Draw a wrapping row of key metrics above a page."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import NamedTuple
 import streamlit as st
 
 
-class Figure(NamedTuple):
-    """A number with its name, a note below it, and what a person may ask about it."""
+class Metric(NamedTuple):
+    """A number with its label, a note below it, and a help text."""
 
     label: str
     value: str
@@ -16,10 +16,10 @@ class Figure(NamedTuple):
     help: str | None = None
 
 
-def draw_figures(*figures: Figure) -> None:
-    """Draw figures beside one another."""
+def draw_metrics(*metrics: Metric) -> None:
+    """Draw metrics side by side."""
     with st.container(horizontal=True, gap="large"):
-        for one in figures:
+        for one in metrics:
             st.metric(
                 one.label, one.value, one.note, delta_color="off", delta_arrow="off", help=one.help, width="content"
             )

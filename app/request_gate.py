@@ -1,8 +1,8 @@
-"""Gate: what every request to the window must pass, and what every answer says to the browser.
+"""Check every request to the window, and add security headers to every response.
 
-A page of another site can have a name of its own resolve to 127.0.0.1 (DNS rebinding), and so ask the window as if it
-were that site. The browser still sends the name it asked for as `Host`, and the page it comes from as `Origin`. Only
-names that the window was started with pass, and only its own pages.
+With DNS rebinding a page of another site can make its own host name resolve to 127.0.0.1, and send requests to the
+window as if it were that site. The browser still sends the requested name as `Host`, and the page's origin as `Origin`.
+Only host names the window was started with, and only its own pages, are accepted.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _WRONG_HOST, _WRONG_ORIGIN = 421, 403
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HEADERS = {
-    # Streamlit's page needs inline styles and scripts, its charts `eval`. All of it comes from here, and nothing that
-    # stands on the page, be it a picture in a text, can call another machine.
+    # Streamlit's page needs inline styles and scripts, its charts `eval`. All of it is served from here, and nothing on
+    # the page, not even an image in a text, can contact another machine.
     "content-security-policy": (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' data: blob:; "
@@ -40,25 +40,24 @@ _HEADERS = {
 
 
 class Gate:
-    """ASGI middleware: turns away what comes under a wrong name or from a page of another site.
+    """ASGI middleware that rejects requests with a wrong host name or from a page of another site.
 
     Args:
-        app: What answers the others.
-        names: Hosts that the window may be asked by; without it those of Streamlit's `server.allowedHosts`, and
-            loopback where that names none.
+        app: Application that handles accepted requests.
+        names: Accepted host names; by default Streamlit's `server.allowedHosts`, or loopback names if that is empty.
 
     Attributes:
-        stands: Whether there is a gate in this process; without one the window shows nothing.
+        is_active: Whether this process has a gate; without one the window shows nothing.
     """
 
-    stands = False
+    is_active = False
 
     def __init__(self, app: Application, names: Callable[[], Iterable[str]] | None = None) -> None:
         self._app, self._names = app, names or _names_in_force
-        Gate.stands = True
+        Gate.is_active = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; lifespan events pass."""
+        """Handle a request; lifespan events pass through."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -66,7 +65,7 @@ class Gate:
         if refusal is None:
             await self._app(scope, receive, _with_headers(send))
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the answer is a 403
+            await send({"type": "websocket.close", "code": 1008})  # sent before accepting, so the client gets a 403
         else:
             status, words = refusal
             await _with_headers(send)(
@@ -80,7 +79,7 @@ class Gate:
 
 
 def refuse(headers: Iterable[tuple[bytes, bytes]], names: Iterable[str]) -> tuple[int, str] | None:
-    """Return status and words for a request that must not pass, None for one that may.
+    """Return status and text for a request to reject, None for one to accept.
 
     >>> refuse([(b"host", b"localhost:8501")], ["localhost"])
     >>> refuse([(b"host", b"evil.example:8501")], ["localhost"])[0]
@@ -93,14 +92,14 @@ def refuse(headers: Iterable[tuple[bytes, bytes]], names: Iterable[str]) -> tupl
     host = _parts(f"//{hosts[0]}") if len(hosts) == 1 else None
     if host is None or _name(host) not in {name.strip().lower().strip("[]").rstrip(".") for name in names}:
         return _WRONG_HOST, (
-            "The window does not answer under this name. Open it by the address that it was started with, or start it "
-            "with the option --host-name and the name that browsers use.\n"
+            "The window does not accept this host name. Open it at the address it was started with, or start it with "
+            "--host-name and the name that browsers use.\n"
         )
-    for came in (value for name, value in found if name == b"origin"):
-        origin = _parts(came)
+    for value_sent in (value for name, value in found if name == b"origin"):
+        origin = _parts(value_sent)
         if origin is None or not _is_same_place(origin, host):
             return _WRONG_ORIGIN, (
-                "The window answers only its own pages. A proxy before it must pass on the header Host as it comes.\n"
+                "The window accepts requests from its own pages only. A proxy must forward the Host header unchanged.\n"
             )
     return None
 
@@ -110,13 +109,13 @@ def _names_in_force() -> Iterable[str]:
 
 
 def _parts(url: str) -> SplitResult | None:
-    """Return the parts of what should be no more than a scheme, a host and a port; None if it is anything else."""
+    """Return the parts of a URL that consists of scheme, host and port only; None for any other."""
     try:
         parts = urlsplit(url)
-        is_place = parts.hostname is not None and parts.port != 0  # reading the port checks it
+        is_host = parts.hostname is not None and parts.port != 0  # reading the port checks it
     except ValueError:
         return None
-    return parts if is_place and "@" not in parts.netloc and not (parts.path or parts.query or parts.fragment) else None
+    return parts if is_host and "@" not in parts.netloc and not (parts.path or parts.query or parts.fragment) else None
 
 
 def _name(parts: SplitResult) -> str:

@@ -1,4 +1,4 @@
-"""Look through a run: what a DEST comes to, its worst pages, and each page beside its source."""
+"""Draw the page that shows a finished run: totals, worst pages, and each page next to its source."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import streamlit as st
 
 from foliopress.app import untrusted_text, viewer
-from foliopress.app.finished_run import Opened, look_up, open_archive, store, thumbnail_of
-from foliopress.app.labels import byte_size, percent, words_for
-from foliopress.app.metrics_row import Figure, draw_figures
+from foliopress.app.finished_run import FinishedRun, SortOrder, find_pages, open_run, store, thumbnail_of
+from foliopress.app.labels import byte_size, describe_problem, percent
+from foliopress.app.metrics_row import Metric, draw_metrics
 from foliopress.app.page_images import Picture, picture_of
 from foliopress.configs.secrets import hide
 from foliopress.configs.settings import LimitSettings
@@ -25,25 +25,24 @@ from foliopress.tasks.errors import ConfigError, PageError, StoreUnavailable
 from foliopress.tasks.images.image_reader import Page
 from foliopress.tasks.records.overview import RATIO, PageFound, Wanted, by_folder, find_page, totals_of
 from foliopress.tasks.records.statistics import PageRow
-from foliopress.tasks.storage.locations import has_host
 from foliopress.tasks.storage.output_keys import page_in_output
 
 _GALLERY = 12
 _IN_TABLE = 200
 _ORDERS = {
-    "worst block of ink": ("worst_block_ssim", False),
-    "words kept": ("words_kept_fraction", False),
-    "text SSIM": ("text_ssim", False),
-    "colour error": ("chroma_error", True),
-    "least saved": (RATIO, True),
-    "largest source": ("source_bytes", True),
-    "name": ("document_key", False),
+    "worst block of ink": SortOrder("worst_block_ssim"),
+    "words kept": SortOrder("words_kept_fraction"),
+    "text SSIM": SortOrder("text_ssim"),
+    "colour error": SortOrder("chroma_error", is_descending=True),
+    "least saved": SortOrder(RATIO, is_descending=True),
+    "largest source": SortOrder("source_bytes", is_descending=True),
+    "name": SortOrder("document_key"),
 }
 _BOUNDED = {
     "worst block of ink": "worst_block_ssim",
     "words kept": "words_kept_fraction",
     "text SSIM": "text_ssim",
-    "output per source": RATIO,
+    "output / source": RATIO,
 }
 _SHOWN = (
     *("document_key", "page_index", "status", "reason", "page_kind", "codec", "quality", "source_bytes"),
@@ -54,41 +53,41 @@ _SHOWN = (
 _TABS = ("Overview", "Worst pages", "All pages")
 _TAB = "run tab"
 _TYPED, _CLICKED, _OPENED = "dest", "dest of a link", "dest that is open"
-_KEPT = ("wanted ", "gallery ", "table sheet", _TAB)  # what is asked for stays while one page is looked at
+_KEPT = ("wanted ", "gallery ", "table sheet", _TAB)  # filters persist while a page is open
 
 
 def draw() -> None:
     """Draw the page."""
-    url = _asked_for()
+    url = _requested_url()
     if not url:
         return
     try:
         with st.spinner("Reading the statistics"):
-            opened = open_archive(url)
+            run = open_run(url)
     except (ConfigError, StoreUnavailable, OSError) as error:
         untrusted_text.problem(st.error, "This cannot be opened:", str(error))
         return
     st.query_params["dest"] = st.session_state[_OPENED] = url
-    if opened.pages.num_rows == 0:
+    if run.pages.num_rows == 0:
         untrusted_text.problem(st.info, "There are no finished pages yet in:", url)
         return
     untrusted_text.heading(url)
     place = st.session_state.get("looked at")
     if place and place[0] == url:
-        _draw_page(opened, place[1], place[2])
+        _draw_page(run, place[1], place[2])
         return
-    _draw_totals(opened)
+    _draw_totals(run)
     views = _draw_charts, _draw_gallery, _draw_table
     for tab, draw_view in zip(st.tabs(_TABS, key=_TAB, on_change="rerun"), views, strict=True):
         if tab.open:
             with tab:
-                draw_view(opened)
+                draw_view(run)
 
 
-def _asked_for() -> str:
-    """Draw what a DEST is named by, and return the one that a person asked for; none while nobody has.
+def _requested_url() -> str:
+    """Draw the input for a DEST, and return the one the user requested; empty if none.
 
-    A link to this page may name a DEST as well. A stranger may have written it, so that it is opened only by a click.
+    A link to this page may also name a DEST. Since a stranger may have written it, it is opened only after a click.
     """
     linked = st.query_params.get("dest", "").strip()
     if linked and linked == st.session_state.get(_CLICKED):
@@ -99,64 +98,64 @@ def _asked_for() -> str:
             "Output of a run",
             key=_TYPED,
             placeholder="path or s3://bucket/folder",
-            help="The DEST of `foliopress compress`. S3 is reached as the environment says (AWS_…).",
+            help="The DEST of `foliopress compress`. S3 credentials come from the environment (AWS_…).",
         ).strip()
     if typed:
         return typed
     st.title("Look through a run")
-    if linked and linked == st.session_state.get(_OPENED):  # the box was emptied
+    if linked and linked == st.session_state.get(_OPENED):  # the input was cleared
         del st.query_params["dest"]
     elif linked:
-        st.markdown("A link asks for this output to be opened. Open it only if you know the place:")
+        st.markdown("A link asks to open this output. Open it only if you know the location:")
         st.text(hide(linked))
         if st.button("Open it", icon=":material/folder_open:"):
             st.session_state[_CLICKED] = linked
             st.rerun()
         return ""
     st.markdown(
-        "Give the path or URL of a run's output on the left: what was saved and where, what was kept and why, the "
-        "pages whose ink lost most, and each page beside its source."
+        "Enter the path or URL of a run's output on the left to see the savings by folder, the pages kept and the "
+        "reasons, the pages that lost the most detail, and each page next to its source."
     )
     return ""
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _sums(_opened: Opened, files: Hashable) -> Any:  # noqa: ARG001
-    return totals_of(_opened.pages)
+def _sums(_run: FinishedRun, files: Hashable) -> Any:  # noqa: ARG001
+    return totals_of(_run.pages)
 
 
-def _draw_totals(opened: Opened) -> None:
-    sums = _sums(opened, opened.files)
-    draw_figures(
-        Figure("Pages", f"{sums.pages:,}", f"{sums.documents:,} documents"),
-        Figure("Source", byte_size(sums.source_bytes)),
-        Figure("Output", byte_size(sums.output_bytes), f"{percent(sums.saved_fraction)} saved"),
-        Figure("Compressed", f"{sums.compressed:,}"),
-        Figure("Kept, failed", f"{sums.kept:,}, {sums.failed:,}"),
+def _draw_totals(run: FinishedRun) -> None:
+    sums = _sums(run, run.files)
+    draw_metrics(
+        Metric("Pages", f"{sums.pages:,}", f"{sums.documents:,} documents"),
+        Metric("Source", byte_size(sums.source_bytes)),
+        Metric("Output", byte_size(sums.output_bytes), f"{percent(sums.saved_fraction)} saved"),
+        Metric("Compressed", f"{sums.compressed:,}"),
+        Metric("Kept, failed", f"{sums.kept:,}, {sums.failed:,}"),
     )
 
 
-def _draw_charts(opened: Opened) -> None:
-    sums = _sums(opened, opened.files)
-    prefix = _picked_folder(opened)
+def _draw_charts(run: FinishedRun) -> None:
+    sums = _sums(run, run.files)
+    prefix = _picked_folder(run)
     left, right = st.columns(2)
-    folders = by_folder(opened.pages, prefix)
+    folders = by_folder(run.pages, prefix)
     with left:
         st.markdown("**Bytes by folder**")
         st.altair_chart(saved_by_folder(folders))
     with right:
-        st.markdown("**Pages by what became of them**")
+        st.markdown("**Pages by result**")
         st.altair_chart(pages_by_reason(sums.reasons, sums.compressed))
     for pair in (DISTRIBUTIONS[:2], DISTRIBUTIONS[2:]):
         for column, one in zip(st.columns(2), pair, strict=True):
-            column.altair_chart(distribution(opened.pages, one))
+            column.altair_chart(distribution(run.pages, one))
 
 
-def _picked_folder(opened: Opened) -> str:
-    """Draw the way down into the folders, and return the one that is looked into."""
+def _picked_folder(run: FinishedRun) -> str:
+    """Draw the folder navigation, and return the selected folder."""
     prefix = ""
     while True:
-        names = [one.folder for one in by_folder(opened.pages, prefix) if one.folder]
+        names = [one.folder for one in by_folder(run.pages, prefix) if one.folder]
         if not names:
             return prefix
         if prefix:
@@ -167,46 +166,45 @@ def _picked_folder(opened: Opened) -> str:
         prefix += picked
 
 
-def _draw_gallery(opened: Opened) -> None:
+def _draw_gallery(run: FinishedRun) -> None:
     columns = st.columns([2, 1, 1])
-    order = columns[0].selectbox("Worst by", list(_ORDERS)[:5], key="gallery order")
-    by, descending = _ORDERS[order]
+    name = columns[0].selectbox("Worst by", list(_ORDERS)[:5], key="gallery order")
+    order = _ORDERS[name]
     wanted = Wanted(statuses=("compressed",), with_duplicates=False)
-    n_found, _ = look_up(opened, opened.files, wanted, by, descending, 0, 0)
+    n_found, _ = find_pages(run, run.files, wanted, order, 0, 0)
     n_sheets = max(1, -(-n_found // _GALLERY))
     sheet = columns[1].number_input(f"Sheet (of {n_sheets:,})", 1, n_sheets, key="gallery sheet")
-    _, rows = look_up(opened, opened.files, wanted, by, descending, (int(sheet) - 1) * _GALLERY, _GALLERY)
+    _, rows = find_pages(run, run.files, wanted, order, (int(sheet) - 1) * _GALLERY, _GALLERY)
     held = rows.to_pylist()
     for start in range(0, len(held), 4):
         for column, row in zip(st.columns(4), held[start : start + 4], strict=False):
             with column.container(border=True):
-                _draw_card(opened, row, order, by)
+                _draw_card(run, row, name, order.column)
 
 
-def _draw_card(opened: Opened, row: dict[str, Any], order: str, by: str) -> None:
+def _draw_card(run: FinishedRun, row: dict[str, Any], order: str, column: str) -> None:
     index = page_in_output(row["duplicate_of"] or row["document_key"], row["page_index"], row["output_key"])
-    picture = thumbnail_of(opened.url, row["output_key"], index, row["output_bytes"])
+    picture = thumbnail_of(run.url, row["output_key"], index, row["output_bytes"])
     if picture:
         st.image(picture, width="stretch")
     else:
-        st.caption("no picture")
+        st.caption("no image")
     name = _name(row)
-    value = row[by]
+    value = row[column]
     untrusted_text.note(name)
     st.caption(f"{order}: {'–' if value is None else f'{value:.3f}'}")
     if st.button("Compare", key=f"compare {name}", width="stretch"):
-        _look_at(opened, row)
+        _open_page(run, row)
 
 
-def _draw_table(opened: Opened) -> None:
-    wanted, order = _asked(opened)
-    by, descending = _ORDERS[order]
+def _draw_table(run: FinishedRun) -> None:
+    wanted, order = _draw_filters(run)
     sheet = int(st.session_state.get("table sheet", 1))
-    n_found, _ = look_up(opened, opened.files, wanted, by, descending, 0, 0)
+    n_found, _ = find_pages(run, run.files, wanted, order, 0, 0)
     n_sheets = max(1, -(-n_found // _IN_TABLE))
     first = (min(sheet, n_sheets) - 1) * _IN_TABLE
-    _, rows = look_up(opened, opened.files, wanted, by, descending, first, _IN_TABLE)
-    st.caption(f"{n_found:,} pages found; {first + 1:,} to {first + rows.num_rows:,} are shown. Pick one to see it.")
+    _, rows = find_pages(run, run.files, wanted, order, first, _IN_TABLE)
+    st.caption(f"{n_found:,} pages found; showing {first + 1:,} to {first + rows.num_rows:,}. Select one to open it.")
     event = st.dataframe(
         rows.select(list(_SHOWN)),
         key="table",
@@ -215,7 +213,7 @@ def _draw_table(opened: Opened) -> None:
         hide_index=True,
         height=520,
         column_config={
-            "page_index": st.column_config.NumberColumn("page, from 0", width="small"),
+            "page_index": st.column_config.NumberColumn("page (from 0)", width="small"),
             RATIO: st.column_config.NumberColumn("output / source", format="%.3f"),
             "worst_block_ssim": st.column_config.NumberColumn("worst block", format="%.3f"),
             "text_ssim": st.column_config.NumberColumn("text SSIM", format="%.3f"),
@@ -226,54 +224,56 @@ def _draw_table(opened: Opened) -> None:
         st.number_input(f"Sheet (of {n_sheets:,})", 1, n_sheets, key="table sheet")
     picked = event["selection"]["rows"]
     if picked:
-        _look_at(opened, rows.slice(picked[0], 1).to_pylist()[0])
+        _open_page(run, rows.slice(picked[0], 1).to_pylist()[0])
 
 
-def _asked(opened: Opened) -> tuple[Wanted, str]:
-    """Draw the filters, and return what is wanted, and in what order."""
-    pages = opened.pages
+def _draw_filters(run: FinishedRun) -> tuple[Wanted, SortOrder]:
+    """Draw the filters, and return the query and its sort order."""
+    pages = run.pages
     upper, lower = st.columns([2, 1, 1, 1]), st.columns([1, 1, 1, 1])
     text = upper[0].text_input("Name contains", key="wanted text")
     statuses = upper[1].multiselect("Status", _texts(pages["status"]), key="wanted status")
     reasons = upper[2].multiselect("Reason", _texts(pages["reason"]), key="wanted reason")
     kinds = upper[3].multiselect("Kind", _texts(pages["page_kind"]), key="wanted kind")
-    column = lower[0].selectbox("Bounds on", list(_BOUNDED), key="wanted column")
+    column = lower[0].selectbox("Limit", list(_BOUNDED), key="wanted column")
     least = lower[1].number_input("at least", value=None, step=0.01, format="%.3f", key="wanted least")
     most = lower[2].number_input("at most", value=None, step=0.01, format="%.3f", key="wanted most")
-    order = lower[3].selectbox("In the order of", list(_ORDERS), key="wanted order")
+    order = lower[3].selectbox("Sort by", list(_ORDERS), key="wanted order")
     wanted = Wanted("", text, tuple(statuses), tuple(reasons), tuple(kinds), _BOUNDED[column], least, most)
-    return wanted, order
+    return wanted, _ORDERS[order]
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:
     return sorted(str(text) for text in pc.unique(column).to_pylist() if text is not None)
 
 
-def _look_at(opened: Opened, row: dict[str, Any]) -> None:
-    st.session_state["looked at"] = opened.url, row["document_key"], row["page_index"]
+def _open_page(run: FinishedRun, row: dict[str, Any]) -> None:
+    st.session_state["looked at"] = run.url, row["document_key"], row["page_index"]
     st.rerun()
 
 
-def _draw_page(opened: Opened, document_key: str, page_index: int) -> None:
+def _draw_page(run: FinishedRun, document_key: str, page_index: int) -> None:
     for key in [key for key in st.session_state if str(key).startswith(_KEPT)]:
-        st.session_state[key] = st.session_state[key]  # else Streamlit forgets what is not drawn
+        st.session_state[key] = st.session_state[key]  # otherwise Streamlit drops values of widgets that are not drawn
     if st.button("Back to the run", icon=":material/arrow_back:"):
         del st.session_state["looked at"]
         st.rerun()
-    found = find_page(store(opened.url), document_key, page_index)
+    found = find_page(store(run.url), document_key, page_index)
     if found is None:
-        st.error("This page has no row any more; a newer run took it away.")
+        st.error("This page no longer has a row; a newer run replaced it.")
         return
     row = found.row
     untrusted_text.heading(_name(vars(row)))
     if row.reason:
-        untrusted_text.problem(st.info, *words_for(PageError(row.reason, row.message or row.reason)))
+        untrusted_text.problem(st.info, *describe_problem(PageError(row.reason, row.message or row.reason)))
     if row.duplicate_of:
         untrusted_text.problem(
-            st.info, "It has the bytes of another, whose output it shares; there these are counted:", row.duplicate_of
+            st.info,
+            "It is a duplicate and shares the output of the document below, where the bytes are counted:",
+            row.duplicate_of,
         )
     _draw_row(row)
-    source, output = _source_page(opened, found), _output_page(opened, found)
+    source, output = _source_page(run, found), _output_page(run, found)
     if isinstance(source, str):
         untrusted_text.note(source)
     if isinstance(output, str):
@@ -289,12 +289,12 @@ def _draw_row(row: PageRow) -> None:
     def as_text(value: float | None) -> str:
         return "–" if value is None else f"{value:.3f}"
 
-    draw_figures(
-        Figure("Source", byte_size(row.source_bytes)),
-        Figure("Output", byte_size(row.output_bytes), row.codec if row.codec in EXTENSIONS else None),
-        Figure("Worst block of ink", as_text(row.worst_block_ssim)),
-        Figure("Text SSIM", as_text(row.text_ssim)),
-        Figure("Words kept", as_text(row.words_kept_fraction)),
+    draw_metrics(
+        Metric("Source", byte_size(row.source_bytes)),
+        Metric("Output", byte_size(row.output_bytes), row.codec if row.codec in EXTENSIONS else None),
+        Metric("Worst block of ink", as_text(row.worst_block_ssim)),
+        Metric("Text SSIM", as_text(row.text_ssim)),
+        Metric("Words kept", as_text(row.words_kept_fraction)),
     )
 
 
@@ -318,34 +318,34 @@ def _draw_comparison(found: PageFound, before: Picture, after: Picture | None) -
         before,
         after,
         viewer.Overlays(importance, levels, tiles["tile_px"] if tiles else 1, marks),
-        labels=("Source" if after else "As it is stored", "Output"),
+        labels=("Source" if after else "Stored as", "Output"),
     )
-    with st.expander("All figures of this page"):
+    with st.expander("All metrics of this page"):
         values = {name: value for name, value in vars(found.row).items() if value is not None}
-        table = {"figure": list(values), "value": [str(value) for value in values.values()]}
+        table = {"metric": list(values), "value": [str(value) for value in values.values()]}
         st.dataframe(table, hide_index=True, height="content")
 
 
-def _source_page(opened: Opened, found: PageFound) -> Page | str:
-    """Return the source's page, or why it cannot be shown."""
-    if opened.source is None:
-        return "The run does not say where its source lies."
+def _source_page(run: FinishedRun, found: PageFound) -> Page | str:
+    """Return the source page, or the reason it cannot be shown."""
+    if run.source is None:
+        return "The run does not record its source."
     try:
-        if has_host(opened.source):
-            return f"The source lies on a server that DEST names ({opened.source}), which is not asked from here."
-        data = store(opened.source).read_bytes(found.row.document_key)
+        if has_host(run.source):
+            return f"The source is on a server named by DEST ({run.source}), which this window does not contact."
+        data = store(run.source).read_bytes(found.row.document_key)
         return read_page(data, found.row.page_index, LimitSettings())
-    except (OSError, ValueError, StoreUnavailable, ConfigError, PageError) as error:  # ValueError: a key that is none
-        return f"The source is not to be read from here ({opened.source}: {error}); only the output is shown."
+    except (OSError, ValueError, StoreUnavailable, ConfigError, PageError) as error:  # ValueError: an invalid key
+        return f"The source cannot be read from here ({run.source}: {error}); only the output is shown."
 
 
-def _output_page(opened: Opened, found: PageFound) -> Page | str:
+def _output_page(run: FinishedRun, found: PageFound) -> Page | str:
     if not found.row.output_key:
         return "There is no output: the source could not be read."
     holder = found.row.duplicate_of or found.row.document_key
     index = page_in_output(holder, found.row.page_index, found.row.output_key)
     try:
-        return read_page(store(opened.url).read_bytes(found.row.output_key), index, LimitSettings())
+        return read_page(store(run.url).read_bytes(found.row.output_key), index, LimitSettings())
     except (OSError, ValueError, StoreUnavailable, PageError) as error:
         return f"The output cannot be shown: {error}"
 

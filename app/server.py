@@ -1,4 +1,4 @@
-"""Server: the window behind its gate; `foliopress app` starts it."""
+"""Serve the window behind its gate; started by `foliopress app`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Trial: one page under certain settings, on its way in a thread, seen as far as it has come.
+"""Process one page with given settings in a thread, and expose its intermediate results.
 
-It ends early when it is told to, as when the settings change meanwhile.
+A trial can be stopped early, for example when the settings change.
 """
 
 from __future__ import annotations
@@ -10,126 +10,126 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from foliopress.app.trial_result import Draft, Tried
-from foliopress.app.uniform_baseline import Uniform
-from foliopress.app.workbench import Bench, key_of
+from foliopress.app.trial_result import Draft, TrialResult
+from foliopress.app.uniform_baseline import UniformBaseline
+from foliopress.app.workbench import Workbench, key_of
 from foliopress.configs.settings import Settings
 from foliopress.tasks.checks.rereading import WordCheck
 from foliopress.tasks.errors import PageError
 
 
 class Stage(IntEnum):
-    """How far a trial has come."""
+    """Progress of a trial."""
 
-    BEGUN = 0
-    DRAWN = 1
-    """There is a first encoding, which nobody has held against its source yet."""
+    STARTED = 0
+    DRAFTED = 1
+    """A first encoding exists, not yet compared with its source."""
     JUDGED = 2
-    SEEN_CLOSER = 3
-    """The end: the output was read once more, and held against a uniform quality."""
+    FOLLOWED_UP = 3
+    """End: the output was read by OCR and compared with a uniform quality."""
 
 
 @dataclass(frozen=True)
-class Closer:
-    """What takes a second look; `checks` is what went wrong where Tesseract gave no answer."""
+class FollowUp:
+    """Results computed after the page is judged; `checks` is an error message if Tesseract failed."""
 
-    uniform: Uniform | None
+    uniform: UniformBaseline | None
     checks: tuple[WordCheck, ...] | str
 
 
 class Trial:
-    """A page on its way; it begins at once.
+    """A page in process; construction starts the thread.
 
     Attributes:
-        says: What is being done, in words for a person.
-        draft: From `Stage.DRAWN` on, if the page came by it: one of layers or of one bit does not.
-        tried: From `Stage.JUDGED` on.
-        closer: At the end.
+        status_text: Current step, for the user.
+        draft: From `Stage.DRAFTED` on; pages in layers or of one bit have none.
+        result: From `Stage.JUDGED` on.
+        follow_up: At the end.
 
     Args:
-        bench: With the document.
+        workbench: Holds the document.
         page_index: 0-based.
-        settings: As for a run.
+        settings: The same as for a run.
     """
 
-    def __init__(self, bench: Bench, page_index: int, settings: Settings) -> None:
+    def __init__(self, workbench: Workbench, page_index: int, settings: Settings) -> None:
         self.key = key_of(page_index, settings)
-        self.says = "Starting"
+        self.status_text = "Starting"
         self.draft: Draft | None = None
-        self.tried: Tried | None = None
-        self.closer: Closer | None = None
-        self.bench, self._page_index, self._settings = bench, page_index, settings
+        self.result: TrialResult | None = None
+        self.follow_up: FollowUp | None = None
+        self.workbench, self._page_index, self._settings = workbench, page_index, settings
         self._error: BaseException | None = None
         self._is_stopped = False
-        self._moved = threading.Condition()
+        self._changed = threading.Condition()
         threading.Thread(target=self._run, name="trial", daemon=True).start()
 
     @property
     def stage(self) -> Stage:
-        """How far it has come, as told by what is there."""
-        if self.closer is not None:
-            return Stage.SEEN_CLOSER
-        if self.tried is not None:
+        """Progress, derived from the available results."""
+        if self.follow_up is not None:
+            return Stage.FOLLOWED_UP
+        if self.result is not None:
             return Stage.JUDGED
-        return Stage.BEGUN if self.draft is None else Stage.DRAWN
+        return Stage.STARTED if self.draft is None else Stage.DRAFTED
 
     @property
-    def is_of_use(self) -> bool:
-        """Whether it has come to its end, or is on the way to it."""
+    def is_usable(self) -> bool:
+        """Whether it has finished or is still running, without error."""
         return self._error is None and not self._is_stopped
 
-    def wait(self, beyond: Stage, timeout_s: float) -> bool:
-        """Wait a while for the trial to come beyond a stage, and return whether it has.
+    def wait(self, after: Stage, timeout_s: float) -> bool:
+        """Wait until the trial is past a stage or the time is up, and return whether it is.
 
         Raises:
-            ConfigError: If the settings ask for what is not there.
+            ConfigError: If the settings require something that is not installed.
         """
-        with self._moved:
-            self._moved.wait_for(lambda: self.stage > beyond or self._error is not None, timeout_s)
+        with self._changed:
+            self._changed.wait_for(lambda: self.stage > after or self._error is not None, timeout_s)
         if self._error is not None:
             raise self._error
-        return self.stage > beyond
+        return self.stage > after
 
     def stop(self) -> None:
-        """Have it end at its next step."""
+        """Stop it at its next step."""
         self._is_stopped = True
 
     def _run(self) -> None:
         try:
-            self.tried = self.bench.try_page(self._page_index, self._settings, self._say, self._see)
-            self._tell()
-            self._say("Looking for a uniform quality that is as sharp")
-            uniform = self.bench.uniform(self.tried)
-            self._say("Reading the output once more")
-            self.closer = Closer(uniform, self._checks(self.tried))
-            self._tell()
+            self.result = self.workbench.try_page(self._page_index, self._settings, self._on_status, self._on_draft)
+            self._notify()
+            self._on_status("Finding a uniform quality of equal sharpness")
+            uniform = self.workbench.uniform(self.result)
+            self._on_status("Reading the output")
+            self.follow_up = FollowUp(uniform, self._check_words(self.result))
+            self._notify()
         except _Stopped:
             pass
-        except BaseException as error:  # it is raised where somebody waits
+        except BaseException as error:  # raised again in `wait`
             self._error = error
-            self._tell()
+            self._notify()
 
-    def _checks(self, tried: Tried) -> tuple[WordCheck, ...] | str:
+    def _check_words(self, result: TrialResult) -> tuple[WordCheck, ...] | str:
         try:
-            return self.bench.check_text(tried)
+            return self.workbench.check_text(result)
         except PageError as error:
             return str(error)
 
-    def _say(self, text: str) -> None:
+    def _on_status(self, text: str) -> None:
         if self._is_stopped:
             raise _Stopped
-        self.says = text
+        self.status_text = text
 
-    def _see(self, draft: Callable[[], Draft]) -> None:
-        self._say("Holding it against its source")
+    def _on_draft(self, draft: Callable[[], Draft]) -> None:
+        self._on_status("Comparing it with its source")
         if self.draft is None:
             self.draft = draft()
-            self._tell()
+            self._notify()
 
-    def _tell(self) -> None:
-        with self._moved:
-            self._moved.notify_all()
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
 
 class _Stopped(Exception):
-    """The trial was told to stop."""
+    """The trial was stopped."""

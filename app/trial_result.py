@@ -1,4 +1,4 @@
-"""Tried: what a page came to under certain settings, and what is to be seen of it before it is judged."""
+"""Hold the result of one page with given settings, and its first encoding before that."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _RUN = "trial"
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """A page's first encoding, which was not held against its source yet: a stronger one may take its place.
+    """A page's first encoding, not yet compared with its source; a stronger one may replace it.
 
-    preview: As a reader sees it. levels: (n_rows, n_cols) int8.
+    preview: As displayed to a reader. levels: (n_rows, n_cols) int8.
     """
 
     source: steps.SourceDocument
@@ -37,21 +37,20 @@ class Draft:
 
     @property
     def page(self) -> Page:
-        """The source's page."""
+        """The source page."""
         return self.found.page
 
     @property
     def source_bytes(self) -> int:
-        """The page's part of its document."""
+        """The page's share of its document's bytes."""
         return steps.source_share(self.source, self.page_index)
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
-    """What a page came to; `key` tells it from the same page under other settings.
+class TrialResult:
+    """The result of a page; `key` distinguishes it from the same page with other settings.
 
-    found: None where the page was not scored. levels: (n_rows, n_cols) int8, None with it. row: As `stats/pages` would
-    hold it.
+    found: None if the page was not scored. levels: (n_rows, n_cols) int8, None if `found` is. row: As in `stats/pages`.
     """
 
     key: Hashable
@@ -70,26 +69,26 @@ class Tried:
 
     @property
     def page(self) -> Page | None:
-        """The source's page; None where it could not be decoded."""
+        """The source page; None if it could not be decoded."""
         return self.prepared.page
 
     @property
     def data(self) -> bytes | None:
-        """The encoded page, if there is one."""
+        """The encoded page, or None."""
         return self.finished.data
 
     @property
     def problem(self) -> PageError | None:
-        """What keeps the page whole, if anything does."""
+        """The reason the page is kept unchanged, or None."""
         return self.finished.problem
 
     def output(self) -> Page | None:
-        """Decode the output, as a reader sees it; None without one."""
+        """Decode the output as a reader sees it; None if there is no output."""
         pixels, page = self.output_pixels(), self.prepared.page
         return None if pixels is None or page is None else replace(page, pixels=pixels)
 
     def output_pixels(self) -> np.ndarray | None:
-        """Decode the output's pixels, upright, of the size that they are stored in; None without one."""
+        """Decode the output's pixels, upright, at their stored size; None if there is no output."""
         page, data = self.prepared.page, self.finished.data
         if page is None or data is None:
             return None
@@ -97,7 +96,7 @@ class Tried:
 
     @property
     def output_name(self) -> str:
-        """Name for the file that is downloaded."""
+        """File name for the download."""
         name = steps.output_key_of(self.source, self.finished).removeprefix("pages/").replace("/", "-")
         if self.is_one_of_many:
             extension = EXTENSIONS.get(str(self.finished.codec), "pdf")
@@ -106,18 +105,18 @@ class Tried:
 
     @property
     def is_one_of_many(self) -> bool:
-        """Whether a run would put the page into one document with others."""
+        """Whether a run would write the page into a document with other pages."""
         header = self.source.header
         return self.source.written_back is not None and header is not None and len(header.pages) > 1
 
     def output_file(self) -> bytes | None:
-        """Return what is downloaded: the file that a run would write; of a document of many pages, this one's image."""
+        """Return the download: the file a run would write or, for a multi-page document, this page's image."""
         if self.problem is not None or self.source.written_back is None or self.is_one_of_many:
             return self.finished.data
         return steps.put_together(self.source, [self.finished], job_of(self.settings))
 
 
 def job_of(settings: Settings) -> steps.PageJob:
-    """Return the job of a trial: a run's, without places."""
+    """Return the job of a trial: the same as in a run, without SOURCE and DEST."""
     scorer = load_scorer(settings.importance.model)
     return steps.PageJob("", "", settings, _RUN, _RUN, settings_digest(settings), scorer.digest, scorer.name)

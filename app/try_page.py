@@ -1,4 +1,4 @@
-"""Try a scan: one document, live settings, and what its page comes to."""
+"""Draw the page that tries one scan with live settings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from io import BytesIO
 import streamlit as st
 
 from foliopress.app import untrusted_text, viewer
-from foliopress.app.controls import Chosen, as_profile, choose_settings
-from foliopress.app.labels import byte_size, percent, words_for
-from foliopress.app.metrics_row import Figure, draw_figures
+from foliopress.app.controls import ChosenSettings, as_profile, choose_settings
+from foliopress.app.labels import byte_size, describe_problem, percent
+from foliopress.app.metrics_row import Metric, draw_metrics
 from foliopress.app.page_images import Picture, picture_of
-from foliopress.app.trial import Closer, Stage, Trial
-from foliopress.app.trial_result import Draft, Tried
-from foliopress.app.uniform_baseline import Uniform
-from foliopress.app.workbench import READING, SCORING, Bench, key_of
+from foliopress.app.trial import FollowUp, Stage, Trial
+from foliopress.app.trial_result import Draft, TrialResult
+from foliopress.app.uniform_baseline import UniformBaseline
+from foliopress.app.workbench import READING, SCORING, Workbench, key_of
 from foliopress.configs.settings import Settings
 from foliopress.tasks.checks.rereading import WordCheck
 from foliopress.tasks.errors import ConfigError, PageError
@@ -34,67 +34,67 @@ _SHARE_DONE = {READING: 0.1, SCORING: 0.45}
 _STEPS = {
     "seconds_read": "read",
     "seconds_ocr": "find text",
-    "seconds_score": "judge importance",
+    "seconds_score": "score importance",
     "seconds_encode": "plan, rescale, encode",
     "seconds_check": "check",
-    "seconds_reread": "read again",
+    "seconds_reread": "reread",
 }
 
 
 def draw() -> None:
     """Draw the page."""
     with st.sidebar:
-        bench = _document()
+        workbench = _document()
         try:
             chosen = choose_settings()
         except ConfigError as error:
-            untrusted_text.problem(st.error, "These settings do not go together:", str(error))
+            untrusted_text.problem(st.error, "These settings contradict each other:", str(error))
             return
-    if bench is None:
+    if workbench is None:
         _welcome()
         return
-    source = bench.open(chosen.settings)
+    source = workbench.open(chosen.settings)
     if source.problem or source.header is None:
-        _say_what_is_wrong(bench, source.problem)
+        _draw_problem(workbench, source.problem)
         return
     n_pages = len(source.header.pages)
-    number = _picked_page(bench, n_pages) if n_pages > 1 else 0
-    trial = _trial(bench, number, chosen.settings)
+    number = _picked_page(workbench, n_pages) if n_pages > 1 else 0
+    trial = _trial(workbench, number, chosen.settings)
     try:
-        _await_first_sight(trial)
-        _draw_trial(bench, trial, chosen)
+        _await_first_encoding(trial)
+        _draw_trial(workbench, trial, chosen)
     except ConfigError as error:
-        untrusted_text.problem(st.error, "These settings ask for what is not there:", str(error))
+        untrusted_text.problem(st.error, "These settings require something that is missing:", str(error))
 
 
-def _document() -> Bench | None:
-    """Draw what a document is chosen by, and return its bench, which the session keeps while it stays chosen."""
+def _document() -> Workbench | None:
+    """Draw the document chooser, and return its workbench, which the session keeps until another is chosen."""
     uploaded = st.file_uploader(
         "Your scan",
         type=_TYPES,
-        help="It is held in memory while this page is open, seen by nobody else, and never written to disk.",
+        help="Held in memory while this page is open, not visible to others, and never written to disk.",
     )
     sample = None
     if uploaded is None:
-        sample = st.selectbox("or a sample", sample_keys(), index=None, placeholder="Choose a made-up scan")
+        sample = st.selectbox("or a sample", sample_keys(), index=None, placeholder="Choose a synthetic scan")
     if uploaded is not None:
         name, data = uploaded.name, uploaded.getvalue()
     elif sample is not None:
         name, data = sample.rpartition("/")[2], _sample(sample)
     else:
-        st.session_state.pop("bench", None)
+        st.session_state.pop("workbench", None)
         if (trial := st.session_state.pop("trial", None)) is not None:
             trial.stop()
         return None
-    held = st.session_state.get("bench")
+    held = st.session_state.get("workbench")
     digest = hashlib.sha256(data).hexdigest()
     if held is None or (held[0].name, held[1]) != (name, digest):
-        held = Bench(name, data), digest
-        st.session_state["bench"] = held
-        for key in ("shown", "text check"):  # they are of the document that was here before
+        held = Workbench(name, data), digest
+        st.session_state["workbench"] = held
+        for key in ("shown", "text check"):  # these belong to the previous document
             st.session_state.pop(key, None)
-    bench: Bench = held[0]
-    return bench
+    workbench: Workbench = held[0]
+    return workbench
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -105,77 +105,79 @@ def _sample(key: str) -> bytes:
 def _welcome() -> None:
     st.title("Try a scan")
     st.markdown(
-        "Drop a scan on the left, or choose a sample. You see it beside what Foliopress makes of it, what the network "
-        "thinks matters on it, how far the rest was reduced, and every word that no longer reads the same.\n\n"
-        f"It takes {', '.join(one.upper() for one in _TYPES if one not in _MANY_NAMES)} and TIFF, also of many pages, "
+        "Drop a scan on the left, or choose a sample. The page shows the scan next to its output, the importance of "
+        "each tile, the resolution of each tile, and every word that no longer reads the same.\n\n"
+        f"Formats: {', '.join(one.upper() for one in _TYPES if one not in _MANY_NAMES)}, TIFF (including multi-page) "
         "and PDF. Nothing leaves this machine."
     )
 
 
-def _say_what_is_wrong(bench: Bench, problem: PageError | None) -> None:
-    untrusted_text.heading(bench.name)
-    untrusted_text.problem(st.error, *words_for(problem))
-    st.caption("In a run it would be kept as it is, with this reason in its row; nothing is lost.")
+def _draw_problem(workbench: Workbench, problem: PageError | None) -> None:
+    untrusted_text.heading(workbench.name)
+    untrusted_text.problem(st.error, *describe_problem(problem))
+    st.caption("In a run it would be kept unchanged, with this reason in its row; nothing is lost.")
 
 
-def _picked_page(bench: Bench, n_pages: int) -> int:
-    picked = st.sidebar.number_input(f"Page (of {n_pages})", 1, n_pages, 1, key=f"page of {bench.name}")
+def _picked_page(workbench: Workbench, n_pages: int) -> int:
+    picked = st.sidebar.number_input(f"Page (of {n_pages})", 1, n_pages, 1, key=f"page of {workbench.name}")
     return int(picked) - 1
 
 
-def _trial(bench: Bench, number: int, settings: Settings) -> Trial:
-    """Return the session's trial; one of other settings, or of another document, ends."""
+def _trial(workbench: Workbench, number: int, settings: Settings) -> Trial:
+    """Return the session's trial; stop one for another document or other settings."""
     held: Trial | None = st.session_state.get("trial")
-    if held is None or held.bench is not bench or held.key != key_of(number, settings) or not held.is_of_use:
+    if held is None or held.workbench is not workbench or held.key != key_of(number, settings) or not held.is_usable:
         if held is not None:
             held.stop()
-        held = st.session_state["trial"] = Trial(bench, number, settings)
+        held = st.session_state["trial"] = Trial(workbench, number, settings)
     return held
 
 
-def _await_first_sight(trial: Trial) -> None:
+def _await_first_encoding(trial: Trial) -> None:
     place = st.empty()
     with place.container():
         bar = st.progress(0.0, "Starting")
-        while not trial.wait(Stage.BEGUN, _TICK_S):  # drawing lets Streamlit go on to other settings
-            bar.progress(_SHARE_DONE.get(trial.says, 0.6), trial.says)
+        while not trial.wait(Stage.STARTED, _TICK_S):  # drawing lets Streamlit react to other settings
+            bar.progress(_SHARE_DONE.get(trial.status_text, 0.6), trial.status_text)
     place.empty()
 
 
-def _draw_trial(bench: Bench, trial: Trial, chosen: Chosen) -> None:
-    """Draw what there is, and once there is more have the page drawn anew."""
-    stage, tried, draft, closer = trial.stage, trial.tried, trial.draft, trial.closer
-    if tried is not None and tried.prepared.page is None:
-        _say_what_is_wrong(bench, tried.problem)
+def _draw_trial(workbench: Workbench, trial: Trial, chosen: ChosenSettings) -> None:
+    """Draw the available results, and redraw the page when there are more."""
+    stage, result, draft, follow_up = trial.stage, trial.result, trial.draft, trial.follow_up
+    if result is not None and result.prepared.page is None:
+        _draw_problem(workbench, result.problem)
         return
-    seen = tried or draft
+    seen = result or draft
     assert seen is not None
-    checks = closer.checks if closer and not isinstance(closer.checks, str) else ()
-    untrusted_text.heading(bench.name)
-    if tried is not None and tried.problem:
-        untrusted_text.problem(st.warning, *words_for(tried.problem))
-    if tried is not None:
-        _draw_figures(tried, closer)
+    checks = follow_up.checks if follow_up and not isinstance(follow_up.checks, str) else ()
+    untrusted_text.heading(workbench.name)
+    if result is not None and result.problem:
+        untrusted_text.problem(st.warning, *describe_problem(result.problem))
+    if result is not None:
+        _draw_metrics(result, follow_up)
     elif draft is not None:
-        _draw_first_figures(draft)
-    _draw_viewer(bench, seen, checks, are_previews=closer is None)
-    _draw_downloads(tried, chosen)
-    _draw_text_check(closer)
+        _draw_draft_metrics(draft)
+    _draw_viewer(workbench, seen, checks, are_previews=follow_up is None)
+    _draw_downloads(result, chosen)
+    _draw_text_check(follow_up)
     place = st.empty()
-    if tried is not None:
-        _draw_seconds(tried)
-    if stage < Stage.SEEN_CLOSER:
+    if result is not None:
+        _draw_seconds(result)
+    if stage < Stage.FOLLOWED_UP:
         while not trial.wait(stage, _TICK_S):
-            place.caption(f"{trial.says} …")
+            place.caption(f"{trial.status_text} …")
         st.rerun()
 
 
-def _draw_viewer(bench: Bench, seen: Tried | Draft, checks: Sequence[WordCheck], *, are_previews: bool) -> None:
-    before, after = _pictures(bench, seen, are_previews=are_previews)
+def _draw_viewer(
+    workbench: Workbench, seen: TrialResult | Draft, checks: Sequence[WordCheck], *, are_previews: bool
+) -> None:
+    before, after = _pictures(workbench, seen, are_previews=are_previews)
     grid, words = (seen.found.grid, seen.found.words) if seen.found else (None, ())
-    outcome = "Output" if isinstance(seen, Draft) or seen.problem is None else "What was tried"
+    outcome = "Output" if isinstance(seen, Draft) or seen.problem is None else "Last attempt"
     viewer.show(
-        f"{bench.name} {seen.page_index}",
+        f"{workbench.name} {seen.page_index}",
         before,
         after,
         viewer.Overlays(
@@ -189,36 +191,36 @@ def _draw_viewer(bench: Bench, seen: Tried | Draft, checks: Sequence[WordCheck],
     )
 
 
-def _draw_first_figures(draft: Draft) -> None:
-    """Draw the figures of a page that was not judged yet: what is to come has its place already."""
+def _draw_draft_metrics(draft: Draft) -> None:
+    """Draw the metrics of a page before it is judged, with placeholders for missing ones."""
     size_bytes, source_bytes = len(draft.data), draft.source_bytes
-    draw_figures(
-        Figure("Source", byte_size(source_bytes)),
-        Figure("Output", byte_size(size_bytes), f"{percent(1 - size_bytes / source_bytes)} saved"),
-        *(Figure(name, "…") for name in (_UNIFORM, _SSIM, _KEPT)),
+    draw_metrics(
+        Metric("Source", byte_size(source_bytes)),
+        Metric("Output", byte_size(size_bytes), f"{percent(1 - size_bytes / source_bytes)} saved"),
+        *(Metric(name, "…") for name in (_UNIFORM, _SSIM, _KEPT)),
     )
-    st.caption("Held against its source …")
+    st.caption("Comparing it with its source …")
 
 
-def _draw_figures(tried: Tried, closer: Closer | None) -> None:
-    row, uniform = tried.row, closer.uniform if closer else None
-    source_bytes, data = int(str(row["source_bytes"])), tried.finished.data
+def _draw_metrics(result: TrialResult, follow_up: FollowUp | None) -> None:
+    row, uniform = result.row, follow_up.uniform if follow_up else None
+    source_bytes, data = int(str(row["source_bytes"])), result.finished.data
     ssim, kept = row["text_ssim"], row["words_kept_fraction"]
-    draw_figures(
-        Figure("Source", byte_size(source_bytes)),
-        Figure("Output", byte_size(len(data)), f"{percent(1 - len(data) / source_bytes)} saved")
+    draw_metrics(
+        Metric("Source", byte_size(source_bytes)),
+        Metric("Output", byte_size(len(data)), f"{percent(1 - len(data) / source_bytes)} saved")
         if data is not None
-        else Figure("Output", "none"),
-        _uniform_figure(uniform, len(data or b" ")) if uniform else Figure(_UNIFORM, "none" if closer else "…"),
-        Figure(
+        else Metric("Output", "none"),
+        _uniform_metric(uniform, len(data or b" ")) if uniform else Metric(_UNIFORM, "none" if follow_up else "…"),
+        Metric(
             _SSIM,
             "no text" if ssim is None else f"{float(str(ssim)):.3f}",
-            help="How like the source the strokes of its words are, at full resolution; 1 is the same.",
+            help="Similarity of the strokes of its words to the source, at full resolution; 1 is identical.",
         ),
-        Figure(
+        Metric(
             _KEPT,
             "none sure" if kept is None else percent(float(str(kept))),
-            help="Of the words that OCR was sure of, those that read the same or stand where hardly anything changed.",
+            help="Fraction of the words OCR was sure of that read the same, or where hardly anything changed.",
         ),
     )
     facts = [
@@ -229,25 +231,25 @@ def _draw_figures(tried: Tried, closer: Closer | None) -> None:
     if row["codec"]:
         facts.append(str(row["codec"]).upper() + (f" at quality {row['quality']}" if row["quality"] else ""))
     if row["attempts"]:
-        facts.append(f"{row['attempts']} tries" if row["attempts"] != 1 else "1 try")
-    if tried.prepared.grid:
-        facts.append(f"{tried.prepared.grid.n_tiles} tiles of {tried.prepared.grid.tile_px} pixels")
+        facts.append(f"{row['attempts']} attempts" if row["attempts"] != 1 else "1 attempt")
+    if result.prepared.grid:
+        facts.append(f"{result.prepared.grid.n_tiles} tiles of {result.prepared.grid.tile_px} pixels")
     st.caption(" · ".join(facts))
 
 
-def _uniform_figure(uniform: Uniform, size_bytes: int) -> Figure:
+def _uniform_metric(uniform: UniformBaseline, size_bytes: int) -> Metric:
     more = uniform.size_bytes / size_bytes - 1
     note = f"{percent(more)} more" if more >= 0 else f"{percent(-more)} less"
-    explained = f"The whole page in one quality of the same format ({uniform.quality}), its strokes as sharp."
-    return Figure(_UNIFORM, byte_size(uniform.size_bytes), note, explained)
+    explained = f"The whole page in one quality of the same format ({uniform.quality}), with equally sharp strokes."
+    return Metric(_UNIFORM, byte_size(uniform.size_bytes), note, explained)
 
 
-def _pictures(bench: Bench, seen: Tried | Draft, *, are_previews: bool) -> tuple[Picture, Picture | None]:
-    """Return both sides as pictures; each is made once, however often the page is drawn."""
+def _pictures(workbench: Workbench, seen: TrialResult | Draft, *, are_previews: bool) -> tuple[Picture, Picture | None]:
+    """Return both sides as images; each is created once, however often the page is drawn."""
     page = seen.page
     assert page is not None
     shown: dict[Hashable, Picture | None] = st.session_state.setdefault("shown", {})
-    whole_source = (bench.name, seen.source.sha256, seen.page_index, page.icc), False
+    whole_source = (workbench.name, seen.source.sha256, seen.page_index, page.icc), False
     source = whole_source if whole_source in shown else (whole_source[0], are_previews)
     output = None if seen.data is None else hashlib.sha256(seen.data).digest(), are_previews
     if source not in shown:
@@ -261,8 +263,8 @@ def _pictures(bench: Bench, seen: Tried | Draft, *, are_previews: bool) -> tuple
     return before, shown[output]
 
 
-def _picture_of_output(tried: Tried, *, is_preview: bool) -> Picture | None:
-    page = tried.output()
+def _picture_of_output(result: TrialResult, *, is_preview: bool) -> Picture | None:
+    page = result.output()
     return None if page is None else picture_of(page, is_preview=is_preview)
 
 
@@ -275,7 +277,7 @@ def _marks(words: Sequence[recognition.Word], checks: Sequence[WordCheck]) -> li
 
 
 def _focus(checks: Sequence[WordCheck]) -> viewer.Mark | None:
-    """Return the word that was picked in the list of the text check, if one was."""
+    """Return the word selected in the list of the text check, or None."""
     picked = st.session_state.get("text check")
     rows = picked["selection"]["rows"] if picked else []
     bad = [check for check in checks if check.verdict != "kept"]
@@ -285,24 +287,24 @@ def _focus(checks: Sequence[WordCheck]) -> viewer.Mark | None:
     return viewer.Mark(word.row_px, word.col_px, word.height_px, word.width_px, bad[rows[0]].verdict)
 
 
-def _draw_downloads(tried: Tried | None, chosen: Chosen) -> None:
-    """Draw the downloads beside one another, so that output and settings are always those of one try."""
+def _draw_downloads(result: TrialResult | None, chosen: ChosenSettings) -> None:
+    """Draw the downloads next to each other, so that output and settings always belong to one trial."""
     columns = st.columns(3)
-    if tried is None:  # so that no button of the try before stays there
+    if result is None:  # replaces the buttons of the previous trial
         for column, name in zip(columns, (_OUTPUT, _ROW, _SETTINGS), strict=True):
             column.button(name, disabled=True, key=f"no {name}")
         return
-    data = tried.output_file() if tried.problem is None else None
+    data = result.output_file() if result.problem is None else None
     if data is not None:
         columns[0].download_button(
-            _OUTPUT, BytesIO(data), tried.output_name, "application/octet-stream", on_click="ignore"
+            _OUTPUT, BytesIO(data), result.output_name, "application/octet-stream", on_click="ignore"
         )
     columns[1].download_button(
         _ROW,
-        json.dumps(tried.row, indent=1, ensure_ascii=False),
-        f"{tried.source.document.key}.json",
+        json.dumps(result.row, indent=1, ensure_ascii=False),
+        f"{result.source.document.key}.json",
         "application/json",
-        help="The figures as a run writes them to its statistics.",
+        help="The metrics as a run writes them to its statistics.",
         on_click="ignore",
     )
     columns[2].download_button(
@@ -315,28 +317,28 @@ def _draw_downloads(tried: Tried | None, chosen: Chosen) -> None:
     )
 
 
-def _draw_text_check(closer: Closer | None) -> None:
+def _draw_text_check(follow_up: FollowUp | None) -> None:
     st.markdown("#### Text check")
-    checks = closer.checks if closer else None
+    checks = follow_up.checks if follow_up else None
     if checks is None:
-        st.caption("The output is read once more …")
+        st.caption("Reading the output …")
     elif isinstance(checks, str):
-        untrusted_text.problem(st.warning, "The output could not be read once more:", checks)
+        untrusted_text.problem(st.warning, "OCR of the output failed:", checks)
     elif not checks:
-        st.caption("OCR was sure of no word on this page; its strokes are held against the source all the same.")
+        st.caption("OCR was sure of no word on this page; its strokes are compared with the source nevertheless.")
     else:
         bad = [check for check in checks if check.verdict != "kept"]
         st.caption(
             f"Of {len(checks)} words that OCR was sure of, {len(checks) - len(bad)} read the same on the output. The "
-            "check that decides also reads the others line by line, so that OCR's own wavering is not held against the "
-            "page. Pick a word to see it."
+            "check that decides also reads the others line by line, so that unstable OCR results do not count against "
+            "the page. Select a word to see it."
         )
         if bad:
             table = [
                 {
                     "source": check.word.text,
                     "output": check.found,
-                    "": "reads otherwise" if check.verdict == "changed" else "not read",
+                    "": "reads differently" if check.verdict == "changed" else "not read",
                     "confidence": round(check.word.confidence),
                 }
                 for check in bad
@@ -351,7 +353,7 @@ def _draw_text_check(closer: Closer | None) -> None:
             )
 
 
-def _draw_seconds(tried: Tried) -> None:
-    parts = [(name, tried.row.get(key)) for key, name in _STEPS.items()]
-    told = [f"{name} {float(str(seconds)):.2f} s" for name, seconds in parts if seconds is not None]
-    st.caption("Time: " + " · ".join(told))
+def _draw_seconds(result: TrialResult) -> None:
+    parts = [(name, result.row.get(key)) for key, name in _STEPS.items()]
+    labels = [f"{name} {float(str(seconds)):.2f} s" for name, seconds in parts if seconds is not None]
+    st.caption("Time: " + " · ".join(labels))

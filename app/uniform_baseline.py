@@ -1,4 +1,4 @@
-"""Uniform: what the page would need if all of it were coded alike, its strokes as sharp as they are in the output."""
+"""Find the size of the page in one uniform quality whose strokes are as sharp as in the output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from foliopress.app.trial_result import Tried
+from foliopress.app.trial_result import TrialResult
 from foliopress.tasks.codecs.encode import CODECS
 from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.fit import quality_search
@@ -15,23 +15,23 @@ from foliopress.tasks.fit.page_writer import Writer
 
 
 @dataclass(frozen=True)
-class Uniform:
-    """A page in one quality throughout."""
+class UniformBaseline:
+    """A page encoded in one quality throughout."""
 
     quality: int
     size_bytes: int
 
 
-def equal_uniform(tried: Tried) -> Uniform | None:
-    """Return the page in the least uniform quality of the same codec that leaves its strokes as sharp, and its size.
+def find_uniform_baseline(result: TrialResult) -> UniformBaseline | None:
+    """Return the lowest uniform quality of the same codec that keeps the strokes as sharp, and its size.
 
-    Sharpness is the mean luma SSIM on the strokes of up to 12 places of the page, at 150 dpi and at the page's own
-    resolution, as the quality of a page is found. None for a page of one bit or without strokes.
+    Sharpness is the mean luma SSIM on the strokes of up to 12 patches of the page, at 150 dpi and at the page's own
+    resolution, as in the quality search. None for a bitonal page or a page without strokes.
     """
-    found, output = tried.found, tried.output_pixels()
-    if found is None or output is None or tried.finished.codec in (None, "g4"):
+    found, output = result.found, result.output_pixels()
+    if found is None or output is None or result.finished.codec in (None, "g4"):
         return None
-    settings = tried.source.settings_for(tried.settings)
+    settings = result.source.settings_for(result.settings)
     source = found.page.pixels if output.ndim == 3 else found.luma
     if max(source.shape[:2]) > CODECS[settings.encode.codec].largest_side_px:
         return None
@@ -39,14 +39,14 @@ def equal_uniform(tried: Tried) -> Uniform | None:
     if sample is None:
         return None
     wanted = quality_search.sharpness(sample, lambda pixels, _: pixels, 100, found.dpi)
-    resolution = settings.resolution.model_copy(update={"max_dpi": None})  # whatever cap the settings have
+    resolution = settings.resolution.model_copy(update={"max_dpi": None})  # ignore the cap of the settings
     writer = Writer.for_page(found, settings.model_copy(update={"resolution": resolution}))
     alike = quality_search.Sample(sample.source, sample.source, sample.ink)
     code = writer.coder(*alike.ink.shape)
     quality = quality_search.least_quality(
         lambda quality: quality_search.sharpness(alike, code, quality, found.dpi), wanted
     )
-    return Uniform(quality, len(writer.encode(source, quality)))
+    return UniformBaseline(quality, len(writer.encode(source, quality)))
 
 
 def _at_size(pixels: np.ndarray, source: np.ndarray) -> np.ndarray:

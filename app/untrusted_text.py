@@ -1,7 +1,7 @@
-"""Said: what comes from outside, such as a file's name, a key, a word or an error, is shown as it is.
+"""Show external text, such as file names, keys, words and errors, literally.
 
-Streamlit takes what it is given for Markdown in nearly all places, labels and tables among them: a file's name could
-draw a link or a picture from elsewhere. So texts of our own go there, and all others come through here.
+Streamlit interprets text as Markdown almost everywhere, including labels and tables: a file name could insert a link or
+a remote image. Only our own texts go there; all others pass through this module.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from foliopress.configs.secrets import hide
 
 
 def heading(text: str) -> None:
-    """Draw a heading of what something is called."""
+    """Draw a heading."""
     st.html(f'<h3 style="margin:0;overflow-wrap:anywhere">{html.escape(hide(text))}</h3>')
 
 
@@ -26,13 +26,13 @@ def note(text: str) -> None:
 
 
 def problem(draw: Callable[..., Any], headline: str, text: str, advice: str = "") -> None:
-    """Draw what went wrong: a headline of ours in a box, below it what was said, and what one can do.
+    """Draw a problem: our headline in a box, the reported text below it, and our advice.
 
     Args:
         draw: `st.error`, `st.warning` or `st.info`.
-        headline: Words of ours.
-        text: From anywhere.
-        advice: Words of ours.
+        headline: Our own text.
+        text: Text of any origin.
+        advice: Our own text.
     """
     draw(headline)
     st.text(hide(text))

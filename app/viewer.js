@@ -1,5 +1,5 @@
-// The comparison: a page and what became of it, on one canvas, so that zoom, place and overlay are always the same for
-// both. Up close it draws tiles of the full resolution, which are loaded only when they come into sight.
+// Compare a page with its output on one canvas, so that zoom, position and overlay are always the same for both.
+// When zoomed in, draw full-resolution tiles, which are loaded only when visible.
 
 const MOST_ZOOM = 4;
 const RAMP = [[0, [33, 102, 172]], [0.25, [103, 169, 207]], [0.5, [253, 219, 119]], [0.75, [239, 138, 98]], [1, [178, 24, 43]]];
@@ -11,9 +11,9 @@ const LEVELS = {
 };
 const VERDICTS = [
   ["reads the same", "#0072b2"],
-  ["reads otherwise", "#e69f00"],
+  ["reads differently", "#e69f00"],
   ["not read", "#d00000"],
-  ["OCR was not sure of it", "#8a8a8a"],
+  ["OCR was not sure", "#8a8a8a"],
 ];
 
 const viewers = new WeakMap();
@@ -86,7 +86,7 @@ class Viewer {
     this.tell();
   }
 
-  // ---- where things are
+  // ---- geometry
 
   get pane() {
     const { clientWidth: width, clientHeight: height } = this.stage;
@@ -112,7 +112,7 @@ class Viewer {
     this.isFitted = true;
   }
 
-  // Zoom so that what lies under a point of the pane, measured from its middle, stays there.
+  // Zoom around a point of the pane, measured from its centre.
   zoomTo(zoom, dx = 0, dy = 0) {
     const wanted = Math.max(this.fitZoom / 2, Math.min(MOST_ZOOM, zoom));
     this.at.x += dx / this.zoom - dx / wanted;
@@ -138,7 +138,7 @@ class Viewer {
     this.isFitted = false;
   }
 
-  // ---- what is drawn
+  // ---- drawing
 
   draw() {
     if (this.pending) return;
@@ -224,7 +224,7 @@ class Viewer {
     pen.globalAlpha = 1;
   }
 
-  // Return a picture once it is there; until then begin to load it, and draw again when it has come.
+  // Return an image if it is loaded; otherwise start loading it, and redraw when it arrives.
   picture(url) {
     let held = this.pictures.get(url);
     if (!held) {
@@ -241,7 +241,7 @@ class Viewer {
     return held.isThere ? held.image : null;
   }
 
-  // ---- what is told
+  // ---- labels
 
   tell() {
     const { data, stage } = this;
@@ -276,7 +276,7 @@ class Viewer {
       const ramp = document.createElement("span");
       ramp.className = "ramp";
       ramp.style.background = `linear-gradient(to right, ${RAMP.map(([at, c]) => `${css(c)} ${at * 100}%`).join(", ")})`;
-      return ["What the network thinks of each tile: 0, of no importance", ramp, "1, text, writing, a stamp, a picture"];
+      return ["Importance of each tile: 0, unimportant", ramp, "1, text, handwriting, a stamp or a picture"];
     }
     if (this.overlay === "levels") {
       const held = new Set(bytesOf(this.data.levels.values));
@@ -290,7 +290,7 @@ class Viewer {
     return [];
   }
 
-  // ---- what one does
+  // ---- input
 
   listen() {
     const { root, stage, divider } = this;
@@ -403,7 +403,7 @@ function bytesOf(text) {
   return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 }
 
-// Return a small canvas, a pixel for each tile.
+// Return a small canvas with one pixel per tile.
 function painted(map, colourOf) {
   const canvas = document.createElement("canvas");
   canvas.width = map.cols;

@@ -1,4 +1,4 @@
-"""Viewer: source and output on one canvas, with a divider, zoom to 400 % and overlays."""
+"""Show source and output on one canvas, with a divider, zoom up to 400 % and overlays."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _mount = st.components.v2.component(
 
 @dataclass(frozen=True)
 class Mark:
-    """A box on the page, in its pixels, and what is said of the word in it: kept, changed, lost or unsure."""
+    """A box on the page, in page pixels, and the verdict on its word: kept, changed, lost or unsure."""
 
     row_px: int
     col_px: int
@@ -39,7 +39,7 @@ class Mark:
 
 @dataclass(frozen=True, eq=False)
 class Overlays:
-    """What can be laid over the page; `importance` and `levels` are (n_rows, n_cols), `tile_px` their tile's side."""
+    """Overlays for the page; `importance` and `levels` are (n_rows, n_cols), `tile_px` is the side of their tiles."""
 
     importance: np.ndarray | None = None
     levels: np.ndarray | None = None
@@ -59,12 +59,12 @@ def show(
     """Draw the comparison.
 
     Args:
-        identity: Of the page: while it stays, zoom and place stay as well.
+        identity: ID of the page; zoom and position are kept while it stays the same.
         before: The source.
-        after: The output; None where there is none.
+        after: The output, or None.
         overlays: Importance, resolution and words.
-        labels: What stands over the two.
-        focus: Where to look, if somewhere.
+        labels: Captions of the two.
+        focus: Box to scroll to, or None.
     """
     mark = focus and [focus.row_px, focus.col_px, focus.height_px, focus.width_px]
     _mount(
@@ -100,7 +100,7 @@ def _addresses(picture: Picture, side: str) -> Iterable[str]:
 
 
 def _address(data: bytes, mimetype: str, name: str) -> str:
-    """Return where the browser finds a picture: Streamlit holds it in memory for as long as this session shows it."""
+    """Return the URL of an image; Streamlit keeps it in memory while this session shows it."""
     if not runtime.exists():
         return f"/media/{uuid.uuid5(uuid.NAMESPACE_OID, name)}"
     return runtime.get_instance().media_file_mgr.add(data, mimetype, f"foliopress-{name}")

@@ -1,7 +1,7 @@
-"""Bench: one document in hand, and what its pages come to under settings that change.
+"""Process the pages of one document with changing settings.
 
-Only what a change touches is done again: OCR, scores and results are remembered by what they were made from. Everything
-is held in memory, by the session whose document it is.
+Only steps affected by a change are repeated: OCR, scores and results are cached by their inputs. Everything is held in
+memory by the session that opened the document.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from foliopress.app.page_images import picture_of
-from foliopress.app.trial_result import Draft, Tried, job_of
-from foliopress.app.uniform_baseline import Uniform, equal_uniform
+from foliopress.app.trial_result import Draft, TrialResult, job_of
+from foliopress.app.uniform_baseline import UniformBaseline, find_uniform_baseline
 from foliopress.configs.loading import settings_digest
 from foliopress.configs.settings import OcrSettings, Settings
 from foliopress.flows.steps import steps
@@ -30,20 +30,20 @@ from foliopress.tasks.ocr import recognition
 from foliopress.tasks.ocr.orientation import read_turned, turns_of
 from foliopress.tasks.storage.source_listing import Document
 
-Say = Callable[[str], object]
-"""Told what is being done, in words for a person."""
-READING, SCORING = "Reading the page and finding its text", "Judging what matters on it"
-See = Callable[[Callable[[], Draft]], object]
-"""Told of each of a page's encodings before it is judged; makes a draft of it by calling what it is given."""
+OnStatus = Callable[[str], object]
+"""Called with the current step, for the user."""
+READING, SCORING = "Reading the page and its text", "Scoring its importance"
+OnDraft = Callable[[Callable[[], Draft]], object]
+"""Called for each encoding of a page before it is judged, with a function that makes a draft of it."""
 
 _VERSION = "in hand"
 _Value = TypeVar("_Value")
 
 
-class Remembered(Generic[_Value]):
-    """The latest answers, by what they were asked for; the one that was not asked for longest goes first.
+class LruCache(Generic[_Value]):
+    """A cache of the most recently used values.
 
-    Several threads may ask; two that ask for the same at once both make it.
+    It is thread-safe; two threads that request the same missing key at once both compute it.
     """
 
     def __init__(self, most: int) -> None:
@@ -51,7 +51,7 @@ class Remembered(Generic[_Value]):
         self._held: OrderedDict[Hashable, _Value] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
-        """Return the answer for a key, made if it is not there; an error is not remembered."""
+        """Return the value of a key, computed if missing; errors are not cached."""
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
@@ -65,83 +65,89 @@ class Remembered(Generic[_Value]):
         return value
 
 
-class Bench:
-    """A document, tried page by page.
+class Workbench:
+    """A document whose pages are tried one by one.
 
     Args:
-        name: Of its file; the key that it has in a folder of its own.
-        data: Its bytes.
+        name: File name; also its key, as in a folder of its own.
+        data: File contents.
     """
 
     def __init__(self, name: str, data: bytes) -> None:
         self.name, self.data = name, data
-        self._opened: Remembered[steps.SourceDocument] = Remembered(2)
-        self._prepared: Remembered[steps.PreparedPage] = Remembered(2)
-        self._words: Remembered[tuple[recognition.Word, ...]] = Remembered(24)
-        self._scores: Remembered[tuple[np.ndarray, float] | None] = Remembered(8)
-        self._found: Remembered[Findings | None] = Remembered(2)
-        self._tried: Remembered[Tried] = Remembered(4)
-        self._checks: Remembered[tuple[WordCheck, ...]] = Remembered(6)
-        self._uniform: Remembered[Uniform | None] = Remembered(6)
+        self._opened: LruCache[steps.SourceDocument] = LruCache(2)
+        self._prepared: LruCache[steps.PreparedPage] = LruCache(2)
+        self._words: LruCache[tuple[recognition.Word, ...]] = LruCache(24)
+        self._scores: LruCache[tuple[np.ndarray, float] | None] = LruCache(8)
+        self._found: LruCache[Findings | None] = LruCache(2)
+        self._results: LruCache[TrialResult] = LruCache(4)
+        self._checks: LruCache[tuple[WordCheck, ...]] = LruCache(6)
+        self._uniform: LruCache[UniformBaseline | None] = LruCache(6)
 
     def open(self, settings: Settings) -> steps.SourceDocument:
-        """Return the document with its header, or with the problem that keeps it from having one."""
+        """Return the document with its header, or with the problem that prevented reading it."""
         document = Document(self.name, len(self.data), _VERSION)
         return self._opened.get(_json(settings.limits), lambda: steps.open_document(document, self.data, settings))
 
     def try_page(
-        self, page_index: int, settings: Settings, say: Say = lambda _: None, see: See = lambda _: None
-    ) -> Tried:
-        """Take one page through all steps, as a run with these settings would.
+        self,
+        page_index: int,
+        settings: Settings,
+        on_status: OnStatus = lambda _: None,
+        on_draft: OnDraft = lambda _: None,
+    ) -> TrialResult:
+        """Process one page through all steps, as a run with these settings would.
 
         Args:
             page_index: 0-based.
-            settings: As for a run.
-            say: Told which step begins. What it or `see` raises ends the trial; what was done until then is kept.
-            see: Told of what comes out before it is judged.
+            settings: The same as for a run.
+            on_status: Called when a step begins. An exception ends the trial; finished steps stay cached.
+            on_draft: Called with each encoding before it is judged.
         """
         key = key_of(page_index, settings)
-        return self._tried.get(key, lambda: self._try(key, page_index, settings, say, see))
+        return self._results.get(key, lambda: self._try(key, page_index, settings, on_status, on_draft))
 
-    def check_text(self, tried: Tried) -> tuple[WordCheck, ...]:
-        """Read the output as its source was read, and return for every word that OCR was sure of what stands there.
+    def check_text(self, result: TrialResult) -> tuple[WordCheck, ...]:
+        """Read the output as its source was read, and return the result for each word OCR was sure of.
 
         Raises:
-            PageError: If Tesseract gives no answer.
+            PageError: If Tesseract fails.
         """
-        return self._checks.get(tried.key, lambda: self._check(tried))
+        return self._checks.get(result.key, lambda: self._check(result))
 
-    def uniform(self, tried: Tried) -> Uniform | None:
-        """Return the page in the uniform quality that is as sharp; None where there is none."""
-        return self._uniform.get(tried.key, lambda: equal_uniform(tried))
+    def uniform(self, result: TrialResult) -> UniformBaseline | None:
+        """Return the page in the uniform quality of equal sharpness, or None."""
+        return self._uniform.get(result.key, lambda: find_uniform_baseline(result))
 
-    def _try(self, key: Hashable, page_index: int, settings: Settings, say: Say, see: See) -> Tried:
+    def _try(
+        self, key: Hashable, page_index: int, settings: Settings, on_status: OnStatus, on_draft: OnDraft
+    ) -> TrialResult:
         source, job = self.open(settings), job_of(settings)
         encode = settings.encode
         profile = encode.codec, encode.deep_to_eight_bits, encode.largest_profile_bytes
-        # what decides whether a bitonal page is read
+        # these decide whether a bitonal page is read by OCR
         wanted = settings.text, settings.documents.text_layer, settings.stats.words_of_kept, encode.least_gain
         reading = page_index, _json(settings.limits), _json(settings.ocr), profile, wanted
-        say(READING)
+        on_status(READING)
         prepared = self._prepared.get(reading, lambda: steps.prepare_page(source, page_index, job, self._read_words))
-        say(SCORING)
+        on_status(SCORING)
         scored = self._scores.get(
             (reading, settings.importance.model), lambda: steps.score_pages([steps.scoring_input(prepared)], job)[0]
         )
-        say("Compressing it")
+        on_status("Compressing it")
         found = self._found.get((reading, settings.importance.model), lambda: steps.findings_of(prepared, scored))
 
         def watch(data: bytes, pixels: np.ndarray, levels: np.ndarray) -> None:
             def draft() -> Draft:
-                assert found is not None  # of a page with a problem nothing is tried
+                assert found is not None  # a page with a problem is never encoded
                 preview = picture_of(replace(found.page, pixels=pixels), is_preview=True)
                 return Draft(source, found, page_index, data, preview, levels)
 
-            see(draft)
+            on_draft(draft)
 
         finished = steps.finish_page(prepared, scored, source, job, self._read_words, found, watch)
         levels = np.array(finished.tiles["level"], np.int8) if finished.tiles else None
-        return Tried(
+        return TrialResult(
             key=key,
             source=source,
             prepared=prepared,
@@ -152,15 +158,15 @@ class Bench:
             settings=settings,
         )
 
-    def _check(self, tried: Tried) -> tuple[WordCheck, ...]:
-        page, pixels = tried.prepared.page, tried.output_pixels()
-        if page is None or pixels is None or not tried.prepared.words:
+    def _check(self, result: TrialResult) -> tuple[WordCheck, ...]:
+        page, pixels = result.prepared.page, result.output_pixels()
+        if page is None or pixels is None or not result.prepared.words:
             return ()
         height_px, width_px = page.pixels.shape[:2]
-        if pixels.shape[:2] != (height_px, width_px):  # as the check saw it
+        if pixels.shape[:2] != (height_px, width_px):  # at the size the check used
             pixels = cv2.resize(pixels, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
-        dpi, words = recognition.guess_dpi(height_px, width_px, page.dpi), tried.prepared.words
-        read = partial(self._read_words, dpi=dpi, settings=tried.settings.ocr)
+        dpi, words = recognition.guess_dpi(height_px, width_px, page.dpi), result.prepared.words
+        read = partial(self._read_words, dpi=dpi, settings=result.settings.ocr)
         return check_words(words, read_turned(pixels, turns_of(words), read))
 
     def _read_words(self, pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[recognition.Word, ...]:
@@ -170,7 +176,7 @@ class Bench:
 
 
 def key_of(page_index: int, settings: Settings) -> Hashable:
-    """Return what tells one try from another."""
+    """Return the cache key of a trial."""
     return page_index, settings_digest(settings), settings.importance.model
 
 

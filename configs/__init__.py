@@ -1,1 +1,1 @@
-"""What to do: frozen settings, and the profiles that fill them."""
+"""Define the settings, and the profiles that fill them in."""

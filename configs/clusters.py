@@ -1,12 +1,12 @@
-"""Clusters: the classes that a run may start, and which of their options settings may name; both lists are closed.
+"""List the cluster classes that a run may start, and the options that settings may set; both lists are closed.
 
-A profile or a form says how large a cluster is and where it stands in a queue, never what runs there. Whatever can run
-code, on the workers or here, is left out: images, commands, scripts, environments, preloads, extra arguments, paths of
-files that hold any of these, and addresses of those who are trusted. An operator gives these to Dask's configuration
-(`~/.config/dask/*.yaml`, `DASK_KUBERNETES__IMAGE=…`) on the machine that starts the run.
+A profile or form sets the size of a cluster and its place in a queue, never the code that runs there. Everything that
+can run code, on the workers or here, is excluded: images, commands, scripts, environments, preloads, extra arguments,
+paths of files that contain any of these, and addresses of trusted parties. An operator sets these in Dask's
+configuration (`~/.config/dask/*.yaml`, `DASK_KUBERNETES__IMAGE=…`) on the machine that starts the run.
 
-Each text is of letters, digits and a few signs: some of these classes write them into shell scripts as they are, others
-fill `{…}` in them with environment variables.
+Texts are limited to letters, digits and a few signs: some of these classes write them unquoted into shell scripts,
+others expand `{…}` in them to environment variables.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 _Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:@/+-]*$", max_length=200)]
-"""A name of a queue, an account, a zone: no space, quote, brace, `$`, `;` or line break."""
+"""Name of a queue, an account or a zone: no space, quote, brace, `$`, `;` or line break."""
 _Resources = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:=,/+-]*$", max_length=400)]
-"""As batch systems take them, e.g. `select=1:ncpus=24:mem=100GB`."""
+"""Resource request in the syntax of a batch system, e.g. `select=1:ncpus=24:mem=100GB`."""
 _Size = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?([kKMGT]i?)?B?$")]
-"""Bytes, e.g. `16GiB`."""
+"""Size in bytes, e.g. `16GiB`."""
 _Time = Annotated[str, Field(pattern=r"^[0-9][0-9:-]*$")]
-"""E.g. `04:00:00`."""
+"""Duration, e.g. `04:00:00`."""
 _Count = Annotated[int, Field(ge=0, le=100_000)]
 _Amounts = dict[
     Annotated[str, Field(pattern=r"^[a-z][a-z0-9./-]*$")], Annotated[str, Field(pattern=r"^[0-9.]+[a-zA-Z]*$")]
 ]
-"""Amounts as Kubernetes writes them, e.g. `{cpu: "1", memory: 4Gi}`."""
+"""Amounts in Kubernetes notation, e.g. `{cpu: "1", memory: 4Gi}`."""
 
 
 class _Options(BaseModel):
-    """Options of one class; what it is not given it takes from Dask's configuration."""
+    """Options of one class; those not set come from Dask's configuration."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -55,7 +55,7 @@ class _Kubernetes(_Options):
 
 
 class _Gateway(BaseModel):
-    """Options that most gateways offer; the operator of a gateway decides which are allowed, and which image runs."""
+    """Options that most gateways offer; the gateway's operator decides which are allowed and which image runs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -65,7 +65,7 @@ class _Gateway(BaseModel):
 
 
 class _Queue(_Options):
-    """Options of all batch systems."""
+    """Options common to all batch systems."""
 
     cores: _Count | None = None
     memory: _Size | None = None
@@ -86,7 +86,7 @@ class _Slurm(_Queue):
 
 
 class _WithResources(_Queue):
-    """PBS, Moab, SGE and OAR."""
+    """Options of PBS, Moab, SGE and OAR."""
 
     project: _Word | None = None
     account: _Word | None = None
@@ -164,7 +164,7 @@ ClusterKind = Literal[
     "dask_cloudprovider.azure.AzureVMCluster",
     "dask_cloudprovider.gcp.GCPCluster",
 ]
-"""Exact names of the classes."""
+"""Exact class names."""
 
 _OPTIONS: dict[ClusterKind, type[BaseModel]] = {
     "dask_kubernetes.operator.KubeCluster": _Kubernetes,
@@ -185,20 +185,20 @@ _OPTIONS: dict[ClusterKind, type[BaseModel]] = {
 
 
 def option_names(kind: ClusterKind) -> tuple[str, ...]:
-    """Return the options that may be given to a class of cluster."""
+    """Return the names of the options allowed for a class of cluster."""
     return tuple(_OPTIONS[kind].model_fields)
 
 
-def checked_options(kind: ClusterKind, options: dict[str, object]) -> None:
-    """Refuse what a class of cluster must not be given; no value is quoted, as it may be a secret.
+def check_options(kind: ClusterKind, options: dict[str, object]) -> None:
+    """Reject options that a class of cluster must not be given; values are not quoted, as they may be secret.
 
     Raises:
-        ValueError: If an option is not in the list or not of its form, with which.
+        ValueError: If an option is not allowed or its value is malformed; the message names it.
     """
     refused = sorted(options.keys() - set(option_names(kind)))
     if refused:
         raise ValueError(
-            f"{kind} may not be given {', '.join(refused)} here; allowed are {', '.join(option_names(kind))}. What "
-            "runs there (image, commands, environment) is for Dask's configuration on the machine that starts it"
+            f"{kind} may not be given {', '.join(refused)} here; allowed: {', '.join(option_names(kind))}. Set image, "
+            "commands and environment in Dask's configuration on the machine that starts the run"
         )
     _OPTIONS[kind].model_validate(options)

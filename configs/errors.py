@@ -1,4 +1,4 @@
-"""The error that says a setting cannot be used."""
+"""Define the error raised for unusable settings."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ class ConfigError(Exception):
     """A setting, path or model cannot be used; the run stops before its first page."""
 
     def __str__(self) -> str:
-        return hide(super().__str__())  # it is shown, logged and told to Prefect
+        return hide(super().__str__())  # shown, logged and sent to Prefect

@@ -1,4 +1,4 @@
-"""From profile and command line to settings; what is wrong is said before the first page, key by key."""
+"""Load settings from a profile and the command line; report invalid keys and values before the first page."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ __all__ = [
 ]
 
 _NOT_IN_DIGEST = ("profile", "scan", "cluster", "storage", "importance.model", "stats.most_small_files", "evidence")
-"""What cannot change a page's output. A model of one's own counts by its weights, not by its folder."""
+"""Settings that cannot change a page's output. A custom model counts by its weights, not by its folder."""
 
-_PLAIN = (str, int, float, bool)
+_SCALARS = (str, int, float, bool)
 _LONGEST_KEY = 60
 
 
 def profile_names() -> tuple[str, ...]:
-    """Return the names of the profiles that are shipped, in alphabetical order."""
+    """Return the names of the shipped profiles in alphabetical order."""
     files = resources.files("foliopress.configs").iterdir()
     return tuple(sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml")))
 
@@ -50,17 +50,19 @@ def load_settings(
 
     Args:
         profile: Name of a shipped profile, or path of a YAML file.
-        overrides: Each `section.key=value`; the value is read as YAML, e.g. `scan.exclude=["*.bak"]`.
+        overrides: Each `section.key=value`; the value is parsed as YAML, e.g. `scan.exclude=["*.bak"]`.
         options: Values by dotted key; None means not given.
 
     Raises:
-        ConfigError: If the profile cannot be read, or a key or value is not possible; every one is named.
+        ConfigError: If the profile cannot be read, or keys or values are invalid; all of them are named.
     """
     values = _read_profile(profile)
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
-            raise ConfigError(f"--set {_told_key(override, is_known=True)}: expected key=value, e.g. encode.quality=35")
+            raise ConfigError(
+                f"--set {_shown_key(override, is_known=True)}: expected key=value, e.g. encode.quality=35"
+            )
         _put(values, key.strip(), _parse_value(key.strip(), text.strip()))
     for key, value in (options or {}).items():
         if value is not None:
@@ -92,7 +94,7 @@ def digested_settings(settings: Settings) -> dict[str, object]:
 
 
 def public_settings(settings: Settings) -> dict[str, object]:
-    """Return the settings in force as plain values that may be written down: no key, token or password."""
+    """Return the settings in force as plain values that may be recorded: no key, token or password."""
     values: dict[str, Any] = settings.model_dump(mode="json")
     for section, model in settings:
         if isinstance(model, BaseModel):
@@ -110,13 +112,15 @@ def all_keys() -> tuple[str, ...]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without its oldest traps: `off` and `no` are words, and a key may stand only once."""
+    """YAML without its oldest traps: `off` and `no` are strings, and duplicate keys are errors."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise ConfigError(f"{_told_key(str(key))}: stands twice in what begins in {_place(node.start_mark)}")
+                raise ConfigError(
+                    f"{_shown_key(str(key))}: duplicated in the mapping that starts in {_place(node.start_mark)}"
+                )
         return super().construct_mapping(node, deep)
 
 
@@ -153,11 +157,11 @@ def _profile_text(profile: str) -> tuple[str, str]:
         try:
             return path.read_text("utf-8"), path.stem
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise ConfigError(f"--profile {without_password(profile)}: the file cannot be read: {reason}") from None
     raise ConfigError(
         f"--profile {without_password(profile)}: no such profile{_did_you_mean(profile, profile_names())}; "
-        f"there are {', '.join(profile_names())}, or give the path of a YAML file"
+        f"choose {', '.join(profile_names())} or the path of a YAML file"
     )
 
 
@@ -189,40 +193,40 @@ def _problems(error: ValidationError) -> Iterator[str]:
         if problem["type"] == "extra_forbidden":
             yield _unknown(key)
             continue
-        wanted = problem["msg"].removeprefix("Value error, ")
-        yield f"{_told_key(key)}: {_came(parts, problem['input'])} is not possible. {wanted}"
+        expected = problem["msg"].removeprefix("Value error, ")
+        yield f"{_shown_key(key)}: {_shown_value(parts, problem['input'])} is not valid. {expected}"
 
 
-def _came(parts: Sequence[str], value: object) -> str:
-    """Return a value as it may be told: not if it is secret, or if nothing says what it is."""
+def _shown_value(parts: Sequence[str], value: object) -> str:
+    """Return an invalid value as it may be shown: not if it is secret, or if its key is unknown."""
     key = ".".join(parts)
     is_known = key in all_keys() and not (key == "cluster.options" or _is_secret(_section(parts[0]), parts[-1]))
     if not is_known:
-        return "the value given" if len(parts) > 1 else _kind(value)
-    if isinstance(value, (list, tuple)) and all(isinstance(item, _PLAIN) for item in value):
+        return "the given value" if len(parts) > 1 else _kind(value)
+    if isinstance(value, (list, tuple)) and all(isinstance(item, _SCALARS) for item in value):
         return hide(f"{list(value)!r:.80}")
-    return hide(f"{value!r:.80}") if value is None or isinstance(value, _PLAIN) else _kind(value)
+    return hide(f"{value!r:.80}") if value is None or isinstance(value, _SCALARS) else _kind(value)
 
 
 def _kind(value: object) -> str:
-    """Return what kind of value stands where another belongs; never the value, which may be secret."""
-    kinds = {dict: "keys and values", list: "a list", tuple: "a list", str: "a text", type(None): "nothing"}
+    """Return the kind of a misplaced value; never the value itself, which may be secret."""
+    kinds = {dict: "keys and values", list: "a list", tuple: "a list", str: "text", type(None): "nothing"}
     return kinds.get(type(value), "a number" if isinstance(value, (int, float)) else "something else")
 
 
-def _told_key(key: str, *, is_known: bool = False) -> str:
-    """Return what is told of a key: all of it only if it looks like one, or even only if it is one."""
+def _shown_key(key: str, *, is_known: bool = False) -> str:
+    """Return the part of a key that may be shown: all of it only if it looks like a key, or even only if it is one."""
     name = re.match(r"[A-Za-z_]\w*(?:\.\w+)*", key)
-    told = name[0] if name else ""
-    if told == key and len(key) <= _LONGEST_KEY and not is_known:
+    shown = name[0] if name else ""
+    if shown == key and len(key) <= _LONGEST_KEY and not is_known:
         return key
-    return told if told in all_keys() else "a key that is no name of a setting"
+    return shown if shown in all_keys() else "a key that is not a setting"
 
 
 def _yaml_trouble(error: yaml.YAMLError) -> str:
-    """Return what is wrong with a YAML file and where, and nothing that stands in it."""
+    """Return the problem in a YAML file and its position, without quoting the file."""
     if not isinstance(error, yaml.MarkedYAMLError):
-        return "it holds characters that YAML does not take"
+        return "it contains characters that YAML does not allow"
     mark = error.problem_mark or error.context_mark
     problem = re.sub(r"(['\"]).{2,}\1", HIDDEN, error.problem or "it cannot be read", flags=re.DOTALL)
     return f"{' '.join(problem.split())}{f' in {_place(mark)}' if mark else ''}"
@@ -233,17 +237,17 @@ def _place(mark: yaml.Mark) -> str:
 
 
 def _unknown(key: str) -> str:
-    key = _told_key(key)
+    key = _shown_key(key)
     section = key.partition(".")[0]
     siblings = [known for known in all_keys() if known.startswith(f"{section}.")]
     allowed = siblings or list(dict.fromkeys(known.partition(".")[0] for known in all_keys()))
-    return f"{key}: no such setting{_did_you_mean(key, all_keys())}; allowed are {', '.join(allowed)}"
+    return f"{key}: no such setting{_did_you_mean(key, all_keys())}; allowed: {', '.join(allowed)}"
 
 
-def _did_you_mean(came: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(came, known, n=3, cutoff=0.6)
-    if not near and "." not in came:  # the key without its section
-        near = [key for key in known if key.rpartition(".")[2] == came]
+def _did_you_mean(key: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+    if not near and "." not in key:  # the key without its section
+        near = [full for full in known if full.rpartition(".")[2] == key]
     return f", did you mean {' or '.join(near)}?" if near else ""
 
 
@@ -261,7 +265,7 @@ def _section(name: str) -> type[BaseModel] | None:
 
 
 def _annotations(key: str) -> tuple[Any, ...]:
-    """Return the types a setting may have, a union taken apart; none for a key that does not exist."""
+    """Return the types a setting may have, with unions expanded; none for an unknown key."""
     section, _, name = key.rpartition(".")
     model = _section(section) if section else Settings
     if model is None or name not in model.model_fields:

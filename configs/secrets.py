@@ -1,7 +1,7 @@
-"""Secrets: what a text or an address may hold that must be neither written down nor said, and how it is taken out.
+"""Detect secrets in texts and addresses, and remove them before they are recorded or shown.
 
-Settings keep theirs as `SecretStr`. This is for what others make, such as the error of a library, and for addresses
-that a person typed.
+Settings keep their own as `SecretStr`. This module covers texts from elsewhere, such as library errors, and addresses
+typed by a person.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 HIDDEN = "…"
 
-_LEAST_LETTERS = 6  # a shorter one would be found in half of all words
+_MIN_LENGTH = 6  # a shorter one would occur in half of all words
 _ANYWHERE = r"password|passwd|passphrase|secret|token|credential|signature|authorization|connection_?string|x_api_key"
 _BY_ITSELF = r"pass|pwd|sig|auth|sas|cookie|bearer|(?:private|access|api|account|session|shared|encryption)[_.-]?key"
-_SOME = r"[\w.-]{0,80}"  # bounded: the time that a text takes stays in proportion to its length
+_SOME = r"[\w.-]{0,80}"  # bounded, so that matching takes time linear in the length of the text
 _NAME = rf"(?:{_SOME}(?:{_ANYWHERE}){_SOME}|(?:{_SOME}[_.-])?(?:{_BY_ITSELF})s?(?:[_.-]{_SOME})?)"
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 _ASSIGNED = re.compile(
@@ -26,7 +26,7 @@ _ASSIGNED = re.compile(
     re.IGNORECASE,
 )
 _URL = re.compile(r"\b[a-z][a-z0-9+.:-]{0,80}://[^\s\"'<>`]+", re.IGNORECASE)
-_LINK_OF_CHAIN = re.compile(r"::(?=[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
+_CHAIN_SEPARATOR = re.compile(r"::(?=[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 _CONTAINER_BEFORE_HOST = ("abfs", "abfss")  # abfs://container@account.dfs.core.windows.net
 _NO_PORT = re.compile(r":(?!\d*$)")
 
@@ -34,7 +34,7 @@ _kept: set[str] = set()
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether what is called so is likely to be secret.
+    """Return whether a value with this name is likely to be secret.
 
     >>> [is_secret_name(name) for name in ("AWS_SECRET_ACCESS_KEY", "authToken", "sig", "design", "author")]
     [True, True, True, False, False]
@@ -43,20 +43,20 @@ def is_secret_name(name: str) -> bool:
 
 
 def keep_secret(value: str) -> None:
-    """Have `hide` take a value out of every text of this process from now on."""
-    if len(value) >= _LEAST_LETTERS:
+    """Make `hide` remove a value from every text of this process from now on."""
+    if len(value) >= _MIN_LENGTH:
         _kept.update((value, quote(value, safe="")))
 
 
 def keep_secrets_of_environment() -> None:
-    """Do so with each variable of the environment whose name says that it is secret."""
+    """Make `hide` remove the values of environment variables with secret names."""
     for name, value in os.environ.items():
-        if is_secret_name(name) and not os.path.exists(value):  # AWS_WEB_IDENTITY_TOKEN_FILE names a place
+        if is_secret_name(name) and not os.path.exists(value):  # AWS_WEB_IDENTITY_TOKEN_FILE is a path
             keep_secret(value)
 
 
 def hide(text: str) -> str:
-    """Return a text without what is known to be secret, or looks it.
+    """Return a text with known and likely secrets removed.
 
     >>> hide("cannot reach https://me:hush@host/a?sig=abc#x")
     'cannot reach https://host/a'
@@ -70,18 +70,18 @@ def hide(text: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """Return a URL without the user, password, query and fragment that it may carry; a path stays as it is.
+    """Return a URL without its user, password, query and fragment; a path is returned unchanged.
 
     >>> without_password("https://me:secret@host:9000/x?sig=1"), without_password("scans/a@b?c")
     ('https://host:9000/x', 'scans/a@b?c')
     >>> without_password("zip://a.zip::https://me:secret@host/x"), without_password("https://me:se/cr@et@host/x")
     ('zip://a.zip::https://host/x', 'https://host/x')
     """
-    return "::".join(_bare(link) for link in _LINK_OF_CHAIN.split(url))
+    return "::".join(_bare(part) for part in _CHAIN_SEPARATOR.split(url))
 
 
 def carries_password(url: str) -> bool:
-    """Return whether a URL names a user or password, or has a query or fragment, where tokens and signatures stand.
+    """Return whether a URL has a user or password, or a query or fragment, which may hold tokens and signatures.
 
     >>> [carries_password(url) for url in ("sftp://me:secret@host/x", "s3://bucket/a@b", "scans/a@b?c")]
     [True, False, False]
@@ -92,13 +92,13 @@ def carries_password(url: str) -> bool:
 
 
 def without_secret_values(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of any kind as they may be written down: of what may hold a secret, only the names.
+    """Return options as they may be recorded: names only, where a value may be secret.
 
     >>> without_secret_values({"image": "foliopress", "auth": "hush", "env": {"A": "hush"}, "args": ["--x", "hush"]})
     {'image': 'foliopress', 'auth': '…', 'env': {'A': '…'}, 'args': ['…', '…']}
     """
 
-    def told(name: str, value: Any) -> Any:
+    def redact(name: str, value: Any) -> Any:
         if isinstance(value, Mapping):
             return {str(key): HIDDEN for key in value}
         if isinstance(value, (list, tuple)):
@@ -107,7 +107,7 @@ def without_secret_values(options: Mapping[str, Any]) -> dict[str, Any]:
             return value
         return HIDDEN if is_secret_name(name) else hide(str(value))
 
-    return {name: told(name, value) for name, value in options.items()}
+    return {name: redact(name, value) for name, value in options.items()}
 
 
 def _bare(url: str) -> str:
@@ -121,6 +121,6 @@ def _bare(url: str) -> str:
         return f"{scheme}://{rest}"
     if "@" in place:
         return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
-    if "@" in rest and _NO_PORT.search(place):  # a password with a slash in it
+    if "@" in rest and _NO_PORT.search(place):  # a password that contains a slash
         return f"{scheme}://{rest.rpartition('@')[2]}"
     return f"{scheme}://{rest}"

@@ -1,4 +1,4 @@
-"""Settings: closed, frozen models that a profile and the command line fill in."""
+"""Define the settings: closed, frozen models that a profile and the command line fill in."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ from pydantic import (
     model_validator,
 )
 
-from foliopress.configs.clusters import ClusterKind, checked_options
+from foliopress.configs.clusters import ClusterKind, check_options
 from foliopress.configs.secrets import carries_password, without_secret_values
 
-_WORKED_OUT = ("payload-oxum", "bagging-date", "bag-size", "bag-software-agent")
+_GENERATED_LABELS = ("payload-oxum", "bagging-date", "bag-size", "bag-software-agent")
 
 
 class Closed(BaseModel):
-    """A settings model that cannot be changed and refuses keys it does not know."""
+    """A settings model that cannot be changed and rejects unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def _refuse_password(url: str | None) -> str | None:
     if url is not None and carries_password(url):
-        raise ValueError("It holds a user, password or token, which would be written down; leave it out of the URL")
+        raise ValueError("It contains a user, password or token, which would be recorded; remove it from the URL")
     return url
 
 
 class ScanSettings(Closed):
-    """Which documents of the source are worked on."""
+    """Select the source documents to process."""
 
     include: tuple[str, ...] = ()
-    """Globs on the document key; when any is given, a key must match one of them."""
+    """Glob patterns for document keys. If any are given, a key must match at least one."""
     exclude: tuple[str, ...] = ()
-    """Globs on the document key; a key that matches one is skipped and counted."""
+    """Glob patterns for document keys. Documents that match one are skipped and counted."""
     keys_file: str | None = None
-    """A text file (path or URL) of document keys, one a line; only these are worked on."""
+    """Path or URL of a text file with one document key per line. Only these documents are processed."""
     allow_empty: bool = False
-    """A run for which SOURCE holds no document ends well, as schedules may want; without it that is an error, since a
-    SOURCE that is mistyped or not mounted looks the same."""
+    """Succeed if SOURCE holds no documents, as a scheduled run may. By default this is an error, because a mistyped
+    or unmounted SOURCE looks the same."""
     version: Literal["auto", "etag", "size_mtime", "content"] = "auto"
-    """Marks by which a changed document is known. `auto` takes the store's ETag, size and time of the
-    last change, each if the store has it: copying the archive, which gives new times, has all of it done again. `etag`
-    and `size_mtime` are one of the two, `content` a SHA-256 of the bytes, for which every rerun reads them all. A DEST
-    that was begun with another is done again."""
+    """How to detect that a document has changed. `auto` compares the ETag, size and modification time, as far as the
+    store provides them; a copy of the archive with new times is processed again. `etag` and `size_mtime` compare
+    only those. `content` compares a SHA-256 of the bytes, so every rerun reads all of them. Changing this setting
+    for an existing DEST processes all documents again."""
     duplicates: Literal["once", "each"] = "once"
-    """`once` works documents of the same bytes once: the rows of the later ones, by key, point to the output of the
-    first. That they may be the same is told by size and ETag, or by `version: content`; files on a disk need that."""
+    """`once` processes byte-identical documents once: later ones, by key, get rows that point to the output of the
+    first. Candidates are found by size and ETag, or with `version: content`; files on disk need the latter. `each`
+    processes every document."""
 
     @field_validator("keys_file")
     @classmethod
@@ -62,258 +63,271 @@ class ScanSettings(Closed):
 
 
 class LimitSettings(Closed):
-    """What one document or page may cost."""
+    """Limit the cost of one document or page."""
 
     max_page_pixels: int = Field(120_000_000, ge=1)
-    """Pages with more pixels are kept whole with reason `too_large`."""
+    """Pixels per page. Larger pages are kept unchanged with reason `too_large`."""
     max_document_bytes: int = Field(2_000_000_000, ge=1)
-    """Larger source files are kept whole with reason `too_large`."""
+    """Bytes per source file. Larger files are kept unchanged with reason `too_large`."""
     max_document_pages: int = Field(10_000, ge=1)
-    """Documents with more pages are kept whole with reason `too_many_pages`."""
+    """Pages per document. Documents with more are kept unchanged with reason `too_many_pages`."""
     max_document_operations: int = Field(10_000_000, ge=1)
-    """Marks, forms, fields and tags to look at until a document is described, with 20,000 more for each of its pages,
-    and again to read one page. What has more stays as it is, with reason `too_complex`; a dense newspaper page with a
-    text layer has 11,000."""
+    """Painting operations, forms, fields and tags to inspect while a document is being described (plus 20,000 per
+    page), and again for each page that is read. Anything beyond is kept unchanged with reason `too_complex`. A dense
+    newspaper page with a text layer has 11,000."""
     max_unpacked_bytes: int = Field(20_000_000_000, ge=1)
-    """Bytes to which the packed streams of a PDF may come until it is described, and again for each of its pages. What
-    has more stays as it is, with reason `too_large`."""
+    """Decompressed bytes of all PDF streams read while a document is being described, and again for each page.
+    Anything beyond is kept unchanged with reason `too_large`."""
     max_document_seconds: float = Field(120.0, gt=0)
-    """Seconds of processor time to decode or draw one page; to open and describe a document, to write it anew, or to
-    compare it with its output, with one more for each of its pages. What takes longer is `failed` with reason
-    `out_of_time`; a worker that is still at it after twice as long is ended."""
+    """CPU seconds to decode or render one page, or (plus one second per page) to open and describe a document, to
+    rewrite it, or to compare it with its output. If exceeded, the document fails with reason `out_of_time`; a worker
+    still busy after twice this time is terminated."""
 
 
 class OcrSettings(Closed):
-    """How Tesseract reads a page."""
+    """Control how Tesseract reads a page."""
 
     engine: Literal["library", "program"] = "library"
-    """`library` keeps a process with Tesseract's library (the package `tesserocr`) beside each worker, `program` starts
-    the installed Tesseract for each page, which takes twice as long; so does `library` where the package is missing."""
+    """`library` runs Tesseract's library (package `tesserocr`) in one process per worker. `program` starts the
+    installed Tesseract for each page, which takes twice as long; `library` falls back to it if the package is
+    missing."""
     language: str = Field("eng", pattern=r"^[A-Za-z_]+(\+[A-Za-z_]+)*$")
-    """Tesseract language code(s), joined by `+`; each must be installed."""
+    """Tesseract language codes joined by `+`. Each must be installed."""
     max_dpi: int = Field(200, ge=100, le=600)
-    """Pages of a higher resolution are brought down to this before they are read: of the words and digits of 24 scans
-    Tesseract finds as many as at 300, in less time."""
+    """Pages with a higher resolution are reduced to this before OCR. On 24 scans Tesseract finds as many words and
+    digits at 200 dpi as at 300, in less time."""
     min_dpi: int = Field(200, ge=70, le=300)
-    """Pages of a lower resolution are enlarged to this, at most twofold, before they are read."""
+    """Pages with a lower resolution are enlarged to this before OCR, at most twofold."""
     timeout_s: float = Field(180.0, gt=0)
-    """Seconds of processor time: a page whose OCR takes more is kept whole with reason `ocr_timeout`. So is one whose
-    OCR takes ten times as long by the wall clock; on a busy machine a page waits for its turn."""
+    """CPU seconds that OCR of one page may take; beyond, the page is kept unchanged with reason `ocr_timeout`. Ten
+    times as many seconds of wall-clock time have the same effect, since pages queue on a busy machine."""
 
 
 class ImportanceSettings(Closed):
-    """What the network's score means."""
+    """Interpret the importance scores of the network."""
 
     threshold: float = Field(0.044, ge=0, le=1)
-    """A tile whose score reaches this keeps its full resolution if it is sure or lies next to a sure one, else half."""
+    """Score from which a tile counts as important: it keeps full resolution if it reaches `sure` or touches a tile
+    that does, otherwise at least half."""
     sure: float = Field(0.5, ge=0, le=1)
-    """A tile whose score reaches this is sure to be important; with 0 every tile that reaches the threshold is."""
+    """Score from which a tile is certainly important. With 0, so is every tile that reaches `threshold`."""
     model: str | None = None
-    """Folder of another trained model than the one shipped; it must hold the same files."""
+    """Folder of a trained model to use instead of the one shipped; it must contain the same files."""
 
     @field_validator("model")
     @classmethod
     def _is_a_folder(cls, folder: str | None) -> str | None:
         if folder is not None and "://" in folder:
-            raise ValueError("A folder that each worker has is wanted, no URL")
+            raise ValueError("It must be a folder that every worker can read, not a URL")
         return folder
 
 
 class ResolutionSettings(Closed):
-    """How far the resolution of unimportant tiles may fall."""
+    """Limit how far the resolution of unimportant tiles may be reduced."""
 
     harshest_level: Literal[1, 2, 4, 8] = 8
-    """The coarsest level a tile may reach; 1 turns rescaling off."""
+    """Largest reduction factor of a tile. 1 disables reduction."""
     error_budget: float = Field(6.0, ge=0, le=64)
-    """Largest luma error (grey levels, averaged over 1/64 inch, then root mean square over 1/16 inch) of a tile that is
-    not important at all."""
+    """Largest luma error of an entirely unimportant tile, in grey levels: averaged over 1/64 inch, then root mean
+    square over 1/16 inch."""
     margin_inch: float = Field(0.03, ge=0, le=0.5)
-    """Length on paper round a full-resolution stroke within which nothing is changed."""
+    """Distance around full-resolution strokes, in inches on paper, within which nothing is changed."""
     feather_inch: float = Field(0.03, ge=0, le=0.5)
-    """Length on paper over which two levels are blended, outside the margin."""
+    """Distance outside that margin, in inches on paper, over which two levels are blended."""
     paper_level: Literal[1, 2, 4] = 4
-    """Level of the paper between the strokes of a full-resolution tile; 1 keeps its grain."""
+    """Reduction factor of the paper between the strokes of a full-resolution tile. 1 keeps the paper grain."""
     max_dpi: float | None = Field(None, ge=72)
-    """Pages of a higher resolution are written at this one; without it every page keeps its own. With it,
-    `legibility.target_full_ssim` asks much of the quality: 0 leaves that to `legibility.target_ssim`."""
+    """Pages with a higher resolution are reduced to this. By default every page keeps its own. With a limit,
+    `legibility.target_full_ssim` demands a high quality; set it to 0 to rely on `legibility.target_ssim` alone."""
 
 
 class EncodeSettings(Closed):
-    """How a page is written."""
+    """Control how a page is encoded."""
 
     codec: Literal["avif", "webp", "jpeg", "jp2", "jxl"] = "avif"
-    """Format of grey and colour pages (`jp2` is JPEG 2000, `jxl` JPEG XL); bitonal and
-    two-tone pages become CCITT G4 TIFF."""
+    """Format of grey and colour pages (`jp2` is JPEG 2000, `jxl` JPEG XL). Bitonal and two-tone pages become CCITT
+    G4 TIFF."""
     quality: int | None = Field(None, ge=1, le=100)
-    """Quality of the first try: Pillow's for AVIF, WebP and JPEG; for the others see `tasks.codecs.encode`.
-    Without it each page gets the least that reaches `legibility.target_ssim` and `legibility.target_full_ssim`."""
+    """Quality of the first attempt: Pillow's scale for AVIF, WebP and JPEG; see `tasks.codecs.encode` for the
+    others. By default each page gets the lowest quality that reaches `legibility.target_ssim` and
+    `legibility.target_full_ssim`."""
     least_quality: int = Field(32, ge=1, le=100)
-    """No page gets less, however sharp its strokes would be: below, tints fade and smooth paper shows blocks."""
+    """Lowest quality of any page, however sharp its strokes are: below it tints fade and smooth paper shows blocks."""
     retry_quality_step: int = Field(10, ge=1, le=99)
-    """Added to the quality when ink that has its full resolution, a word or the page's likeness fails the legibility
-    check; twice as much the next time. A third of it when a digit string only reads in no way sure."""
+    """Amount to raise the quality by if full-resolution ink, a word or the perceptual score fails the legibility
+    check; doubled on the next attempt. One third of it if OCR is merely unsure about a number."""
     speed: int = Field(9, ge=0, le=10)
     """AVIF encoder speed; 10 is fastest."""
     largest_profile_bytes: int = Field(65_536, ge=0)
-    """A larger ICC profile, which can outweigh its page, gives way to a small one that says nearly the same; a page for
-    which there is none is converted to sRGB. In a PDF, whose pages may share a profile, it then stays."""
+    """A larger ICC profile, which can outweigh its page, is replaced with a small one that is nearly equivalent; if
+    there is none, the page is converted to sRGB. In a PDF, where pages may share a profile, it is then left in
+    place."""
     deep_to_eight_bits: bool = True
-    """Round pages of more than 8 bits a sample to 8; without it they are kept whole with reason `high_bit_depth`."""
+    """Round pages with more than 8 bits per sample to 8. If false, such pages are kept unchanged with reason
+    `high_bit_depth`."""
     avif_chroma: Literal["4:2:0", "4:4:4"] = "4:2:0"
-    """Store AVIF chroma at half the resolution each way, or whole. A page that comes out discoloured gets
-    `4:4:4` before its quality rises."""
+    """AVIF chroma subsampling. A page that comes out discoloured is encoded with `4:4:4` before its quality is
+    raised."""
     chroma_budget: float = Field(4.0, ge=0, le=64)
-    """Largest root mean square error (grey levels of Cb and Cr, over 8 x 8 pixels) that chroma coarser than 4:2:0 may
-    cause in 999 of 1,000 blocks, and three times as much in any; with 0 it is left to the codec."""
+    """Largest root mean square error (grey levels of Cb and Cr, over 8 x 8 pixels) that chroma coarser than 4:2:0
+    may cause in 999 of 1,000 blocks; three times as much in any block. With 0, chroma is left to the codec."""
     least_gain: float = Field(0.1, ge=0, lt=1)
-    """A source that is lossy already is kept (`no_gain`) unless this share of its bytes is saved."""
+    """Smallest saving, as a fraction of the bytes, for which a lossy source is encoded again; with less it is kept
+    unchanged with reason `no_gain`."""
     drop_colour: Literal["unseen", "never"] = "unseen"
-    """Pages that are written in grey: `unseen` takes those whose colour is no more than a faint cast or noise, with no
-    mark in colour on them, `never` only those whose channels are equal in every pixel."""
+    """Pages to encode in grey. `unseen` selects pages with no more colour than a faint cast or noise, and no
+    coloured marks; `never` selects only pages whose channels are equal in every pixel."""
     two_tone_to_bitonal: bool = True
-    """Write a two-tone page (a bitonal scan saved as grey or colour) back as one bit."""
+    """Encode a two-tone page (a bitonal scan saved in grey or colour) with one bit per pixel."""
 
 
 class DocumentSettings(Closed):
-    """What becomes of documents that hold their pages themselves."""
+    """Control how PDFs and multi-page TIFFs are written."""
 
     pdf: Literal["same", "pages"] = "same"
-    """`same` writes a PDF again with smaller scans in the same places, all else in it untouched; pages that are no scan
-    stay as they are. `pages` writes an image of each page, and keeps a PDF whole that has a page without a scan."""
+    """`same` rewrites a PDF with smaller scans in the same places and leaves everything else unchanged, including
+    pages that are not scans. `pages` writes one image per page, and keeps a PDF unchanged if any page is not a scan."""
     tiff: Literal["pages", "same"] = "pages"
-    """`same` writes a TIFF of as many pages: CCITT G4 where a page is bitonal or two-tone, else JPEG."""
+    """`same` writes one TIFF with the same number of pages: CCITT G4 for bitonal and two-tone pages, JPEG for
+    others. `pages` writes one file per page."""
     pdf_codec: Literal["jp2", "jpeg"] = "jp2"
-    """Format of grey and colour scans in a PDF; JPEG in one that is PDF/A-1, which has no JPEG 2000."""
+    """Format of grey and colour scans in a PDF. PDF/A-1 always gets JPEG, because it does not allow JPEG 2000."""
     text_layer: bool = False
-    """Put the words that OCR read under the images of a PDF's pages, to be searched and never seen; words that a page's
-    own text has where their ink is are left out."""
+    """Add the OCR words to PDF pages as an invisible, searchable text layer. Words that a page's own text already
+    covers are omitted."""
     layers: Literal["one", "mrc"] = "one"
-    """`mrc` parts a scan in a PDF into a mask of its strokes at full resolution, and their colour and what is behind
-    them at a low one, wherever such a page passes its check: far smaller, with crisp edges in place of the source's."""
+    """`mrc` splits each scan in a PDF into a full-resolution mask of its strokes and low-resolution foreground and
+    background images (mixed raster content), if the page passes its check. Files are far smaller; edges are crisp
+    where the source's are soft."""
 
 
 class LegibilitySettings(Closed):
-    """What a compressed page must still show of its source."""
+    """Check what a compressed page must preserve of its source."""
 
     mode: Literal["enforce", "measure", "off"] = "enforce"
-    """`enforce` keeps a page that fails, `measure` only writes the figures, `off` skips the check."""
+    """`enforce` keeps pages that fail the check unchanged, `measure` only records the metrics, `off` skips the
+    check."""
     target_ssim: float = Field(0.98, ge=0, lt=1)
-    """Luma SSIM of kept strokes at reading size (150 dpi) that the quality is chosen for."""
+    """Target for choosing the quality: luma SSIM of the kept strokes at reading size (150 dpi)."""
     figures_target_ssim: float = Field(0.992, ge=0, lt=1)
-    """The same, if higher, for a page of figures: at least a third of its lines hold digit strings."""
+    """The same target, if higher, for pages of numbers: at least a third of the lines contain digits."""
     target_full_ssim: float = Field(0.905, ge=0, lt=1)
-    """The same at the page's own resolution."""
+    """The same target at the page's own resolution."""
     min_ssimulacra2: float | None = Field(None, lt=100)
-    """Least SSIMULACRA 2 of the page, which the quality is chosen for as well: 90 cannot be told from the source when
-    the two are flipped, 80 not side by side. Not measured if neither this nor the next is set."""
+    """Minimum SSIMULACRA 2 score of the page, which the quality is also chosen for. At 90 the page cannot be told
+    from the source when flipping between the two, at 80 when they are side by side. Not measured unless this or
+    `min_text_ssimulacra2` is set."""
     min_text_ssimulacra2: float | None = Field(None, lt=100)
-    """The same of the source with only its lines of text taken from the page."""
+    """The same for the source with only its lines of text replaced from the page."""
     min_block_ssim: float = Field(0.5, ge=0, le=1)
-    """Least luma SSIM that the worst block of ink may have."""
+    """Minimum luma SSIM of the worst block of ink."""
     max_chroma_error: float = Field(6.0, ge=0)
-    """Largest 95th percentile of the chroma difference at 1/8 size, in grey levels."""
+    """Maximum 95th percentile of the chroma difference at 1/8 size, in grey levels."""
     max_mark_chroma_error: float = Field(4.0, ge=0)
-    """Largest chroma error, in grey levels, that a coloured mark (a tick, a stamp, a pale carbon copy) may have on
-    average over its pixels. A strong colour may be off by four tenths of its chroma, a pale one by six tenths at most,
-    and a mark must keep half of its contrast in luma; above 4 these shares grow with it."""
+    """Maximum mean chroma error of a coloured mark (a tick, a stamp, a pale carbon copy) over its pixels, in grey
+    levels. A strong colour may be off by four tenths of its chroma, a pale one by at most six tenths, and a mark
+    must keep half of its luma contrast; above 4 these fractions grow with this value."""
     min_words_kept: float = Field(0.98, ge=0, le=1)
-    """Least share of the words that OCR was sure of which must read the same; one word may always be lost."""
+    """Minimum fraction of the words OCR was sure of that must read the same. One word may always be lost."""
     reread_digits_below: float = Field(0.995, ge=0, le=1)
-    """A line with digits is read again when the SSIM of a word in it, at reading size, is lower; 1 for wherever
-    it changed at all."""
+    """Read a line with digits again if the SSIM of one of its words at reading size is below this. 1 rereads every
+    line that changed."""
     reread_words_below: float = Field(0.95, ge=0, le=1)
-    """The same for a line without digits."""
+    """The same for lines without digits."""
     max_attempts: int = Field(5, ge=1, le=8)
-    """Encodings tried, each with more kept where the last one failed; then the page is kept whole (`legibility`)."""
+    """Maximum number of encodings tried, each keeping more where the last one failed. If all fail, the page is kept
+    unchanged with reason `legibility`."""
 
 
 class ShardSettings(Closed):
-    """How the archive is cut into shards."""
+    """Control how the archive is split into shards."""
 
     max_documents: int = Field(200, ge=1, le=100_000)
-    """A shard never holds more documents."""
+    """Maximum number of documents in a shard."""
     max_bytes: int = Field(500_000_000, ge=1)
-    """A shard is closed once its sources reach this many bytes."""
+    """Source bytes at which a shard is closed."""
 
 
 class StatsSettings(Closed):
-    """What the Parquet statistics hold."""
+    """Control the contents of the Parquet statistics."""
 
     words: Literal["full", "boxes", "off"] = "full"
-    """OCR words with their text, as boxes without text (personal records), or not at all."""
+    """Record OCR words with their text (`full`), only their boxes (`boxes`, for personal records), or nothing
+    (`off`)."""
     words_of_kept: bool = False
-    """Read pages too of which it is known beforehand that they cannot become smaller, so that their words stand in the
-    statistics."""
+    """Also run OCR on pages known in advance to be incompressible, so that the statistics contain their words."""
     most_small_files: int = Field(64, ge=1)
-    """More small files of statistics than so many are put together to larger ones at the end of a run."""
+    """Compact the statistics at the end of a run if there are more than this many small files."""
 
 
 class EvidenceSettings(Closed):
-    """What the output can be held against later. None of it changes the output."""
+    """Record evidence to verify the output against later. None of it changes the output."""
 
     events: bool = True
-    """Write at the end of a run what was done to each document, with what and when, as PREMIS events below
-    DEST/evidence."""
+    """At the end of a run, record what was done to each document, when and with which software, as PREMIS events
+    below DEST/evidence."""
     bag: bool = False
-    """Make DEST the payload of a BagIt bag at the end of a run, as `foliopress bag` does: its last folder must be
-    called `data`, and the bag's tag files lie beside that."""
+    """At the end of a run, make DEST the payload of a BagIt bag, as `foliopress bag` does. The last folder of DEST
+    must be named `data`; the tag files are written next to it."""
     bag_algorithm: Literal["sha256", "sha512"] = "sha256"
-    """Digest of a bag's manifests. SHA-256 of the outputs stands in the statistics; for another all are read again."""
+    """Digest in the bag's manifests. The statistics already hold the SHA-256 of each output; for `sha512` all
+    outputs are read again."""
     bag_info: tuple[str, ...] = ()
-    """Further lines of bag-info.txt, each `Label: value`, e.g. `Source-Organization: City archive`."""
+    """Additional lines of bag-info.txt, each `Label: value`, e.g. `Source-Organization: City archive`."""
 
     @field_validator("bag_info")
     @classmethod
-    def _lines_are_labelled(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
+    def _has_labels(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
         for line in lines:
             label = re.match(r"([^\s:][^:\r\n]*): *[^\s][^\r\n]*$", line)
             if label is None:
-                raise ValueError(f"{line!r} is not one line of the form `Label: value`")
-            if label[1].lower() in _WORKED_OUT:
-                raise ValueError(f"{label[1]} is worked out")
+                raise ValueError(f"{line!r} is not a single line of the form `Label: value`")
+            if label[1].lower() in _GENERATED_LABELS:
+                raise ValueError(f"{label[1]} is generated and cannot be set")
         return lines
 
 
-def _check_options(kind: ClusterKind, options: dict[str, object]) -> None:
+def _check_cluster_options(kind: ClusterKind, options: dict[str, object]) -> None:
     try:
-        checked_options(kind, options)
+        check_options(kind, options)
     except ValidationError as error:
         wrong = {".".join(str(part) for part in problem["loc"]): problem["msg"] for problem in error.errors()}
-        told = "; ".join(f"options.{name}: {message}" for name, message in wrong.items())
-        raise ValueError(told) from None
+        raise ValueError("; ".join(f"options.{name}: {message}" for name, message in wrong.items())) from None
 
 
 class ClusterSettings(Closed):
-    """Where the work runs. None of it changes the output."""
+    """Choose where the work runs. None of it changes the output."""
 
     scheduler: str | None = Field(None, pattern=r"^(((tcp|tls|ws|wss)://)?[^\s/@?#]+)?$")
-    """Address of a running Dask scheduler, e.g. `tcp://host:8786`; without it a local cluster is started. Who answers
-    there is trusted: it gets the credentials, and what it sends back is unpickled here."""
+    """Address of a running Dask scheduler, e.g. `tcp://host:8786`. By default a local cluster is started. Foliopress
+    trusts the scheduler: it sends it credentials and unpickles its replies."""
     workers: int | None = Field(None, ge=1)
-    """Worker processes of the local cluster; without it as many as there are CPU cores and free memory for. A cluster
-    that `kind` names is asked for as many at the start."""
+    """Worker processes of the local cluster; by default as many as CPU cores and free memory allow. For a cluster
+    started with `kind`: the number requested at the start."""
     kind: ClusterKind | None = None
-    """Class of the Dask cluster to start for the run, and to end with it, e.g. `dask_kubernetes.operator.KubeCluster`,
-    `dask_gateway.GatewayCluster` or `dask_jobqueue.SLURMCluster`; its package must be installed."""
+    """Class of the Dask cluster to start for the run and to close after it, e.g.
+    `dask_kubernetes.operator.KubeCluster`, `dask_gateway.GatewayCluster` or `dask_jobqueue.SLURMCluster`. Its
+    package must be installed."""
     options: dict[str, str | int | float | bool | dict[str, dict[str, str]] | None] = Field({}, repr=False)
-    """Options of that class, e.g. `{namespace: archive}`: sizes, queues, zones, from a closed list for each class.
-    What runs there (image, commands, environment) is for Dask's own configuration, e.g. `DASK_KUBERNETES__IMAGE`.
-    Workers need one thread each."""
+    """Options of that class, e.g. `{namespace: archive}`: sizes, queues and zones from a closed list for each class.
+    Set image, commands and environment in Dask's own configuration instead, e.g. `DASK_KUBERNETES__IMAGE`. Workers
+    need one thread each."""
     most_workers: int | None = Field(None, ge=1)
-    """That cluster grows with the work from `workers` (1 without it) to so many, and shrinks again."""
+    """Scale that cluster with the load between `workers` (default 1) and this many workers."""
     memory_per_worker: str = "auto"
-    """Dask memory limit of a local worker, e.g. `4GiB`; `auto` shares out what is free."""
+    """Dask memory limit of a local worker, e.g. `4GiB`. `auto` divides the free memory."""
     pages_in_flight_per_worker: int = Field(2, ge=1, le=64)
-    """Pages that may be decoded at once, per worker."""
+    """Maximum number of pages decoded at once, per worker."""
     pixels_in_flight_per_worker: int = Field(150_000_000, ge=1)
-    """Pixels that may be decoded at once, per worker, if its memory has room for them; one page is always let in."""
+    """Maximum number of pixels decoded at once, per worker; lower if the worker's memory requires it. One page is
+    always admitted."""
     shards_at_once: int = Field(2, ge=1, le=64)
-    """Shard task runs that Prefect runs at a time."""
+    """Maximum number of shard task runs that Prefect runs concurrently."""
     scoring_batch_pages: int = Field(4, ge=1, le=64)
-    """Pages that a worker with a GPU scores together in one batch, at most; others score each page by itself."""
+    """Maximum number of pages that a GPU worker scores in one batch. CPU workers score pages one by one."""
 
     @field_serializer("options", when_used="json")
-    def _written_down(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _without_secrets(self, options: dict[str, Any]) -> dict[str, Any]:
         return without_secret_values(options)
 
     @field_validator("scheduler")
@@ -322,46 +336,46 @@ class ClusterSettings(Closed):
         return _refuse_password(address or None)
 
     @model_validator(mode="after")
-    def _is_one_place(self) -> Self:
+    def _has_one_cluster(self) -> Self:
         if self.kind is not None and self.scheduler is not None:
-            raise ValueError("scheduler and kind name two clusters; give one")
+            raise ValueError("scheduler and kind are mutually exclusive")
         if self.kind is None and (self.options or self.most_workers):
-            raise ValueError("options and most_workers are for the cluster that kind names")
+            raise ValueError("options and most_workers require kind")
         if self.kind is not None:
-            _check_options(self.kind, dict(self.options))
+            _check_cluster_options(self.kind, dict(self.options))
         if self.most_workers is not None and self.most_workers < (self.workers or 1):
             raise ValueError("most_workers is less than workers")
         return self
 
 
 class StorageSettings(Closed):
-    """How object storage is reached. The usual AWS environment variables work without any of these."""
+    """Configure access to object storage. The usual AWS environment variables work without any of these."""
 
     endpoint_url: str | None = None
-    """S3 endpoint; without it `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, or what AWS's configuration file names."""
+    """S3 endpoint. Defaults to `AWS_ENDPOINT_URL_S3`, then `AWS_ENDPOINT_URL`, then AWS's configuration file."""
     region: str | None = None
-    """S3 region; `AWS_DEFAULT_REGION` without it."""
+    """S3 region. Defaults to `AWS_DEFAULT_REGION`."""
     access_key_id: SecretStr | None = None
-    """S3 access key; never written to disk or logs."""
+    """S3 access key. Never written to disk or logs."""
     secret_access_key: SecretStr | None = None
-    """S3 secret key; never written to disk or logs."""
+    """S3 secret key. Never written to disk or logs."""
     session_token: SecretStr | None = None
-    """S3 session token; never written to disk or logs."""
+    """S3 session token. Never written to disk or logs."""
     retries: int = Field(5, ge=0, le=20)
-    """Further tries of one store call, with back-off and jitter, before the shard fails."""
+    """Retries of one store call, with back-off and jitter, before the shard fails."""
     timeout_s: float = Field(60.0, gt=0)
-    """A call to S3 that brings nothing for so long is given up and tried again."""
+    """Seconds without data after which a call to S3 is abandoned and retried."""
     give_up_after_s: float = Field(300.0, ge=0)
-    """No further try of a call begins once so much time has passed since its first."""
+    """Seconds since the first attempt after which a call is not retried."""
     storage_class: str | None = Field(None, pattern=r"^[A-Z0-9_]+$")
-    """S3 storage class of the outputs, e.g. STANDARD_IA or GLACIER_IR; statistics stay in the bucket's own, as they are
-    read by every run. `foliopress verify` cannot read outputs in a class that has to be restored first."""
+    """S3 storage class of the outputs, e.g. STANDARD_IA or GLACIER_IR. Statistics stay in the bucket's default
+    class, because every run reads them. `foliopress verify` cannot read outputs that must be restored first."""
     server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
-    """How S3 encrypts what is written; the bucket's default without it."""
+    """Server-side encryption of written S3 objects. Defaults to the bucket's own."""
     kms_key_id: str | None = None
-    """Key for `aws:kms`, as id or ARN; the account's default key without it."""
+    """Key ID or ARN for `aws:kms`. Defaults to the account's default key."""
     request_payer: Literal["requester"] | None = None
-    """Say with each request that we pay for it, as buckets that are set so ask for (Requester Pays)."""
+    """`requester` accepts the charges of Requester Pays buckets."""
     acl: (
         Literal[
             "private",
@@ -374,7 +388,7 @@ class StorageSettings(Closed):
         ]
         | None
     ) = None
-    """Canned ACL of what is written, e.g. `bucket-owner-full-control` for a bucket of another account."""
+    """Canned ACL of written objects, e.g. `bucket-owner-full-control` for a bucket of another account."""
 
     @field_validator("endpoint_url")
     @classmethod
@@ -383,12 +397,12 @@ class StorageSettings(Closed):
 
 
 class Settings(Closed):
-    """Everything that decides what a run does."""
+    """All settings that determine a run."""
 
     profile: str = "access"
-    """Name of the profile these settings came from; for the record only."""
+    """Name of the profile these settings came from; recorded only."""
     text: tuple[Literal["alto", "hocr", "txt"], ...] = ()
-    """Forms in which each page's words are written below DEST/text: ALTO 4, hOCR, plain text."""
+    """Formats in which the words of each page are written below DEST/text: ALTO 4, hOCR, plain text."""
     scan: ScanSettings = ScanSettings()
     limits: LimitSettings = LimitSettings()
     ocr: OcrSettings = OcrSettings()
@@ -405,7 +419,7 @@ class Settings(Closed):
 
     @field_validator("profile")
     @classmethod
-    def _name_is_plain(cls, name: str) -> str:
+    def _is_one_line(cls, name: str) -> str:
         if not name or "\n" in name:
-            raise ValueError("a profile's name is one line of text")
+            raise ValueError("a profile name must be one line of text")
         return name

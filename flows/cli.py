@@ -20,7 +20,7 @@ from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import load_settings
 from foliopress.configs.secrets import hide
 from foliopress.flows.host.interrupts import end_on_signals
-from foliopress.flows.host.streams import can_be_said, open_streams
+from foliopress.flows.host.streams import is_encodable, open_streams
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.tasks.errors import LeaseLost, PayloadDamaged, StoreUnavailable
 
@@ -457,10 +457,10 @@ def _report(summary: RunSummary, as_json: bool, log_path: Path) -> NoReturn:
 @contextmanager
 def _no_traceback(log_file: Path | None) -> Iterator[tuple[str, Path]]:
     """Yield the run id and the log; turn any error in the block into one line and an exit code."""
-    from foliopress.flows.host.host_checks import find_footing
+    from foliopress.flows.host.host_checks import prepare_host
 
     try:
-        find_footing()
+        prepare_host()
     except ConfigError as error:
         _end(str(error), WRONG_SETTINGS)
     from foliopress.flows.host.logs import open_log
@@ -535,7 +535,7 @@ def _print_found(found: _Found, as_json: bool) -> None:
 
 def _print_json(values: object) -> None:
     text = json.dumps(values, indent=1, ensure_ascii=False, default=str)
-    print(text if can_be_said(text) else json.dumps(values, indent=1, default=str))
+    print(text if is_encodable(text) else json.dumps(values, indent=1, default=str))
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from foliopress.flows.run.run import Run, open_run
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.run.shards import Shard
-from foliopress.flows.views.prefect_artifacts import Board
+from foliopress.flows.views.prefect_artifacts import RunArtifacts
 from foliopress.tasks.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def compress_documents(request: RunRequest) -> RunSummary:
     """Do the work of `compress_archive`, inside a flow whose task runner has threads for the shards."""
     with (
         open_run(request) as run,
-        Board(lambda: run.progress.fraction, lambda: run.progress.pages) as board,
+        RunArtifacts(lambda: run.progress.fraction, lambda: run.progress.pages) as artifacts,
     ):
         tally = _ShardTally()
         for shard in run.pending_shards():
@@ -118,7 +118,7 @@ def compress_documents(request: RunRequest) -> RunSummary:
                 break
         tally.wait()
         summary = run.summarise(tally.n_begun - tally.n_failed, tally.n_failed)
-        board.put_up(summary)
+        artifacts.publish_summary(summary)
     if tally.n_failed:
         message = f"{tally.n_failed} of {tally.n_begun} shards failed; run the same command again to retry them"
         raise ShardsFailed(message, summary)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on SOURCE and DEST with PROFILE (from the environment), then a short table of what became of it.
+# Compress SOURCE into DEST with PROFILE (from the environment), then print a short table of the results.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,4 +1,4 @@
-"""Import every module of the installed package; one that needs an extra which is not installed may be missing that."""
+"""Import every module of the installed package; missing optional dependencies are ignored."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs Foliopress under each other Python that it supports, imports every module and compresses a sample archive.
+# Install Foliopress under every other supported Python, import every module and compress a sample archive.
 #
-# A Python that this machine lacks is passed over, with a line that says so.
+# Skip versions that this machine lacks, with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,6 +34,6 @@ for version in 3.12 3.13; do
     if python=$(find_python "$version"); then
         check "$version" "$python"
     else
-        echo "Python $version is not on this machine; passed over"
+        echo "Python $version is not installed; skipped"
     fi
 done

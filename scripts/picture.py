@@ -1,4 +1,4 @@
-"""Draw one page of a finished run: before, importance, after. `picture.py SOURCE DEST KEY OUT.webp`."""
+"""Draw a page of a finished run before and after, with its importance: `picture.py SOURCE DEST KEY OUT.webp`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def heatmap(page: np.ndarray, tiles: dict[str, object]) -> np.ndarray:
 
 
 def panel(pixels: np.ndarray, caption: str) -> np.ndarray:
-    """Return a page at the picture's width under a caption."""
+    """Return a page, resized to the panel width, under a caption."""
     height_px = round(pixels.shape[0] * WIDTH_PX / pixels.shape[1])
     small = cv2.resize(pixels, (WIDTH_PX, height_px), interpolation=cv2.INTER_AREA)
     head = np.full((44, WIDTH_PX, 3), 255, np.uint8)
@@ -35,7 +35,7 @@ def panel(pixels: np.ndarray, caption: str) -> np.ndarray:
 
 
 def main(source: str, dest: str, key: str, out: str) -> None:
-    """Write the picture of the first page of the document `key`."""
+    """Write the image for the first page of the document `key`."""
     settings = load_settings()
     target = Store(dest, settings.storage)
     row = next(row for row in live_rows(target) if row["document_key"] == key)

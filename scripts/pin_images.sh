@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Pins the images that deployments/docker names to the digests that their tags have today; needs Docker and its registry.
-# Look at the difference, build, and run the tests before it is committed.
+# Pin the images named in deployments/docker to the current digests of their tags; needs Docker and its registry.
+# Review the diff, build, and run the tests before committing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

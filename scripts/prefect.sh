@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# A Prefect server and a worker of this machine's own, to try schedules out. Both end with Ctrl-C.
+# Run a local Prefect server and worker, to try schedules. Stop them with Ctrl-C.
 #
-#   scripts/prefect.sh server    the server with its UI, on loopback
-#   scripts/prefect.sh worker    registers deployments/prefect.yaml, then takes what is due
+#   scripts/prefect.sh server    start the server with its UI, on loopback
+#   scripts/prefect.sh worker    register deployments/prefect.yaml, then run what is due
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=${BIN:-.venv/bin}
@@ -10,7 +10,7 @@ bin=${BIN:-.venv/bin}
 
 export PORT=${PORT:-4200}
 export PREFECT_HOME=${PREFECT_HOME:-$PWD/.prefect}
-# The UI asks the address in PREFECT_API_URL, the server listens on the other: both must be told.
+# The UI calls the address in PREFECT_API_URL, the server listens on the port below: set both.
 export PREFECT_API_URL=${PREFECT_API_URL:-http://127.0.0.1:$PORT/api} PREFECT_SERVER_API_PORT=$PORT
 export PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1
 export FOLIOPRESS_HOME=$PWD FOLIOPRESS_CRON=${CRON:-0 22 * * *}
@@ -24,7 +24,7 @@ case ${1:?server or worker} in
             echo "Give both: make worker SOURCE=folder-or-URL DEST=folder-or-URL [CRON='0 22 * * *']" >&2
             exit 2
         fi
-        # Runs work in folders of their own, so that a folder here must be named in full.
+        # Runs have their own working folders, so relative paths must be made absolute.
         case $SOURCE in *://* | /*) ;; *) SOURCE=$PWD/$SOURCE ;; esac
         case $DEST in *://* | /*) ;; *) DEST=$PWD/$DEST ;; esac
         export FOLIOPRESS_SOURCE=$SOURCE FOLIOPRESS_DEST=$DEST

@@ -1,4 +1,4 @@
-"""Write docs/reliability.md from what the torture tests counted, and say the sums in one line.
+"""Write docs/reliability.md from the counts of the torture tests, and print the totals in one line.
 
 python scripts/reliability.py LEDGER.json REPORT.md
 """
@@ -10,7 +10,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-CROSS = " × "  # parts a fault from the format in which it is planted
+CROSS = " × "  # separates a fault from the format it is injected into
 
 HEAD = """# Reliability
 
@@ -25,7 +25,7 @@ tells after how many of them the same command had to be given once more.
 
 
 def report(ledger: dict[str, object], rows: list[dict[str, object]]) -> str:
-    """Return the page as Markdown, a table for each promise."""
+    """Return the report as Markdown, with one table per promise."""
     parts = [HEAD, f"{summary(ledger, rows)}.\n"]
     for promise, group in groupby(sorted(rows, key=lambda row: str(row["promise"])), lambda row: row["promise"]):
         parts.append(f"## {promise}\n")
@@ -44,7 +44,7 @@ def report(ledger: dict[str, object], rows: list[dict[str, object]]) -> str:
 
 
 def crossed(rows: list[dict[str, object]]) -> str:
-    """Return faults named `FAULT × FORMAT` as one table, a column for each format: caught / tried."""
+    """Return faults named `FAULT × FORMAT` as one table with a column per format: caught / tried."""
     faults = dict.fromkeys(str(row["fault"]).partition(CROSS)[0] for row in rows)
     forms = dict.fromkeys(str(row["fault"]).partition(CROSS)[2] for row in rows)
     cells = {str(row["fault"]): f"{row['survived']:,} / {row['tried']:,}" for row in rows}
@@ -61,7 +61,7 @@ def crossed(rows: list[dict[str, object]]) -> str:
 
 
 def summary(ledger: dict[str, object], rows: list[dict[str, object]]) -> str:
-    """Return the sums in one line."""
+    """Return the totals in one line."""
     tried, survived, lost, reruns = (
         sum(int(str(row[name])) for row in rows) for name in ("tried", "survived", "lost", "reruns")
     )

@@ -1,4 +1,4 @@
-"""Print what became of the pages of a DEST, one line each, from its Parquet statistics."""
+"""Print the result of each page of a DEST, one line each, from its Parquet statistics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS = ["document_key", "page_index", "status", "reason", "page_kind", "sourc
 
 
 def table(rows: Iterator[Mapping[str, object]]) -> Iterator[str]:
-    """Yield the lines of the table, after `MOST` pages only that there are more."""
+    """Yield the lines of the table; after `MOST` pages, one line that there are more."""
     yield f"{'page':<38} {'kind':<9} {'became':<24} {'before kB':>10} {'after kB':>9} {'saved':>6}"
     for row in islice(rows, MOST):
         name = f"{row['document_key']}:{int(str(row['page_index'])) + 1}"

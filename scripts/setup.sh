@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what Foliopress needs into .venv, and Tesseract on the machine. A second run finds all done and ends at once.
+# Install the requirements of Foliopress into .venv, and Tesseract on the machine. A second run does nothing.
 #
-#   scripts/setup.sh run    to run the main job
-#   scripts/setup.sh test   to run the main job, the tests and the checks
+#   scripts/setup.sh run    to compress
+#   scripts/setup.sh test   to compress, test and lint
 #   scripts/setup.sh app    to open the window
-#   scripts/setup.sh lint   the same without Tesseract
+#   scripts/setup.sh lint   to lint only, without Tesseract
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,13 +22,13 @@ find_python() {
         fi
     done
     say "Foliopress needs Python 3.11 or newer; found: $(python3 --version 2>/dev/null || echo none)"
-    say "Install it, or name it: make $(make_goal) PYTHON=/path/to/python3.11"
+    say "Install it, or specify its path: make $(make_goal) PYTHON=/path/to/python3.11"
     return 1
 }
 
 make_goal() { if [ "$purpose" = run ]; then echo compress; else echo "$purpose"; fi; }
 
-# What an installation depends on: what is asked for, and the folder, since a virtual environment cannot be moved.
+# An installation depends on the requirements and on the folder, since a virtual environment cannot be moved.
 stamp() { { pwd; cat pyproject.toml constraints.txt; } | cksum; }
 
 install_packages() {
@@ -48,7 +48,7 @@ install_packages() {
     "${install[@]}" pip setuptools
     "${install[@]}" --build-constraint constraints.txt -e ".$extra"
     stamp > "$done_mark"
-    # Whoever has the packages for development has those for the window and the main job.
+    # The development packages include those for the window and for compressing.
     stamp > $venv/.installed
     if [ "$extra" = "[dev]" ]; then stamp > "$venv/.installed[app]"; fi
 }
@@ -68,12 +68,12 @@ install_tesseract() {
     if command -v apt-get >/dev/null && "${sudo[@]+"${sudo[@]}"}" true 2>/dev/null; then
         say "Installing Tesseract with English."
         local apt=("${sudo[@]+"${sudo[@]}"}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120)
-        "${apt[@]}" update >&2 || say "apt-get update failed; trying with the package lists that are here."
+        "${apt[@]}" update >&2 || say "apt-get update failed; trying the existing package lists."
         if "${apt[@]}" install -y --no-install-recommends tesseract-ocr tesseract-ocr-eng >&2 && has_tesseract; then
             return
         fi
     fi
-    say "Foliopress reads text with Tesseract and its English data, which are not installed. Install them with"
+    say "Foliopress needs Tesseract and its English data, which are not installed. Install them with"
     say "  Debian, Ubuntu:  sudo apt-get install tesseract-ocr tesseract-ocr-eng"
     say "  Fedora:          sudo dnf install tesseract tesseract-langpack-eng"
     say "  macOS:           brew install tesseract"
@@ -86,5 +86,5 @@ case $purpose in
     app) install_tesseract; install_packages "[app]" ;;
     test) install_tesseract; install_packages "[dev]" ;;
     lint) install_packages "[dev]" ;;
-    *) say "scripts/setup.sh: $purpose is not run, app, test or lint"; exit 1 ;;
+    *) say "scripts/setup.sh: $purpose must be run, app, test or lint"; exit 1 ;;
 esac

@@ -1,4 +1,4 @@
-"""docs/operations.md names every reason, setting, exit code and message as the code has them; links lead somewhere."""
+"""Test that the documentation matches the code: reasons, settings, exit codes, messages, files, classes and links."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from foliopress.tasks.storage.locations import PROTOCOLS
 
 ROOT = Path(__file__).resolve().parents[1]
 OPERATIONS = ROOT / "docs" / "operations.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 CODE = ("configs", "tasks", "model", "flows", "app", "deployments")
 SECTIONS: dict[str, type[Closed]] = {
     "scan": ScanSettings,
@@ -34,18 +35,18 @@ PASSED_ON = {
     "flows/steps/store_document.py",
     "flows/steps/checkpoints.py",
 }
-"""Where a problem is made with a reason that came from elsewhere."""
+"""Files that raise a problem with a reason from elsewhere."""
 
 
 @cache
 def trees(*folders: str) -> Mapping[str, ast.Module]:
-    """Return the parsed files of some packages by their paths."""
+    """Return the parsed files of some packages by path."""
     paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
     return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in paths}
 
 
 def calls(*folders: str) -> Iterator[tuple[str, str, ast.Call]]:
-    """Yield each call in some packages, after its file and the name of what is called."""
+    """Yield each call in some packages, with its file and the name of the called function."""
     for path, tree in trees(*folders).items():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
@@ -53,7 +54,7 @@ def calls(*folders: str) -> Iterator[tuple[str, str, ast.Call]]:
 
 
 def reasons() -> Mapping[str, set[str]]:
-    """Return every reason that a row can have, as the code writes them, each with the statuses that it comes with."""
+    """Return every reason in the code with the statuses it occurs with."""
     found = defaultdict[str, set[str]](set)
     for path, name, call in calls("tasks", "flows"):
         given = {keyword.arg: keyword.value for keyword in call.keywords}
@@ -67,23 +68,23 @@ def reasons() -> Mapping[str, set[str]]:
         elif name in ("_fail", "fail_document") and len(call.args) > 1:
             reason, failed = call.args[1], ast.Constant(value=True)
         if isinstance(reason, ast.Constant):
-            is_told = isinstance(failed, ast.Constant)
-            found[str(reason.value)] |= {"failed" if failed.value else "kept"} if is_told else {"failed", "kept"}  # type: ignore[attr-defined]
+            is_literal = isinstance(failed, ast.Constant)
+            found[str(reason.value)] |= {"failed" if failed.value else "kept"} if is_literal else {"failed", "kept"}  # type: ignore[attr-defined]
         elif reason is not None:
             assert path in PASSED_ON, f"{path}:{call.lineno}: a reason is no literal, so that nobody can look it up"
     return found
 
 
-def tried_again_by(reason: str, statuses: set[str]) -> str:
-    """Return who tries pages with a reason again."""
+def retried_by(reason: str, statuses: set[str]) -> str:
+    """Return what retries pages with a reason."""
     if reason in RETRIED_REASONS:
         return "every rerun"
-    return "`--retry-failed`" if "failed" in statuses else "nobody"
+    return "`--retry-failed`" if "failed" in statuses else "never"
 
 
-def rows_of(heading: str) -> list[list[str]]:
-    """Return the cells of the tables below a heading, their first rows left out."""
-    text = OPERATIONS.read_text("utf-8")
+def rows_of(heading: str, page: Path = OPERATIONS) -> list[list[str]]:
+    """Return the cells of the tables below a heading, without their header rows."""
+    text = page.read_text("utf-8")
     begin = re.search(rf"^#+ {re.escape(heading)}$", text, re.MULTILINE)
     assert begin is not None, f"there is no heading {heading!r}"
     part = re.split(r"^#+ ", text[begin.end() :], maxsplit=1, flags=re.MULTILINE)[0]
@@ -94,14 +95,14 @@ def rows_of(heading: str) -> list[list[str]]:
 
 
 def first_code(cell: str) -> str:
-    """Return what stands first in a cell between back quotes."""
+    """Return the first text between backquotes in a cell."""
     found = re.search(r"`([^`]+)`", cell)
     assert found is not None, cell
     return found[1]
 
 
 def default_of(model: type[Closed], name: str) -> str:
-    """Return how the default of a setting is written."""
+    """Return the default of a setting as the documentation writes it."""
     default = model.model_fields[name].default
     if default is None or default in ((), {}):
         return "none"
@@ -119,7 +120,7 @@ def test_a_reason_stands_with_its_status_and_with_who_tries_it_again() -> None:
     for reason, statuses, again, meaning, to_do in rows_of("Reasons"):
         name = first_code(reason)
         assert {one.strip() for one in statuses.split(",")} == found[name], name
-        assert again == tried_again_by(name, found[name]), name
+        assert again == retried_by(name, found[name]), name
         assert meaning, name
         assert to_do, name
 
@@ -145,14 +146,14 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def test_everything_that_verify_finds_is_explained() -> None:
-    assert {first_code(cells[0]) for cells in rows_of("What verify finds")} == set(get_args(DamageKind))
+    assert {first_code(cells[0]) for cells in rows_of("Findings of verify")} == set(get_args(DamageKind))
 
 
 def test_every_class_of_cluster_stands_with_its_options() -> None:
-    told = {
+    output = {
         first_code(kind): set(re.findall(r"`([^`]+)`", options)) for kind, options in rows_of("Classes and options")
     }
-    assert told == {kind: set(option_names(kind)) for kind in get_args(ClusterKind)}
+    assert output == {kind: set(option_names(kind)) for kind in get_args(ClusterKind)}
 
 
 def test_every_protocol_is_named() -> None:
@@ -161,7 +162,7 @@ def test_every_protocol_is_named() -> None:
 
 
 def variables_of_the_code() -> set[str]:
-    """Return the variables of the environment that are Foliopress's own, wherever they are read but in tests."""
+    """Return Foliopress's own environment variables that are read outside tests."""
     files = [path for folder in CODE for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
     return {name for path in files for name in re.findall(r"\bFOLIOPRESS_[A-Z_]+\b", path.read_text("utf-8"))}
 
@@ -171,15 +172,15 @@ def test_every_variable_of_our_own_is_named() -> None:
     assert variables_of_the_code() <= named
 
 
-def said_by_the_code() -> set[str]:
-    """Return each text that stands in the code, those with values in them piece by piece."""
+def texts_of_the_code() -> set[str]:
+    """Return all string constants in the code; those with values, piece by piece."""
     nodes = (node for tree in trees(*CODE).values() for node in ast.walk(tree))
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 @pytest.mark.parametrize("heading", ["Exit code 2", "Exit code 1", "Exit code 3", "Lines on stderr"])
 def test_messages_are_quoted_as_the_code_says_them(heading: str) -> None:
-    texts = said_by_the_code()
+    texts = texts_of_the_code()
     rows = rows_of(heading)
     assert rows
     for cells in rows:
@@ -187,8 +188,38 @@ def test_messages_are_quoted_as_the_code_says_them(heading: str) -> None:
             assert any(piece in text for text in texts), piece
 
 
+def test_every_file_that_the_architecture_names_exists() -> None:
+    paths = re.findall(r"`((?:[a-z_]+/)+(?:[a-z0-9_]+\.py)?)`", ARCHITECTURE.read_text("utf-8"))
+    assert len(paths) > 40
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_type_of_the_architecture_is_defined_in_its_file() -> None:
+    rows = rows_of("Path of a page", ARCHITECTURE)
+    assert len(rows) > 10
+    for name, path, _ in rows:
+        nodes = ast.parse((ROOT / first_code(path)).read_text("utf-8")).body
+        assert first_code(name) in {node.name for node in nodes if isinstance(node, ast.ClassDef)}, name
+    drawn = re.findall(r": .*\b([A-Z][a-z]+[A-Za-z]*)$", ARCHITECTURE.read_text("utf-8"), re.MULTILINE)
+    assert set(drawn) <= {first_code(name) for name, *_ in rows}
+
+
+def test_every_topic_package_stands_in_the_architecture() -> None:
+    named = {path for cells in rows_of("Packages", ARCHITECTURE) for path in re.findall(r"`([^`]+)`", cells[0])}
+    packages = {
+        path.parent.relative_to(ROOT) for top in ("tasks", "flows") for path in ROOT.glob(f"{top}/*/__init__.py")
+    }
+    assert named == {f"{package.as_posix()}/" for package in packages}
+
+
+def test_the_architecture_answers_twenty_questions() -> None:
+    rows = rows_of("Questions and files", ARCHITECTURE)
+    assert len({question for question, _ in rows}) == 20
+    assert all(question.endswith("?") and path == f"`{first_code(path)}`" for question, path in rows)
+
+
 def anchors_of(path: Path) -> set[str]:
-    """Return what links may name behind `#` in a Markdown file, as GitHub makes it of the headings."""
+    """Return the anchors of a Markdown file's headings, as GitHub derives them."""
     text = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -14,7 +14,7 @@ from foliopress.configs.settings import ClusterSettings
 from foliopress.flows.cluster.scheduler_address import check_scheduler_address
 from foliopress.flows.cluster.worker_watchdog import arm_watchdogs
 from foliopress.flows.host.host_checks import check_shared_memory
-from foliopress.flows.host.machine import BYTES_PER_PIXEL, ROOM_FOR_WORKER, WORKER_BYTES, share_out, this_machine
+from foliopress.flows.host.machine import BYTES_PER_PIXEL, ROOM_FOR_WORKER, WORKER_BYTES, allocate_workers, this_machine
 from foliopress.tasks.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ def _share_of_machine(settings: ClusterSettings) -> tuple[int, str | int]:
     if settings.memory_per_worker != "auto":
         room = max(1, min(machine.cores, machine.available_bytes // ROOM_FOR_WORKER))
         return settings.workers or room, settings.memory_per_worker
-    share = share_out(machine, settings.workers, useful_bytes)
+    share = allocate_workers(machine, settings.workers, useful_bytes)
     return share.n_workers, share.memory_bytes
 
 

@@ -48,11 +48,11 @@ def check_worker(settings: Settings, kind: ScorerName | None, shared_places: Sha
             folder cannot be used there.
         StoreUnavailable: If a store gives no answer.
     """
-    from foliopress.flows.host.host_checks import check_scratch
+    from foliopress.flows.host.host_checks import check_temporary_folder
     from foliopress.model.scoring import load_scorer
     from foliopress.tasks.codecs.encode import require
 
-    check_scratch()
+    check_temporary_folder()
     check_shared_places(shared_places, settings.storage, settings.ocr)
     require(settings.encode.codec)
     tesseract = dict(own_versions(settings.ocr))["tesseract"]

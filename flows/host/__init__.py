@@ -1,1 +1,1 @@
-"""Fit in with the machine: its cores and memory, temporary folders, signals, streams and logs."""
+"""Adapt to the host: cores and memory, temporary folders, signals, streams and logs."""

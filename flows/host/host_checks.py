@@ -1,6 +1,6 @@
-"""Footing: what a process must find on its machine before it can work, and what is said where it is missing.
+"""Check that this host offers what a process needs, and raise an error with advice if not.
 
-A container may have a user without a name or a home, a root that cannot be written, and little shared memory.
+A container may have a user without a name or home, a read-only root, and little shared memory.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from pathlib import Path
 from foliopress.tasks.child_processes import keep_to_installed_packages
 from foliopress.tasks.errors import ConfigError
 
-_LEAST_BYTES = 48 * 2**20
-"""Room for temporary files: for the pictures that Tesseract reads, the log and the run's own Prefect database."""
-_TRIED_BYTES = 2**20
-"""Written to see that what is said to be free is given, which a quota may not."""
+_MIN_FREE_BYTES = 48 * 2**20
+"""Free bytes needed for temporary files: images for Tesseract, the log and the run's own Prefect database."""
+_TEST_BYTES = 2**20
+"""Bytes written as a test, because a quota may refuse space that is reported as free."""
 _LOCKS_PER_WORKER = 8
-"""Six for the two queues between a worker and the process that looks after it, and room."""
+"""Six for the two queues between a worker and its nanny, plus a margin."""
 
 
-def find_footing() -> None:
-    """Give this process a home if it has none, and look at its folder for temporary files.
+def prepare_host() -> None:
+    """Set a home folder if this process has none, and check its folder for temporary files.
 
-    To be called before Prefect, Dask and the window are imported, which look for their settings in the home.
+    Call it before importing Prefect, Dask and the window, which read their settings from the home folder.
 
     Raises:
-        ConfigError: If no folder for temporary files can be written, or it has too little room.
+        ConfigError: If no folder for temporary files is writable, or its free space is too small.
     """
     keep_to_installed_packages()
-    check_scratch()
+    check_temporary_folder()
     with suppress(RuntimeError):
         if str(Path("~").expanduser()) != "~":
             return
@@ -40,32 +40,31 @@ def find_footing() -> None:
     os.environ["HOME"] = str(home)
 
 
-def check_scratch() -> None:
-    """Raise ConfigError, with what to do, if there is no folder for temporary files or too little room in it."""
+def check_temporary_folder() -> None:
+    """Raise ConfigError, with advice, if no folder for temporary files is writable or its free space is too small."""
     try:
         folder = tempfile.gettempdir()
     except OSError as error:
         raise ConfigError(
-            f"there is no folder for temporary files that can be written ({error.strerror or error}); mount one at "
-            "/tmp or name one with TMPDIR"  # noqa: S108
+            f"no folder for temporary files is writable ({error.strerror or error}); mount one at /tmp or set TMPDIR"
         ) from error
-    advice = "make room there, mount a larger one, or name another folder with TMPDIR"
+    advice = "free some space, mount a larger volume, or set TMPDIR to another folder"
     try:
         free_bytes = shutil.disk_usage(folder).free
-        if free_bytes >= _LEAST_BYTES:
+        if free_bytes >= _MIN_FREE_BYTES:
             with tempfile.TemporaryFile() as file:
-                file.write(bytes(_TRIED_BYTES))
+                file.write(bytes(_TEST_BYTES))
             return
     except OSError as error:
         raise ConfigError(f"the folder for temporary files, {folder}, cannot be used: {error}; {advice}") from error
     raise ConfigError(
-        f"the folder for temporary files, {folder}, has {free_bytes / 1e6:.0f} MB of room, and at least "
-        f"{_LEAST_BYTES / 1e6:.0f} MB are needed; {advice}"
+        f"the folder for temporary files, {folder}, has {free_bytes / 1e6:.0f} MB free, but at least "
+        f"{_MIN_FREE_BYTES / 1e6:.0f} MB are needed; {advice}"
     )
 
 
 def check_shared_memory(n_workers: int) -> None:
-    """Raise ConfigError, with what to do, if local workers could not be started for want of shared memory."""
+    """Raise ConfigError, with advice, if there is too little shared memory to start the local workers."""
     import multiprocessing
 
     if "fork" not in multiprocessing.get_all_start_methods():
@@ -77,5 +76,5 @@ def check_shared_memory(n_workers: int) -> None:
     except OSError as error:
         raise ConfigError(
             f"this machine's shared memory (/dev/shm) cannot hold the locks of {n_workers} workers "
-            f"({error.strerror or error}); mount a tmpfs of 1 MB or more there that this user can write"
+            f"({error.strerror or error}); mount a tmpfs of at least 1 MB there, writable by this user"
         ) from error

@@ -1,4 +1,4 @@
-"""Interrupts: Ctrl-C, a terminal that is closed and a polite kill end a run tidily; a second one, at once."""
+"""End a run cleanly on Ctrl-C, SIGTERM or a closed terminal, and at once on a second signal."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-ENDS_WITHIN_S = 8.0
-"""A run that is interrupted is left after so long, tidy or not; its workers and its API end with its process."""
-_ONE_PRESS_S = 1.0
-"""A terminal and a wrapper around the command may both pass one Ctrl-C on."""
+GRACE_PERIOD_S = 8.0
+"""Seconds after an interrupt before the process is ended, clean or not; its workers and its API end with it."""
+_REPEAT_AFTER_S = 1.0
+"""A second signal counts only after this time: a terminal and a wrapper may both forward one Ctrl-C."""
 
 
 def end_on_signals(leave: Callable[[], None]) -> None:
-    """Raise KeyboardInterrupt in the main thread upon SIGINT, SIGTERM and SIGHUP; those that are ignored stay so.
+    """Raise KeyboardInterrupt in the main thread on SIGINT, SIGTERM and SIGHUP, unless they are ignored.
 
-    Whoever starts a command in the background, or with `nohup`, has it ignore one of them.
+    Shells (for background commands) and `nohup` start a command with one of them ignored.
 
     Args:
-        leave: Ends the process: called upon a second signal, or when the run has not ended in time after the first.
+        leave: Ends the process; called on a second signal, or if the run has not ended in time after the first.
     """
     interrupts = _Interrupts(leave)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -37,12 +37,12 @@ class _Interrupts:
         now = time.monotonic()
         if self._first_at is None:
             self._first_at = now
-            # `threading` takes locks to start a thread, and the main thread may hold them where it was interrupted
+            # starting a thread with `threading` takes locks that the interrupted main thread may hold
             _thread.start_new_thread(self._leave_later, ())
             raise KeyboardInterrupt
-        if now - self._first_at >= _ONE_PRESS_S:
+        if now - self._first_at >= _REPEAT_AFTER_S:
             self._leave()
 
     def _leave_later(self) -> None:
-        time.sleep(ENDS_WITHIN_S)
+        time.sleep(GRACE_PERIOD_S)
         self._leave()

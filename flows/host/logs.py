@@ -1,4 +1,4 @@
-"""Logging of a run that a user started: everything goes to one file, nothing to the terminal."""
+"""Log a user's run to one file, and nothing to the terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from foliopress.configs.secrets import hide, keep_secrets_of_environment
 from foliopress.tasks.errors import ConfigError
 
 _FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
-_TALKATIVE = (
+_VERBOSE_LOGGERS = (
     "distributed",
     "prefect",
     "bokeh",
@@ -40,40 +40,40 @@ log = logging.getLogger(__name__)
 
 
 class _HidingFormatter(logging.Formatter):
-    """A formatter that takes secrets out of what libraries have to say, their tracebacks too."""
+    """A formatter that removes secrets from the messages and tracebacks of libraries."""
 
     def format(self, record: logging.LogRecord) -> str:
         return hide(super().format(record))
 
 
 def new_log_file(run_id: str) -> Path:
-    """Return where the log of a run goes when the user named no file: a folder of temporary files, this user's alone.
+    """Return the default log path of a run, in a folder of temporary files that only this user can read.
 
     Raises:
-        OSError: If there can be no such folder.
+        OSError: If the folder cannot be created.
     """
     user = os.getuid() if hasattr(os, "getuid") else None
     folder = Path(tempfile.gettempdir()) / f"foliopress-logs-{'user' if user is None else user}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if user is not None and (folder.is_symlink() or folder.stat().st_uid != user):
-        folder = Path(tempfile.mkdtemp(prefix=folder.name))  # the name is known, and somebody was here first
+        folder = Path(tempfile.mkdtemp(prefix=folder.name))  # another user holds this predictable name
     return folder / f"{run_id}.log"
 
 
 @contextmanager
 def open_log(wanted: Path | None, run_id: str, say: Callable[[str], None]) -> Iterator[Path]:
-    """Send this process's log to a file, and yield which, for other processes to append to; see `log_to_file`.
+    """Send this process's log to a file, and yield its path for other processes to append to; see `log_to_file`.
 
-    Where a stream, pipe or device is wanted, the log goes to a temporary file and from there, as it grows, to that: a
-    reader that is slow or gone holds nothing up.
+    If a stream, pipe or device is requested, the log is written to a temporary file and copied from there as it grows,
+    so that a slow or closed reader blocks nothing.
 
     Args:
-        wanted: What the user named.
-        run_id: Of the run.
-        say: Told in one line if there is no log, since a full disk ends no run.
+        wanted: Path given by the user, or None.
+        run_id: ID of the run.
+        say: Called with one line if no log can be written, since a full disk must not end a run.
 
     Raises:
-        ConfigError: If what the user named cannot be written.
+        ConfigError: If the path given by the user cannot be written.
     """
     target = None if wanted is None else _stream_of(wanted)
     path = Path(os.devnull)
@@ -82,7 +82,7 @@ def open_log(wanted: Path | None, run_id: str, say: Callable[[str], None]) -> It
         log_to_file(path)
     except OSError as error:
         if wanted is not None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            advice = "name another file, or none"
+            advice = "choose another file, or omit --log-file"
             raise ConfigError(f"--log-file {wanted} cannot be written: {error.strerror or error}; {advice}") from error
         say(f"there is no log: {path} cannot be written: {error.strerror or error}")
         path, target = Path(os.devnull), None
@@ -95,14 +95,14 @@ def open_log(wanted: Path | None, run_id: str, say: Callable[[str], None]) -> It
 
 
 def _stream_of(wanted: Path) -> int | Path | None:
-    """Return the descriptor, or the pipe or device, that a name stands for; None for a file, and for /dev/null."""
+    """Return the descriptor, pipe or device that a path refers to; None for a regular file and for /dev/null."""
     if found := _DESCRIPTOR.fullmatch(str(wanted)):
         name, *numbers = found.groups()
         number = _NAMED[name] if name else int(next(filter(None, numbers)))
         with suppress(OSError):
             os.fstat(number)
             return number
-        raise ConfigError(f"--log-file {wanted} cannot be written: no such stream is open; name a file")
+        raise ConfigError(f"--log-file {wanted} cannot be written: no such stream is open; choose a file")
     try:
         mode = wanted.stat().st_mode
     except OSError:
@@ -113,7 +113,7 @@ def _stream_of(wanted: Path) -> int | Path | None:
 
 
 class _Copy:
-    """Copies what a file gains to a stream while the block lasts."""
+    """Copy what is appended to a file to a stream while the context is open."""
 
     def __init__(self, file: Path, target: int | Path) -> None:
         self._file, self._target = file, target if isinstance(target, Path) else os.dup(target)
@@ -137,35 +137,35 @@ class _Copy:
                     is_last = self._ended.wait(_COPIED_EVERY_S)
                     shutil.copyfileobj(file, stream)
         except OSError as error:
-            log.info("the log is no longer copied to what was asked for: %s", error)
+            log.info("the log is no longer copied to --log-file: %s", error)
 
 
 def log_to_file(path: str | Path) -> None:
-    """Send this process's log to the end of a file, and no longer to the terminal; what does not fit there is lost.
+    """Append this process's log to a file instead of printing it to the terminal; drop lines that cannot be written.
 
     Raises:
-        OSError: If the file cannot be written.
+        OSError: If the file cannot be opened for writing.
     """
     keep_secrets_of_environment()
-    logging.raiseExceptions = False  # it would write to stderr of a disk that is full
+    logging.raiseExceptions = False  # otherwise a full disk is reported on stderr
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(_HidingFormatter(_FORMAT))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     for name, logger in list(logging.root.manager.loggerDict.items()):
-        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _TALKATIVE:
-            # Prefect's handler that sends a run's log to its API stays
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _VERBOSE_LOGGERS:
+            # keep Prefect's handler that sends a run's log to its API
             logger.handlers[:] = [held for held in logger.handlers if not isinstance(held, logging.StreamHandler)]
             logger.propagate = True
             logger.setLevel(logging.NOTSET)
-    for name in _TALKATIVE:
+    for name in _VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
 
 
 def send_output_to_file(path: str | Path) -> None:
-    """Send all that this process and its libraries print to the end of a file."""
+    """Append everything that this process and its libraries print to a file."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for stream in (1, 2):
         os.dup2(file, stream)

@@ -1,7 +1,7 @@
-"""This machine, or the container that we run in: its cores and memory, and each local worker's share of them.
+"""Measure the cores and memory of this machine or container, and divide them among local workers.
 
-Dask's own figures are not used: it takes a cgroup's `memory.low`, which is a promise, for a limit, does not see the
-limits of the groups above its own, and knows two of the names that version 1 has for the group of the processor.
+Dask's own values are not used: it takes a cgroup's `memory.low`, which is a guarantee, for a limit, ignores the limits
+of parent groups, and knows two of the names that version 1 uses for the CPU group.
 """
 
 from __future__ import annotations
@@ -15,86 +15,87 @@ from pathlib import Path
 from foliopress.tasks.errors import ConfigError
 
 BYTES_PER_PIXEL = 41
-"""What a page takes at most while it is worked on: measured on colour pages of 6 to 26 megapixels through all steps,
-the reading again included; grey ones take 28, bitonal ones 15."""
+"""Peak memory of a page in process, per pixel: measured on colour pages of 6 to 26 megapixels through all steps,
+rereading included; grey pages take 28 bytes, bitonal pages 15."""
 WORKER_BYTES = 300 * 2**20
-"""What a worker process takes before its first page, with the network loaded, and some room."""
+"""Memory of a worker process before its first page, with the network loaded, plus a margin."""
 
 ROOM_FOR_WORKER = 1536 * 2**20
-"""Free memory that a local worker is started for: two A4 pages in colour at 300 dpi, and itself."""
-LEAST_MEMORY = WORKER_BYTES + 9_000_000 * BYTES_PER_PIXEL
-"""Below it a worker would be killed over the first such page."""
+"""Free memory per local worker started: two A4 colour pages at 300 dpi, and the worker itself."""
+MIN_WORKER_BYTES = WORKER_BYTES + 9_000_000 * BYTES_PER_PIXEL
+"""Minimum memory of a worker; with less it would be killed by one such page."""
 
 _GIB = 2**30
 _PROCESSOR_GROUPS = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
 _RECLAIMABLE = ("inactive_file", "active_file", "slab_reclaimable")
-"""What of a group's memory the kernel takes back when somebody needs it: copies of what lies on a disk."""
+"""Parts of a group's memory that the kernel reclaims on demand: cached file contents."""
 _NO_LIMIT = 2**60
-"""Version 1 has no word for it, and says nearly 2**63."""
+"""Version 1 cannot express `no limit`, and reports nearly 2**63."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is to share out."""
+    """Resources available to this process."""
 
     cores: int
     memory_bytes: int
     available_bytes: int
-    """What is free now, or would be if it were asked for."""
+    """Memory that is free or can be reclaimed."""
 
 
 @dataclass(frozen=True)
-class Share:
-    """How many local workers there are, and the memory limit of each."""
+class WorkerAllocation:
+    """Number of local workers, and the memory limit of each."""
 
     n_workers: int
     memory_bytes: int
 
 
-def share_out(machine: Machine, workers: int | None, useful_bytes: int) -> Share:
-    """Return as many workers as cores and free memory allow, or so many, and the memory limit of each.
+def allocate_workers(machine: Machine, workers: int | None, useful_bytes: int) -> WorkerAllocation:
+    """Return the number of workers that cores and free memory allow, or the requested one, and the memory limit of
+    each.
 
-    A worker gets what is free in equal parts, but no more than its part of the whole machine and what it has a use for,
-    whichever is larger: a page that runs wild shall not take all.
+    The free memory is divided equally, but a worker gets no more than its part of the whole machine or the memory it
+    can use, whichever is larger: one runaway page must not take everything.
 
     Args:
-        machine: What there is.
-        workers: How many were asked for; None for as many as there is room for.
-        useful_bytes: What a worker can have a use for.
+        machine: Available resources.
+        workers: Requested number; None for as many as fit.
+        useful_bytes: Memory that a worker can use.
 
     Raises:
-        ConfigError: If not even one worker, or not as many as were asked for, would have room for a page.
+        ConfigError: If not even one worker, or not the requested number, would have enough memory for a page.
 
-    >>> share_out(Machine(16, 8 * 2**30, 8 * 2**30), None, 6 * 2**30)
-    Share(n_workers=5, memory_bytes=1717986918)
+    >>> allocate_workers(Machine(16, 8 * 2**30, 8 * 2**30), None, 6 * 2**30)
+    WorkerAllocation(n_workers=5, memory_bytes=1717986918)
     """
     n_workers = workers or max(1, min(machine.cores, machine.available_bytes // ROOM_FOR_WORKER))
     part = machine.memory_bytes // max(machine.cores, n_workers)
-    share = Share(n_workers, min(machine.available_bytes // n_workers, max(part, useful_bytes)))
-    if share.memory_bytes < LEAST_MEMORY:
-        raise ConfigError(_too_little(machine, n_workers))
-    return share
+    allocation = WorkerAllocation(n_workers, min(machine.available_bytes // n_workers, max(part, useful_bytes)))
+    if allocation.memory_bytes < MIN_WORKER_BYTES:
+        raise ConfigError(_not_enough_memory(machine, n_workers))
+    return allocation
 
 
-def _too_little(machine: Machine, n_workers: int) -> str:
-    free, need = f"{machine.available_bytes / _GIB:.1f} GiB", f"{LEAST_MEMORY / _GIB:.1f} GiB"
-    most = machine.available_bytes // LEAST_MEMORY
+def _not_enough_memory(machine: Machine, n_workers: int) -> str:
+    free, need = f"{machine.available_bytes / _GIB:.1f} GiB", f"{MIN_WORKER_BYTES / _GIB:.1f} GiB"
+    most = machine.available_bytes // MIN_WORKER_BYTES
     if most:
         return (
             f"cluster.workers: {n_workers} workers need {need} of memory each for an A4 page in colour, and {free} is "
-            f"free; ask for {most} at most"
+            f"free; request at most {most}"
         )
     return (
         f"cluster.workers: a worker needs {need} of memory for an A4 page in colour, and {free} is free; give this "
-        "machine or its container more memory, or wait until other work here has ended"
+        "machine or its container more memory, or wait until other processes have ended"
     )
 
 
 def this_machine(root: Path = Path("/")) -> Machine:
-    """Return what this process may use: of the machine, of its affinity and of its cgroups, whichever is least.
+    """Return the resources of this process: the minimum of the machine, the CPU affinity and the cgroups.
 
     Args:
-        root: Folder that holds `proc/self/cgroup` and `sys/fs/cgroup`.
+        root: Folder that contains `proc/self/cgroup` and `sys/fs/cgroup`.
     """
     import psutil
 
@@ -118,11 +119,11 @@ def _processor_groups(root: Path) -> Iterator[Path]:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's group and of those above it, up to the one that is mounted.
+    """Yield the folders of this process's cgroup and its parents, up to the mounted one.
 
     Args:
         root: See `this_machine`.
-        controller: Of version 1, as its folder is called; empty for version 2, which has one tree for all.
+        controller: Folder name of a version 1 controller; empty for version 2, which has one tree for all.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
@@ -136,12 +137,12 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
             place = Path(os.path.normpath("/" + path.strip()))
             for above in (place, *place.parents):
                 folder = mounted / str(above).lstrip("/")
-                if folder.is_dir():  # a container sees its own group as the root, and may be told the path outside
+                if folder.is_dir():  # a container sees its own group as the root, but may read the path on the host
                     yield folder
 
 
 def _quota_of(folder: Path) -> int | None:
-    """Return how many cores a group may use, begun ones included; None where it has no limit."""
+    """Return the number of cores a group may use, rounded up; None without a limit."""
     numbers = _words(folder / "cpu.max") or [
         *_words(folder / "cpu.cfs_quota_us"),
         *_words(folder / "cpu.cfs_period_us"),
@@ -152,7 +153,7 @@ def _quota_of(folder: Path) -> int | None:
 
 
 def _memory_of(folder: Path) -> tuple[int, int]:
-    """Return how much memory a group may have and how much of it is taken for good, in bytes."""
+    """Return a group's memory limit and its memory that cannot be reclaimed, in bytes."""
     limits = [
         int(word)
         for name in ("memory.max", "memory.high", "memory.limit_in_bytes")
@@ -164,7 +165,7 @@ def _memory_of(folder: Path) -> tuple[int, int]:
     used = [*_words(folder / "memory.current"), *_words(folder / "memory.usage_in_bytes"), "0"]
     words = _words(folder / "memory.stat")
     stat = dict(zip(words[::2], map(int, words[1::2]), strict=False))
-    # version 1 counts those below it under names of their own
+    # version 1 reports totals that include child groups under separate names
     reclaimable = sum(stat.get(f"total_{name}", stat.get(name, 0)) for name in _RECLAIMABLE)
     return min(limits), max(0, int(used[0]) - reclaimable)
 

@@ -1,7 +1,7 @@
-"""Streams: what is said goes out for as long as somebody takes it; the work goes on whether or not.
+"""Keep standard streams writable: a lost reader must not end a run.
 
-A reader that has left (`| head`), a terminal that was closed, a full disk or a stream that was never open end the
-saying, and nothing else.
+If a reader has left (`| head`), a terminal was closed, the disk is full or a stream was never open, the output is
+dropped and the work continues.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _STDOUT, _STDERR = 1, 2
 
 
 def open_streams() -> None:
-    """Make stdin, stdout and stderr ones that are open, and the latter two ones that never fail; to be called first."""
+    """Open stdin, stdout and stderr if they are closed, and make writes to the latter two never fail; call it first."""
     for number in (0, _STDOUT, _STDERR):
         try:
             os.fstat(number)
-        except OSError:  # closed by the caller: the next file that is opened would take its place, and all its lines
+        except OSError:  # closed by the caller: the next opened file would get this number and all of its output
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = _unfailing(_STDOUT, sys.stdout)
     sys.stderr = _unfailing(_STDERR, sys.stderr)
 
 
-def can_be_said(text: str) -> bool:
-    """Return whether stdout's encoding has all letters of a text."""
+def is_encodable(text: str) -> bool:
+    """Return whether stdout's encoding can represent a text."""
     try:
         text.encode(sys.stdout.encoding)
     except UnicodeEncodeError:
@@ -40,7 +40,7 @@ def can_be_said(text: str) -> bool:
 
 
 class _Outlet(io.RawIOBase):
-    """The raw end of a stream that takes everything, and lets go of what nobody wants any more."""
+    """A raw stream that accepts all data, and drops it once the reader is gone."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -58,7 +58,7 @@ class _Outlet(io.RawIOBase):
         while True:
             try:
                 return os.write(self._number, data)
-            except BlockingIOError:  # whoever shares the stream has set it so
+            except BlockingIOError:  # another process that shares the stream has made it non-blocking
                 select.select([], [self._number], [])
             except OSError as error:
                 self._give_up(error)
@@ -73,7 +73,7 @@ class _Outlet(io.RawIOBase):
 
 
 def _unfailing(number: int, stream: TextIO | None) -> TextIO:
-    """Return a text stream to a descriptor, in the encoding of the one that Python made of it."""
+    """Return a text stream for a descriptor, in the encoding of Python's own stream."""
     outlet = _Outlet(number)
     return io.TextIOWrapper(
         io.BufferedWriter(outlet),

@@ -1,4 +1,4 @@
-"""Charts: what the pages of a DEST come to, drawn alike in the window and in the report."""
+"""Draw the charts of a DEST for the window and the report."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ BLUE, GREY, ORANGE = "#2b6cb0", "#8a94a6", "#dd6b20"
 MOST_FOLDERS = 15
 
 _HEIGHT = 240
-_FIT = alt.AutoSizeParams(type="fit-x", contains="padding")  # a legend and an axis take nothing of the height
+_FIT = alt.AutoSizeParams(type="fit-x", contains="padding")  # legend and axis do not reduce the plot height
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """A column of the overview, what its values are called, and the edges of its bars."""
+    """A column of the overview, its label, and the edges of its histogram bins."""
 
     column: str
     title: str
@@ -27,19 +27,19 @@ class Distribution:
 
 
 DISTRIBUTIONS = (
-    Distribution(RATIO, "Output for each byte of the source", tuple(step / 20 for step in range(21))),
+    Distribution(RATIO, "Output bytes per source byte", tuple(step / 20 for step in range(21))),
     Distribution("worst_block_ssim", "SSIM of each page's worst block of ink", tuple(step / 20 for step in range(21))),
     Distribution("text_ssim", "SSIM of each page's text", tuple(0.8 + step / 100 for step in range(21))),
     Distribution(
         "words_kept_fraction",
-        "Share of each page's words that read the same",
+        "Fraction of each page's words that read the same",
         tuple(0.9 + step / 200 for step in range(21)),
     ),
 )
 
 
 def saved_by_folder(folders: Sequence[FolderSums]) -> alt.Chart:
-    """Return bars of the bytes before and after for the folders that saved most; the others are put together."""
+    """Return bars of the bytes before and after for the folders that saved most; the rest are combined."""
     shown = list(folders[:MOST_FOLDERS])
     if others := folders[MOST_FOLDERS:]:
         shown.append(
@@ -51,7 +51,7 @@ def saved_by_folder(folders: Sequence[FolderSums]) -> alt.Chart:
             )
         )
     values = [
-        {"folder": one.folder or "(beside folders)", "part": part, "MB": size / 1e6, "order": order}
+        {"folder": one.folder or "(no folder)", "part": part, "MB": size / 1e6, "order": order}
         for order, one in enumerate(shown)
         for part, size in (("before", one.source_bytes), ("after", one.output_bytes))
     ]
@@ -70,7 +70,7 @@ def saved_by_folder(folders: Sequence[FolderSums]) -> alt.Chart:
 
 
 def pages_by_reason(reasons: dict[str, int], compressed: int) -> alt.Chart:
-    """Return bars of how many pages were compressed, and how many kept or failed for which reason."""
+    """Return bars of the pages compressed, and of the pages kept or failed by reason."""
     found = sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))
     values = [{"what": "compressed", "pages": compressed, "part": "compressed"}]
     values += [{"what": reason, "pages": count, "part": "kept or failed"} for reason, count in found]
@@ -88,7 +88,7 @@ def pages_by_reason(reasons: dict[str, int], compressed: int) -> alt.Chart:
 
 
 def distribution(pages: pa.Table, one: Distribution) -> alt.Chart:
-    """Return the pages of an overview as bars over the values of a column; the outer bars hold what lies beyond."""
+    """Return a histogram of one column of the overview; the outer bins include values beyond the edges."""
     counts = histogram(pages, one.column, one.edges)
     values = [
         {"from": round(low, 4), "to": round(high, 4), "pages": count}
@@ -113,7 +113,7 @@ def distribution(pages: pa.Table, one: Distribution) -> alt.Chart:
 
 
 def as_svg(chart: alt.Chart, width_px: int = 520) -> str:
-    """Return a chart as SVG, which needs no script to be shown."""
+    """Return a chart as SVG, which is displayed without scripts."""
     import vl_convert
 
     svg: str = vl_convert.vegalite_to_svg(chart.properties(width=width_px, padding=12).to_dict())

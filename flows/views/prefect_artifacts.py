@@ -1,6 +1,6 @@
-"""The run's place in the Prefect UI: a progress bar while it works, tables when it has ended.
+"""Show a run in the Prefect UI: a progress bar during the run, tables at its end.
 
-It is for looking at only: an API that gives no answer neither stops a run nor holds it up.
+The view is optional: an API that does not answer neither stops nor delays a run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Self
 
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.views.progress import megabytes
-from foliopress.flows.views.throughput_chart import RateCurve
+from foliopress.flows.views.throughput_chart import ThroughputCurve
 
 _SAMPLED_EVERY_S = 0.25
 _SHOWN_EVERY_S = 10.0
@@ -25,20 +25,20 @@ _LAST_WAIT_S = 20.0
 log = logging.getLogger(__name__)
 
 
-class Board:
-    """Shows a run in the Prefect UI while the block lasts, from a thread of its own; to be opened inside the flow.
+class RunArtifacts:
+    """Show a run in the Prefect UI while the context is open, from a separate thread; open it inside the flow.
 
     Args:
-        fraction: Asked every ten seconds, and at the end: the share of the work that is done, None while nobody knows.
-        pages: Asked every quarter second: how many pages are done.
+        fraction: Called every ten seconds and at the end; returns the fraction of the work done, None if unknown.
+        pages: Called every quarter second; returns the number of pages done.
     """
 
     def __init__(self, fraction: Callable[[], float | None], pages: Callable[[], int] = lambda: 0) -> None:
-        self._fraction, self._pages, self._rate = fraction, pages, RateCurve()
+        self._fraction, self._pages, self._rate = fraction, pages, ThroughputCurve()
         self._ended = threading.Event()
         self._summary: RunSummary | None = None
-        context = contextvars.copy_context()  # Prefect looks there for the flow run and for its settings
-        self._thread = threading.Thread(target=context.run, args=(self._keep_showing,), name="board", daemon=True)
+        context = contextvars.copy_context()  # Prefect stores the flow run and its settings there
+        self._thread = threading.Thread(target=context.run, args=(self._keep_showing,), name="artifacts", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -51,8 +51,8 @@ class Board:
         if kind is None:
             self._thread.join(_LAST_WAIT_S)
 
-    def put_up(self, summary: RunSummary) -> None:
-        """Have the figures, the reasons and the worst pages shown at the end of the block."""
+    def publish_summary(self, summary: RunSummary) -> None:
+        """Show totals, reasons and the worst pages when the context closes."""
         self._summary = summary
 
     def _keep_showing(self) -> None:
@@ -65,7 +65,7 @@ class Board:
         )
 
         try:
-            bar = create_progress_artifact(progress=0.0, description="Share of the source's bytes done")
+            bar = create_progress_artifact(progress=0.0, description="Fraction of source bytes processed")
             shown, begun = 0.0, time.monotonic()
             shown_at = begun
             is_last = False
@@ -83,12 +83,14 @@ class Board:
             if self._summary is None:
                 return
             text = _as_markdown(self._summary)
-            create_markdown_artifact(text, key="foliopress-summary", description="What the run did")
+            create_markdown_artifact(text, key="foliopress-summary", description="Run summary")
             if self._summary.worst_pages:
                 table = [asdict(page) for page in self._summary.worst_pages]
-                create_table_artifact(table, key="foliopress-worst-pages", description="Pages whose ink lost most")
+                create_table_artifact(
+                    table, key="foliopress-worst-pages", description="Pages with the largest loss of ink detail"
+                )
             if picture := self._rate.as_url():
-                create_image_artifact(picture, key="foliopress-rate", description="Pages a minute over the run")
+                create_image_artifact(picture, key="foliopress-rate", description="Throughput in pages per minute")
         except Exception as error:
             log.warning("the run is no longer shown in Prefect: %s: %s", type(error).__name__, error)
 
@@ -96,7 +98,7 @@ class Board:
 def _as_markdown(summary: RunSummary) -> str:
     rows = [("this run", summary.run), ("whole DEST", summary.whole)]
     per_minute = 60 * summary.run.pages / summary.seconds if summary.seconds else 0.0
-    took = f"{summary.seconds:.0f} s, {per_minute:.1f} pages a minute"
+    took = f"{summary.seconds:.0f} s, {per_minute:.1f} pages per minute"
     lines = [f"`{summary.source}` to `{summary.dest}` with {summary.profile}: {took}", ""]
     lines += ["| | pages | compressed | kept | failed | before | after | saved |", "| --- " * 8 + "|"]
     for name, part in rows:

@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, a plain line every few seconds elsewhere."""
+"""Show the progress of a run: a bar on a terminal, otherwise a line every few seconds."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any, Self, TextIO
 
 _LINE_EVERY_S = 5.0
 _WITHOUT_CURSOR = ("", "dumb", "unknown")
-"""Kinds of terminal on which no line can be written over."""
+"""Terminal types on which a line cannot be overwritten."""
 _BAR_EVERY_S = 0.5
 
 
 class Progress:
-    """Counts what a run has done and shows it while the block lasts; safe to use from several threads.
+    """Count completed work and show it while the context is open; thread-safe.
 
     Args:
-        stream: Where it is shown; stdout stays free for the summary.
-        is_terminal: True for a bar, False for lines; the stream is asked without it.
-        clock: Seconds that only grow.
+        stream: Stream to write to; stdout is reserved for the summary.
+        is_terminal: True for a bar, False for lines; by default, depends on the stream.
+        clock: Monotonic clock in seconds.
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class Progress:
             self._bar.stop()
 
     def say(self, line: str) -> None:
-        """Show a line of its own."""
+        """Print a separate line."""
         if self._bar is not None:
             self._bar.console.print(line, markup=False, highlight=False)
         else:
             print(line, file=self._stream, flush=True)
 
     def expect(self, source_bytes: int) -> None:
-        """Tell how many bytes the whole listing has; until then no time left is shown."""
+        """Set the total source bytes of the listing; until then no remaining time is shown."""
         self._expected_bytes = source_bytes
 
     def pass_over(self, source_bytes: int) -> None:
-        """Count a shard that an earlier run has done."""
+        """Count a shard that an earlier run has completed."""
         with self._lock:
             self.passed_over_bytes += source_bytes
 
@@ -87,14 +87,14 @@ class Progress:
 
     @property
     def fraction(self) -> float | None:
-        """Return the share of the work that is done, by bytes; None while the listing is being counted."""
+        """Return the completed fraction of the work, by bytes; None while the listing is in progress."""
         if self._expected_bytes is None:
             return None
         todo = self._expected_bytes - self.passed_over_bytes
         return min(1.0, self.source_bytes / todo) if todo > 0 else 1.0
 
     def line(self) -> str:
-        """Return pages, speed, bytes saved and time left in a few words."""
+        """Return pages, throughput, bytes saved and remaining time as one line."""
         elapsed_s = max(1e-3, self._clock() - self._started_at)
         saved = self.source_bytes - self.output_bytes
         percent = f" ({100 * saved / self.source_bytes:.0f} %)" if self.source_bytes else ""
@@ -136,7 +136,7 @@ def _shows_bars(stream: TextIO) -> bool:
 
 
 def megabytes(size_bytes: int) -> str:
-    """Return a size for reading.
+    """Return a size as text.
 
     >>> megabytes(2_345_678), megabytes(5_000_000_000), megabytes(-20)
     ('2.3 MB', '5.0 GB', '-0.0 MB')

@@ -1,4 +1,4 @@
-"""Report: what a DEST comes to, as one HTML file that needs nothing else to be read."""
+"""Write a report on a DEST as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def report_on(url: str, settings: Settings) -> str:
     folders = by_folder(pages)
     charts = [
         ("Bytes by folder", saved_by_folder(folders)),
-        ("Pages by what became of them", pages_by_reason(sums.reasons, sums.compressed)),
+        ("Pages by result", pages_by_reason(sums.reasons, sums.compressed)),
         *(("", distribution(pages, one)) for one in DISTRIBUTIONS),
     ]
     judged = select(pages, Wanted(statuses=("compressed",), with_duplicates=False))
@@ -90,16 +90,16 @@ def report_on(url: str, settings: Settings) -> str:
     parts = [
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Foliopress: {name}</title>',
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>',
-        f"<h1>What became of the scans in {name}</h1>",
-        f"<p>Written by Foliopress on {now:%Y-%m-%d at %H:%M} UTC, from the statistics that lie with the output.",
-        "Bytes are those of whole files, kept ones included.</p>",
+        f"<h1>Compression report for {name}</h1>",
+        f"<p>Written by Foliopress on {now:%Y-%m-%d at %H:%M} UTC, from the statistics stored with the output.",
+        "Sizes are of whole files, including files kept unchanged.</p>",
         f'<div class="figures">{"".join(f"<div>{label}<b>{value}</b></div>" for label, value in figures)}</div>',
-        "<h2>Where the bytes went</h2>",
+        "<h2>Savings</h2>",
         f'<div class="charts">{"".join(_figure(title, as_svg(chart)) for title, chart in charts)}</div>',
         *_reasons(sums.reasons),
         *_evidence(dest, pages),
-        "<h2>Pages whose ink lost most</h2>",
-        "<p>SSIM of the worst block of ink, against the source; 1 is the same. Each of them passed the check.</p>",
+        "<h2>Pages with the largest loss of ink detail</h2>",
+        "<p>SSIM of the worst block of ink compared with the source; 1 is identical. All of them passed the check.</p>",
         f'<div class="pages">{"".join(_page(dest, row, settings) for row in worst.to_pylist())}</div>',
         "</body></html>",
     ]
@@ -107,62 +107,62 @@ def report_on(url: str, settings: Settings) -> str:
 
 
 def _figure(title: str, svg: str) -> str:
-    caption = f"<figcaption>{html.escape(title)}</figcaption>" if title else ""  # others say it on their axis
+    caption = f"<figcaption>{html.escape(title)}</figcaption>" if title else ""  # other charts are titled on their axis
     return f"<figure>{caption}{svg}</figure>"
 
 
 def _reasons(reasons: dict[str, int]) -> Sequence[str]:
     if not reasons:
-        return ["<h2>Kept or failed</h2>", "<p>No page.</p>"]
+        return ["<h2>Kept or failed pages</h2>", "<p>None.</p>"]
     rows = "".join(
         f'<tr><td>{html.escape(reason)}</td><td class="number">{count:,}</td></tr>'
         for reason, count in sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))
     )
-    return ["<h2>Kept or failed</h2>", f"<table><tr><th>Reason</th><th>Pages</th></tr>{rows}</table>"]
+    return ["<h2>Kept or failed pages</h2>", f"<table><tr><th>Reason</th><th>Pages</th></tr>{rows}</table>"]
 
 
 def _evidence(dest: Store, pages: pa.Table) -> Sequence[str]:
-    """Return what the output was made by, and what it can be held against."""
+    """Return the sections on software, settings and verification."""
     runs, n_runs = read_runs(dest, NEWEST_RUNS)
     softwares = dict.fromkeys(
         ", ".join(f"{name} {one}" for name, one in run.get("versions", {}).items()) for run in runs
     )
-    is_told = has_current_events(dest)
+    is_current = has_current_events(dest)
     facts = [
         ("Documents", ", ".join(f"{count:,} {verdict}" for verdict, count in by_verdict(pages).items())),
-        ("Seen by", _witnesses(by_witness(pages))),
+        ("Compared by", _witnesses(by_witness(pages))),
         *(("Made with", f"{recipe}: {count:,} documents") for recipe, count in read_recipes(dest).items()),
         *(("Software", software) for software in softwares if software),
-        ("Events", "one for each document, in evidence/events" if is_told else "not written, or not up to date"),
+        ("Events", "one per document, in evidence/events" if is_current else "not written, or out of date"),
         ("Bag", _bag(read_bag_info(dest))),
     ]
-    rows = "".join(f"<tr><th>{name}</th><td>{html.escape(told)}</td></tr>" for name, told in facts)
+    rows = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in facts)
     older = f"<p>The newest {len(runs):,} of {n_runs:,} runs.</p>" if n_runs > len(runs) else ""
-    head = "".join(f"<th>{name}</th>" for name in ("Run", "Begun", "Ended", "Became", "Pages", "Settings"))
+    head = "".join(f"<th>{name}</th>" for name in ("Run", "Started", "Finished", "Status", "Pages", "Settings"))
     return [
-        "<h2>What it can be held against</h2>",
+        "<h2>Evidence</h2>",
         f"<table>{rows}</table>",
         f"<table><tr>{head}</tr>{''.join(_run(run) for run in runs)}</table>{older}",
     ]
 
 
 def _witnesses(counts: Mapping[str, int]) -> str:
-    told = [
-        f"{count:,} pages by no other decoder, since none reads their format"
+    parts = [
+        f"{count:,} pages not compared, because no other decoder reads their format"
         if name == UNHEARD
         else f"{count:,} pages compared with their sources by {name}"
         for name, count in counts.items()
     ]
-    return "; ".join(told) or "no page was compressed"
+    return "; ".join(parts) or "no page was compressed"
 
 
 def _bag(info: Mapping[str, str] | None) -> str:
     if info is None:
-        return "none; foliopress bag makes one"
-    told = [
+        return "none; create one with foliopress bag"
+    parts = [
         f"{label} {info[label]}" for label in ("Bagging-Date", "Bag-Software-Agent", "Payload-Oxum") if label in info
     ]
-    return f"BagIt: {', '.join(told)}; bagit.py --validate checks it"
+    return f"BagIt: {', '.join(parts)}; validate it with bagit.py --validate"
 
 
 def _run(run: Mapping[str, Any]) -> str:
@@ -181,8 +181,8 @@ def _page(dest: Store, row: dict[str, Any], settings: Settings) -> str:
         data = base64.b64encode(thumbnail(dest.read_bytes(row["output_key"]), index, settings.limits)).decode()
         picture = f'<img alt="" src="data:image/jpeg;base64,{data}">'
     except (PageError, OSError):
-        picture = "<p>This output cannot be shown; foliopress verify tells why.</p>"
+        picture = "<p>This output cannot be shown; run foliopress verify for the cause.</p>"
     page = f", page {row['page_index'] + 1}" if row["page_index"] else ""
     ssim = "–" if row["worst_block_ssim"] is None else f"{row['worst_block_ssim']:.3f}"
-    said = f"{html.escape(row['document_key'])}{page}<br>worst block {ssim}"
-    return f"<figure>{picture}<figcaption>{said}</figcaption></figure>"
+    caption = f"{html.escape(row['document_key'])}{page}<br>worst block {ssim}"
+    return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"

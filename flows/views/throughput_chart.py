@@ -1,4 +1,4 @@
-"""Rate: pages a minute over the time of a run, as a small picture that needs nothing to be shown."""
+"""Draw throughput over a run as a self-contained SVG."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ _MOST_SAMPLES = 600
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 800, 260, 60, 34, 16
 
 
-class RateCurve:
-    """Pages done at moments of a run; of a long run every second sample is forgotten, again and again."""
+class ThroughputCurve:
+    """Samples of pages done over time; when there are too many, every second one is dropped."""
 
     def __init__(self) -> None:
         self._samples: list[tuple[float, int]] = []
 
     def add(self, seconds: float, pages: int) -> None:
-        """Note how many pages were done so many seconds after the start."""
+        """Record the number of pages done at a time, in seconds since the start."""
         self._samples.append((seconds, pages))
         if len(self._samples) > _MOST_SAMPLES:
             self._samples = [*self._samples[:-1:2], self._samples[-1]]
 
     def rates(self, pieces: int = 60) -> list[tuple[float, float]]:
-        """Return (seconds at the end, pages a minute) of pieces of the time, as many as there are samples for."""
+        """Return (end in seconds, pages per minute) for up to `pieces` intervals."""
         ends = self._samples[:: max(1, (len(self._samples) - 1) // pieces)]
         if len(self._samples) > 1 and ends[-1] != self._samples[-1]:
             ends.append(self._samples[-1])
@@ -34,15 +34,15 @@ class RateCurve:
         ]
 
     def as_url(self) -> str | None:
-        """Return the curve as a `data:` URL of an SVG picture; None if there is too little to draw."""
+        """Return the curve as a `data:` URL of an SVG image; None if there are too few samples."""
         rates = self.rates()
         if len(rates) < 2:
             return None
-        return "data:image/svg+xml;base64," + base64.b64encode(drawn(rates).encode()).decode()
+        return "data:image/svg+xml;base64," + base64.b64encode(as_svg(rates).encode()).decode()
 
 
-def drawn(rates: Sequence[tuple[float, float]]) -> str:
-    """Return pages a minute over time as SVG."""
+def as_svg(rates: Sequence[tuple[float, float]]) -> str:
+    """Return throughput over time as SVG."""
     longest_s, most = rates[-1][0], max(1.0, *(rate for _, rate in rates))
     width, height = _WIDTH - _LEFT - 10, _HEIGHT - _TOP - _BOTTOM
 
@@ -59,6 +59,6 @@ def drawn(rates: Sequence[tuple[float, float]]) -> str:
         f'<polyline points="{line}" fill="none" stroke="#2b6cb0" stroke-width="2"/>'
         f'<text x="{_LEFT - 6}" y="{_TOP + 5}" text-anchor="end">{most:.0f}</text>'
         f'<text x="{_LEFT - 6}" y="{base}" text-anchor="end">0</text>'
-        f'<text x="{_LEFT + 6}" y="{_TOP + 5}">pages a minute</text>'
+        f'<text x="{_LEFT + 6}" y="{_TOP + 5}">pages per minute</text>'
         f'<text x="{_WIDTH - 10}" y="{_HEIGHT - 10}" text-anchor="end">{longest_s / unit:.3g} {name}</text></svg>'
     )

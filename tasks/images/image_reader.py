@@ -337,7 +337,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError as error:
         names = "JPEG, PNG, TIFF, WebP, JPEG 2000, AVIF or BMP"
-        raise PageError("unreadable", f"the bytes are no readable {names}", failed=True) from error
+        raise PageError("unreadable", f"the bytes are not a readable {names}", failed=True) from error
     except MemoryError as error:
         raise_if_host_error(error, "decoding a page")
         raise PageError("too_large", "the page does not fit into this machine's memory") from error

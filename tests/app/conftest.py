@@ -1,4 +1,4 @@
-"""The window without a browser: Streamlit's own script runner."""
+"""Run the window without a browser, with Streamlit's own script runner."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,23 +14,23 @@ _RUN_PAGE = "from foliopress.app import run_page\nrun_page.draw()"
 
 @pytest.fixture(autouse=True)
 def _gated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Gate, "stands", True)  # as app/server.py makes it
+    monkeypatch.setattr(Gate, "is_active", True)  # as app/server.py makes it
 
 
 @pytest.fixture
 def window() -> AppTest:
-    """The window as it opens."""
+    """The window after start-up."""
     return AppTest.from_file(str(_MAIN), default_timeout=120).run()
 
 
 @pytest.fixture
 def look_through() -> Callable[..., AppTest]:
-    """Open the page that looks through a DEST, by a link that somebody clicks."""
+    """Open the page of a DEST through a link that is clicked."""
 
-    def opened(dest: object) -> AppTest:
+    def run(dest: object) -> AppTest:
         page = AppTest.from_string(_RUN_PAGE, default_timeout=120)
         page.query_params["dest"] = str(dest)
         page.run()
         return next(one for one in page.button if one.label == "Open it").click().run()
 
-    return opened
+    return run

@@ -1,4 +1,4 @@
-"""What a person reads in the window, and what of it Streamlit takes for Markdown."""
+"""Collect the text a user reads in the window, and the part that Streamlit interprets as Markdown."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 
 _AS_IT_IS = ("text", "html", "imgs", "arrow_data_frame", "arrow_vega_lite_chart", "bidi_component")
-"""Elements whose texts are no Markdown; of `html` a test sees to it that it is escaped."""
+"""Elements whose text is not Markdown; a test checks that `html` is escaped."""
 _NO_MARKDOWN = ("options", "value", "default", "raw_values", "set_value", "id", "user_key", "element_id", "help_id")
 
 
 def shown(page: AppTest) -> str:
-    """Return what is drawn as HTML, as a reader sees it."""
+    """Return the text of what is drawn as HTML."""
     return " ".join(html.unescape(re.sub("<[^>]*>", "", one.proto.body)) for one in page.get("html"))
 
 
-def said(page: AppTest) -> str:
-    """Return all that is said beside figures and tables."""
+def visible_text(page: AppTest) -> str:
+    """Return all text except metrics and tables."""
     kinds = (page.caption, page.warning, page.error, page.info, page.text)
     return " ".join([*(one.value for kind in kinds for one in kind), shown(page)])
 
 
 def markdown(page: AppTest) -> str:
-    """Return all texts that Streamlit would take for Markdown."""
+    """Return all text that Streamlit interprets as Markdown."""
     return " ".join(text for node in page._tree if hasattr(node, "proto") for text in _texts(node))
 
 

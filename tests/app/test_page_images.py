@@ -1,4 +1,4 @@
-"""Pictures: what the browser is given is the page."""
+"""Test that the browser gets the page's own pixels."""
 
 import cv2
 import numpy as np

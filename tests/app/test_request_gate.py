@@ -1,4 +1,4 @@
-"""The gate before the window: asked by raw requests, as a page of another site could have a browser send them."""
+"""Test the gate with raw requests, as a page of another site could make a browser send them."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ _WEAKENED = {  # what a user's own configuration of Streamlit may say
 
 @pytest.fixture(scope="module")
 def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of the window, as `foliopress app` starts it for a proxy in front of it."""
+    """Port of the window, started by `foliopress app` for use behind a proxy."""
     port, folder = free_port(), tmp_path_factory.mktemp("window")
     command = [sys.executable, "-m", "foliopress.flows.cli", "app", "--port", str(port), "--no-browser"]
-    with (folder / "said.txt").open("wb") as said:
+    with (folder / "output.txt").open("wb") as log:
         server = subprocess.Popen(
             [*command, "--host-name", "scans.example.org"],
             env={**os.environ, **_WEAKENED, "PYTHONPATH": str(_ROOT)},
             cwd=folder,
-            stdout=said,
-            stderr=said,
+            stdout=log,
+            stderr=log,
         )
     try:
         wait_for_port(port, server)
         yield port
     finally:
         server.send_signal(signal.SIGTERM)
-        assert server.wait(20) == 0, (folder / "said.txt").read_text()
+        assert server.wait(20) == 0, (folder / "output.txt").read_text()
 
 
 def answer(port: int, path: str, method: str = "GET", **headers: str) -> http.client.HTTPResponse:
@@ -67,8 +67,8 @@ def answer(port: int, path: str, method: str = "GET", **headers: str) -> http.cl
     return found
 
 
-def opened(port: int, **headers: str) -> int:
-    """Ask for the websocket through which the window does all it does, and return the status."""
+def run(port: int, **headers: str) -> int:
+    """Request the websocket that the window uses for everything, and return the status."""
     key = base64.b64encode(b"0123456789abcdef").decode()
     asked = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
     lines = ["GET /_stcore/stream HTTP/1.1", *(f"{name}: {value}" for name, value in {**asked, **headers}.items())]
@@ -119,9 +119,9 @@ def test_every_answer_forbids_framing(window: int) -> None:
 
 def test_the_websocket_opens_for_the_window_s_own_page_alone(window: int) -> None:
     here, proxied = f"127.0.0.1:{window}", "scans.example.org"
-    assert opened(window, Host=here, Origin=f"http://{here}") == 101
-    assert opened(window, Host=proxied, Origin=f"https://{proxied}") == 101
-    assert opened(window, Host=f"{proxied}:8443", Origin=f"https://{proxied}:8443") == 101
+    assert run(window, Host=here, Origin=f"http://{here}") == 101
+    assert run(window, Host=proxied, Origin=f"https://{proxied}") == 101
+    assert run(window, Host=f"{proxied}:8443", Origin=f"https://{proxied}:8443") == 101
     for host, origin in (
         (here, "http://evil.example"),
         (here, "null"),
@@ -131,7 +131,7 @@ def test_the_websocket_opens_for_the_window_s_own_page_alone(window: int) -> Non
         (f"evil.example:{window}", f"http://evil.example:{window}"),
         ("evil.example", f"http://{here}"),
     ):
-        assert opened(window, Host=host, Origin=origin) == 403, (host, origin)
+        assert run(window, Host=host, Origin=origin) == 403, (host, origin)
 
 
 def test_an_upload_without_the_page_s_token_is_refused_whatever_the_user_s_configuration_says(window: int) -> None:
@@ -181,7 +181,7 @@ def test_a_name_that_no_browser_sends_is_refused(name: str) -> None:
 
 
 def test_without_its_gate_the_window_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Gate, "stands", False)
+    monkeypatch.setattr(Gate, "is_active", False)
     page = AppTest.from_file(str(_ROOT / "app" / "main.py"), default_timeout=60).run()
     assert not page.exception and not page.title and not page.file_uploader
     assert "start it with `foliopress app`" in page.error[0].value

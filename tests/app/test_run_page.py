@@ -1,4 +1,4 @@
-"""Look through a run, as Streamlit runs it: totals, filters, worst pages, one page beside its source."""
+"""Test the page of a finished run in Streamlit: totals, filters, worst pages, a page next to its source."""
 
 import dataclasses
 import shutil
@@ -11,14 +11,14 @@ from streamlit.testing.v1 import AppTest
 
 from foliopress.app import run_page
 from foliopress.app.trial_result import job_of
-from foliopress.app.workbench import Bench
+from foliopress.app.workbench import Workbench
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.steps import steps
 from foliopress.tasks.records.statistics import SCHEMAS, Footer, ShardEntry, file_key, table_bytes
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
-from tests.app.shown import markdown, said
+from tests.app.shown import markdown, visible_text
 
 NAMES = ("letters/a.jpg", "letters/b.jpg", "notes/broken.jpg", "photos/c.jpg")
 
@@ -61,14 +61,14 @@ def turn_to(page, tab):
     return page.run()
 
 
-def figures(page):
+def metrics(page):
     return {one.label: one.value for one in page.metric}
 
 
 def test_totals_are_those_of_whole_files(look_through, dest):
     page = look_through(dest)
     assert not page.exception and not page.error
-    found = figures(page)
+    found = metrics(page)
     assert found["Pages"] == "4"
     assert found["Compressed"] == "3"
     assert found["Kept, failed"] == "0, 1"
@@ -76,16 +76,16 @@ def test_totals_are_those_of_whole_files(look_through, dest):
 
 def test_filters_narrow_the_table(look_through, dest):
     page = turn_to(look_through(dest), "All pages")
-    assert "4 pages found" in said(page)
+    assert "4 pages found" in visible_text(page)
     labelled(page.text_input, "Name contains").set_value("LETTERS/").run()
-    assert "2 pages found" in said(page)
+    assert "2 pages found" in visible_text(page)
     assert sorted(page.dataframe[0].value["document_key"]) == ["letters/a.jpg", "letters/b.jpg"]
     labelled(page.text_input, "Name contains").set_value("").run()
     labelled(page.multiselect, "Status").set_value(["failed"]).run()
     assert list(page.dataframe[0].value["document_key"]) == ["notes/broken.jpg"]
     labelled(page.multiselect, "Status").set_value([]).run()
     labelled(page.number_input, "at least").set_value(1.1).run()
-    assert "0 pages found" in said(page)
+    assert "0 pages found" in visible_text(page)
     assert not page.exception
 
 
@@ -100,12 +100,12 @@ def test_folders_are_gone_down_into(look_through, dest):
 def test_the_gallery_holds_the_worst_first_and_leads_to_the_comparison(look_through, dest):
     page = turn_to(look_through(dest), "Worst pages")
     buttons = [one for one in page.button if one.label == "Compare"]
-    assert len(buttons) == 3  # the damaged one has nothing to compare
+    assert len(buttons) == 3  # the damaged page has nothing to compare
     buttons[0].click().run()
     assert not page.exception and not page.error
-    assert "Worst block of ink" in figures(page)
+    assert "Worst block of ink" in metrics(page)
     labelled(page.button, "Back to the run").click().run()
-    assert figures(page)["Pages"] == "4"
+    assert metrics(page)["Pages"] == "4"
 
 
 def test_what_was_asked_for_is_still_there_after_a_page_was_looked_at(look_through, dest):
@@ -113,10 +113,10 @@ def test_what_was_asked_for_is_still_there_after_a_page_was_looked_at(look_throu
     labelled(page.text_input, "Name contains").set_value("letters/").run()
     page.session_state["looked at"] = (str(dest), "letters/b.jpg", 0)
     page.run()
-    assert "Worst block of ink" in figures(page)
+    assert "Worst block of ink" in metrics(page)
     labelled(page.button, "Back to the run").click().run()
     assert labelled(page.text_input, "Name contains").value == "letters/"
-    assert "2 pages found" in said(page)
+    assert "2 pages found" in visible_text(page)
 
 
 def test_a_page_that_failed_is_shown_with_its_reason(look_through, dest):
@@ -124,17 +124,17 @@ def test_a_page_that_failed_is_shown_with_its_reason(look_through, dest):
     page.session_state["looked at"] = (str(dest), "notes/broken.jpg", 0)
     page.run()
     assert not page.exception
-    assert "are no readable" in said(page) and figures(page)["Source"] != "0 B"
+    assert "not a readable" in visible_text(page) and metrics(page)["Source"] != "0 B"
 
 
 def test_without_its_source_only_the_output_is_shown_and_said_to_be(look_through, dest, monkeypatch):
-    real = run_page.open_archive
-    monkeypatch.setattr(run_page, "open_archive", lambda url: dataclasses.replace(real(url), source="/nowhere"))
+    real = run_page.open_run
+    monkeypatch.setattr(run_page, "open_run", lambda url: dataclasses.replace(real(url), source="/nowhere"))
     page = look_through(dest)
     page.session_state["looked at"] = (str(dest), "letters/a.jpg", 0)
     page.run()
     assert not page.exception
-    assert "only the output is shown" in said(page)
+    assert "only the output is shown" in visible_text(page)
 
 
 EVIL = "![x](http://evil.example/a.png) [y](http://evil.example) :red[z] $w$ <img src=http://evil.example/b> `c`"
@@ -142,7 +142,7 @@ EVIL = "![x](http://evil.example/a.png) [y](http://evil.example) :red[z] $w$ <im
 
 @pytest.fixture
 def hostile_dest(dest, tmp_path):
-    """A DEST whose names, reasons and messages are Markdown that calls another machine."""
+    """A DEST whose names, reasons and messages are Markdown that contacts another machine."""
     folder = tmp_path / "out"
     shutil.copytree(dest, folder)
     (file,) = (folder / "stats" / "pages").iterdir()
@@ -168,19 +168,19 @@ def test_nothing_that_stands_in_a_dest_is_taken_for_markdown(look_through, hosti
         page.session_state["looked at"] = (str(hostile_dest), row["document_key"], 0)
         page.run()
         assert not page.exception
-        assert EVIL in said(page)
+        assert EVIL in visible_text(page)
         seen += markdown(page)
     assert "Worst block of ink" in seen and "evil" not in seen
     assert not [one for one in page.get("html") if "<img" in one.proto.body]
 
 
 def test_a_link_opens_nothing_before_a_click(look_through, dest, monkeypatch):
-    opened = []
-    monkeypatch.setattr(run_page, "open_archive", lambda url: opened.append(url))
+    run = []
+    monkeypatch.setattr(run_page, "open_run", lambda url: run.append(url))
     page = AppTest.from_string("from foliopress.app import run_page\nrun_page.draw()", default_timeout=120)
     page.query_params["dest"] = f"{dest}?{EVIL}"
     page.run()
-    assert not page.exception and not opened
+    assert not page.exception and not run
     assert [one.label for one in page.button] == ["Open it"]
     assert "A link asks" in markdown(page) and "evil" not in markdown(page)
 
@@ -190,33 +190,33 @@ def test_what_no_dest_can_be_is_not_opened(look_through, url, monkeypatch):
     monkeypatch.setattr(fsspec, "filesystem", lambda *_, **__: pytest.fail("it was opened"))
     page = look_through(url)
     assert not page.exception
-    assert "This cannot be opened" in said(page)
+    assert "This cannot be opened" in visible_text(page)
 
 
 def test_a_source_on_a_server_that_only_dest_names_is_not_asked(look_through, dest, monkeypatch):
-    real = run_page.open_archive
+    real = run_page.open_run
     monkeypatch.setattr(
-        run_page, "open_archive", lambda url: dataclasses.replace(real(url), source="webhdfs://169.254.169.254/x")
+        run_page, "open_run", lambda url: dataclasses.replace(real(url), source="webhdfs://169.254.169.254/x")
     )
     monkeypatch.setattr(fsspec, "filesystem", lambda *_, **__: pytest.fail("it was asked"))
     page = look_through(dest)
     page.session_state["looked at"] = (str(dest), "letters/a.jpg", 0)
     page.run()
     assert not page.exception
-    assert "which is not asked from here" in said(page)
+    assert "which this window does not contact" in visible_text(page)
 
 
 @pytest.mark.parametrize("place", ["/nowhere/at/all", "s3://", "nonsense://x"])
 def test_a_place_that_cannot_be_opened_is_told(look_through, place):
     page = look_through(place)
     assert not page.exception
-    assert "cannot be opened" in said(page)
+    assert "cannot be opened" in visible_text(page)
 
 
 def test_a_dest_without_finished_pages_is_told(look_through, tmp_path):
     page = look_through(tmp_path)
     assert not page.exception
-    assert "no finished pages" in said(page)
+    assert "no finished pages" in visible_text(page)
 
 
 def test_a_damaged_file_of_statistics_is_told(look_through, tmp_path):
@@ -224,10 +224,10 @@ def test_a_damaged_file_of_statistics_is_told(look_through, tmp_path):
     (tmp_path / "stats" / "pages" / f"{uuid.uuid4().hex}.parquet").write_bytes(b"no parquet")
     page = look_through(tmp_path)
     assert not page.exception
-    assert "is damaged" in said(page)
+    assert "is damaged" in visible_text(page)
 
 
 def test_the_bench_and_a_run_show_the_same_page(dest):
     data = (dest.parent / "scans" / "letters" / "a.jpg").read_bytes()
-    tried = Bench("a.jpg", data).try_page(0, load_settings())
-    assert tried.finished.data == (dest / "pages" / "letters" / "a.jpg.avif").read_bytes()
+    result = Workbench("a.jpg", data).try_page(0, load_settings())
+    assert result.finished.data == (dest / "pages" / "letters" / "a.jpg.avif").read_bytes()

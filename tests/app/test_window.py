@@ -1,6 +1,6 @@
-"""The window in a real browser, before its real server.
+"""Test the window in a real browser with its real server.
 
-`FOLIOPRESS_SCREENSHOTS` names a folder that keeps the pictures.
+`FOLIOPRESS_SCREENSHOTS` names a folder for screenshots.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _LONG_MS = 120_000
 
 @pytest.fixture(scope="module")
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder for temporary files of the server."""
+    """The server's folder for temporary files."""
     return tmp_path_factory.mktemp("temporary")
 
 
 @pytest.fixture(scope="module")
 def url(temporary: Path) -> Iterator[str]:
-    """Where the window is, as `foliopress app` opens it."""
+    """Address of the window started by `foliopress app`."""
     port = free_port()
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(_ROOT)}
     command = [sys.executable, "-m", "foliopress.flows.cli", "app", "--port", str(port), "--no-browser"]
-    with (temporary.parent / "window.txt").open("wb") as told:
-        server = subprocess.Popen(command, env=environment, stdout=told, stderr=told, cwd=temporary)
+    with (temporary.parent / "window.txt").open("wb") as output:
+        server = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=temporary)
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(240):
@@ -58,7 +58,7 @@ def url(temporary: Path) -> Iterator[str]:
 
 @pytest.fixture
 def typescript(scans: Path) -> Path:
-    """A typewritten page of A4 at 300 dpi, in colour."""
+    """A typewritten A4 page at 300 dpi, in colour."""
     (found,) = (scans / "tapuscorpus" / "images").glob("*21574.pdf_page_9.png")
     return found
 
@@ -86,7 +86,7 @@ def state(page: Page, name: str) -> str:
 
 
 def settled(page: Page) -> None:
-    """Wait until the page has drawn all that it draws of itself."""
+    """Wait until the page has finished drawing."""
     page.wait_for_timeout(1000)  # a change reaches the server
     page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(timeout=_LONG_MS)
     expect(page.get_by_text("Time: read")).to_be_visible(timeout=_LONG_MS)
@@ -105,8 +105,8 @@ def test_a_scan_is_tried_and_a_run_with_the_exported_profile_gives_the_same_byte
 ) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
     give(page, url, typescript)
     settled(page)
     page.screenshot(path=keep / "try.png")
@@ -161,7 +161,7 @@ def test_a_scan_is_tried_and_a_run_with_the_exported_profile_gives_the_same_byte
     assert (tmp_path / "out" / "pages" / output.name).read_bytes() == output.read_bytes()
 
     assert not [one for one in asked if "127.0.0.1" not in one and not one.startswith(("data:", "blob:"))]
-    assert not [text for text in said if "Content Security Policy" in text]
+    assert not [text for text in messages if "Content Security Policy" in text]
     left = [path for path in temporary.rglob("*") if path.is_file() and path.suffix != ".log"]
     assert not left, "something of the upload lies on disk"
 
@@ -242,7 +242,7 @@ def test_a_run_is_looked_through_to_one_of_its_pages(
     subprocess.run(command, check=True, cwd=_ROOT)
     page.goto(f"{url}/run?dest={tmp_path / 'out'}")
     page.get_by_role("button", name="Open it").click()
-    expect(page.get_by_text("Pages by what became of them")).to_be_visible(timeout=_LONG_MS)
+    expect(page.get_by_text("Pages by result")).to_be_visible(timeout=_LONG_MS)
     expect(page.locator("canvas, svg.marks").first).to_be_visible(timeout=_LONG_MS)
     page.screenshot(path=keep / "run.png")
     page.get_by_role("tab", name="All pages").click()
@@ -298,7 +298,7 @@ def test_a_page_of_another_site_that_frames_the_window_shows_nothing_and_reads_n
 
 
 def test_a_name_that_a_stranger_lets_resolve_here_shows_nothing(url: str) -> None:
-    """As DNS rebinding does it: the browser asks this machine under the stranger's name."""
+    """As with DNS rebinding, the browser contacts this machine under the stranger's name."""
     port = url.rpartition(":")[2]
     with browser_page(rules="MAP evil.example 127.0.0.1") as page:
         answer = page.goto(f"http://evil.example:{port}/")

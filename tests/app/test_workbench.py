@@ -1,4 +1,4 @@
-"""The bench: what is tried here is what a run makes, and only what a change touches is done again."""
+"""Test that a trial gives the output of a run, and that only steps affected by a change are repeated."""
 
 import dataclasses
 import io
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import yaml
 
-from foliopress.app import workbench as bench_module
-from foliopress.app.controls import Chosen, as_profile
+from foliopress.app import workbench as workbench_module
+from foliopress.app.controls import ChosenSettings, as_profile
 from foliopress.app.trial_result import job_of
-from foliopress.app.uniform_baseline import equal_uniform
-from foliopress.app.workbench import Bench, Remembered
+from foliopress.app.uniform_baseline import find_uniform_baseline
+from foliopress.app.workbench import LruCache, Workbench
 from foliopress.configs.loading import load_settings, settings_digest
 from foliopress.flows.steps import steps
 from foliopress.tasks.errors import PageError
@@ -26,7 +26,7 @@ ACCESS = load_settings()
 
 @pytest.fixture
 def letter(draw_page):
-    """The bytes of a small page with print on it."""
+    """The bytes of a small page of print."""
     buffer = io.BytesIO()
     draw_page("Council of the town 1898").save(buffer, "PNG", dpi=(100, 100))
     return buffer.getvalue()
@@ -34,7 +34,7 @@ def letter(draw_page):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """How often each costly step was really done."""
+    """Number of calls of each costly step."""
     counts = Counter()
 
     def counted(module, name):
@@ -47,10 +47,10 @@ def calls(monkeypatch):
         monkeypatch.setattr(module, name, call)
 
     for module, name in (
-        (bench_module.ocr, "read_words"),
-        (bench_module.steps, "prepare_page"),
-        (bench_module.steps, "score_pages"),
-        (bench_module.steps, "finish_page"),
+        (workbench_module.recognition, "read_words"),
+        (workbench_module.steps, "prepare_page"),
+        (workbench_module.steps, "score_pages"),
+        (workbench_module.steps, "finish_page"),
     ):
         counted(module, name)
     return counts
@@ -61,7 +61,7 @@ def with_settings(*overrides):
 
 
 def run_through(name, data, settings, folder):
-    """Take a document of one page through the steps of a run, from `folder`/scans to `folder`/out; return its rows."""
+    """Process a one-page document with the steps of a run, from `folder`/scans to `folder`/out; return its rows."""
     (folder / "scans").mkdir()
     (folder / "scans" / name).write_bytes(data)
     job = dataclasses.replace(job_of(settings), source_url=str(folder / "scans"), dest_url=str(folder / "out"))
@@ -72,17 +72,17 @@ def run_through(name, data, settings, folder):
 
 
 def test_only_what_a_change_touches_is_done_again(letter, calls):
-    bench = Bench("letter.png", letter)
-    bench.try_page(0, ACCESS)
+    workbench = Workbench("letter.png", letter)
+    workbench.try_page(0, ACCESS)
     first = dict(calls)
-    bench.try_page(0, ACCESS)
+    workbench.try_page(0, ACCESS)
     assert calls == first
-    bench.try_page(0, with_settings("importance.threshold=0.3"))
+    workbench.try_page(0, with_settings("importance.threshold=0.3"))
     assert (calls["prepare_page"], calls["score_pages"], calls["finish_page"]) == (1, 1, 2)
     reads = calls["read_words"]
-    bench.try_page(0, with_settings("encode.codec=webp"))
-    assert calls["read_words"] - reads <= 1  # of the output; the source's words are remembered
-    bench.try_page(0, ACCESS)
+    workbench.try_page(0, with_settings("encode.codec=webp"))
+    assert calls["read_words"] - reads <= 1  # of the output; the source's words are cached
+    workbench.try_page(0, ACCESS)
     assert calls["finish_page"] == 3
 
 
@@ -94,74 +94,74 @@ def test_another_language_is_read_anew(letter, monkeypatch):
         return ()
 
     monkeypatch.setattr(recognition, "read_words", read_words)
-    bench = Bench("letter.png", letter)
-    bench.try_page(0, ACCESS)
-    bench.try_page(0, with_settings("ocr.language=osd"))
+    workbench = Workbench("letter.png", letter)
+    workbench.try_page(0, ACCESS)
+    workbench.try_page(0, with_settings("ocr.language=osd"))
     assert asked == ["eng", "osd"]
 
 
 def test_the_exported_profile_gives_a_run_the_very_bytes_that_were_tried(letter, tmp_path):
     changed = {"encode.codec": "webp", "importance.threshold": 0.2, "legibility.target_ssim": 0.96}
     tried_with = with_settings(*(f"{key}={value}" for key, value in changed.items()))
-    tried = Bench("a b.png", letter).try_page(0, tried_with)
+    result = Workbench("a b.png", letter).try_page(0, tried_with)
     profile = tmp_path / "mine.yaml"
-    profile.write_text(as_profile(Chosen(tried_with, changed)))
+    profile.write_text(as_profile(ChosenSettings(tried_with, changed)))
     settings = load_settings(str(profile))
     assert settings_digest(settings) == settings_digest(tried_with)
     (row,) = run_through("a b.png", letter, settings, tmp_path)
     written = Store(str(tmp_path / "out"), settings.storage).read_bytes(str(row["output_key"]))
-    assert written == tried.finished.data
-    assert tried.output_name == "a b.png.webp"
-    told_by_a_run = ("seconds_", "witness", "run_id", "shard_id")  # nobody looks at a trial, which is not stored
-    same = [name for name in row if not name.startswith(told_by_a_run)]
-    ours = tried.row | {"document_version": "1"}
+    assert written == result.finished.data
+    assert result.output_name == "a b.png.webp"
+    only_in_a_run = ("seconds_", "witness", "run_id", "shard_id")  # a trial is not stored, so no witness checks it
+    same = [name for name in row if not name.startswith(only_in_a_run)]
+    ours = result.row | {"document_version": "1"}
     assert {name: ours[name] for name in same} == {name: row[name] for name in same}
 
 
 def test_a_profile_is_a_file_of_sections_without_places_and_keys(letter):
-    values = yaml.safe_load(as_profile(Chosen(ACCESS, {})))
+    values = yaml.safe_load(as_profile(ChosenSettings(ACCESS, {})))
     assert set(values) == {
         *("limits", "ocr", "importance", "resolution", "encode", "documents", "legibility", "stats", "text")
     }
 
 
 def test_the_text_check_names_the_words_that_read_otherwise(letter, monkeypatch):
-    bench = Bench("letter.png", letter)
-    tried = bench.try_page(0, ACCESS)
-    read = bench_module.ocr.read_words
+    workbench = Workbench("letter.png", letter)
+    result = workbench.try_page(0, ACCESS)
+    read = workbench_module.recognition.read_words
 
     def read_otherwise(*args):
         return tuple(
             dataclasses.replace(word, text="1899" if word.text == "1898" else word.text) for word in read(*args)
         )
 
-    bench._words._held.clear()
+    workbench._words._held.clear()
     monkeypatch.setattr(recognition, "read_words", read_otherwise)
-    checks = bench.check_text(tried)
+    checks = workbench.check_text(result)
     bad = [(check.word.text, check.found, check.verdict) for check in checks if check.verdict != "kept"]
-    sure = [word for word in tried.prepared.words if word.confidence >= 80 and word.text == "1898"]
+    sure = [word for word in result.prepared.words if word.confidence >= 80 and word.text == "1898"]
     assert sure, "OCR read no year on this page"
     assert bad == [("1898", "1899", "changed")] * len(sure)
 
 
 def test_what_cannot_be_opened_has_a_problem_and_what_cannot_be_decoded_a_row(letter):
-    broken = Bench("broken.png", b"no image at all").open(ACCESS)
+    broken = Workbench("broken.png", b"no image at all").open(ACCESS)
     assert isinstance(broken.problem, PageError) and broken.problem.failed
-    tried = Bench("cut.png", letter[: len(letter) // 2]).try_page(0, ACCESS)
-    assert tried.problem is not None and tried.output() is None
-    assert PageRow(**tried.row).status in ("failed", "kept")
+    result = Workbench("cut.png", letter[: len(letter) // 2]).try_page(0, ACCESS)
+    assert result.problem is not None and result.output() is None
+    assert PageRow(**result.row).status in ("failed", "kept")
 
 
 def test_a_uniform_quality_that_is_as_sharp_is_found_and_takes_bytes(letter):
-    tried = Bench("letter.png", letter).try_page(0, ACCESS)
-    found = equal_uniform(tried)
+    result = Workbench("letter.png", letter).try_page(0, ACCESS)
+    found = find_uniform_baseline(result)
     assert found is not None
     assert 22 <= found.quality <= 92
-    assert 0.3 * len(tried.finished.data) < found.size_bytes < 10 * len(tried.finished.data)
+    assert 0.3 * len(result.finished.data) < found.size_bytes < 10 * len(result.finished.data)
 
 
 def test_what_was_not_asked_for_longest_is_forgotten_first():
-    held = Remembered(2)
+    held = LruCache(2)
     made = []
 
     def ask(key):
@@ -173,17 +173,17 @@ def test_what_was_not_asked_for_longest_is_forgotten_first():
 
 
 def test_an_error_is_not_remembered():
-    held = Remembered(2)
+    held = LruCache(2)
     with pytest.raises(PageError):
         held.get("a", lambda: (_ for _ in ()).throw(PageError("ocr_timeout", "no answer")))
     assert held.get("a", lambda: 1) == 1
 
 
 def test_levels_and_importance_have_the_page_s_tiles(letter):
-    tried = Bench("letter.png", letter).try_page(0, ACCESS)
-    grid = tried.prepared.grid
-    assert tried.found.importance.shape == tried.levels.shape == (grid.n_rows, grid.n_cols)
-    assert set(np.unique(tried.levels)) <= {1, 2, 4, 8}
+    result = Workbench("letter.png", letter).try_page(0, ACCESS)
+    grid = result.prepared.grid
+    assert result.found.importance.shape == result.levels.shape == (grid.n_rows, grid.n_cols)
+    assert set(np.unique(result.levels)) <= {1, 2, 4, 8}
 
 
 def test_the_page_of_a_pdf_is_downloaded_as_a_run_would_write_it(letter, tmp_path, draw_page):
@@ -191,11 +191,11 @@ def test_the_page_of_a_pdf_is_downloaded_as_a_run_would_write_it(letter, tmp_pat
 
     pixels = np.asarray(draw_page("Council of the town 1898").convert("RGB"))
     single, double = paper(Sheet(flate(pixels))), paper(Sheet(flate(pixels)), Sheet(flate(255 - pixels)))
-    tried = Bench("act.pdf", single).try_page(0, ACCESS)
-    assert tried.output_name == "act.pdf"
+    result = Workbench("act.pdf", single).try_page(0, ACCESS)
+    assert result.output_name == "act.pdf"
     run_through("act.pdf", single, ACCESS, tmp_path)
-    assert Store(str(tmp_path / "out"), ACCESS.storage).read_bytes("pages/act.pdf") == tried.output_file()
-    assert tried.output().pixels.shape[:2] == pixels.shape[:2]
-    of_many = Bench("act.pdf", double).try_page(1, ACCESS)
+    assert Store(str(tmp_path / "out"), ACCESS.storage).read_bytes("pages/act.pdf") == result.output_file()
+    assert result.output().pixels.shape[:2] == pixels.shape[:2]
+    of_many = Workbench("act.pdf", double).try_page(1, ACCESS)
     assert of_many.output_name == "act.pdf-0002.jp2"
     assert of_many.output_file() == of_many.finished.data

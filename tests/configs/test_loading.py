@@ -1,4 +1,4 @@
-"""Settings from profiles, files and the command line."""
+"""Test settings from profiles, files and the command line."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_profile_of_ones_own_has_the_name_of_its_file(tmp_path: Path) -> None:
         ("encode: [1, 2]", "encode: "),
         ("- a\n- b", "expected sections"),
         ("encode: {codec: webp\n", "not valid YAML"),
-        ("encode: {quality: 3, quality: 4}", "quality: stands twice"),
+        ("encode: {quality: 3, quality: 4}", "quality: duplicated"),
         ("encode: !!python/object/apply:os.system ['true']", "not valid YAML"),
     ],
 )
@@ -121,8 +121,8 @@ CANARIES = {
     "a tag": "storage: {secret_access_key: !canary x}",
     "an escape": 'storage: {secret_access_key: "canary\\q"}',
     "a tab": "storage:\n\tsecret_access_key: canary",
-    "a character that YAML does not take": "storage: {secret_access_key: canary\x01}",
-    "a key that stands twice": "storage: {secret_access_key: canary, region: a, region: b}",
+    "a character that YAML does not allow": "storage: {secret_access_key: canary\x01}",
+    "a duplicated key": "storage: {secret_access_key: canary, region: a, region: b}",
     "a key twice in a line of its own": "storage:\n  secret_access_key: canary1\n  secret_access_key: canary2",
     "a text": "canary",
     "a list": "[canary]",
@@ -163,8 +163,8 @@ def test_no_error_of_a_profile_quotes_what_may_be_a_secret(text: str, tmp_path: 
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_settings(str(file))
-    told = "".join(traceback.format_exception(caught.value))  # as the log file has it
-    assert "canary" not in told.replace(str(tmp_path), "").replace("canary_no", "")
+    output = "".join(traceback.format_exception(caught.value))  # as the log file has it
+    assert "canary" not in output.replace(str(tmp_path), "").replace("canary_no", "")
 
 
 @pytest.mark.parametrize("override", IN_OVERRIDES)
@@ -194,8 +194,8 @@ def test_options_of_a_cluster_are_written_down_by_their_names_where_they_may_hol
     cluster = ClusterSettings.model_construct(kind="x", options=options)  # though nearly all of these are refused
     settings = Settings().model_copy(update={"cluster": cluster})
     public = public_settings(settings)["cluster"]
-    told = json.dumps(public) + repr(settings) + str(settings) + settings.model_dump_json()
-    assert "canary" not in told and "registry.example" in told and "gateway.example" in told
+    output = json.dumps(public) + repr(settings) + str(settings) + settings.model_dump_json()
+    assert "canary" not in output and "registry.example" in output and "gateway.example" in output
     assert isinstance(public, dict) and public["options"].keys() == options.keys()
     assert settings.model_dump()["cluster"]["options"] == options  # what the cluster is given
     assert pickle.loads(pickle.dumps(settings)) == settings

@@ -34,7 +34,7 @@ def test_a_scheduled_run_is_seen_completed_with_its_figures(
     expect(page.get_by_text("foliopress-rate").first).to_be_visible()
     page.get_by_text("foliopress-summary").first.click()
     expect(page.get_by_text("whole DEST").first).to_be_visible()
-    expect(page.get_by_text("pages a minute").first).to_be_visible()
+    expect(page.get_by_text("pages per minute").first).to_be_visible()
     page.screenshot(path=keep / "summary.png")
     page.go_back()
     page.get_by_text("Artifacts", exact=True).click()

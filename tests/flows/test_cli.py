@@ -78,7 +78,7 @@ def test_help_names_every_option_of_the_main_job(tmp_path: Path) -> None:
         (["--set", "encode.qualty=35"], "encode.qualty: no such setting, did you mean encode.quality"),
         (
             ["--set", "encode.codec=gif"],
-            "encode.codec: 'gif' is not possible. Input should be 'avif', 'webp', 'jpeg', 'jp2' or 'jxl'",
+            "encode.codec: 'gif' is not valid. Input should be 'avif', 'webp', 'jpeg', 'jp2' or 'jxl'",
         ),
         (["--profile", "acess"], "did you mean access?"),
         (["--workers", "0"], "cluster.workers: 0"),

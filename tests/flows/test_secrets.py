@@ -198,7 +198,7 @@ def test_the_log_holds_no_secret_not_even_in_a_traceback(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     "text",
     [
-        *("shards_passed_over=3", "storage.secret_access_key: the value given is not possible", "design=4, author: me"),
+        *("shards_passed_over=3", "storage.secret_access_key: the given value is not valid", "design=4, author: me"),
         *(
             "the key 'scans/token: 5.jpg' is no document",
             "cannot read 'a=b' in s3://bucket/scans",

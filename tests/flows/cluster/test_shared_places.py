@@ -289,7 +289,7 @@ def test_a_worker_without_room_for_temporary_files_is_named(cluster: Cluster, pl
     cluster.start_worker("full", f"mount -t tmpfs -o size=2m none {tmp_path}/tmp", TMPDIR=str(tmp_path / "tmp"))
     with (
         SharedPlacesCheck(cluster.client, dest, source) as places_check,
-        pytest.raises(ConfigError, match=f"{tmp_path}/tmp, has 2 MB of room"),
+        pytest.raises(ConfigError, match=f"{tmp_path}/tmp, has 2 MB free"),
     ):
         ask_workers(cluster.client, SETTINGS, places_check)
 

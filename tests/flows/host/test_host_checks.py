@@ -1,4 +1,4 @@
-"""What a container may lack: a name, a home, a root that can be written, room for temporary files, shared memory."""
+"""Test containers that lack a user name, a home, a writable root, temporary space or shared memory."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from foliopress.flows.host.host_checks import check_scratch, find_footing
+from foliopress.flows.host.host_checks import check_temporary_folder, prepare_host
 from foliopress.tasks.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
 Usage = namedtuple("Usage", "total used free")
 
 UNKNOWN = 12345
-"""A user that no machine knows."""
+"""A user ID without an account."""
 
 
 def test_enough_room_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     home = os.environ.get("HOME")
-    find_footing()
+    prepare_host()
     assert os.environ.get("HOME") == home
     assert list(tmp_path.iterdir()) == []
 
@@ -34,8 +34,8 @@ def test_enough_room_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_too_little_room_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 10**9, 3_000_000))
-    with pytest.raises(ConfigError, match=rf"{tmp_path}, has 3 MB of room, and at least 50 MB are needed; .*TMPDIR"):
-        check_scratch()
+    with pytest.raises(ConfigError, match=rf"{tmp_path}, has 3 MB free, but at least 50 MB are needed; .*TMPDIR"):
+        check_temporary_folder()
 
 
 def test_room_that_a_quota_does_not_give_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,16 +44,16 @@ def test_room_that_a_quota_does_not_give_is_said(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    with pytest.raises(ConfigError, match=r"cannot be used: .*Disk quota exceeded; make room there"):
-        check_scratch()
+    with pytest.raises(ConfigError, match=r"cannot be used: .*Disk quota exceeded; free some space"):
+        check_temporary_folder()
 
 
-def told_in(
+def output_of(
     folder: Path, script: str, *arguments: object, command: tuple[str, ...] = ("unshare", "-m")
 ) -> tuple[int, str]:
-    """Run foliopress in a mount namespace of its own, after a shell script has changed what it sees.
+    """Run foliopress in its own mount namespace after a shell script has changed it, and return its output.
 
-    The script knows the folder as `$HERE`.
+    The script refers to the folder as `$HERE`.
     """
     if os.geteuid() != 0 or shutil.which(command[0]) is None:
         pytest.skip("only root may change what a process sees of its machine")
@@ -86,22 +86,22 @@ SHM_IS_READ_ONLY = "mount -t tmpfs -o ro none /dev/shm; export TMPDIR=$HERE/tmp"
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "message"),
     [
-        (TMP_IS_SMALL, "/tmp, has 3 MB of room, and at least 50 MB are needed"),
-        (NO_TMP, "there is no folder for temporary files that can be written"),
+        (TMP_IS_SMALL, "/tmp, has 3 MB free, but at least 50 MB are needed"),
+        (NO_TMP, "no folder for temporary files is writable"),
         (SHM_IS_SMALL, "this machine's shared memory (/dev/shm) cannot hold the locks of 2 workers (No space left"),
         (SHM_IS_READ_ONLY, "cannot hold the locks of 2 workers (Read-only file system); mount a tmpfs"),
     ],
     ids=["small tmp", "no tmp", "small shm", "read-only shm"],
 )
 def test_what_is_missing_is_said_before_the_first_page(
-    script: str, said: str, archive: Callable[..., Path], tmp_path: Path
+    script: str, message: str, archive: Callable[..., Path], tmp_path: Path
 ) -> None:
-    code, told = told_in(tmp_path, script, "compress", archive("a.jpg"), tmp_path / "out", "--workers", "2")
-    assert code == 2, told
-    assert said in told
-    assert "Traceback" not in told
+    code, output = output_of(tmp_path, script, "compress", archive("a.jpg"), tmp_path / "out", "--workers", "2")
+    assert code == 2, output
+    assert message in output
+    assert "Traceback" not in output
     assert not list(tmp_path.glob("out/pages/**/*.*"))
 
 
@@ -119,10 +119,10 @@ def test_a_user_without_a_name_and_a_home_can_run(home: str, archive: Callable[.
     (tmp_path / "out").mkdir(mode=0o777)
     (tmp_path / "out").chmod(0o777)
     script = f"{home}; export TMPDIR=$HERE/tmp"
-    code, told = told_in(
+    code, output = output_of(
         tmp_path, script, "compress", source, tmp_path / "out", "--workers", "1", command=AS_NOBODY_KNOWN
     )
-    assert code == 0, told
+    assert code == 0, output
     (page,) = tmp_path.glob("out/pages/a.*")
     assert page.stat().st_uid == UNKNOWN
 
@@ -137,6 +137,6 @@ def test_a_root_that_cannot_be_written_is_enough_with_a_folder_for_temporary_fil
         "mount -o remount,ro,bind /; mount -t tmpfs -o size=1m none /dev/shm; unset HOME; export TMPDIR=$HERE/tmp\n"
         "if touch /tmp/probe 2>/dev/null; then exit 99; fi"
     )
-    code, told = told_in(tmp_path, script, "compress", archive("a.jpg"), tmp_path / "out", "--workers", "2")
-    assert code == 0, told
+    code, output = output_of(tmp_path, script, "compress", archive("a.jpg"), tmp_path / "out", "--workers", "2")
+    assert code == 0, output
     assert list(tmp_path.glob("out/pages/a.*"))

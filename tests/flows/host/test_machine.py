@@ -1,4 +1,4 @@
-"""What there is of cores and memory, in a container too, and how it is shared out among workers."""
+"""Test the detection of cores and memory, also in containers, and their division among workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from foliopress.flows.host.machine import LEAST_MEMORY, Machine, share_out, this_machine
+from foliopress.flows.host.machine import MIN_WORKER_BYTES, Machine, allocate_workers, this_machine
 from foliopress.tasks.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,7 +41,7 @@ USEFUL = 6 * GIB
 )
 def test_what_fits_runs(cores: int, memory_gib: int, workers: int | None, n_workers: int, least_gib: float) -> None:
     machine = Machine(cores, memory_gib * GIB, memory_gib * GIB)
-    share = share_out(machine, workers, USEFUL)
+    share = allocate_workers(machine, workers, USEFUL)
     assert share.n_workers == n_workers
     assert share.memory_bytes >= least_gib * GIB * 0.99
     assert share.n_workers * share.memory_bytes <= machine.available_bytes
@@ -55,45 +55,45 @@ def test_workers_are_refused_only_where_a_page_has_no_room(
     cores: int, memory_gib: float, free: float, workers: int | None
 ) -> None:
     machine = Machine(cores, int(memory_gib * GIB), int(free * memory_gib * GIB))
-    if machine.available_bytes < (workers or 1) * LEAST_MEMORY:
+    if machine.available_bytes < (workers or 1) * MIN_WORKER_BYTES:
         with pytest.raises(ConfigError, match=r"^cluster\.workers: "):
-            share_out(machine, workers, USEFUL)
+            allocate_workers(machine, workers, USEFUL)
         return
-    share = share_out(machine, workers, USEFUL)
-    assert share.memory_bytes >= LEAST_MEMORY
+    share = allocate_workers(machine, workers, USEFUL)
+    assert share.memory_bytes >= MIN_WORKER_BYTES
     assert share.n_workers * share.memory_bytes <= machine.available_bytes
     assert workers is not None or share.n_workers <= cores
 
 
 @pytest.mark.parametrize(
-    ("free_gib", "workers", "said"),
+    ("free_gib", "workers", "message"),
     [
-        (4, 8, r"8 workers need 0\.6 GiB of memory each .* 4\.0 GiB is free; ask for 6 at most"),
-        (1, 2, r"1\.0 GiB is free; ask for 1 at most"),
+        (4, 8, r"8 workers need 0\.6 GiB of memory each .* 4\.0 GiB is free; request at most 6"),
+        (1, 2, r"1\.0 GiB is free; request at most 1"),
         (0.4, None, r"a worker needs 0\.6 GiB .* 0\.4 GiB is free; give this machine or its container more memory"),
         (0.4, 4, r"a worker needs 0\.6 GiB .* 0\.4 GiB is free; give this machine or its container more memory"),
     ],
 )
-def test_a_refusal_names_what_would_run(free_gib: float, workers: int | None, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        share_out(Machine(16, 128 * GIB, int(free_gib * GIB)), workers, USEFUL)
+def test_a_refusal_names_what_would_run(free_gib: float, workers: int | None, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        allocate_workers(Machine(16, 128 * GIB, int(free_gib * GIB)), workers, USEFUL)
 
 
 def test_a_page_that_runs_wild_does_not_take_all() -> None:
-    assert share_out(Machine(16, 128 * GIB, 100 * GIB), 1, USEFUL).memory_bytes == 8 * GIB
+    assert allocate_workers(Machine(16, 128 * GIB, 100 * GIB), 1, USEFUL).memory_bytes == 8 * GIB
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty place for the kernel's files, on a machine of 64 cores and 256 GiB, 200 of them free."""
+    """An empty root for the kernel's files, on a machine with 64 cores and 256 GiB, 200 of them free."""
     memory = SimpleNamespace(total=256 * GIB, available=200 * GIB)
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
     monkeypatch.setattr("foliopress.flows.host.machine._affinity", lambda: 64)
     return tmp_path
 
 
-def files(root: Path, told: dict[str, str]) -> None:
-    for name, text in told.items():
+def files(root: Path, contents: dict[str, str]) -> None:
+    for name, text in contents.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -113,7 +113,7 @@ STAT = f"anon {3 * GIB}\nfile {2 * GIB}\ninactive_file {GIB}\nactive_file {GIB}\
         ("1600000 100000", f"{8 * GIB}", (16, 8, 5)),
         ("150000 100000", f"{8 * GIB}", (2, 8, 5)),
         ("5000 100000", f"{32 * GIB}", (1, 32, 29)),
-        ("9900000 100000", f"{512 * GIB}", (64, 256, 200)),  # more than there is
+        ("9900000 100000", f"{512 * GIB}", (64, 256, 200)),  # more than the machine has
     ],
 )
 @pytest.mark.parametrize("group", ["/", "/kubepods/pod7", "/../../outside"])
@@ -145,7 +145,7 @@ def test_a_limit_of_a_group_above_holds_too(root: Path) -> None:
 @pytest.mark.parametrize("processor", ["cpu", "cpu,cpuacct", "cpuacct,cpu"])
 @pytest.mark.parametrize("is_seen", [True, False])
 def test_a_container_of_version_1_has_what_its_groups_may_have(root: Path, processor: str, is_seen: bool) -> None:
-    below = "/docker/abc" if is_seen else ""  # a container may be told its path outside, where it sees the root alone
+    below = "/docker/abc" if is_seen else ""  # it sees the root alone, but may read its path on the host
     files(
         root,
         {
@@ -176,7 +176,7 @@ def test_no_limit_of_version_1_is_none(root: Path) -> None:
 
 @pytest.fixture
 def real_group() -> Iterator[Path]:
-    """A group of this kernel with 1 GiB of memory."""
+    """A cgroup of this kernel with 1 GiB of memory."""
     version_1 = Path("/sys/fs/cgroup/memory")
     above = version_1 if version_1.is_dir() else Path("/sys/fs/cgroup")
     for line in Path("/proc/self/cgroup").read_text().splitlines():
@@ -199,8 +199,8 @@ def test_the_kernel_s_own_group_is_seen(real_group: Path) -> None:
         "from foliopress.flows.host.machine import this_machine as machine\n"
         "print(machine().memory_bytes, machine().available_bytes)"
     )
-    told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    memory_bytes, available_bytes = map(int, told.stdout.split())
+    output = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    memory_bytes, available_bytes = map(int, output.stdout.split())
     assert memory_bytes == GIB
     assert GIB / 2 < available_bytes <= GIB
 
@@ -212,5 +212,5 @@ def test_an_affinity_is_seen() -> None:
     )
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system has no affinity")
-    told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "1"
+    output = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "1"

@@ -1,4 +1,4 @@
-"""What a command says, and to whom: nobody listening, a closed terminal or a full disk changes nothing of its work."""
+"""Test that a missing reader, a closed terminal or a full disk does not affect a command's work."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def surroundings(folder: Path, **more: str) -> dict[str, str]:
 
 
 def in_shell(line: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run a line in bash; its exit code is that of the first command of a pipe."""
+    """Run a line in bash; the exit code is that of the first command of a pipe."""
     script = f"{line}\nexit ${{PIPESTATUS[0]}}"
     return subprocess.run(
         ["bash", "-c", script],
@@ -99,7 +99,7 @@ def test_a_stream_that_whoever_shares_it_set_to_block_not_is_waited_for(tmp_path
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, draw_page) -> Path:
-    """A folder with `scans`, and `out` as a run left it; a key has letters that are not in ASCII."""
+    """A folder with `scans` and the `out` of a run; one key has non-ASCII letters."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "scans").mkdir()
     draw_page("Größe").save(folder / "scans" / "Größe.jpg", quality=92, dpi=(100, 100))
@@ -173,16 +173,16 @@ def test_a_log_may_go_to_a_stream_a_pipe_or_a_device(log: str, finished: Path, t
     place = pipe if "pipe" in log else log
     line = f"{FOLIOPRESS} compress {finished}/scans {tmp_path}/out --workers 1 --log-file {place}"
     ended = in_shell(f"{reading}{line} > {tmp_path}/stdout 2> {tmp_path}/stderr", tmp_path)
-    told = {name: (tmp_path / name).read_text() for name in ("stdout", "stderr")}
-    assert (ended.returncode, "Traceback" in told["stderr"]) == (3, False), told
-    assert "1 failed" in told["stdout"]
+    output = {name: (tmp_path / name).read_text() for name in ("stdout", "stderr")}
+    assert (ended.returncode, "Traceback" in output["stderr"]) == (3, False), output
+    assert "1 failed" in output["stdout"]
     where = {"/dev/stderr": "stderr", "/dev/stdout": "stdout", "pipe": "read"}.get(log)
     if where is not None:
         wait_for(lambda: "is committed" in (tmp_path / where).read_text(), 10)
 
 
 def test_what_a_log_had_no_room_for_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> None:
-    said: list[str] = []
+    written: list[str] = []
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
@@ -190,14 +190,17 @@ def test_what_a_log_had_no_room_for_ends_nothing(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(
             "foliopress.flows.host.logs._stream_of", lambda _: None
         )  # as if it were a file on a disk that is full
-        with open_log(tmp_path / "full", "run", said.append):
+        with open_log(tmp_path / "full", "run", written.append):
             for _ in range(100):
                 logging.getLogger("tests").warning("x" * 1000)
     finally:
         root.handlers[:], logging.raiseExceptions = handlers, True
         root.setLevel(level)
     assert capfd.readouterr() == ("", "")
-    with pytest.raises(ConfigError, match="cannot be written"), open_log(tmp_path / "no" / "log", "run", said.append):
+    with (
+        pytest.raises(ConfigError, match="cannot be written"),
+        open_log(tmp_path / "no" / "log", "run", written.append),
+    ):
         pass
 
 
@@ -214,7 +217,7 @@ def test_a_log_folder_that_somebody_else_made_is_not_used(tmp_path: Path, monkey
 
 
 class Terminal:
-    """Keeps what is written to it, and says that it is one."""
+    """Records what is written to it, and reports that it is a terminal."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -256,7 +259,7 @@ def test_a_bar_is_drawn_without_colour_on_a_terminal_of_any_width(
 
 
 class Running:
-    """A run in the middle of its work, in a session of its own as a login has, with what it started."""
+    """A run in progress with its child processes, in its own session as after a log-in."""
 
     def __init__(self, source: Path, dest: Path, folder: Path, terminal: int | None = None, **more: object) -> None:
         output = subprocess.DEVNULL if terminal is None else terminal

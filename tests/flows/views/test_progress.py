@@ -1,4 +1,4 @@
-"""What a user sees while a run works."""
+"""Test the progress shown during a run."""
 
 from __future__ import annotations
 

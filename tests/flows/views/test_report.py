@@ -1,4 +1,4 @@
-"""The report: one file that says what the statistics say, and needs nothing else."""
+"""Test the report: one self-contained file that agrees with the statistics."""
 
 import io
 import json
@@ -31,8 +31,8 @@ from tests.flows.dest.test_premis_events import commit
 SETTINGS = load_settings()
 
 
-class Told(HTMLParser):
-    """What a page of HTML says, and what it would load."""
+class ParsedHtml(HTMLParser):
+    """The texts of an HTML page, and what it would load."""
 
     def __init__(self, text):
         super().__init__()
@@ -49,7 +49,7 @@ class Told(HTMLParser):
 
 @pytest.fixture
 def dest(draw_page):
-    """A DEST of four pages; the output of one is there, that of another is not."""
+    """A DEST of four pages; the output of one exists, that of another does not."""
     store = Store(f"memory://{uuid.uuid4().hex}", StorageSettings())
     buffer = io.BytesIO()
     draw_page("A page").save(buffer, "WEBP")
@@ -69,28 +69,28 @@ def dest(draw_page):
 
 
 def test_it_says_what_the_rows_add_up_to_and_why_pages_were_kept(dest):
-    told = " ".join(Told(report_on(dest.url, SETTINGS)).words)
+    report = " ".join(ParsedHtml(report_on(dest.url, SETTINGS)).words)
     sums = totals(live_rows(dest))
-    assert f"{100 * sums.saved_fraction:.1f} %" in told
+    assert f"{100 * sums.saved_fraction:.1f} %" in report
     for words in ("no_gain", "damaged", "a/<b>&amp.jpg", "worst block 0.610"):
-        assert words in told
-    assert told.index("0.610") < told.index("0.720")  # the worst first
+        assert words in report
+    assert report.index("0.610") < report.index("0.720")  # the worst first
 
 
 def test_it_needs_nothing_but_itself(dest):
     text = report_on(dest.url, SETTINGS)
-    told = Told(text)
-    assert told.loads and all(one.startswith("data:image/jpeg;base64,") for one in told.loads)
-    assert "script" not in told.tags and "link" not in told.tags
+    report = ParsedHtml(text)
+    assert report.loads and all(one.startswith("data:image/jpeg;base64,") for one in report.loads)
+    assert "script" not in report.tags and "link" not in report.tags
     assert not re.findall(r"url\((?!#)|@import", text)
-    assert told.tags.count("svg") == 6
+    assert report.tags.count("svg") == 6
 
 
 def test_an_output_that_is_gone_is_told_and_a_name_is_no_markup(dest):
-    told = Told(report_on(dest.url, SETTINGS))
-    assert "foliopress verify tells why" in " ".join(told.words)
-    assert told.tags.count("img") == 1
-    assert "b" not in [tag for tag, words in zip(told.tags, told.words, strict=False) if "amp" in words]
+    report = ParsedHtml(report_on(dest.url, SETTINGS))
+    assert "run foliopress verify for the cause" in " ".join(report.words)
+    assert report.tags.count("img") == 1
+    assert "b" not in [tag for tag, words in zip(report.tags, report.words, strict=False) if "amp" in words]
 
 
 def test_it_says_what_the_output_was_made_by_and_can_be_held_against(tmp_path):
@@ -100,22 +100,22 @@ def test_it_says_what_the_output_was_made_by_and_can_be_held_against(tmp_path):
         record = {"run_id": f"r{number:02d}", "status": "finished", "versions": {"pillow": "<12.0>"}}
         record |= {"started_at": f"begun {number}", "finished_at": f"ended {number}", "run": {"pages": 1000 + number}}
         store.write_bytes(f"runs/r{number:02d}/run.json", json.dumps(record).encode())
-    told = " ".join(Told(report_on(store.url, SETTINGS)).words)
+    report = " ".join(ParsedHtml(report_on(store.url, SETTINGS)).words)
     for words in ("1 compressed, 2 kept, 1 failed", "settings 5e, model 30, litert-cpu: 4 documents", "pillow <12.0>"):
-        assert words in told
-    assert "Events not written, or not up to date" in told and "Bag none; foliopress bag makes one" in told
-    assert "r21 begun 21 ended 21 finished 1021" in told and "r02" in told and "r01" not in told
-    assert f"The newest {NEWEST_RUNS} of {NEWEST_RUNS + 2} runs." in told
+        assert words in report
+    assert "Events not written, or out of date" in report and "Bag none; create one with foliopress bag" in report
+    assert "r21 begun 21 ended 21 finished 1021" in report and "r02" in report and "r01" not in report
+    assert f"The newest {NEWEST_RUNS} of {NEWEST_RUNS + 2} runs." in report
 
     bag_archive(store.url, SETTINGS, "bagging", print)
-    told = " ".join(Told(report_on(store.url, SETTINGS)).words)
-    assert "one for each document, in evidence/events" in told
-    assert re.search(r"Bag BagIt: Bagging-Date \d{4}-\d\d-\d\d, Bag-Software-Agent Foliopress .* bagit.py", told)
+    report = " ".join(ParsedHtml(report_on(store.url, SETTINGS)).words)
+    assert "one per document, in evidence/events" in report
+    assert re.search(r"Bag BagIt: Bagging-Date \d{4}-\d\d-\d\d, Bag-Software-Agent Foliopress .* bagit.py", report)
 
 
 def test_a_run_whose_record_cannot_be_read_is_told(dest):
     dest.write_bytes("runs/r1/run.json", b"{")
-    assert "r1 – – unreadable" in " ".join(Told(report_on(dest.url, SETTINGS)).words)
+    assert "r1 – – unreadable" in " ".join(ParsedHtml(report_on(dest.url, SETTINGS)).words)
 
 
 def test_the_command_writes_a_file(dest, tmp_path):
