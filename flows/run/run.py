@@ -91,7 +91,7 @@ def check_places(source: str, dest: str, settings: Settings) -> Store:
 
 def warn_without_conditional_writes(dest: Store, say: Callable[[str], None]) -> None:
     """Warn if a store cannot keep two runs apart that begin at the same moment."""
-    if dest.has_conditions():
+    if dest.has_conditional_writes():
         return
     place = without_password(dest.url)
     warning = f"DEST {place} has no conditional writes: do not start a run into it while another one is running"
@@ -162,7 +162,7 @@ class Run:
         self.settings, self.progress = request.settings, resources.progress
         self.n_passed_over, self.scan = 0, ScanCounts()
         self._dest, self._ledger, self._inventory = resources.dest, resources.ledger, resources.inventory
-        self._source = resources.scans.apart_from(self._dest.url)
+        self._source = resources.scans.without_links_into(self._dest.url)
         self._places_check, self._shape = resources.places_check, ClusterShape(resources.client)
         facts = ask_workers(resources.client, self.settings, self._places_check)
         self.recipe = Recipe(settings_digest(self.settings), facts.model_digest, facts.scorer)

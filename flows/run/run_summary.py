@@ -184,7 +184,7 @@ def write_start(dest: Store, start: RunStart) -> None:
     text = yaml.safe_dump(public_settings(start.settings), sort_keys=False, allow_unicode=True)
     begun = {"run_id": start.run_id, "status": "running", "started_at": start.started_at}
     record = {**begun, **dataclasses.asdict(start.recipe), "versions": start.versions}
-    dest.write_bytes(f"runs/{start.run_id}/settings.yaml", self_checksum.sealed_yaml(text))
+    dest.write_bytes(f"runs/{start.run_id}/settings.yaml", self_checksum.yaml_with_checksum(text))
     dest.write_bytes(f"runs/{start.run_id}/run.json", self_checksum.json_with_checksum(record))
 
 
