@@ -20,6 +20,7 @@ from foliopress.flows.views.progress import megabytes
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.images.thumbnails import thumbnail
 from foliopress.tasks.records.overview import (
+    NOT_COMPARED,
     Wanted,
     by_folder,
     by_verdict,
@@ -37,6 +38,7 @@ from foliopress.tasks.witness.document_check import UNHEARD
 
 WORST_PAGES = 24
 NEWEST_RUNS = 20
+_UNSEEN = {UNHEARD: "none reads their format", NOT_COMPARED: "an older version made them"}
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -148,8 +150,8 @@ def _evidence(dest: Store, pages: pa.Table) -> Sequence[str]:
 
 def _witnesses(counts: Mapping[str, int]) -> str:
     told = [
-        f"{count:,} pages by no other decoder, since none reads their format"
-        if name == UNHEARD
+        f"{count:,} pages by no other decoder, since {_UNSEEN[name]}"
+        if name in _UNSEEN
         else f"{count:,} pages compared with their sources by {name}"
         for name, count in counts.items()
     ]
