@@ -7,7 +7,7 @@ import io
 import logging
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -207,6 +207,21 @@ class Ledger:
                 if name not in self._files and found.key.endswith(".parquet"):
                     log.info("%s was never committed, or is part of a larger file; deleted", found.key)
                     self._dest.delete(found.key)
+
+    def rewrite_older(self, name: str, rewrite: Callable[[Footer, str, str], Footer | None]) -> None:
+        """Have a file of an older schema replaced by what `rewrite` writes, given its footer, a new name and the run.
+
+        A file of which nothing is left, or whose page rows cannot be read, is deleted.
+        """
+        with self._lock:
+            new = None
+            try:
+                new = rewrite(self._files[name], self._new_name(name), self._run_id)
+            except FileDamaged as error:  # its shards are not committed then, and this run does them again
+                self._note_damaged(error)
+            self._drop(name)
+            if new is not None:
+                self._note(new)
 
     def put_together(self, names: Sequence[str]) -> None:
         """Write the rows of several files into one, which takes their place as soon as its `pages` stand.

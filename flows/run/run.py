@@ -24,6 +24,8 @@ from foliopress.flows.dest.compaction import compact
 from foliopress.flows.dest.inventory import Holdings
 from foliopress.flows.dest.ledger import Ledger, ShardRows
 from foliopress.flows.dest.name_rules import settle_naming
+from foliopress.flows.dest.older_dest import OlderShards, continue_dest
+from foliopress.flows.dest.older_records import add_digests
 from foliopress.flows.dest.orphaned_outputs import clear_leftovers
 from foliopress.flows.dest.overlap_check import check_apart
 from foliopress.flows.dest.premis_events import keep_events
@@ -132,9 +134,11 @@ def open_run(
         lookout = stack.enter_context(Lookout(client, target, scans))
         shared = (progress, lease, ledger, client, holdings, lookout)
         run = Run(source, scans, target, settings, retry_failed, run_id, *shared, naming=naming, deep=deep)
+        add_digests(target, ledger.footers)
         if not overwrite and not ledger.is_empty:
             refuse_other_recipe(target, settings, run.recipe)
         void_bag(target, progress.say)
+        run.older = continue_dest(target, ledger, holdings, settings, str(run.recipe), progress.say)
         ledger.finish_leftovers()
         run.begin()
         try:
@@ -165,6 +169,7 @@ class Run:
         deep: bool,
     ) -> None:
         self._holdings, self._deep = holdings, deep
+        self.older = OlderShards()
         self.source_url, self.dest_url, self.settings, self.run_id = source, dest.url, settings, run_id
         self.progress, self.passed_over, self.scan = progress, 0, ScanCounts()
         self._source, self._dest = scans.apart_from(dest.url), dest
@@ -220,7 +225,8 @@ class Run:
     def _shards_of(self, documents: Iterator[Document]) -> Iterator[Shard]:
         for shard in cut_shards(documents, self.settings.shard, str(self.recipe)):
             self.check()
-            if self._ledger.is_done(shard, self._retry_failed, self._holdings):
+            ids = (shard, *self.older.as_committed(shard))
+            if any(self._ledger.is_done(one, self._retry_failed, self._holdings) for one in ids):
                 self.passed_over += 1
                 self.progress.pass_over(shard.size_bytes)
                 continue
