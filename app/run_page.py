@@ -25,6 +25,7 @@ from foliopress.tasks.errors import ConfigError, PageError, StoreUnavailable
 from foliopress.tasks.images.image_reader import Page
 from foliopress.tasks.records.overview import RATIO, PageFound, Wanted, by_folder, find_page, totals_of
 from foliopress.tasks.records.statistics import PageRow
+from foliopress.tasks.storage.locations import has_host
 from foliopress.tasks.storage.output_keys import page_in_output
 
 _GALLERY = 12

@@ -22,7 +22,9 @@ from foliopress.configs.settings import Settings
 __all__ = [
     "all_keys",
     "carries_password",
+    "digest_of",
     "digested_settings",
+    "digested_values",
     "load_settings",
     "profile_names",
     "public_settings",
@@ -80,15 +82,24 @@ def load_settings(
 
 def settings_digest(settings: Settings) -> str:
     """Return 16 hexadecimal digits that change with every setting that can change output or shards."""
-    return hashlib.sha256(json.dumps(digested_settings(settings), sort_keys=True).encode()).hexdigest()[:16]
+    return digest_of(digested_settings(settings))
+
+
+def digest_of(digested: Mapping[str, object]) -> str:
+    """Return the digest of settings that can change output or shards, by dotted key."""
+    return hashlib.sha256(json.dumps(digested, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def digested_settings(settings: Settings) -> dict[str, object]:
     """Return the settings that can change output or shards, by dotted key."""
-    flat = dict(_flat(settings.model_dump(mode="json")))
+    return digested_values(settings.model_dump(mode="json"))
+
+
+def digested_values(values: Mapping[str, Any]) -> dict[str, object]:
+    """Return the same of settings as they are stored, by section."""
     return {
         key: value
-        for key, value in flat.items()
+        for key, value in _flat(values)
         if not any(key == left_out or key.startswith(f"{left_out}.") for left_out in _NOT_IN_DIGEST)
     }
 

@@ -19,6 +19,8 @@ from foliopress.flows.cluster.cluster import ClusterShape, open_cluster
 from foliopress.flows.cluster.shared_places import SharedPlaces, SharedPlacesCheck, absolute_url
 from foliopress.flows.dest.bag import bag_problems
 from foliopress.flows.dest.name_rules import NAMES_KEY
+from foliopress.flows.dest.older_audit import is_older_record, missing_files, older_events, older_tables
+from foliopress.flows.dest.older_records import older_files
 from foliopress.flows.dest.premis_events import INDEX_KEY, written_events
 from foliopress.flows.dest.run_records import find_record_problems, record_keys, referenced_runs, stored_runs
 from foliopress.flows.steps.verify_steps import (
@@ -67,6 +69,8 @@ class Verification:
     """Number of failed pages, which have no output to check."""
     unread_reasons: dict[str, int] = field(default_factory=dict)
     """Number of failed pages by reason, e.g. `damaged` or `name_refused`."""
+    older_files: int = 0
+    """Number of files of page rows that an older version wrote, without digests of the files that belong to them."""
     looked_at_pages: int | None = None
     """Number of pages that were compared with their scans again; None if that was not asked for."""
     damages: list[Damage] = field(default_factory=list)
@@ -85,6 +89,11 @@ class Verification:
         """Return the findings as lines of text: the counts, then the first damages."""
         lines = [f"{self.outputs} outputs of {self.documents} documents ({self.pages} pages) read, hashed and decoded"]
         lines.append(f"{self.other_files} files of words, tiles, text and events read and hashed")
+        if self.older_files:
+            lines.append(
+                f"{self.older_files} files of page rows are of an older version: their words and tiles are read; text, "
+                "events and records of runs, which have no digests, are looked for; the next run adds digests"
+            )
         if self.unread_pages:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(self.unread_reasons.items()))
             lines.append(f"{self.unread_pages} failed pages have no output: {reasons}")
@@ -136,6 +145,10 @@ def verify_archive(
         footers = read_footers(target, damaged)
         for damages in check(check_outputs, _outputs(target, damaged, found, named, documents)):
             found.damages += damages
+        found.older_files = len(older_files(footers.values()))
+        for damages in check(check_tables, older_tables(footers.values())):
+            found.damages += damages
+        found.damages += missing_files(target, footers, named)
         written = _written(target, footers, damaged, found)
         for damages in check(check_files, _noted(written, named, found)):
             found.damages += damages
@@ -222,7 +235,8 @@ def _events(target: Store, footers: Mapping[str, Footer], found: Verification) -
     try:
         events = written_events(target)
     except ValueError as error:
-        found.damages.append(Damage("changed", INDEX_KEY, f"it is damaged ({error})"))
+        if not found.older_files or older_events(target) is None:
+            found.damages.append(Damage("changed", INDEX_KEY, f"it is damaged ({error})"))
         return
     if events is None:
         if there:
@@ -252,12 +266,15 @@ def _damaged_records(target: Store, footers: Mapping[str, Footer], named: set[st
         try:
             read_checked_json(target.read_bytes(key))
         except FileNotFoundError:
-            yield Damage("missing", key, "the next run writes it again")
+            if not older_files(footers.values()):
+                yield Damage("missing", key, "the next run writes it again")
         except ValueError:
             yield Damage("changed", key, "the next run writes it again")
     for run_id in with_rows | there.keys():
         named.update(record_keys(run_id))
     for problem in find_record_problems(target, sorted(with_rows | there.keys())):
+        if problem.kind == "changed" and is_older_record(target, footers, problem.run_id):
+            continue
         has_other = "run.json" in there.get(problem.run_id, ())
         if problem.kind == "changed" or problem.run_id in with_rows or has_other:
             yield Damage(problem.kind, problem.key, f"it is part of the record of run {problem.run_id}")

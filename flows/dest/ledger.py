@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -134,6 +134,11 @@ class Ledger:
             if name in index:
                 self._retire(name, [other for other in index.footer(name).supersedes if other in index])
         self._files.delete_uncommitted()
+
+    def rewrite_older(self, name: str, rewrite: Callable[[Footer, str, str], Footer | None]) -> None:
+        """Replace a file of an older schema by the file that `rewrite` writes; see `StatisticsFiles.rewrite_older`."""
+        with self._lock:
+            self._files.rewrite_older(name, rewrite)
 
     def merge_files(self, names: Sequence[str]) -> None:
         """Merge several files into one, which replaces them.

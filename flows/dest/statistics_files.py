@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -99,6 +99,20 @@ class StatisticsFiles:
             return
         self.delete(old.name)
         self.index.add(footer)
+
+    def rewrite_older(self, name: str, rewrite: Callable[[Footer, str, str], Footer | None]) -> None:
+        """Replace a file of an older schema by the file that `rewrite` writes, given its footer, a new name and run.
+
+        A file of which no rows remain, or whose page rows cannot be read, is deleted.
+        """
+        new = None
+        try:
+            new = rewrite(self.index.footer(name), self.index.new_name(base_of(name)), self.run_id)
+        except FileDamaged as error:  # its shards are not committed then, and this run does them again
+            self._note_damaged(error)
+        self.delete(name)
+        if new is not None:
+            self.index.add(new)
 
     def merge(self, names: Sequence[str]) -> None:
         """Write the rows of several files into one, which replaces them as soon as its `pages` stand.

@@ -26,6 +26,8 @@ from foliopress.flows.dest.compaction import compact
 from foliopress.flows.dest.inventory import Inventory
 from foliopress.flows.dest.ledger import Ledger
 from foliopress.flows.dest.name_rules import resolve_naming
+from foliopress.flows.dest.older_dest import OlderShards, continue_dest
+from foliopress.flows.dest.older_records import add_digests
 from foliopress.flows.dest.orphaned_outputs import delete_orphaned_outputs
 from foliopress.flows.dest.overlap_check import check_no_overlap
 from foliopress.flows.dest.premis_events import update_events
@@ -138,9 +140,11 @@ def open_run(request: RunRequest) -> Iterator[Run]:
         places_check = stack.enter_context(SharedPlacesCheck(client, target, scans))
         resources = RunResources(scans, target, naming, progress, lease, ledger, client, inventory, places_check)
         run = Run(request, resources)
+        add_digests(target, ledger.footers)
         if not request.overwrite and not ledger.is_empty:
             check_same_recipe(target, settings, run.recipe)
         invalidate_bag(target, progress.say)
+        run.older = continue_dest(target, ledger, inventory, settings, str(run.recipe), progress.say)
         ledger.finish_interrupted_commits()
         run.begin()
         try:
@@ -159,6 +163,7 @@ class Run:
 
     def __init__(self, request: RunRequest, resources: RunResources) -> None:
         self._request, self._resources = request, resources
+        self.older = OlderShards()
         self.settings, self.progress = request.settings, resources.progress
         self.n_passed_over, self.scan = 0, ScanCounts()
         self._dest, self._ledger, self._inventory = resources.dest, resources.ledger, resources.inventory
@@ -216,7 +221,8 @@ class Run:
     def _pending_shards_of(self, documents: Iterator[Document]) -> Iterator[Shard]:
         for shard in cut_shards(documents, self.settings.shard, str(self.recipe)):
             self.check()
-            if self._ledger.is_done(shard, self._request.retry_failed, self._inventory):
+            ids = (shard, *self.older.as_committed(shard))
+            if any(self._ledger.is_done(one, self._request.retry_failed, self._inventory) for one in ids):
                 self.n_passed_over += 1
                 self.progress.pass_over(shard.size_bytes)
                 continue

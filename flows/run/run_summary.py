@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.compute as pc
 import yaml
 
+from foliopress.configs import older_settings
 from foliopress.configs.loading import digested_settings, public_settings
 from foliopress.configs.settings import Settings
 from foliopress.flows.views.progress import megabytes
@@ -310,6 +311,8 @@ def _totals_as_dict(part: Totals) -> dict[str, Any]:
 
 
 def _differences(old: Mapping[str, Any], settings: Settings) -> list[str]:
+    if older_settings.is_older(old):
+        return older_settings.differences(old, settings)
     new = digested_settings(settings)
 
     def value(key: str) -> object:

@@ -20,6 +20,7 @@ from foliopress.flows.views.progress import megabytes
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.images.thumbnails import thumbnail
 from foliopress.tasks.records.overview import (
+    NOT_COMPARED,
     Wanted,
     by_folder,
     by_verdict,
@@ -37,6 +38,7 @@ from foliopress.tasks.witness.document_check import UNHEARD
 
 WORST_PAGES = 24
 NEWEST_RUNS = 20
+_NOT_COMPARED = {UNHEARD: "no other decoder reads their format", NOT_COMPARED: "an older version wrote them"}
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -148,8 +150,8 @@ def _evidence(dest: Store, pages: pa.Table) -> Sequence[str]:
 
 def _witnesses(counts: Mapping[str, int]) -> str:
     parts = [
-        f"{count:,} pages not compared, because no other decoder reads their format"
-        if name == UNHEARD
+        f"{count:,} pages not compared, because {_NOT_COMPARED[name]}"
+        if name in _NOT_COMPARED
         else f"{count:,} pages compared with their sources by {name}"
         for name, count in counts.items()
     ]

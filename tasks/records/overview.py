@@ -9,9 +9,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from foliopress.tasks.records import older_schemas
 from foliopress.tasks.records.statistics import (
+    SCHEMAS,
     FileMissing,
     PageRow,
     Totals,
@@ -48,6 +49,7 @@ COLUMNS = (
 )
 RATIO = "output_per_source"
 """Column that is worked out: bytes of the output for each of the source's."""
+NOT_COMPARED = "not compared"
 _VERDICTS = ("compressed", "kept", "failed")  # the last that one of its pages has is the document's
 _CODED = ("status", "reason", "page_kind", "codec", "witness")
 
@@ -112,8 +114,12 @@ def read_recipes(dest: Store) -> dict[str, int]:
 
 
 def by_witness(pages: pa.Table) -> dict[str, int]:
-    """Return how many compressed pages each witness compared with their sources, most first."""
-    counts = _counts(pages.filter(pc.equal(pages["status"], "compressed"))["witness"])
+    """Return how many compressed pages each witness compared with their sources, most first.
+
+    Pages of a version that had no witness count as `NOT_COMPARED`.
+    """
+    witnesses = pages.filter(pc.equal(pages["status"], "compressed"))["witness"]
+    counts = _counts(witnesses) | ({NOT_COMPARED: witnesses.null_count} if witnesses.null_count else {})
     return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
@@ -246,7 +252,7 @@ def find_page(dest: Store, document_key: str, page_index: int) -> PageFound | No
 
 def _rows(dest: Store, table: str, name: str, wanted: list[tuple[str, str, object]]) -> list[dict[str, Any]]:
     def read(file: BinaryIO) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = pq.read_table(file, filters=wanted, page_checksum_verification=True).to_pylist()
+        rows: list[dict[str, Any]] = older_schemas.read_rows(file, SCHEMAS[table], filters=wanted).to_pylist()
         return rows
 
     try:

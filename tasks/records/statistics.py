@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from foliopress.tasks.errors import ConfigError
+from foliopress.tasks.records import older_schemas
 from foliopress.tasks.records.fences import read_fences
 from foliopress.tasks.records.self_checksum import (
     CHECKSUM_KEY,
@@ -202,6 +203,8 @@ class ShardEntry:
     """Keys of documents of other shards whose outputs rows of it point to."""
     lacks_rows: bool = False
     """True if words or tiles of it were lost with a file that was damaged."""
+    older_recipe: str | None = None
+    """Settings, model and scorer that its id digests, if an older version of the schema held it first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +213,7 @@ class Footer:
 
     supersedes: Files whose rows of documents that lie in this one are void. replaces: Files that it was made of; all
     their rows are void. written_by: Id of the run that wrote it, which is part of its name too. files: The other files
-    of the same rows, words and tiles, as they were written.
+    of the same rows, words and tiles, as they were written. schema_version: Version of the schema that it is read from.
     """
 
     name: str
@@ -219,6 +222,7 @@ class Footer:
     replaces: tuple[str, ...] = ()
     written_by: str = ""
     files: tuple[WrittenFile, ...] = ()
+    schema_version: str = SCHEMA_VERSION
 
     @property
     def first_key(self) -> str:
@@ -262,6 +266,7 @@ class Footer:
             replaces=tuple(json.loads(metadata[PREFIX + "replaces"])),
             written_by=metadata[PREFIX + "written_by"],
             files=tuple(WrittenFile(**values) for values in json.loads(metadata[PREFIX + "files"])),
+            schema_version=metadata.get(PREFIX + "schema_version", SCHEMA_VERSION),
         )
 
     def with_file(self, table: str, data: bytes) -> Footer:
@@ -443,10 +448,9 @@ def read_table(
         more: Further arguments of `pyarrow.parquet.read_table`.
     """
     wanted = None if of_document is None else [("document_key", "=", of_document)]
-    names = None if columns is None else list(columns)
 
     def read(file: BinaryIO) -> pa.Table:
-        return pq.read_table(file, columns=names, filters=wanted, page_checksum_verification=True, **more)
+        return older_schemas.read_rows(file, SCHEMAS[table], columns, filters=wanted, **more)
 
     return read_file(dest, table, name, read)
 
@@ -460,7 +464,7 @@ def row_groups(dest: Store, table: str, name: str) -> Iterator[pa.Table]:
     source = read_file(dest, table, name, opened)
     try:
         for group in range(source.num_row_groups):
-            yield source.read_row_group(group)
+            yield older_schemas.with_all_columns(source.read_row_group(group), SCHEMAS[table])
     except (pa.ArrowException, OSError) as error:
         raise FileDamaged(f"{file_key(table, name)} is damaged ({_first_line(error)}); {_ADVICE}") from error
 
@@ -489,20 +493,21 @@ def read_footer(dest: Store, name: str, *, is_deep: bool = False) -> Footer:
     version = metadata.get(PREFIX + "schema_version")
     if version is None:
         raise ConfigError(f"{key} is no file of Foliopress's; take it away")
-    if version != SCHEMA_VERSION:
+    readable = (*older_schemas.OLDER_VERSIONS, SCHEMA_VERSION)
+    if version not in readable:
         raise ConfigError(
-            f"{key} has schema version {version}, this Foliopress writes and reads {SCHEMA_VERSION}: take the version "
+            f"{key} has schema version {version}, this Foliopress reads {' and '.join(readable)}: take the version "
             "that wrote it, or another DEST"
         )
     try:
-        return Footer.from_metadata(metadata)
+        return Footer.from_metadata(older_schemas.as_current(metadata))
     except (KeyError, ValueError, TypeError) as error:
         raise FileDamaged(f"{key} is damaged (its footer lacks something); {_ADVICE}") from error
 
 
 def checksum_problem(data: bytes) -> str | None:
     """Return why the bytes of a file of ours are not what was written; None if they are, or if it is none of ours."""
-    if PREFIX.encode() in data and not is_parquet_intact(data):
+    if PREFIX.encode() in data and not is_parquet_intact(data) and not older_schemas.is_older_file(data):
         return "its bytes are not those that were written"
     return None
 
@@ -520,6 +525,7 @@ def check_table(dest: Store, key: str) -> str | None:
             return problem
         rows = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
         rows.validate(full=True)
+        rows = older_schemas.with_all_columns(rows, SCHEMAS.get(table))
     except FileNotFoundError:
         return "it is not there"
     except _UNREADABLE as error:
@@ -713,7 +719,8 @@ def _batches(dest: Store, table: str, name: str, columns: Sequence[str] | None) 
             source = pq.ParquetFile(file, page_checksum_verification=True)
             batches = source.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns)
             while (batch := next(batches, None)) is not None:
-                rows: list[dict[str, object]] = batch.to_pylist()
+                rows: list[dict[str, object]]
+                rows = older_schemas.with_all_columns(batch, SCHEMAS[table], columns).to_pylist()
                 yield rows
     except FileNotFoundError as error:
         raise FileMissing(f"{key} is not there; {_ADVICE}") from error
