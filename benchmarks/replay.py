@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.steps.steps import DocumentResult, PageJob
-from foliopress.tasks.records.statistics import SCHEMAS, TILES_SCHEMA, WORDS_SCHEMA, as_table, live_rows
+from foliopress.tasks.records.schemas import SCHEMAS, TILES_SCHEMA, WORDS_SCHEMA, as_table
+from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 

@@ -21,20 +21,9 @@ from foliopress.flows.steps.duplicates import give_own
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.errors import TRIED_AGAIN, LeaseLost
 from foliopress.tasks.records.fences import is_fenced, mend_fences, write_fence
-from foliopress.tasks.records.statistics import (
-    SCHEMAS,
-    FileDamaged,
-    Footer,
-    ShardEntry,
-    TableWriter,
-    as_table,
-    file_key,
-    read_footers,
-    read_table,
-    row_groups,
-    sortable,
-    table_bytes,
-)
+from foliopress.tasks.records.footers import Footer, ShardEntry, read_footers, sortable
+from foliopress.tasks.records.schemas import SCHEMAS, as_table
+from foliopress.tasks.records.table_files import FileDamaged, TableWriter, file_key, read_table, row_groups, table_bytes
 from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.store import Store
 

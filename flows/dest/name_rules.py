@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from foliopress.configs.loading import without_password
 from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records.self_checksum import read_json, sealed_json
-from foliopress.tasks.records.statistics import FileDamaged, read_table
+from foliopress.tasks.records.table_files import FileDamaged, read_table
 from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.name_probe import find_naming
 from foliopress.tasks.storage.output_keys import output_key

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from foliopress.flows.steps.document_plan import PageJob, SourceDocument
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.errors import NameRefused
-from foliopress.tasks.records.statistics import TILES_SCHEMA, WORDS_SCHEMA, WrittenFile, as_table
+from foliopress.tasks.records.rows import WrittenFile
+from foliopress.tasks.records.schemas import TILES_SCHEMA, WORDS_SCHEMA, as_table
 from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.output_keys import text_key, twin_key
 from foliopress.tasks.storage.store import Store

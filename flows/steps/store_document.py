@@ -22,7 +22,8 @@ from foliopress.tasks.images import tiff_writer
 from foliopress.tasks.ocr import text_export
 from foliopress.tasks.pdf import pdf_writer
 from foliopress.tasks.pdf.image_streams import CodedImage
-from foliopress.tasks.records.statistics import TILES_SCHEMA, WORDS_SCHEMA, PageRow, WrittenFile, as_table
+from foliopress.tasks.records.rows import PageRow, WrittenFile
+from foliopress.tasks.records.schemas import TILES_SCHEMA, WORDS_SCHEMA, as_table
 from foliopress.tasks.storage import partial_reads
 from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.output_keys import output_key, text_key

@@ -9,7 +9,8 @@ from foliopress.configs.settings import StorageSettings
 from foliopress.flows.cluster.shared_places import Sight, prove
 from foliopress.tasks.checks.audit import Damage, check_output, check_written
 from foliopress.tasks.checks.visual_audit import look_again
-from foliopress.tasks.records.statistics import WrittenFile, check_table
+from foliopress.tasks.records.footers import check_table
+from foliopress.tasks.records.rows import WrittenFile
 from foliopress.tasks.storage.store import Store
 
 Found = TypeVar("Found")

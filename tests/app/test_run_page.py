@@ -15,7 +15,9 @@ from foliopress.app.workbench import Bench
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.steps import steps
-from foliopress.tasks.records.statistics import SCHEMAS, Footer, ShardEntry, file_key, table_bytes
+from foliopress.tasks.records.footers import Footer, ShardEntry
+from foliopress.tasks.records.schemas import SCHEMAS
+from foliopress.tasks.records.table_files import file_key, table_bytes
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 from tests.app.shown import markdown, said

@@ -17,7 +17,7 @@ from foliopress.configs.loading import load_settings, settings_digest
 from foliopress.flows.steps import steps
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.ocr import recognition
-from foliopress.tasks.records.statistics import PageRow
+from foliopress.tasks.records.rows import PageRow
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 
@@ -149,7 +149,7 @@ def test_what_cannot_be_opened_has_a_problem_and_what_cannot_be_decoded_a_row(le
     assert isinstance(broken.problem, PageError) and broken.problem.failed
     tried = Bench("cut.png", letter[: len(letter) // 2]).try_page(0, ACCESS)
     assert tried.problem is not None and tried.output() is None
-    assert PageRow(**tried.row).status in ("failed", "kept")
+    assert PageRow.from_record(tried.row).status in ("failed", "kept")
 
 
 def test_a_uniform_quality_that_is_as_sharp_is_found_and_takes_bytes(letter):

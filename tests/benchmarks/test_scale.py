@@ -23,7 +23,7 @@ from benchmarks.scale_report import as_markdown, write_plot
 from foliopress.configs.settings import Settings, StorageSettings
 from foliopress.flows.cluster.dispatcher import Spread
 from foliopress.flows.steps.document_plan import PageJob
-from foliopress.tasks.records.statistics import PAGES_SCHEMA, as_table
+from foliopress.tasks.records.schemas import PAGES_SCHEMA, as_table
 from foliopress.tasks.storage.source_listing import Document, ScanCounts, list_documents
 from foliopress.tasks.storage.store import Store
 

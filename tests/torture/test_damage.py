@@ -16,7 +16,9 @@ from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.compress import compress_archive
 from foliopress.flows.verify import Verification, verify_archive
-from foliopress.tasks.records.statistics import file_key, live_rows, read_footers
+from foliopress.tasks.records.footers import read_footers
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.records.table_files import file_key
 from foliopress.tasks.storage.store import Store
 from tests.flows.conftest import prefect_api  # noqa: F401 - a fixture
 from tests.promises import VERIFY

@@ -20,7 +20,7 @@ from foliopress.flows.cluster.cluster import ClusterLost, ClusterShape, open_clu
 from foliopress.flows.cluster.dispatcher import ANY_WORKER, PageGate, Spread
 from foliopress.flows.steps.steps import DocumentResult, DocumentShape
 from foliopress.tasks.errors import ConfigError, HostTrouble, StoreUnavailable
-from foliopress.tasks.records.statistics import TILES_SCHEMA, WORDS_SCHEMA
+from foliopress.tasks.records.schemas import TILES_SCHEMA, WORDS_SCHEMA
 from foliopress.tasks.storage.source_listing import Document
 from tests.promises import FAILS_ALONE
 from tests.torture.clusters import cluster

@@ -17,16 +17,11 @@ from foliopress.flows.dest.inventory import Holdings, Listing
 from foliopress.flows.dest.ledger import Ledger, ShardRows
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.store_document import DocumentResult
-from foliopress.tasks.records.statistics import (
-    TILES_SCHEMA,
-    WORDS_SCHEMA,
-    PageRow,
-    WrittenFile,
-    as_table,
-    file_key,
-    live_rows,
-    read_footers,
-)
+from foliopress.tasks.records.footers import read_footers
+from foliopress.tasks.records.rows import PageRow, WrittenFile
+from foliopress.tasks.records.schemas import TILES_SCHEMA, WORDS_SCHEMA, as_table
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.records.table_files import file_key
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 from tests.promises import RERUN

@@ -19,16 +19,11 @@ from foliopress.flows.dest.ledger import Ledger, ShardRows
 from foliopress.flows.run.shards import Shard, cut_shards
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.errors import LeaseLost
-from foliopress.tasks.records.statistics import (
-    TILES_SCHEMA,
-    WORDS_SCHEMA,
-    Footer,
-    PageRow,
-    as_table,
-    file_key,
-    live_rows,
-    read_footers,
-)
+from foliopress.tasks.records.footers import Footer, read_footers
+from foliopress.tasks.records.rows import PageRow
+from foliopress.tasks.records.schemas import TILES_SCHEMA, WORDS_SCHEMA, as_table
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.records.table_files import file_key
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 from tests.promises import ONE_RUN, ROWS_ONCE

@@ -20,8 +20,11 @@ from foliopress.flows.dest.ledger import Ledger, ShardRows
 from foliopress.flows.dest.premis_events import INDEX_KEY, LINES, TABLE, has_current_events, keep_events
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.store_document import DocumentResult
+from foliopress.tasks.records.footers import read_footers
 from foliopress.tasks.records.premis import as_premis, verdict_of
-from foliopress.tasks.records.statistics import TILES_SCHEMA, WORDS_SCHEMA, PageRow, as_table, live_rows, read_footers
+from foliopress.tasks.records.rows import PageRow
+from foliopress.tasks.records.schemas import TILES_SCHEMA, WORDS_SCHEMA, as_table
+from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.output_keys import output_key
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store

@@ -15,7 +15,10 @@ from foliopress.flows.dest.ledger import Ledger
 from foliopress.flows.dest.premis_events import keep_events
 from foliopress.flows.dest.run_records import mend_records, problems_of, record_keys, runs_there
 from foliopress.flows.run.run_summary import Recipe, refuse_other_recipe, write_start
-from foliopress.tasks.records.statistics import PAGES_SCHEMA, Footer, PageRow, ShardEntry, file_key, table_bytes
+from foliopress.tasks.records.footers import Footer, ShardEntry
+from foliopress.tasks.records.rows import PageRow
+from foliopress.tasks.records.schemas import PAGES_SCHEMA
+from foliopress.tasks.records.table_files import file_key, table_bytes
 from foliopress.tasks.storage.store import Store
 
 SETTINGS = load_settings("access")

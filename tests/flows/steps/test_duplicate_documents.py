@@ -157,7 +157,7 @@ def test_what_a_source_that_is_gone_became_stays_though_its_first_changes(
     assert (after.row.output_key, after.row.duplicate_of) == ("pages/c/again.png.avif", None)
     assert after.row.output_sha256 == before.row.output_sha256
     assert after.row.output_bytes == (tmp_path / "out" / "pages/c/again.png.avif").stat().st_size
-    assert [word["text"] for word in after.words] == [word["text"] for word in before.words]
+    assert [word.text for word in after.words] == [word.text for word in before.words]
     assert dest.read_bytes("text/c/again.png.txt") == text
     assert not dest.exists("text/b/book.tif.txt")
 

@@ -15,7 +15,7 @@ from foliopress.flows.steps import steps
 from foliopress.tasks.fit import fit_page
 from foliopress.tasks.images.image_reader import read_page
 from foliopress.tasks.ocr import recognition
-from foliopress.tasks.records.statistics import PAGES_SCHEMA, as_table
+from foliopress.tasks.records.schemas import PAGES_SCHEMA, as_table
 from foliopress.tasks.storage.output_keys import output_key
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import ObjectArchived, Store
