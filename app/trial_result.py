@@ -12,11 +12,12 @@ from foliopress.configs.loading import settings_digest
 from foliopress.configs.settings import Settings
 from foliopress.flows.steps import steps
 from foliopress.model.scoring import load_scorer
-from foliopress.tasks.analysis.page_analysis import Findings
+from foliopress.tasks.analysis.page_analysis import PageAnalysis
 from foliopress.tasks.codecs.encode import EXTENSIONS
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.fit.page_writer import read_back
 from foliopress.tasks.images.image_reader import Page
+from foliopress.tasks.records.rows import PageRow
 
 _RUN = "trial"
 
@@ -29,7 +30,7 @@ class Draft:
     """
 
     source: steps.SourceDocument
-    found: Findings = field(repr=False)
+    analysis: PageAnalysis = field(repr=False)
     page_index: int
     data: bytes = field(repr=False)
     preview: Picture = field(repr=False)
@@ -38,7 +39,7 @@ class Draft:
     @property
     def page(self) -> Page:
         """The source's page."""
-        return self.found.page
+        return self.analysis.page
 
     @property
     def source_bytes(self) -> int:
@@ -50,17 +51,16 @@ class Draft:
 class Tried:
     """What a page came to; `key` tells it from the same page under other settings.
 
-    found: None where the page was not scored. levels: (n_rows, n_cols) int8, None with it. row: As `stats/pages` would
-    hold it.
+    analysis: None if the page was not scored. levels: (n_rows, n_cols) int8, None with it. row: Row of `stats/pages`.
     """
 
     key: Hashable
     source: steps.SourceDocument
-    prepared: steps.PreparedPage
-    found: Findings | None = field(repr=False)
+    prepared: steps.ReadPage
+    analysis: PageAnalysis | None = field(repr=False)
     finished: steps.FinishedPage
     levels: np.ndarray | None
-    row: dict[str, object] = field(repr=False)
+    row: PageRow = field(repr=False)
     settings: Settings = field(repr=False)
 
     @property
@@ -70,8 +70,13 @@ class Tried:
 
     @property
     def page(self) -> Page | None:
-        """The source's page; None where it could not be decoded."""
-        return self.prepared.page
+        """The source's page; None if it was not decoded."""
+        return None if isinstance(self.prepared, steps.UndecodedPage) else self.prepared.page
+
+    @property
+    def text(self) -> steps.PageText | None:
+        """Words and tile grid of the source's page; None if it was not read."""
+        return None if isinstance(self.prepared, steps.UndecodedPage) else self.prepared.text
 
     @property
     def data(self) -> bytes | None:
@@ -85,12 +90,12 @@ class Tried:
 
     def output(self) -> Page | None:
         """Decode the output, as a reader sees it; None without one."""
-        pixels, page = self.output_pixels(), self.prepared.page
+        pixels, page = self.output_pixels(), self.page
         return None if pixels is None or page is None else replace(page, pixels=pixels)
 
     def output_pixels(self) -> np.ndarray | None:
         """Decode the output's pixels, upright, of the size that they are stored in; None without one."""
-        page, data = self.prepared.page, self.finished.data
+        page, data = self.page, self.finished.data
         if page is None or data is None:
             return None
         return page.upright(read_back(data, self.settings.limits, self.finished.codec))
@@ -114,7 +119,7 @@ class Tried:
         """Return what is downloaded: the file that a run would write; of a document of many pages, this one's image."""
         if self.problem is not None or self.source.written_back is None or self.is_one_of_many:
             return self.finished.data
-        return steps.put_together(self.source, [self.finished], job_of(self.settings))
+        return steps.assemble(self.source, [self.finished], job_of(self.settings))
 
 
 def job_of(settings: Settings) -> steps.PageJob:

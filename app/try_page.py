@@ -145,7 +145,7 @@ def _await_first_sight(trial: Trial) -> None:
 def _draw_trial(bench: Bench, trial: Trial, chosen: Chosen) -> None:
     """Draw what there is, and once there is more have the page drawn anew."""
     stage, tried, draft, closer = trial.stage, trial.tried, trial.draft, trial.closer
-    if tried is not None and tried.prepared.page is None:
+    if tried is not None and tried.page is None:
         _say_what_is_wrong(bench, tried.problem)
         return
     seen = tried or draft
@@ -172,14 +172,14 @@ def _draw_trial(bench: Bench, trial: Trial, chosen: Chosen) -> None:
 
 def _draw_viewer(bench: Bench, seen: Tried | Draft, checks: Sequence[WordCheck], *, are_previews: bool) -> None:
     before, after = _pictures(bench, seen, are_previews=are_previews)
-    grid, words = (seen.found.grid, seen.found.words) if seen.found else (None, ())
+    grid, words = (seen.analysis.grid, seen.analysis.words) if seen.analysis else (None, ())
     outcome = "Output" if isinstance(seen, Draft) or seen.problem is None else "What was tried"
     viewer.show(
         f"{bench.name} {seen.page_index}",
         before,
         after,
         viewer.Overlays(
-            seen.found.importance if seen.found else None,
+            seen.analysis.importance if seen.analysis else None,
             seen.levels,
             grid.tile_px if grid else 1,
             _marks(words, checks),
@@ -202,8 +202,8 @@ def _draw_first_figures(draft: Draft) -> None:
 
 def _draw_figures(tried: Tried, closer: Closer | None) -> None:
     row, uniform = tried.row, closer.uniform if closer else None
-    source_bytes, data = int(str(row["source_bytes"])), tried.finished.data
-    ssim, kept = row["text_ssim"], row["words_kept_fraction"]
+    source_bytes, data = row.source_bytes, tried.finished.data
+    ssim, kept = row.text_ssim, row.words_kept_fraction
     draw_figures(
         Figure("Source", byte_size(source_bytes)),
         Figure("Output", byte_size(len(data)), f"{percent(1 - len(data) / source_bytes)} saved")
@@ -212,26 +212,26 @@ def _draw_figures(tried: Tried, closer: Closer | None) -> None:
         _uniform_figure(uniform, len(data or b" ")) if uniform else Figure(_UNIFORM, "none" if closer else "…"),
         Figure(
             _SSIM,
-            "no text" if ssim is None else f"{float(str(ssim)):.3f}",
+            "no text" if ssim is None else f"{ssim:.3f}",
             help="How like the source the strokes of its words are, at full resolution; 1 is the same.",
         ),
         Figure(
             _KEPT,
-            "none sure" if kept is None else percent(float(str(kept))),
+            "none sure" if kept is None else percent(kept),
             help="Of the words that OCR was sure of, those that read the same or stand where hardly anything changed.",
         ),
     )
     facts = [
-        str(row["page_kind"]),
-        f"{row['width_px']} × {row['height_px']} pixels",
-        f"{float(str(row['dpi'] or 0)):.0f} dpi",
+        str(row.page_kind),
+        f"{row.width_px} × {row.height_px} pixels",
+        f"{row.dpi or 0:.0f} dpi",
     ]
-    if row["codec"]:
-        facts.append(str(row["codec"]).upper() + (f" at quality {row['quality']}" if row["quality"] else ""))
-    if row["attempts"]:
-        facts.append(f"{row['attempts']} tries" if row["attempts"] != 1 else "1 try")
-    if tried.prepared.grid:
-        facts.append(f"{tried.prepared.grid.n_tiles} tiles of {tried.prepared.grid.tile_px} pixels")
+    if row.codec:
+        facts.append(row.codec.upper() + (f" at quality {row.quality}" if row.quality else ""))
+    if row.attempts:
+        facts.append(f"{row.attempts} tries" if row.attempts != 1 else "1 try")
+    if tried.text:
+        facts.append(f"{tried.text.grid.n_tiles} tiles of {tried.text.grid.tile_px} pixels")
     st.caption(" · ".join(facts))
 
 
@@ -299,7 +299,7 @@ def _draw_downloads(tried: Tried | None, chosen: Chosen) -> None:
         )
     columns[1].download_button(
         _ROW,
-        json.dumps(tried.row, indent=1, ensure_ascii=False),
+        json.dumps(tried.row.as_record(), indent=1, ensure_ascii=False),
         f"{tried.source.document.key}.json",
         "application/json",
         help="The figures as a run writes them to its statistics.",
@@ -352,6 +352,6 @@ def _draw_text_check(closer: Closer | None) -> None:
 
 
 def _draw_seconds(tried: Tried) -> None:
-    parts = [(name, tried.row.get(key)) for key, name in _STEPS.items()]
-    told = [f"{name} {float(str(seconds)):.2f} s" for name, seconds in parts if seconds is not None]
+    parts = [(name, getattr(tried.row, key)) for key, name in _STEPS.items()]
+    told = [f"{name} {seconds:.2f} s" for name, seconds in parts if seconds is not None]
     st.caption("Time: " + " · ".join(told))

@@ -26,25 +26,25 @@ def equal_uniform(tried: Tried) -> Uniform | None:
     """Return the page in the least uniform quality of the same codec that leaves its strokes as sharp, and its size.
 
     Sharpness is the mean luma SSIM on the strokes of up to 12 places of the page, at 150 dpi and at the page's own
-    resolution, as the quality of a page is found. None for a page of one bit or without strokes.
+    resolution, as the quality of a page is analysis. None for a page of one bit or without strokes.
     """
-    found, output = tried.found, tried.output_pixels()
-    if found is None or output is None or tried.finished.codec in (None, "g4"):
+    analysis, output = tried.analysis, tried.output_pixels()
+    if analysis is None or output is None or tried.finished.codec in (None, "g4"):
         return None
     settings = tried.source.settings_for(tried.settings)
-    source = found.page.pixels if output.ndim == 3 else found.luma
+    source = analysis.page.pixels if output.ndim == 3 else analysis.luma
     if max(source.shape[:2]) > CODECS[settings.encode.codec].largest_side_px:
         return None
-    sample = quality_search.take_sample(source, _at_size(output, source), found.ink.plain)
+    sample = quality_search.take_sample(source, _at_size(output, source), analysis.ink.plain)
     if sample is None:
         return None
-    wanted = quality_search.sharpness(sample, lambda pixels, _: pixels, 100, found.dpi)
+    wanted = quality_search.sharpness(sample, lambda pixels, _: pixels, 100, analysis.dpi)
     resolution = settings.resolution.model_copy(update={"max_dpi": None})  # whatever cap the settings have
-    writer = Writer.for_page(found, settings.model_copy(update={"resolution": resolution}))
+    writer = Writer.for_page(analysis, settings.model_copy(update={"resolution": resolution}))
     alike = quality_search.Sample(sample.source, sample.source, sample.ink)
     code = writer.coder(*alike.ink.shape)
     quality = quality_search.least_quality(
-        lambda quality: quality_search.sharpness(alike, code, quality, found.dpi), wanted
+        lambda quality: quality_search.sharpness(alike, code, quality, analysis.dpi), wanted
     )
     return Uniform(quality, len(writer.encode(source, quality)))
 

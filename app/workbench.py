@@ -24,7 +24,7 @@ from foliopress.app.uniform_baseline import Uniform, equal_uniform
 from foliopress.configs.loading import settings_digest
 from foliopress.configs.settings import OcrSettings, Settings
 from foliopress.flows.steps import steps
-from foliopress.tasks.analysis.page_analysis import Findings
+from foliopress.tasks.analysis.page_analysis import PageAnalysis
 from foliopress.tasks.checks.rereading import WordCheck, check_words
 from foliopress.tasks.ocr import recognition
 from foliopress.tasks.ocr.orientation import read_turned, turns_of
@@ -76,10 +76,10 @@ class Bench:
     def __init__(self, name: str, data: bytes) -> None:
         self.name, self.data = name, data
         self._opened: Remembered[steps.SourceDocument] = Remembered(2)
-        self._prepared: Remembered[steps.PreparedPage] = Remembered(2)
+        self._prepared: Remembered[steps.ReadPage] = Remembered(2)
         self._words: Remembered[tuple[recognition.Word, ...]] = Remembered(24)
-        self._scores: Remembered[tuple[np.ndarray, float] | None] = Remembered(8)
-        self._found: Remembered[Findings | None] = Remembered(2)
+        self._scores: Remembered[steps.TileScores | None] = Remembered(8)
+        self._analyses: Remembered[PageAnalysis | None] = Remembered(2)
         self._tried: Remembered[Tried] = Remembered(4)
         self._checks: Remembered[tuple[WordCheck, ...]] = Remembered(6)
         self._uniform: Remembered[Uniform | None] = Remembered(6)
@@ -123,43 +123,48 @@ class Bench:
         wanted = settings.text, settings.documents.text_layer, settings.stats.words_of_kept, encode.least_gain
         reading = page_index, _json(settings.limits), _json(settings.ocr), profile, wanted
         say(READING)
-        prepared = self._prepared.get(reading, lambda: steps.prepare_page(source, page_index, job, self._read_words))
+        prepared = self._prepared.get(
+            reading, lambda: steps.prepare_from_source(source, page_index, job, self._read_words)
+        )
         say(SCORING)
         scored = self._scores.get(
             (reading, settings.importance.model), lambda: steps.score_pages([steps.scoring_input(prepared)], job)[0]
         )
         say("Compressing it")
-        found = self._found.get((reading, settings.importance.model), lambda: steps.findings_of(prepared, scored))
+        analysis = self._analyses.get(
+            (reading, settings.importance.model), lambda: steps.analyse_page(prepared, scored)
+        )
 
         def watch(data: bytes, pixels: np.ndarray, levels: np.ndarray) -> None:
-            def draft() -> Draft:
-                assert found is not None  # of a page with a problem nothing is tried
-                preview = picture_of(replace(found.page, pixels=pixels), is_preview=True)
-                return Draft(source, found, page_index, data, preview, levels)
+            def draft(analysis: PageAnalysis) -> Draft:
+                preview = picture_of(replace(analysis.page, pixels=pixels), is_preview=True)
+                return Draft(source, analysis, page_index, data, preview, levels)
 
-            see(draft)
+            if analysis is not None:  # of a page with a problem nothing is tried
+                see(partial(draft, analysis))
 
-        finished = steps.finish_page(prepared, scored, source, job, self._read_words, found, watch)
-        levels = np.array(finished.tiles["level"], np.int8) if finished.tiles else None
+        hooks = steps.StepHooks(self._read_words, watch)
+        finished = steps.compress_page(prepared, scored, source, job, analysis, hooks)
+        levels = np.array(finished.tiles.level, np.int8) if finished.tiles else None
         return Tried(
             key=key,
             source=source,
             prepared=prepared,
-            found=found,
+            analysis=analysis,
             finished=finished,
-            levels=levels.reshape(found.importance.shape) if levels is not None and found else None,
+            levels=levels.reshape(analysis.importance.shape) if levels is not None and analysis else None,
             row=steps.page_row(source, finished, job),
             settings=settings,
         )
 
     def _check(self, tried: Tried) -> tuple[WordCheck, ...]:
-        page, pixels = tried.prepared.page, tried.output_pixels()
-        if page is None or pixels is None or not tried.prepared.words:
+        page, pixels, text = tried.page, tried.output_pixels(), tried.text
+        if page is None or pixels is None or text is None or not text.words:
             return ()
         height_px, width_px = page.pixels.shape[:2]
         if pixels.shape[:2] != (height_px, width_px):  # as the check saw it
             pixels = cv2.resize(pixels, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
-        dpi, words = recognition.guess_dpi(height_px, width_px, page.dpi), tried.prepared.words
+        dpi, words = recognition.guess_dpi(height_px, width_px, page.dpi), text.words
         read = partial(self._read_words, dpi=dpi, settings=tried.settings.ocr)
         return check_words(words, read_turned(pixels, turns_of(words), read))
 

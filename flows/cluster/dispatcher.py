@@ -19,13 +19,14 @@ from foliopress.flows.steps import steps as page_steps
 from foliopress.flows.steps.steps import (
     DocumentResult,
     DocumentShape,
-    FinishedPage,
     PageJob,
+    PageResult,
     PreparedPage,
     SourceDocument,
 )
 from foliopress.tasks.errors import ConfigError, LeaseLost, StoreUnavailable
 from foliopress.tasks.host_trouble import trouble_of
+from foliopress.tasks.records.rows import PageRow
 from foliopress.tasks.storage.source_listing import Document
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ _FETCH, _PREPARE, _SCORE, _FINISH, _STORE = 5, 0, 10, 20, 30
 log = logging.getLogger(__name__)
 
 
-Rows = Sequence[Mapping[str, object]]
+Rows = Sequence[PageRow]
 """The page rows of one document."""
 
 
@@ -547,11 +548,11 @@ _Way = tuple[Callable[..., Any], ...]
 """What prepares a page, takes what the network sees, scores and finishes."""
 
 
-def _work_page(way: _Way, source: SourceDocument, page_index: int, job: PageJob) -> FinishedPage:
+def _work_page(way: _Way, source: SourceDocument, page_index: int, job: PageJob) -> PageResult:
     prepare_page, scoring_input, score_pages, finish_page = way
     prepared = prepare_page(source, page_index, job)
     (scores,) = score_pages([scoring_input(prepared)], job)
-    finished: FinishedPage = finish_page(prepared, scores, source, job)
+    finished: PageResult = finish_page(prepared, scores, source, job)
     return finished
 
 
@@ -575,13 +576,13 @@ def _looks_short(document: Document) -> bool:
 
 
 def _finish_scored(
-    finish_page: Callable[..., FinishedPage],
+    finish_page: Callable[..., PageResult],
     prepared: PreparedPage,
     scores: Sequence[Any],
     number: int,
     source: SourceDocument,
     job: PageJob,
-) -> FinishedPage:
+) -> PageResult:
     return finish_page(prepared, scores[number], source, job)
 
 

@@ -22,7 +22,8 @@ from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.errors import TRIED_AGAIN, LeaseLost
 from foliopress.tasks.records.fences import is_fenced, mend_fences, write_fence
 from foliopress.tasks.records.footers import Footer, ShardEntry, read_footers, sortable
-from foliopress.tasks.records.schemas import SCHEMAS, as_table
+from foliopress.tasks.records.rows import PageRow
+from foliopress.tasks.records.schemas import SCHEMAS, page_rows, page_table
 from foliopress.tasks.records.table_files import FileDamaged, TableWriter, file_key, read_table, row_groups, table_bytes
 from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.store import Store
@@ -56,13 +57,13 @@ class ShardRows:
 
     def add(self, result: DocumentResult) -> None:
         """Take in a document's rows; documents may come in any order."""
-        self._of_document[str(result.pages[0]["document_key"])] = result
+        self._of_document[result.document_key] = result
 
     def table(self, name: str, shard: Shard) -> pa.Table:
         """Return the rows of all documents, in the shard's order."""
         results = [self._of_document[document.key] for document in shard.documents]
         if name == "pages":  # one table of all rows: one of each document takes far longer
-            return as_table((row for result in results for row in result.pages), SCHEMAS[name])
+            return page_table(row for result in results for row in result.pages)
         tables = [getattr(result, name) for result in results]
         return pa.concat_tables([SCHEMAS[name].empty_table(), *tables]).combine_chunks()
 
@@ -136,11 +137,11 @@ class Ledger:
             return False
         return not (entry.n_again or (retry_failed and entry.n_failed))
 
-    def page_rows(self, document_key: str) -> list[dict[str, object]] | None:
+    def page_rows(self, document_key: str) -> list[PageRow] | None:
         """Return a document's committed page rows, None if it has none."""
         with self._lock:
             held = self._held(document_key, ("pages",))
-        return held["pages"].to_pylist() if held else None
+        return page_rows(held["pages"]) if held else None
 
     def settle(self, shard: Shard) -> None:
         """Give documents that point to outputs of this shard, and do not belong to it, outputs of their own.
@@ -259,12 +260,12 @@ class Ledger:
                 continue
             rows = None
             if theirs is not None:
-                rows = give_own(self._dest, ours["pages"].to_pylist(), theirs["pages"].to_pylist(), self._naming)
+                rows = give_own(self._dest, page_rows(ours["pages"]), page_rows(theirs["pages"]), self._naming)
             if theirs is None or rows is None:
                 log.warning("what %r points to is not there as it was written; verify tells", twin)
                 continue
             settled.add(twin)
-            added["pages"].append(as_table(rows, SCHEMAS["pages"]))
+            added["pages"].append(page_table(rows))
             for table in ("words", "tiles"):
                 keys = pa.array([twin] * len(theirs[table]), pa.string())
                 added[table].append(theirs[table].set_column(0, "document_key", keys))

@@ -45,6 +45,7 @@ from foliopress.flows.steps.document_plan import PageJob
 from foliopress.flows.views.progress import Progress
 from foliopress.tasks.errors import ConfigError, LeaseLost, StoreUnavailable
 from foliopress.tasks.records.bagit import bag_url
+from foliopress.tasks.records.rows import PageRow
 from foliopress.tasks.storage.key_spelling import Naming
 from foliopress.tasks.storage.locations import check_place
 from foliopress.tasks.storage.source import open_source
@@ -237,7 +238,7 @@ class Run:
         self._undone |= self._begun.pop(shard.shard_id, frozenset())
         self._slots.release()
 
-    def _rows_of_first(self, document_key: str) -> list[dict[str, object]] | None:
+    def _rows_of_first(self, document_key: str) -> list[PageRow] | None:
         """Return the page rows of a document of another shard; None while that is being worked on.
 
         Raises:
@@ -298,8 +299,7 @@ class Run:
         for result in spread.compress(shard.documents, job):
             rows.add(result)
             has_parked = has_parked or len(result.pages) >= checkpoints.LONG_DOCUMENT_PAGES
-            sizes = [(int(str(page["source_bytes"])), int(str(page["output_bytes"]))) for page in result.pages]
-            self.progress.document_done(sum(size[0] for size in sizes), sum(size[1] for size in sizes))
+            self.progress.document_done(result.source_bytes, result.output_bytes)
         self.check()
         self._lookout.check()
         self._ledger.commit(shard, rows)

@@ -48,7 +48,7 @@ def dest(tmp_path_factory, draw_page):
     for name, parts in tables.items():
         rows = [row for part in parts for row in part.to_pylist()]
         store.write_bytes(file_key(name, "shard"), table_bytes(rows, SCHEMAS[name], footer))
-    rows = [row for one in results for row in one.pages]
+    rows = [row.as_record() for one in results for row in one.pages]
     store.write_bytes(file_key("pages", "shard"), table_bytes(rows, SCHEMAS["pages"], footer))
     store.write_bytes("runs/r1/run.json", b'{"source": "%s"}' % str(root / "scans").encode())
     return root / "out"

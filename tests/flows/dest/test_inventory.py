@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from operator import itemgetter
 from pathlib import Path
 
@@ -68,8 +67,8 @@ def document(dest: Store, key: str, shard_id: str, first: str | None = None) -> 
             duplicate_of=first,
             text_files=None if first else (text,),
         )
-        rows.append(dataclasses.asdict(row))
-    return DocumentResult(rows, as_table(words, WORDS_SCHEMA), as_table(tiles, TILES_SCHEMA))
+        rows.append(row)
+    return DocumentResult(tuple(rows), as_table(words, WORDS_SCHEMA), as_table(tiles, TILES_SCHEMA))
 
 
 def commit(dest: Store, ledger: Ledger, name: str, twins: dict[str, str] | None = None) -> None:

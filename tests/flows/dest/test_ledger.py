@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -60,7 +59,7 @@ def result(
     word = {"document_key": key, "page_index": 0, "word_index": 0, "text": key, "confidence": 90.0}
     tiles = {"document_key": key, "page_index": 0, "tile_px": 32, "n_rows": 1, "n_cols": 1}
     tiles |= {"importance": [0.5], "level": [1]}
-    return DocumentResult([dataclasses.asdict(row)], as_table([word], WORDS_SCHEMA), as_table([tiles], TILES_SCHEMA))
+    return DocumentResult((row,), as_table([word], WORDS_SCHEMA), as_table([tiles], TILES_SCHEMA))
 
 
 def commit(dest: Store, ledger: Ledger, done: Shard, **more) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import hashlib
 import json
@@ -58,7 +57,7 @@ def rows_of(dest: Store, key: str, shard_id: str, status: str, run_id: str, n_pa
             model_digest="30",
             scorer="litert-cpu",
         )
-        rows.append(dataclasses.asdict(row))
+        rows.append(row)
     return rows
 
 
@@ -69,7 +68,7 @@ def commit(
     results = ShardRows()
     for key, status in statuses.items():
         pages = rows_of(dest, key, name, status, run_id, n_pages)
-        results.add(DocumentResult(pages, as_table([], WORDS_SCHEMA), as_table([], TILES_SCHEMA)))
+        results.add(DocumentResult(tuple(pages), as_table([], WORDS_SCHEMA), as_table([], TILES_SCHEMA)))
     documents = tuple(Document(key, 10, "1") for key in sorted(statuses, key=str.encode))
     (ledger or Ledger(dest, run_id)).commit(Shard(name, documents), results)
 

@@ -20,6 +20,7 @@ from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.steps import steps
 from foliopress.flows.verify import verify_archive
 from foliopress.tasks.records.overview import find_page
+from foliopress.tasks.records.rows import PageRow
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.output_keys import output_key, page_in_output, twin_key
 from foliopress.tasks.storage.source_listing import Document
@@ -199,6 +200,6 @@ def test_an_etag_that_two_documents_share_by_chance_costs_neither(tmp_path: Path
     job = steps.PageJob(
         str(tmp_path / "in"), str(tmp_path / "out"), settings, "run", "shard", "settings", "model", "litert-cpu"
     )
-    first = [{"source_sha256": "0" * 64, "seconds_read": 1.0}]
+    row = PageRow(run_id="r", shard_id="s", document_key="a.png", page_index=0, status="kept", source_sha256="0" * 64)
     twin = steps.fetch_document(Document("b.png", 1, "v", "etag", "a.png"), job)
-    assert steps.point_to(twin, first, job) is None
+    assert steps.point_to(twin, [row], job) is None
