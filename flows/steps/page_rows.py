@@ -61,7 +61,7 @@ def _row(
     source: SourceDocument, page_index: int, metrics: PageMetrics, status: _Status, stored: StoredShare, job: PageJob
 ) -> PageRow:
     reading, scoring, fit, witness = metrics.reading, metrics.scoring, metrics.fit, metrics.witness
-    legibility, size, output_size = fit.legibility, reading.size, metrics.output_size
+    size, output_size = reading.size, metrics.output_size
     tiles = fit.tiles_per_level
     if status.status != "compressed":
         tiles = None if reading.n_tiles is None else LevelCounts(reading.n_tiles, 0, 0, 0)
@@ -93,11 +93,6 @@ def _row(
         tiles_at_level_8=tiles.level_8 if tiles else None,
         mean_importance=scoring.mean_importance if scoring else None,
         ocr_words=reading.ocr_words,
-        words_kept_fraction=legibility.words_kept_fraction,
-        digits_changed=legibility.digits_changed,
-        text_ssim=legibility.text_ssim,
-        worst_block_ssim=legibility.worst_block_ssim,
-        chroma_error=legibility.chroma_error,
         attempts=fit.attempts,
         scorer=job.scorer,
         model_digest=job.model_digest,
@@ -110,17 +105,11 @@ def _row(
         seconds_store=stored.seconds_store,
         message=status.message,
         document_version=source.document.version,
-        lines_reread=legibility.lines_reread,
         seconds_reread=fit.seconds_reread,
-        ssimulacra2=legibility.ssimulacra2,
-        text_ssimulacra2=legibility.text_ssimulacra2,
-        witness=witness.witness if witness else None,
-        witness_error=witness.witness_error if witness else None,
-        witness_worst_block=witness.witness_worst_block if witness else None,
-        seconds_witness=witness.seconds_witness if witness else None,
         quarter_turns=reading.quarter_turns,
         left_out=_left_out(source, page_index),
-        mark_chroma_error=legibility.mark_chroma_error,
+        **vars(fit.legibility),  # its fields are columns, and so are the witness's
+        **(vars(witness) if witness else {}),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -186,15 +187,22 @@ def tile_errors(luma: np.ndarray, small: np.ndarray, level: int, grid: TileGrid,
     return np.asarray(np.sqrt(worst), np.float32)
 
 
-def rescale(
-    pixels: np.ndarray,
-    ink: Ink,
-    levels: np.ndarray,
-    grid: TileGrid,
-    dpi: float,
-    settings: ResolutionSettings,
-    sure: np.ndarray | None = None,
-) -> np.ndarray:
+@dataclass(frozen=True)
+class TilePlan:
+    """Planned resolution of a page's tiles.
+
+    levels: (n_rows, n_cols) int8, from `choose_levels`. ink: Strokes of the page. sure: (n_rows, n_cols) bool, tiles
+    that are surely important (default: all).
+    """
+
+    levels: np.ndarray
+    grid: TileGrid
+    dpi: float
+    ink: Ink
+    sure: np.ndarray | None = None
+
+
+def rescale(pixels: np.ndarray, plan: TilePlan, settings: ResolutionSettings) -> np.ndarray:
     """Return the page with each tile at its level's resolution, the levels blended into one another.
 
     In tiles of level 1 every stroke and the margin around it keep the source's pixels; the paper between them is
@@ -203,29 +211,26 @@ def rescale(
 
     Args:
         pixels: uint8, (height, width) or (height, width, 3).
-        ink: Strokes of the page.
-        levels: (n_rows, n_cols) int8 from `choose_levels`.
-        grid: Tiles of the page.
-        dpi: Resolution of the page.
+        plan: Level of each tile.
         settings: Level of the paper, lengths of margin and feather.
-        sure: (n_rows, n_cols) bool, tiles that are surely important (default: all).
 
     Returns:
         uint8, the shape of `pixels`.
     """
+    levels, grid, ink = plan.levels, plan.grid, plan.ink
     whole = levels == 1
     kept, coarse = tile_area(whole, grid), levels
     if settings.paper_level > 1 and whole.any():
         without = whole & (masked_fraction(ink.faint, grid) < LEAST_STROKE_FRACTION)
-        stays = without if sure is None else without & sure
+        stays = without if plan.sure is None else without & plan.sure
         kept &= (ink.faint | (tile_area(stays, grid) > 0)).astype(np.uint8)
         coarse = np.where(whole, np.where(without & ~stays, LEVELS[1], settings.paper_level), levels)
     if kept.all():
         return pixels.copy()
     # only the kept area needs more than half the resolution: the coarser levels are blended at that size
-    half = _blended_half(reduced(pixels, LEVELS[1]), np.maximum(coarse, LEVELS[1]), grid, dpi, settings)
+    half = _blended_half(reduced(pixels, LEVELS[1]), np.maximum(coarse, LEVELS[1]), grid, plan.dpi, settings)
     background = np.ascontiguousarray(restored(half, LEVELS[1], *pixels.shape[:2]))
-    return _blend(pixels, background, kept, dpi, settings)
+    return _blend(pixels, background, kept, plan.dpi, settings)
 
 
 def _blended_half(

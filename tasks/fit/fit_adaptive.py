@@ -23,6 +23,7 @@ from foliopress.tasks.fit.outcome import (
     planned_levels,
     rejected,
     strengthened,
+    tile_plan,
 )
 from foliopress.tasks.fit.page_writer import Writer
 
@@ -120,12 +121,9 @@ class AdaptivePage:
         return self._first_writer.with_whole_chroma()
 
     def _resized(self) -> np.ndarray:
-        analysis, plan = self._check.analysis, self._plan
-        sure = analysis.importance >= self._settings.importance.sure
-        blended = resolution.rescale(
-            self._pixels, analysis.ink, plan.levels, analysis.grid, analysis.dpi, self._settings.resolution, sure
-        )
-        return chroma.with_coarse_chroma(blended, plan.coarse_chroma)
+        plan = tile_plan(self._check.analysis, self._plan.levels, self._settings)
+        blended = resolution.rescale(self._pixels, plan, self._settings.resolution)
+        return chroma.with_coarse_chroma(blended, self._plan.coarse_chroma)
 
     def _search_quality(self, blended: np.ndarray) -> int:
         """Return the lowest quality that the kept strokes and the perceptual score need."""

@@ -22,6 +22,7 @@ from foliopress.tasks.fit.outcome import (
     rejected,
     size_of,
     strengthened,
+    tile_plan,
 )
 from foliopress.tasks.pdf import mrc, mrc_page
 
@@ -55,10 +56,8 @@ class LayeredPage:
     def encode(self) -> Encoding:
         """Split the page and encode its layers."""
         analysis, segmentation, sharp = self._check.analysis, self._segmentation, self._sharp
-        sure = analysis.importance >= self._settings.importance.sure
-        blended = resolution.rescale(
-            self._pixels, analysis.ink, sharp, analysis.grid, analysis.dpi, self._settings.resolution, sure
-        )
+        plan = tile_plan(analysis, sharp, self._settings)
+        blended = resolution.rescale(self._pixels, plan, self._settings.resolution)
         is_background = (sharp < mrc.background_level(analysis.dpi)) | (sharp == 1)
         layers = mrc.split(self._pixels, segmentation.strokes, is_background, analysis, blended, segmentation.over)
         stored = mrc.Layers(*(analysis.page.as_stored(plane) for plane in layers))

@@ -109,6 +109,12 @@ def planned_levels(analysis: PageAnalysis, settings: Settings) -> np.ndarray:
     )
 
 
+def tile_plan(analysis: PageAnalysis, levels: np.ndarray, settings: Settings) -> resolution.TilePlan:
+    """Return the plan that resizes a page's tiles to their levels."""
+    sure = analysis.importance >= settings.importance.sure
+    return resolution.TilePlan(levels, analysis.grid, analysis.dpi, analysis.ink, sure)
+
+
 def strengthened(levels: np.ndarray, failing: np.ndarray, ink: Ink, grid: tiles.TileGrid) -> np.ndarray:
     """Return the levels with every tile of ink near a failing box at full resolution; bare paper stays coarse.
 

@@ -46,7 +46,7 @@ def calls(monkeypatch):
         monkeypatch.setattr(module, name, call)
 
     for module, name in (
-        (bench_module.ocr, "read_words"),
+        (bench_module.recognition, "read_words"),
         (bench_module.steps, "prepare_from_source"),
         (bench_module.steps, "score_pages"),
         (bench_module.steps, "compress_page"),
@@ -128,7 +128,7 @@ def test_a_profile_is_a_file_of_sections_without_places_and_keys(letter):
 def test_the_text_check_names_the_words_that_read_otherwise(letter, monkeypatch):
     bench = Bench("letter.png", letter)
     tried = bench.try_page(0, ACCESS)
-    read = bench_module.ocr.read_words
+    read = bench_module.recognition.read_words
 
     def read_otherwise(*args):
         return tuple(
@@ -181,8 +181,8 @@ def test_an_error_is_not_remembered():
 
 def test_levels_and_importance_have_the_page_s_tiles(letter):
     tried = Bench("letter.png", letter).try_page(0, ACCESS)
-    grid = tried.prepared.grid
-    assert tried.found.importance.shape == tried.levels.shape == (grid.n_rows, grid.n_cols)
+    grid = tried.text.grid
+    assert tried.analysis.importance.shape == tried.levels.shape == (grid.n_rows, grid.n_cols)
     assert set(np.unique(tried.levels)) <= {1, 2, 4, 8}
 
 

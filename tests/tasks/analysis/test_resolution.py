@@ -34,7 +34,9 @@ def plan(luma, importance, *, keep=None, threshold=0.5, sure=0.0, **options):
 
 
 def rescale(pixels, levels, grid, options, sure=None):
-    return resolution.rescale(pixels, find_ink(luma_of(pixels), DPI), levels, grid, DPI, options, sure)
+    return resolution.rescale(
+        pixels, resolution.TilePlan(levels, grid, DPI, find_ink(luma_of(pixels), DPI), sure), options
+    )
 
 
 def test_blank_paper_reaches_an_eighth_and_important_tiles_stay_whole():
