@@ -1,6 +1,6 @@
-"""Trial: one page under certain settings, on its way in a thread, seen as far as it has come.
+"""Process one page under certain settings in a thread, and show the results as they arrive.
 
-It ends early when it is told to, as when the settings change meanwhile.
+A trial can be stopped early, e.g. when the settings change.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from foliopress.tasks.errors import PageError
 
 
 class Stage(IntEnum):
-    """How far a trial has come."""
+    """Progress of a trial."""
 
     BEGUN = 0
     DRAWN = 1
-    """There is a first encoding, which nobody has held against its source yet."""
+    """There is a first encoding, not yet compared with its source."""
     JUDGED = 2
     SEEN_CLOSER = 3
-    """The end: the output was read once more, and held against a uniform quality."""
+    """The end: OCR has read the output again, and it was compared with a uniform quality."""
 
 
 @dataclass(frozen=True)
 class Closer:
-    """What takes a second look; `checks` is what went wrong where Tesseract gave no answer."""
+    """Results of the closer look; `checks` is an error message if Tesseract gave no answer."""
 
     uniform: Uniform | None
     checks: tuple[WordCheck, ...] | str
 
 
 class Trial:
-    """A page on its way; it begins at once.
+    """A page that is being processed; it starts at once.
 
     Attributes:
-        says: What is being done, in words for a person.
-        draft: From `Stage.DRAWN` on, if the page came by it: one of layers or of one bit does not.
+        says: Current activity, for display.
+        draft: From `Stage.DRAWN` on; a page in layers or in one bit has none.
         tried: From `Stage.JUDGED` on.
         closer: At the end.
 
     Args:
-        bench: With the document.
-        page_index: 0-based.
-        settings: As for a run.
+        bench: Workbench with the document.
+        page_index: Index of the page, from 0.
+        settings: Settings, as for a run.
     """
 
     def __init__(self, bench: Bench, page_index: int, settings: Settings) -> None:
@@ -66,7 +66,7 @@ class Trial:
 
     @property
     def stage(self) -> Stage:
-        """How far it has come, as told by what is there."""
+        """Progress, derived from the results that are there."""
         if self.closer is not None:
             return Stage.SEEN_CLOSER
         if self.tried is not None:
@@ -75,14 +75,14 @@ class Trial:
 
     @property
     def is_of_use(self) -> bool:
-        """Whether it has come to its end, or is on the way to it."""
+        """Whether the trial has ended or will end without an error."""
         return self._error is None and not self._is_stopped
 
     def wait(self, beyond: Stage, timeout_s: float) -> bool:
-        """Wait a while for the trial to come beyond a stage, and return whether it has.
+        """Wait for the trial to pass a stage, and return whether it has.
 
         Raises:
-            ConfigError: If the settings ask for what is not there.
+            ConfigError: If the settings ask for something that is not installed.
         """
         with self._moved:
             self._moved.wait_for(lambda: self.stage > beyond or self._error is not None, timeout_s)
@@ -91,7 +91,7 @@ class Trial:
         return self.stage > beyond
 
     def stop(self) -> None:
-        """Have it end at its next step."""
+        """Stop the trial at its next step."""
         self._is_stopped = True
 
     def _run(self) -> None:
@@ -105,7 +105,7 @@ class Trial:
             self._tell()
         except _Stopped:
             pass
-        except BaseException as error:  # it is raised where somebody waits
+        except BaseException as error:  # `wait` raises it
             self._error = error
             self._tell()
 
@@ -132,4 +132,4 @@ class Trial:
 
 
 class _Stopped(Exception):
-    """The trial was told to stop."""
+    """The trial was stopped."""

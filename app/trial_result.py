@@ -1,4 +1,4 @@
-"""Tried: what a page came to under certain settings, and what is to be seen of it before it is judged."""
+"""Hold the result of a page under certain settings, and the draft shown before it is judged."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _RUN = "trial"
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """A page's first encoding, which was not held against its source yet: a stronger one may take its place.
+    """A page's first encoding, not yet compared with its source: a stronger one may replace it.
 
-    preview: As a reader sees it. levels: (n_rows, n_cols) int8.
+    preview: The page as a reader sees it. levels: (n_rows, n_cols) int8.
     """
 
     source: steps.SourceDocument
@@ -43,13 +43,13 @@ class Draft:
 
     @property
     def source_bytes(self) -> int:
-        """The page's part of its document."""
+        """The page's share of its document."""
         return steps.source_share(self.source, self.page_index)
 
 
 @dataclass(frozen=True, eq=False)
 class Tried:
-    """What a page came to; `key` tells it from the same page under other settings.
+    """Result of a page; `key` identifies page and settings.
 
     analysis: None if the page was not scored. levels: (n_rows, n_cols) int8, None with it. row: Row of `stats/pages`.
     """
@@ -65,7 +65,7 @@ class Tried:
 
     @property
     def page_index(self) -> int:
-        """0-based."""
+        """Index of the page, from 0."""
         return self.prepared.page_index
 
     @property
@@ -85,16 +85,16 @@ class Tried:
 
     @property
     def problem(self) -> PageError | None:
-        """What keeps the page whole, if anything does."""
+        """Problem that keeps the page as it is, if there is one."""
         return self.finished.problem
 
     def output(self) -> Page | None:
-        """Decode the output, as a reader sees it; None without one."""
+        """Return the decoded output as a reader sees it; None without one."""
         pixels, page = self.output_pixels(), self.page
         return None if pixels is None or page is None else replace(page, pixels=pixels)
 
     def output_pixels(self) -> np.ndarray | None:
-        """Decode the output's pixels, upright, of the size that they are stored in; None without one."""
+        """Return the output's pixels, upright and of the stored size; None without an output."""
         page, data = self.page, self.finished.data
         if page is None or data is None:
             return None
@@ -102,7 +102,7 @@ class Tried:
 
     @property
     def output_name(self) -> str:
-        """Name for the file that is downloaded."""
+        """Name of the downloaded file."""
         name = steps.output_key_of(self.source, self.finished).removeprefix("pages/").replace("/", "-")
         if self.is_one_of_many:
             extension = EXTENSIONS.get(str(self.finished.codec), "pdf")
@@ -111,18 +111,18 @@ class Tried:
 
     @property
     def is_one_of_many(self) -> bool:
-        """Whether a run would put the page into one document with others."""
+        """Whether a run would write the page into one document with others."""
         header = self.source.header
         return self.source.written_back is not None and header is not None and len(header.pages) > 1
 
     def output_file(self) -> bytes | None:
-        """Return what is downloaded: the file that a run would write; of a document of many pages, this one's image."""
+        """Return the file to download: that of a run, or this page's image in a document of several pages."""
         if self.problem is not None or self.source.written_back is None or self.is_one_of_many:
             return self.finished.data
         return steps.assemble(self.source, [self.finished], job_of(self.settings))
 
 
 def job_of(settings: Settings) -> steps.PageJob:
-    """Return the job of a trial: a run's, without places."""
+    """Return the job of a trial, which has no SOURCE and no DEST."""
     scorer = load_scorer(settings.importance.model)
     return steps.PageJob("", "", settings, _RUN, _RUN, settings_digest(settings), scorer.digest, scorer.name)

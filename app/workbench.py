@@ -1,7 +1,7 @@
-"""Bench: one document in hand, and what its pages come to under settings that change.
+"""Process the pages of one document under changing settings.
 
-Only what a change touches is done again: OCR, scores and results are remembered by what they were made from. Everything
-is held in memory, by the session whose document it is.
+Only the steps that a change affects are repeated: OCR, scores and results are cached by their inputs. All of it is held
+in memory, in the session of the document.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from foliopress.tasks.ocr.orientation import read_turned, turns_of
 from foliopress.tasks.storage.source_listing import Document
 
 Say = Callable[[str], object]
-"""Told what is being done, in words for a person."""
+"""Called with the current activity, for display."""
 READING, SCORING = "Reading the page and finding its text", "Judging what matters on it"
 See = Callable[[Callable[[], Draft]], object]
-"""Told of each of a page's encodings before it is judged; makes a draft of it by calling what it is given."""
+"""Called for each encoding before it is judged, with a function that makes a draft of it."""
 
 _VERSION = "in hand"
 _Value = TypeVar("_Value")
 
 
 class Remembered(Generic[_Value]):
-    """The latest answers, by what they were asked for; the one that was not asked for longest goes first.
+    """A least-recently-used cache.
 
-    Several threads may ask; two that ask for the same at once both make it.
+    Several threads may use it; two that ask for the same missing key at once both compute it.
     """
 
     def __init__(self, most: int) -> None:
@@ -51,7 +51,7 @@ class Remembered(Generic[_Value]):
         self._held: OrderedDict[Hashable, _Value] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
-        """Return the answer for a key, made if it is not there; an error is not remembered."""
+        """Return the value of a key, computed if it is missing; an error is not cached."""
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
@@ -66,11 +66,11 @@ class Remembered(Generic[_Value]):
 
 
 class Bench:
-    """A document, tried page by page.
+    """A document whose pages are processed one at a time.
 
     Args:
-        name: Of its file; the key that it has in a folder of its own.
-        data: Its bytes.
+        name: Name of its file, used as its key.
+        data: Bytes of the document.
     """
 
     def __init__(self, name: str, data: bytes) -> None:
@@ -85,26 +85,26 @@ class Bench:
         self._uniform: Remembered[Uniform | None] = Remembered(6)
 
     def open(self, settings: Settings) -> steps.SourceDocument:
-        """Return the document with its header, or with the problem that keeps it from having one."""
+        """Return the document with its header, or with the problem that prevents reading it."""
         document = Document(self.name, len(self.data), _VERSION)
         return self._opened.get(_json(settings.limits), lambda: steps.open_document(document, self.data, settings))
 
     def try_page(
         self, page_index: int, settings: Settings, say: Say = lambda _: None, see: See = lambda _: None
     ) -> Tried:
-        """Take one page through all steps, as a run with these settings would.
+        """Process one page as a run with these settings would.
 
         Args:
-            page_index: 0-based.
-            settings: As for a run.
-            say: Told which step begins. What it or `see` raises ends the trial; what was done until then is kept.
-            see: Told of what comes out before it is judged.
+            page_index: Index of the page, from 0.
+            settings: Settings, as for a run.
+            say: Called when a step begins. An exception from it or `see` ends the trial; finished steps stay cached.
+            see: Called for each encoding before it is judged.
         """
         key = key_of(page_index, settings)
         return self._tried.get(key, lambda: self._try(key, page_index, settings, say, see))
 
     def check_text(self, tried: Tried) -> tuple[WordCheck, ...]:
-        """Read the output as its source was read, and return for every word that OCR was sure of what stands there.
+        """Read the output as its source was read, and return what OCR reads in place of each confident word.
 
         Raises:
             PageError: If Tesseract gives no answer.
@@ -112,14 +112,14 @@ class Bench:
         return self._checks.get(tried.key, lambda: self._check(tried))
 
     def uniform(self, tried: Tried) -> Uniform | None:
-        """Return the page in the uniform quality that is as sharp; None where there is none."""
+        """Return the page in the uniform quality that is as sharp; None if there is none."""
         return self._uniform.get(tried.key, lambda: equal_uniform(tried))
 
     def _try(self, key: Hashable, page_index: int, settings: Settings, say: Say, see: See) -> Tried:
         source, job = self.open(settings), job_of(settings)
         encode = settings.encode
         profile = encode.codec, encode.deep_to_eight_bits, encode.largest_profile_bytes
-        # what decides whether a bitonal page is read
+        # settings that decide whether a bitonal page is read
         wanted = settings.text, settings.documents.text_layer, settings.stats.words_of_kept, encode.least_gain
         reading = page_index, _json(settings.limits), _json(settings.ocr), profile, wanted
         say(READING)
@@ -175,7 +175,7 @@ class Bench:
 
 
 def key_of(page_index: int, settings: Settings) -> Hashable:
-    """Return what tells one try from another."""
+    """Return the cache key of a trial."""
     return page_index, settings_digest(settings), settings.importance.model
 
 

@@ -1,4 +1,4 @@
-"""The step functions of a page's way in a bare loop of one process: what a run costs without Prefect and Dask.
+"""Run the page steps in a bare loop of one process: the cost of a run without Prefect and Dask.
 
 python -m benchmarks.bare SOURCE DEST
 """

@@ -37,7 +37,7 @@ def read_record(dest: str) -> list[DocumentResult]:
 
 
 def stand_in(record: Sequence[DocumentResult], document: Document) -> DocumentResult:
-    """Return the recorded document that stands in for another, always the same for the same key."""
+    """Return the recorded document that stands in for another, the same one for the same key."""
     digest = hashlib.sha256(document.key.encode()).digest()
     return record[int.from_bytes(digest[:4], "big") % len(record)]
 

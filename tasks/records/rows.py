@@ -1,4 +1,4 @@
-"""Define the rows of the statistics: one dataclass a table, with the meaning and unit of each column beside it.
+"""Define the rows of the statistics: one dataclass a table, with the meaning and unit of each column.
 
 `tasks.records.schemas` derives the Parquet schemas and docs/data-dictionary.md from these types.
 """
