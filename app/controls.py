@@ -11,9 +11,9 @@ from typing import Any
 import streamlit as st
 import yaml
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import load_settings, profile_names, public_settings
 from foliopress.configs.settings import Settings
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.ocr.tesseract import languages
 
 PROFILES = {

@@ -24,10 +24,11 @@ def _warm() -> threading.Thread:
     def load() -> None:
         import numpy as np
 
+        from foliopress.configs.errors import ConfigError
         from foliopress.configs.settings import OcrSettings
         from foliopress.flows.steps import steps  # noqa: F401 - imports OpenCV, Pillow and the codecs
         from foliopress.model.scoring import load_scorer
-        from foliopress.tasks.errors import ConfigError, PageError
+        from foliopress.tasks.errors import PageError
         from foliopress.tasks.ocr.recognition import read_words
 
         try:

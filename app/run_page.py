@@ -15,16 +15,17 @@ from foliopress.app.finished_run import FinishedRun, SortOrder, find_pages, open
 from foliopress.app.labels import byte_size, describe_problem, percent
 from foliopress.app.metrics_row import Metric, draw_metrics
 from foliopress.app.page_images import Picture, picture_of
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.secrets import hide
 from foliopress.configs.settings import LimitSettings
 from foliopress.flows.views.charts import DISTRIBUTIONS, distribution, pages_by_reason, saved_by_folder
 from foliopress.tasks.checks.rereading import SURE_CONFIDENCE
 from foliopress.tasks.codecs.encode import EXTENSIONS
 from foliopress.tasks.documents import read_page
-from foliopress.tasks.errors import ConfigError, PageError, StoreUnavailable
+from foliopress.tasks.errors import PageError, StoreUnavailable
 from foliopress.tasks.images.image_reader import Page
 from foliopress.tasks.records.overview import RATIO, PageFound, Wanted, by_folder, find_page, totals_of
-from foliopress.tasks.records.statistics import PageRow
+from foliopress.tasks.records.rows import PageRow
 from foliopress.tasks.storage.locations import has_host
 from foliopress.tasks.storage.output_keys import page_in_output
 
@@ -301,16 +302,16 @@ def _draw_row(row: PageRow) -> None:
 
 def _draw_comparison(found: PageFound, before: Picture, after: Picture | None) -> None:
     tiles = found.tiles
-    shape = (tiles["n_rows"], tiles["n_cols"]) if tiles else (0, 0)
-    importance = np.array(tiles["importance"], np.float32).reshape(shape) if tiles else None
-    levels = np.array(tiles["level"], np.int8).reshape(shape) if tiles else None
+    shape = (tiles.n_rows, tiles.n_cols) if tiles else (0, 0)
+    importance = np.array(tiles.importance, np.float32).reshape(shape) if tiles else None
+    levels = np.array(tiles.level, np.int8).reshape(shape) if tiles else None
     marks = [
         viewer.Mark(
-            word["row_px"],
-            word["col_px"],
-            word["height_px"],
-            word["width_px"],
-            "kept" if word["confidence"] >= SURE_CONFIDENCE else "unsure",
+            word.row_px,
+            word.col_px,
+            word.height_px,
+            word.width_px,
+            "kept" if word.confidence >= SURE_CONFIDENCE else "unsure",
         )
         for word in found.words
     ]
@@ -318,7 +319,7 @@ def _draw_comparison(found: PageFound, before: Picture, after: Picture | None) -
         f"{found.row.document_key} {found.row.page_index}",
         before,
         after,
-        viewer.Overlays(importance, levels, tiles["tile_px"] if tiles else 1, marks),
+        viewer.Overlays(importance, levels, tiles.tile_px if tiles else 1, marks),
         labels=("Source" if after else "Stored as", "Output"),
     )
     with st.expander("All metrics of this page"):

@@ -1,6 +1,6 @@
-"""Process one page with given settings in a thread, and expose its intermediate results.
+"""Process one page under certain settings in a thread, and show the results as they arrive.
 
-A trial can be stopped early, for example when the settings change.
+A trial can be stopped early, e.g. when the settings change.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ class Stage(IntEnum):
 
     STARTED = 0
     DRAFTED = 1
-    """A first encoding exists, not yet compared with its source."""
+    """There is a first encoding, not yet compared with its source."""
     JUDGED = 2
     FOLLOWED_UP = 3
-    """End: the output was read by OCR and compared with a uniform quality."""
+    """The end: OCR has read the output again, and it was compared with a uniform quality."""
 
 
 @dataclass(frozen=True)
 class FollowUp:
-    """Results computed after the page is judged; `checks` is an error message if Tesseract failed."""
+    """Results of the closer look; `checks` is an error message if Tesseract gave no answer."""
 
     uniform: UniformBaseline | None
     checks: tuple[WordCheck, ...] | str
 
 
 class Trial:
-    """A page in process; construction starts the thread.
+    """A page that is being processed; it starts at once.
 
     Attributes:
-        status_text: Current step, for the user.
-        draft: From `Stage.DRAFTED` on; pages in layers or of one bit have none.
-        result: From `Stage.JUDGED` on.
-        follow_up: At the end.
+        says: Current activity, for display.
+        draft: From `Stage.DRAWN` on; a page in layers or in one bit has none.
+        tried: From `Stage.JUDGED` on.
+        closer: At the end.
 
     Args:
-        workbench: Holds the document.
-        page_index: 0-based.
-        settings: The same as for a run.
+        bench: Workbench with the document.
+        page_index: Index of the page, from 0.
+        settings: Settings, as for a run.
     """
 
     def __init__(self, workbench: Workbench, page_index: int, settings: Settings) -> None:
@@ -66,7 +66,7 @@ class Trial:
 
     @property
     def stage(self) -> Stage:
-        """Progress, derived from the available results."""
+        """Progress, derived from the results that are there."""
         if self.follow_up is not None:
             return Stage.FOLLOWED_UP
         if self.result is not None:
@@ -75,14 +75,14 @@ class Trial:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it has finished or is still running, without error."""
+        """Whether the trial has ended or will end without an error."""
         return self._error is None and not self._is_stopped
 
     def wait(self, after: Stage, timeout_s: float) -> bool:
-        """Wait until the trial is past a stage or the time is up, and return whether it is.
+        """Wait for the trial to pass a stage, and return whether it has.
 
         Raises:
-            ConfigError: If the settings require something that is not installed.
+            ConfigError: If the settings ask for something that is not installed.
         """
         with self._changed:
             self._changed.wait_for(lambda: self.stage > after or self._error is not None, timeout_s)
@@ -91,7 +91,7 @@ class Trial:
         return self.stage > after
 
     def stop(self) -> None:
-        """Stop it at its next step."""
+        """Stop the trial at its next step."""
         self._is_stopped = True
 
     def _run(self) -> None:
@@ -105,7 +105,7 @@ class Trial:
             self._notify()
         except _Stopped:
             pass
-        except BaseException as error:  # raised again in `wait`
+        except BaseException as error:  # `wait` raises it
             self._error = error
             self._notify()
 

@@ -18,9 +18,10 @@ from foliopress.app.trial import FollowUp, Stage, Trial
 from foliopress.app.trial_result import Draft, TrialResult
 from foliopress.app.uniform_baseline import UniformBaseline
 from foliopress.app.workbench import READING, SCORING, Workbench, key_of
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import Settings
 from foliopress.tasks.checks.rereading import WordCheck
-from foliopress.tasks.errors import ConfigError, PageError
+from foliopress.tasks.errors import PageError
 from foliopress.tasks.ocr import recognition
 from foliopress.tasks.samples.sample_archive import sample_document, sample_keys
 from foliopress.tasks.storage.source_listing import DOCUMENT_SUFFIXES
@@ -143,9 +144,9 @@ def _await_first_encoding(trial: Trial) -> None:
 
 
 def _draw_trial(workbench: Workbench, trial: Trial, chosen: ChosenSettings) -> None:
-    """Draw the available results, and redraw the page when there are more."""
+    """Draw what there is, and once there is more have the page drawn anew."""
     stage, result, draft, follow_up = trial.stage, trial.result, trial.draft, trial.follow_up
-    if result is not None and result.prepared.page is None:
+    if result is not None and result.page is None:
         _draw_problem(workbench, result.problem)
         return
     seen = result or draft
@@ -174,14 +175,14 @@ def _draw_viewer(
     workbench: Workbench, seen: TrialResult | Draft, checks: Sequence[WordCheck], *, are_previews: bool
 ) -> None:
     before, after = _pictures(workbench, seen, are_previews=are_previews)
-    grid, words = (seen.found.grid, seen.found.words) if seen.found else (None, ())
-    outcome = "Output" if isinstance(seen, Draft) or seen.problem is None else "Last attempt"
+    grid, words = (seen.analysis.grid, seen.analysis.words) if seen.analysis else (None, ())
+    outcome = "Output" if isinstance(seen, Draft) or seen.problem is None else "What was tried"
     viewer.show(
         f"{workbench.name} {seen.page_index}",
         before,
         after,
         viewer.Overlays(
-            seen.found.importance if seen.found else None,
+            seen.analysis.importance if seen.analysis else None,
             seen.levels,
             grid.tile_px if grid else 1,
             _marks(words, checks),
@@ -204,8 +205,8 @@ def _draw_draft_metrics(draft: Draft) -> None:
 
 def _draw_metrics(result: TrialResult, follow_up: FollowUp | None) -> None:
     row, uniform = result.row, follow_up.uniform if follow_up else None
-    source_bytes, data = int(str(row["source_bytes"])), result.finished.data
-    ssim, kept = row["text_ssim"], row["words_kept_fraction"]
+    source_bytes, data = row.source_bytes, result.finished.data
+    ssim, kept = row.text_ssim, row.words_kept_fraction
     draw_metrics(
         Metric("Source", byte_size(source_bytes)),
         Metric("Output", byte_size(len(data)), f"{percent(1 - len(data) / source_bytes)} saved")
@@ -214,26 +215,26 @@ def _draw_metrics(result: TrialResult, follow_up: FollowUp | None) -> None:
         _uniform_metric(uniform, len(data or b" ")) if uniform else Metric(_UNIFORM, "none" if follow_up else "…"),
         Metric(
             _SSIM,
-            "no text" if ssim is None else f"{float(str(ssim)):.3f}",
-            help="Similarity of the strokes of its words to the source, at full resolution; 1 is identical.",
+            "no text" if ssim is None else f"{ssim:.3f}",
+            help="How like the source the strokes of its words are, at full resolution; 1 is the same.",
         ),
         Metric(
             _KEPT,
-            "none sure" if kept is None else percent(float(str(kept))),
-            help="Fraction of the words OCR was sure of that read the same, or where hardly anything changed.",
+            "none sure" if kept is None else percent(kept),
+            help="Of the words that OCR was sure of, those that read the same or stand where hardly anything changed.",
         ),
     )
     facts = [
-        str(row["page_kind"]),
-        f"{row['width_px']} × {row['height_px']} pixels",
-        f"{float(str(row['dpi'] or 0)):.0f} dpi",
+        str(row.page_kind),
+        f"{row.width_px} × {row.height_px} pixels",
+        f"{row.dpi or 0:.0f} dpi",
     ]
-    if row["codec"]:
-        facts.append(str(row["codec"]).upper() + (f" at quality {row['quality']}" if row["quality"] else ""))
-    if row["attempts"]:
-        facts.append(f"{row['attempts']} attempts" if row["attempts"] != 1 else "1 attempt")
-    if result.prepared.grid:
-        facts.append(f"{result.prepared.grid.n_tiles} tiles of {result.prepared.grid.tile_px} pixels")
+    if row.codec:
+        facts.append(row.codec.upper() + (f" at quality {row.quality}" if row.quality else ""))
+    if row.attempts:
+        facts.append(f"{row.attempts} tries" if row.attempts != 1 else "1 try")
+    if result.text:
+        facts.append(f"{result.text.grid.n_tiles} tiles of {result.text.grid.tile_px} pixels")
     st.caption(" · ".join(facts))
 
 
@@ -301,7 +302,7 @@ def _draw_downloads(result: TrialResult | None, chosen: ChosenSettings) -> None:
         )
     columns[1].download_button(
         _ROW,
-        json.dumps(result.row, indent=1, ensure_ascii=False),
+        json.dumps(result.row.as_record(), indent=1, ensure_ascii=False),
         f"{result.source.document.key}.json",
         "application/json",
         help="The metrics as a run writes them to its statistics.",
@@ -354,6 +355,6 @@ def _draw_text_check(follow_up: FollowUp | None) -> None:
 
 
 def _draw_seconds(result: TrialResult) -> None:
-    parts = [(name, result.row.get(key)) for key, name in _STEPS.items()]
-    labels = [f"{name} {float(str(seconds)):.2f} s" for name, seconds in parts if seconds is not None]
-    st.caption("Time: " + " · ".join(labels))
+    parts = [(name, getattr(result.row, key)) for key, name in _STEPS.items()]
+    told = [f"{name} {seconds:.2f} s" for name, seconds in parts if seconds is not None]
+    st.caption("Time: " + " · ".join(told))

@@ -25,26 +25,26 @@ class UniformBaseline:
 def find_uniform_baseline(result: TrialResult) -> UniformBaseline | None:
     """Return the lowest uniform quality of the same codec that keeps the strokes as sharp, and its size.
 
-    Sharpness is the mean luma SSIM on the strokes of up to 12 patches of the page, at 150 dpi and at the page's own
-    resolution, as in the quality search. None for a bitonal page or a page without strokes.
+    Sharpness is the mean luma SSIM on the strokes of up to 12 places of the page, at 150 dpi and at the page's own
+    resolution, as the quality of a page is analysis. None for a page of one bit or without strokes.
     """
-    found, output = result.found, result.output_pixels()
-    if found is None or output is None or result.finished.codec in (None, "g4"):
+    analysis, output = result.analysis, result.output_pixels()
+    if analysis is None or output is None or result.finished.codec in (None, "g4"):
         return None
     settings = result.source.settings_for(result.settings)
-    source = found.page.pixels if output.ndim == 3 else found.luma
+    source = analysis.page.pixels if output.ndim == 3 else analysis.luma
     if max(source.shape[:2]) > CODECS[settings.encode.codec].largest_side_px:
         return None
-    sample = quality_search.take_sample(source, _at_size(output, source), found.ink.plain)
+    sample = quality_search.take_sample(source, _at_size(output, source), analysis.ink.plain)
     if sample is None:
         return None
-    wanted = quality_search.sharpness(sample, lambda pixels, _: pixels, 100, found.dpi)
-    resolution = settings.resolution.model_copy(update={"max_dpi": None})  # ignore the cap of the settings
-    writer = Writer.for_page(found, settings.model_copy(update={"resolution": resolution}))
+    wanted = quality_search.sharpness(sample, lambda pixels, _: pixels, 100, analysis.dpi)
+    resolution = settings.resolution.model_copy(update={"max_dpi": None})  # whatever cap the settings have
+    writer = Writer.for_page(analysis, settings.model_copy(update={"resolution": resolution}))
     alike = quality_search.Sample(sample.source, sample.source, sample.ink)
     code = writer.coder(*alike.ink.shape)
     quality = quality_search.least_quality(
-        lambda quality: quality_search.sharpness(alike, code, quality, found.dpi), wanted
+        lambda quality: quality_search.sharpness(alike, code, quality, analysis.dpi), wanted
     )
     return UniformBaseline(quality, len(writer.encode(source, quality)))
 

@@ -1,7 +1,7 @@
-"""Process the pages of one document with changing settings.
+"""Process the pages of one document under changing settings.
 
-Only steps affected by a change are repeated: OCR, scores and results are cached by their inputs. Everything is held in
-memory by the session that opened the document.
+Only the steps that a change affects are repeated: OCR, scores and results are cached by their inputs. All of it is held
+in memory, in the session of the document.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from foliopress.app.uniform_baseline import UniformBaseline, find_uniform_baseli
 from foliopress.configs.loading import settings_digest
 from foliopress.configs.settings import OcrSettings, Settings
 from foliopress.flows.steps import steps
-from foliopress.tasks.analysis.page_analysis import Findings
+from foliopress.tasks.analysis.page_analysis import PageAnalysis
 from foliopress.tasks.checks.rereading import WordCheck, check_words
 from foliopress.tasks.ocr import recognition
 from foliopress.tasks.ocr.orientation import read_turned, turns_of
 from foliopress.tasks.storage.source_listing import Document
 
 OnStatus = Callable[[str], object]
-"""Called with the current step, for the user."""
-READING, SCORING = "Reading the page and its text", "Scoring its importance"
+"""Called with the current activity, for display."""
+READING, SCORING = "Reading the page and finding its text", "Judging what matters on it"
 OnDraft = Callable[[Callable[[], Draft]], object]
-"""Called for each encoding of a page before it is judged, with a function that makes a draft of it."""
+"""Called for each encoding before it is judged, with a function that makes a draft of it."""
 
 _VERSION = "in hand"
 _Value = TypeVar("_Value")
 
 
 class LruCache(Generic[_Value]):
-    """A cache of the most recently used values.
+    """A least-recently-used cache.
 
-    It is thread-safe; two threads that request the same missing key at once both compute it.
+    Several threads may use it; two that ask for the same missing key at once both compute it.
     """
 
     def __init__(self, most: int) -> None:
@@ -51,7 +51,7 @@ class LruCache(Generic[_Value]):
         self._held: OrderedDict[Hashable, _Value] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
-        """Return the value of a key, computed if missing; errors are not cached."""
+        """Return the value of a key, computed if it is missing; an error is not cached."""
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
@@ -66,26 +66,26 @@ class LruCache(Generic[_Value]):
 
 
 class Workbench:
-    """A document whose pages are tried one by one.
+    """A document whose pages are processed one at a time.
 
     Args:
-        name: File name; also its key, as in a folder of its own.
-        data: File contents.
+        name: Name of its file, used as its key.
+        data: Bytes of the document.
     """
 
     def __init__(self, name: str, data: bytes) -> None:
         self.name, self.data = name, data
         self._opened: LruCache[steps.SourceDocument] = LruCache(2)
-        self._prepared: LruCache[steps.PreparedPage] = LruCache(2)
+        self._prepared: LruCache[steps.ReadPage] = LruCache(2)
         self._words: LruCache[tuple[recognition.Word, ...]] = LruCache(24)
-        self._scores: LruCache[tuple[np.ndarray, float] | None] = LruCache(8)
-        self._found: LruCache[Findings | None] = LruCache(2)
+        self._scores: LruCache[steps.TileScores | None] = LruCache(8)
+        self._analyses: LruCache[PageAnalysis | None] = LruCache(2)
         self._results: LruCache[TrialResult] = LruCache(4)
         self._checks: LruCache[tuple[WordCheck, ...]] = LruCache(6)
         self._uniform: LruCache[UniformBaseline | None] = LruCache(6)
 
     def open(self, settings: Settings) -> steps.SourceDocument:
-        """Return the document with its header, or with the problem that prevented reading it."""
+        """Return the document with its header, or with the problem that prevents reading it."""
         document = Document(self.name, len(self.data), _VERSION)
         return self._opened.get(_json(settings.limits), lambda: steps.open_document(document, self.data, settings))
 
@@ -96,19 +96,19 @@ class Workbench:
         on_status: OnStatus = lambda _: None,
         on_draft: OnDraft = lambda _: None,
     ) -> TrialResult:
-        """Process one page through all steps, as a run with these settings would.
+        """Process one page as a run with these settings would.
 
         Args:
-            page_index: 0-based.
-            settings: The same as for a run.
-            on_status: Called when a step begins. An exception ends the trial; finished steps stay cached.
-            on_draft: Called with each encoding before it is judged.
+            page_index: Index of the page, from 0.
+            settings: Settings, as for a run.
+            say: Called when a step begins. An exception from it or `see` ends the trial; finished steps stay cached.
+            see: Called for each encoding before it is judged.
         """
         key = key_of(page_index, settings)
         return self._results.get(key, lambda: self._try(key, page_index, settings, on_status, on_draft))
 
     def check_text(self, result: TrialResult) -> tuple[WordCheck, ...]:
-        """Read the output as its source was read, and return the result for each word OCR was sure of.
+        """Read the output as its source was read, and return what OCR reads in place of each confident word.
 
         Raises:
             PageError: If Tesseract fails.
@@ -116,7 +116,7 @@ class Workbench:
         return self._checks.get(result.key, lambda: self._check(result))
 
     def uniform(self, result: TrialResult) -> UniformBaseline | None:
-        """Return the page in the uniform quality of equal sharpness, or None."""
+        """Return the page in the uniform quality that is as sharp; None if there is none."""
         return self._uniform.get(result.key, lambda: find_uniform_baseline(result))
 
     def _try(
@@ -125,47 +125,52 @@ class Workbench:
         source, job = self.open(settings), job_of(settings)
         encode = settings.encode
         profile = encode.codec, encode.deep_to_eight_bits, encode.largest_profile_bytes
-        # these decide whether a bitonal page is read by OCR
+        # settings that decide whether a bitonal page is read
         wanted = settings.text, settings.documents.text_layer, settings.stats.words_of_kept, encode.least_gain
         reading = page_index, _json(settings.limits), _json(settings.ocr), profile, wanted
         on_status(READING)
-        prepared = self._prepared.get(reading, lambda: steps.prepare_page(source, page_index, job, self._read_words))
+        prepared = self._prepared.get(
+            reading, lambda: steps.prepare_from_source(source, page_index, job, self._read_words)
+        )
         on_status(SCORING)
         scored = self._scores.get(
             (reading, settings.importance.model), lambda: steps.score_pages([steps.scoring_input(prepared)], job)[0]
         )
         on_status("Compressing it")
-        found = self._found.get((reading, settings.importance.model), lambda: steps.findings_of(prepared, scored))
+        analysis = self._analyses.get(
+            (reading, settings.importance.model), lambda: steps.analyse_page(prepared, scored)
+        )
 
         def watch(data: bytes, pixels: np.ndarray, levels: np.ndarray) -> None:
-            def draft() -> Draft:
-                assert found is not None  # a page with a problem is never encoded
-                preview = picture_of(replace(found.page, pixels=pixels), is_preview=True)
-                return Draft(source, found, page_index, data, preview, levels)
+            def draft(analysis: PageAnalysis) -> Draft:
+                preview = picture_of(replace(analysis.page, pixels=pixels), is_preview=True)
+                return Draft(source, analysis, page_index, data, preview, levels)
 
-            on_draft(draft)
+            if analysis is not None:  # of a page with a problem nothing is tried
+                on_draft(partial(draft, analysis))
 
-        finished = steps.finish_page(prepared, scored, source, job, self._read_words, found, watch)
-        levels = np.array(finished.tiles["level"], np.int8) if finished.tiles else None
+        hooks = steps.StepHooks(self._read_words, watch)
+        finished = steps.compress_page(prepared, scored, source, job, analysis, hooks)
+        levels = np.array(finished.tiles.level, np.int8) if finished.tiles else None
         return TrialResult(
             key=key,
             source=source,
             prepared=prepared,
-            found=found,
+            analysis=analysis,
             finished=finished,
-            levels=levels.reshape(found.importance.shape) if levels is not None and found else None,
+            levels=levels.reshape(analysis.importance.shape) if levels is not None and analysis else None,
             row=steps.page_row(source, finished, job),
             settings=settings,
         )
 
     def _check(self, result: TrialResult) -> tuple[WordCheck, ...]:
-        page, pixels = result.prepared.page, result.output_pixels()
-        if page is None or pixels is None or not result.prepared.words:
+        page, pixels, text = result.page, result.output_pixels(), result.text
+        if page is None or pixels is None or text is None or not text.words:
             return ()
         height_px, width_px = page.pixels.shape[:2]
         if pixels.shape[:2] != (height_px, width_px):  # at the size the check used
             pixels = cv2.resize(pixels, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
-        dpi, words = recognition.guess_dpi(height_px, width_px, page.dpi), result.prepared.words
+        dpi, words = recognition.guess_dpi(height_px, width_px, page.dpi), text.words
         read = partial(self._read_words, dpi=dpi, settings=result.settings.ocr)
         return check_words(words, read_turned(pixels, turns_of(words), read))
 

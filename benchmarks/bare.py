@@ -13,9 +13,11 @@ from foliopress.configs.loading import load_settings, settings_digest
 from foliopress.flows import compress_one
 from foliopress.flows.dest.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard
-from foliopress.flows.steps.steps import PageJob
+from foliopress.flows.steps.document_plan import PageJob
 from foliopress.model.scoring import load_scorer
-from foliopress.tasks.records.statistics import SCHEMAS, Footer, ShardEntry, file_key, table_bytes
+from foliopress.tasks.records.footers import Footer, ShardEntry
+from foliopress.tasks.records.schemas import SCHEMAS
+from foliopress.tasks.records.table_files import file_key, table_bytes
 from foliopress.tasks.storage.source_listing import ScanCounts, list_documents
 from foliopress.tasks.storage.store import Store
 

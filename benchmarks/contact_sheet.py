@@ -20,11 +20,12 @@ import numpy as np
 import typer
 
 from benchmarks.drawing import as_rgb, one_below_another, panel, side_by_side, window_round, write_webp
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import LimitSettings, StorageSettings
 from foliopress.tasks.analysis.strokes import find_ink
 from foliopress.tasks.checks.legibility import block_means, block_size, ssim_map
 from foliopress.tasks.codecs.luma import luma_of
-from foliopress.tasks.errors import ConfigError, PageError
+from foliopress.tasks.errors import PageError
 from foliopress.tasks.images import image_reader
 from foliopress.tasks.ocr import recognition
 from foliopress.tasks.records.statistics import live_rows

@@ -27,8 +27,8 @@ from benchmarks.quality import some_of, versions
 from benchmarks.quality_report import as_kilobytes, as_number, as_share, as_table
 from benchmarks.rows import RowFile
 from benchmarks.scoring import machine
+from foliopress.configs.errors import ConfigError
 from foliopress.model.truth import Scan
-from foliopress.tasks.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 

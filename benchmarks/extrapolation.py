@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.listing import PAGE as KEYS_PER_LISTING
-from foliopress.tasks.records.statistics import SCHEMAS
+from foliopress.tasks.records.schemas import SCHEMAS
 
 DOCUMENTS = 100_000_000
 DEADLINES_DAYS = (30, 90)

@@ -18,9 +18,9 @@ from PIL import Image
 
 from benchmarks.drawing import as_rgb
 from benchmarks.marked import find_marked, line_area
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import LimitSettings, StorageSettings
 from foliopress.model.truth import Scan, read_truth
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.images import image_reader
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.store import Store

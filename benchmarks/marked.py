@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 import typer
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import LimitSettings
 from foliopress.model.truth import PageTruth, Scan, find_scans, read_truth
 from foliopress.tasks.analysis import page_kinds
 from foliopress.tasks.analysis.strokes import WINDOW_INCH, ink_mask
 from foliopress.tasks.codecs.luma import luma_of
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.images import image_reader
 from foliopress.tasks.ocr import recognition
 from foliopress.tasks.storage.source_listing import DOCUMENT_SUFFIXES

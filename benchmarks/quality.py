@@ -30,9 +30,9 @@ from benchmarks.rows import RowFile
 from benchmarks.scoring import machine
 from benchmarks.strips import write_strips
 from benchmarks.uniform import CODECS, uniform_arms
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import OcrSettings
 from foliopress.model.truth import Scan
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.ocr import recognition
 
 logger = logging.getLogger(__name__)

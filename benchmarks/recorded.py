@@ -18,7 +18,8 @@ import foliopress.flows.cli
 from foliopress.flows.cluster.driver_memory import use_one_heap
 
 if TYPE_CHECKING:
-    from foliopress.flows.steps.steps import DocumentResult, PageJob
+    from foliopress.flows.steps.document_plan import PageJob
+    from foliopress.flows.steps.store_document import DocumentResult
     from foliopress.tasks.storage.source_listing import Document
 
 ON_WORKERS = "--on-workers"

@@ -1,58 +1,69 @@
-"""Replay: the rows of a document that was compressed once, given to others under their own names."""
+"""Replay the rows of documents that were compressed once, under the names of others."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 import pyarrow as pa
 
 from foliopress.configs.settings import StorageSettings
-from foliopress.flows.steps.steps import DocumentResult, PageJob
-from foliopress.tasks.records.statistics import SCHEMAS, TILES_SCHEMA, WORDS_SCHEMA, as_table, live_rows
+from foliopress.flows.steps.document_plan import PageJob
+from foliopress.flows.steps.store_document import DocumentResult
+from foliopress.tasks.records.rows import PageRow
+from foliopress.tasks.records.schemas import SCHEMAS, TILES_SCHEMA, WORDS_SCHEMA, as_table
+from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 
 
 def read_record(dest: str) -> list[DocumentResult]:
     """Return the documents of a finished DEST."""
-    found: dict[str, dict[str, list[dict[str, object]]]] = {}
     store = Store(dest, StorageSettings())
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for table in SCHEMAS:
         for key, rows in groupby(live_rows(store, table), lambda row: str(row["document_key"])):
             found.setdefault(key, {name: [] for name in SCHEMAS})[table] += list(rows)
     return [
-        DocumentResult(rows["pages"], as_table(rows["words"], WORDS_SCHEMA), as_table(rows["tiles"], TILES_SCHEMA))
+        DocumentResult(
+            tuple(PageRow.from_record(row) for row in rows["pages"]),
+            as_table(rows["words"], WORDS_SCHEMA),
+            as_table(rows["tiles"], TILES_SCHEMA),
+        )
         for rows in found.values()
     ]
 
 
 def stand_in(record: Sequence[DocumentResult], document: Document) -> DocumentResult:
-    """Return the recorded document that stands in for another, always the same for the same key."""
+    """Return the recorded document that stands in for another, the same one for the same key."""
     digest = hashlib.sha256(document.key.encode()).digest()
     return record[int.from_bytes(digest[:4], "big") % len(record)]
 
 
 def replayed(record: Sequence[DocumentResult], document: Document, job: PageJob) -> DocumentResult:
-    """Return a document's rows as its stand-in has them, the seconds as they were, under its own name."""
+    """Return the rows of a document's stand-in, seconds included, under the document's own name."""
     digest = hashlib.sha256(document.key.encode()).hexdigest()
     chosen = stand_in(record, document)
-    pages = [{**page, "document_key": document.key} for page in chosen.pages]
-    for page in pages:
-        source_bytes = document.size_bytes // len(pages)
-        saved = int(str(page["output_bytes"])) / max(1, int(str(page["source_bytes"])))
-        page |= {
-            "run_id": job.run_id,
-            "shard_id": job.shard_id,
-            "document_version": document.version,
-            "output_key": f"pages/{document.key}.avif" if page["output_key"] else None,
-            "source_bytes": source_bytes,
-            "output_bytes": int(source_bytes * saved),
-            "source_sha256": digest,
-            "output_sha256": digest,
-            "duplicate_of": None,
-        }
+    source_bytes = document.size_bytes // len(chosen.pages)
+    pages = tuple(
+        replace(
+            page,
+            document_key=document.key,
+            run_id=job.run_id,
+            shard_id=job.shard_id,
+            document_version=document.version,
+            output_key=f"pages/{document.key}.avif" if page.output_key else None,
+            source_bytes=source_bytes,
+            output_bytes=int(source_bytes * (page.output_bytes / max(1, page.source_bytes))),
+            source_sha256=digest,
+            output_sha256=digest,
+            duplicate_of=None,
+        )
+        for page in chosen.pages
+    )
     return DocumentResult(pages, _renamed(chosen.words, document.key), _renamed(chosen.tiles, document.key))
 
 

@@ -1,6 +1,6 @@
 """Page steps that take workers no time: `flows.cluster.dispatcher` runs them in place of `flows.steps.steps`.
 
-What the driver does for a page is what it does in earnest: the same tasks, the same rows that come back.
+The driver's work for a page is that of a real run: the same tasks, and rows of the same size.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from benchmarks.replay import read_record, replayed, stand_in
-from foliopress.flows.steps.steps import DocumentResult, DocumentShape, PageJob, SourceDocument, fail_document, point_to
+from foliopress.flows.steps.document_plan import DocumentShape, PageJob, SourceDocument
+from foliopress.flows.steps.duplicates import point_to
+from foliopress.flows.steps.store_document import DocumentResult, fail_document
 from foliopress.tasks.storage.source_listing import Document
 
 __all__ = [
@@ -27,7 +29,7 @@ __all__ = [
 ]
 
 RECORD_VARIABLE = "FOLIOPRESS_RECORD"
-"""Of the environment; tells workers where the finished DEST is."""
+"""Environment variable with the finished DEST, for workers."""
 
 
 def fetch_document(document: Document, _job: PageJob) -> SourceDocument:
@@ -36,7 +38,7 @@ def fetch_document(document: Document, _job: PageJob) -> SourceDocument:
 
 
 def describe(source: SourceDocument) -> DocumentShape:
-    """Return as many pages as the stand-in has, of a pixel each."""
+    """Return the shape of the stand-in, with one pixel a page."""
     n_pages = len(stand_in(_record(), source.document).pages)
     return DocumentShape(n_pages, (1,) * n_pages, None)
 

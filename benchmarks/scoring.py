@@ -21,11 +21,11 @@ from benchmarks.comparison import measure_engines, model_folders, rows_of
 from benchmarks.drawn import drawn_planes
 from benchmarks.engines import ENGINES
 from benchmarks.planes import Plane
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import ImportanceSettings
 from foliopress.model.scoring import GPU_BATCH, KERAS_FILE, LITERT_FILE, SHIPPED
 from foliopress.model.truth import data_folder
 from foliopress.tasks.analysis.tiles import PATCH_TILES, count_patches
-from foliopress.tasks.errors import ConfigError
 
 MEASURED_SEED, SAMPLES_SEED = 1, 1001
 SAMPLE_PAGES = 7

@@ -31,7 +31,10 @@ from benchmarks.arms import ArmFailed
 from benchmarks.published import publish
 from benchmarks.scoring import machine
 from foliopress.configs.settings import StorageSettings
-from foliopress.tasks.records.statistics import PAGES_SCHEMA, Footer, ShardEntry, file_key, live_table, table_bytes
+from foliopress.tasks.records.footers import Footer, ShardEntry
+from foliopress.tasks.records.schemas import PAGES_SCHEMA
+from foliopress.tasks.records.statistics import live_table
+from foliopress.tasks.records.table_files import file_key, table_bytes
 from foliopress.tasks.storage.store import Store
 
 logger = logging.getLogger(__name__)

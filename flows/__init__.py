@@ -11,7 +11,8 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from foliopress.flows.steps.steps import DocumentResult, PageJob
+    from foliopress.flows.steps.document_plan import PageJob
+    from foliopress.flows.steps.store_document import DocumentResult
     from foliopress.tasks.storage.source_listing import Document
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # before anything here imports Prefect: disables its analytics

@@ -511,7 +511,7 @@ def _api_name() -> str:
     """Return the name of the Prefect API for an error message: with its URL if one is configured."""
     from prefect.settings import PREFECT_API_URL
 
-    from foliopress.configs.loading import without_password
+    from foliopress.configs.secrets import without_password
 
     url = PREFECT_API_URL.value()
     return f"the Prefect API at {without_password(url)} (PREFECT_API_URL)" if url else "the Prefect API"

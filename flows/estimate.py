@@ -13,11 +13,11 @@ from typing import Any
 
 from prefect import flow
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import Settings
 from foliopress.flows.compress import SHARD_RUNNER, compress_documents
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.views.progress import megabytes
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records.archive_estimate import EstimatedTotal, SampledStratum, draw_sample, estimate_total
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.locations import check_place

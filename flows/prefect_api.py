@@ -27,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from foliopress.configs.loading import without_password
+from foliopress.configs.secrets import without_password
 from foliopress.flows.prefect_server import check_answers, check_settings
 from foliopress.tasks import child_processes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from foliopress.tasks.errors import ConfigError
+from foliopress.configs.errors import ConfigError
 
 _TRIES, _PAUSE_S, _TIMEOUT_S = 3, 1.0, 15.0
 

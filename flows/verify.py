@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from prefect import flow
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import Settings, StorageSettings
 from foliopress.flows.cluster.cluster import ClusterShape, open_cluster
 from foliopress.flows.cluster.shared_places import SharedPlaces, SharedPlacesCheck, absolute_url
@@ -34,10 +35,12 @@ from foliopress.flows.steps.verify_steps import (
 )
 from foliopress.tasks.checks.audit import ROW_COLUMNS, Damage, check_rows
 from foliopress.tasks.checks.visual_audit import LOOK_COLUMNS
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records.fences import PREFIX as FENCES
+from foliopress.tasks.records.footers import Footer, read_footers
+from foliopress.tasks.records.rows import WrittenFile
 from foliopress.tasks.records.self_checksum import read_checked_json
-from foliopress.tasks.records.statistics import Footer, WrittenFile, file_key, live_rows, read_footers
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.records.table_files import file_key
 from foliopress.tasks.storage.locations import check_place
 from foliopress.tasks.storage.source import open_source
 from foliopress.tasks.storage.source_listing import ScanCounts, check_not_empty, list_documents

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import ImportanceSettings, OcrSettings
 from foliopress.model.card import read_tables, write_card
 from foliopress.model.dataset import MarkedPage, read_marked_page, read_words_cached
@@ -35,7 +36,7 @@ from foliopress.model.tile_truth import TEXT_FRACTION, tile_truth
 from foliopress.model.truth import Scan, data_folder, find_scans, read_truth
 from foliopress.tasks.analysis import tiles
 from foliopress.tasks.codecs.luma import luma_of
-from foliopress.tasks.errors import ConfigError, PageError
+from foliopress.tasks.errors import PageError
 from foliopress.tasks.ocr import recognition
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from foliopress.configs.errors import ConfigError
 from foliopress.tasks.analysis.tiles import CORE_PX, PATCH_MARGIN_PX
-from foliopress.tasks.errors import ConfigError
 
 ALPHA = 0.35
 BACKBONE = "mobilenetv2_0.35"

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from foliopress.configs.errors import ConfigError
 from foliopress.tasks.analysis.tiles import (
     CORE_PX,
     PATCH_PX,
@@ -21,7 +22,6 @@ from foliopress.tasks.analysis.tiles import (
     cut_patches,
     join_patches,
 )
-from foliopress.tasks.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parent / "weights"
 """Folder of the trained model that ships with the program."""

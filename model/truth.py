@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from foliopress.tasks.errors import ConfigError
+from foliopress.configs.errors import ConfigError
 
 LineKind = Literal["printed", "handwritten"]
 RegionKind = Literal["text", "graphic"]

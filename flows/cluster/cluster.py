@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import ClusterSettings
 from foliopress.flows.cluster.scheduler_address import check_scheduler_address
 from foliopress.flows.cluster.worker_watchdog import arm_watchdogs
 from foliopress.flows.host.host_checks import check_shared_memory
 from foliopress.flows.host.machine import BYTES_PER_PIXEL, ROOM_FOR_WORKER, WORKER_BYTES, allocate_workers, this_machine
-from foliopress.tasks.errors import ConfigError
 
 if TYPE_CHECKING:
     from distributed import Client

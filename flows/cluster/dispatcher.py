@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from foliopress.configs.errors import ConfigError
 from foliopress.flows.cluster.cluster import ClusterShape, raise_if_closed
 from foliopress.flows.cluster.page_functions import PageSteps
 from foliopress.flows.cluster.page_gate import ANY_WORKER, PageGate
@@ -26,8 +27,9 @@ from foliopress.flows.cluster.shard_state import (
 from foliopress.flows.cluster.step_tasks import StepTasks
 from foliopress.flows.cluster.task_events import TaskEvents, error_of, has_lost_worker
 from foliopress.flows.steps import steps as page_steps
-from foliopress.flows.steps.steps import DocumentResult, DocumentShape, PageJob
-from foliopress.tasks.errors import ConfigError, LeaseLost, StoreUnavailable
+from foliopress.flows.steps.document_plan import DocumentShape, PageJob
+from foliopress.flows.steps.store_document import DocumentResult
+from foliopress.tasks.errors import LeaseLost, StoreUnavailable
 from foliopress.tasks.host_errors import host_error_of
 from foliopress.tasks.storage.source_listing import Document
 

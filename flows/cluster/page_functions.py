@@ -6,14 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from foliopress.flows.steps.steps import (
-    DocumentResult,
-    DocumentShape,
-    FinishedPage,
-    PageJob,
-    PreparedPage,
-    SourceDocument,
-)
+from foliopress.flows.steps.document_plan import DocumentShape, PageJob, SourceDocument
+from foliopress.flows.steps.finished_page import FinishedPage
+from foliopress.flows.steps.page_steps import PreparedPage
+from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.storage.source_listing import Document
 
 

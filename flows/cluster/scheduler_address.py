@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 
-from foliopress.tasks.errors import ConfigError
+from foliopress.configs.errors import ConfigError
 
 _FIRST_WORD_S = 3.0
 """Longest wait for the first bytes of a scheduler without TLS; one with TLS waits for the client's."""

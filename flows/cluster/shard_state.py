@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from foliopress.flows.cluster.cluster import ClusterShape
 from foliopress.flows.cluster.task_events import TaskEvents
+from foliopress.tasks.records.rows import PageRow
 from foliopress.tasks.storage.source_listing import Document
 
 if TYPE_CHECKING:
     from distributed import Future
 
-Rows = Sequence[Mapping[str, object]]
+Rows = Sequence[PageRow]
 """The page rows of one document."""
 
 _TRIES_ALONE = 1

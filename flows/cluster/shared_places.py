@@ -23,10 +23,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
-from foliopress.configs.loading import without_password
+from foliopress.configs.errors import ConfigError
+from foliopress.configs.secrets import without_password
 from foliopress.configs.settings import OcrSettings, StorageSettings
-from foliopress.tasks.errors import ConfigError, StoreUnavailable
-from foliopress.tasks.storage.store import Store, StoredObject
+from foliopress.tasks.errors import StoreUnavailable
+from foliopress.tasks.storage.backend import StoredObject
+from foliopress.tasks.storage.store import Store
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -230,7 +232,7 @@ def own_versions(ocr: OcrSettings) -> tuple[tuple[str, str], ...]:
     Raises:
         ConfigError: If Tesseract cannot be used.
     """
-    from foliopress.tasks.ocr.recognition import check_tesseract
+    from foliopress.tasks.ocr.tesseract import check_tesseract
 
     found = {"tesseract": check_tesseract(ocr)}
     for package in _OUTPUT_PACKAGES:

@@ -16,7 +16,7 @@ from foliopress.flows.cluster.page_functions import (
 )
 from foliopress.flows.cluster.shard_state import Rows
 from foliopress.flows.cluster.task_events import TaskEvents
-from foliopress.flows.steps.steps import PageJob
+from foliopress.flows.steps.document_plan import PageJob
 from foliopress.tasks.storage.source_listing import Document
 
 if TYPE_CHECKING:

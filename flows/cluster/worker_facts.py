@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import Settings
 from foliopress.flows.cluster.cluster import GPU, raise_if_closed
 from foliopress.flows.cluster.shared_places import SharedPlaces, SharedPlacesCheck, check_shared_places, own_versions
 from foliopress.model.scoring import ScorerName
-from foliopress.tasks.errors import ConfigError
 
 if TYPE_CHECKING:
     from distributed import Client, Future

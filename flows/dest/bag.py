@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from foliopress.configs.errors import ConfigError
-from foliopress.configs.loading import without_password
+from foliopress.configs.secrets import without_password
 from foliopress.configs.settings import EvidenceSettings, Settings
 from foliopress.flows.dest.premis_events import update_events
 from foliopress.flows.run.lease import LEASE_KEY, Lease
 from foliopress.flows.run.run_summary import version_of
 from foliopress.flows.views.progress import megabytes
 from foliopress.tasks.records import bagit
-from foliopress.tasks.records.statistics import Totals, live_rows
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.records.totals import Totals
 from foliopress.tasks.storage.locations import check_place
 from foliopress.tasks.storage.store import Store
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
 from foliopress.flows.dest.key_ranges import KeyRanges
-from foliopress.tasks.records.statistics import Footer, ShardEntry, sortable
+from foliopress.tasks.records.footers import Footer, ShardEntry, sortable
 
 
 class CommitIndex:

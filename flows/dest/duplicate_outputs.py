@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from foliopress.flows.dest.statistics_files import TABLES, StatisticsFiles
 from foliopress.flows.steps.duplicates import give_own
-from foliopress.tasks.records.statistics import SCHEMAS, FileDamaged, as_table, read_table
+from foliopress.tasks.records.schemas import page_rows, page_table
+from foliopress.tasks.records.table_files import FileDamaged, read_table
 from foliopress.tasks.storage.key_spelling import Naming
 
 log = logging.getLogger(__name__)
@@ -60,12 +61,12 @@ def _copy_outputs(
             continue
         rows = None
         if theirs is not None:
-            rows = give_own(files.dest, ours["pages"].to_pylist(), theirs["pages"].to_pylist(), naming)
+            rows = give_own(files.dest, page_rows(ours["pages"]), page_rows(theirs["pages"]), naming)
         if theirs is None or rows is None:
             log.warning("the output that %r points to is missing or damaged; see foliopress verify", duplicate)
             continue
         own.documents.add(duplicate)
-        own.tables["pages"].append(as_table(rows, SCHEMAS["pages"]))
+        own.tables["pages"].append(page_table(rows))
         for table in ("words", "tiles"):
             keys = pa.array([duplicate] * len(theirs[table]), pa.string())
             own.tables[table].append(theirs[table].set_column(0, "document_key", keys))

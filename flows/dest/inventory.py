@@ -15,14 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from foliopress.tasks.records.statistics import (
-    FileDamaged,
-    FileMissing,
-    Footer,
-    WrittenFile,
-    read_table,
-    void_documents,
-)
+from foliopress.tasks.records.footers import Footer
+from foliopress.tasks.records.rows import WrittenFile
+from foliopress.tasks.records.statistics import void_documents
+from foliopress.tasks.records.table_files import FileDamaged, FileMissing, read_table
 from foliopress.tasks.storage.store import Store
 
 _COLUMNS = ("document_key", "shard_id", "output_key", "output_bytes", "output_sha256", "duplicate_of", "text_files")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from foliopress.flows.dest import duplicate_outputs
 from foliopress.flows.dest.inventory import Inventory
@@ -15,7 +14,9 @@ from foliopress.flows.dest.statistics_files import TABLES, StatisticsFiles
 from foliopress.flows.run.shards import Shard
 from foliopress.tasks.errors import LeaseLost
 from foliopress.tasks.records.fences import is_fenced, repair_fences, write_fence
-from foliopress.tasks.records.statistics import Footer, ShardEntry
+from foliopress.tasks.records.footers import Footer, ShardEntry
+from foliopress.tasks.records.rows import PageRow
+from foliopress.tasks.records.schemas import page_rows
 from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.store import Store
 
@@ -73,14 +74,11 @@ class Ledger:
             return False
         return not (entry.n_again or (retry_failed and entry.n_failed))
 
-    def page_rows(self, document_key: str) -> Sequence[Mapping[str, object]] | None:
+    def page_rows(self, document_key: str) -> list[PageRow] | None:
         """Return a document's committed page rows, None if it has none."""
         with self._lock:
             rows = self._files.rows_of(document_key, ("pages",))
-        if rows is None:
-            return None
-        found: list[dict[str, Any]] = rows["pages"].to_pylist()
-        return found
+        return None if rows is None else page_rows(rows["pages"])
 
     def detach_duplicates(self, shard: Shard) -> None:
         """Give documents outside this shard that point to its outputs outputs of their own.

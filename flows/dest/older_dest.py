@@ -32,18 +32,11 @@ from foliopress.flows.dest.older_records import (
 )
 from foliopress.flows.run.shards import Shard, shard_id
 from foliopress.tasks.ocr.text_export import TextForm
-from foliopress.tasks.records.statistics import (
-    SCHEMAS,
-    FileDamaged,
-    Footer,
-    ShardEntry,
-    TableWriter,
-    WrittenFile,
-    file_key,
-    read_table,
-    row_groups,
-    void_documents,
-)
+from foliopress.tasks.records.footers import Footer, ShardEntry
+from foliopress.tasks.records.rows import WrittenFile
+from foliopress.tasks.records.schemas import SCHEMAS
+from foliopress.tasks.records.statistics import void_documents
+from foliopress.tasks.records.table_files import FileDamaged, TableWriter, file_key, read_table, row_groups
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 

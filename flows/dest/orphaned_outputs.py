@@ -7,7 +7,8 @@ from itertools import islice
 from typing import Any
 
 from foliopress.flows.dest.inventory import OUTPUTS, ObjectSet
-from foliopress.tasks.records.statistics import Footer, live_tables
+from foliopress.tasks.records.footers import Footer
+from foliopress.tasks.records.statistics import live_tables
 from foliopress.tasks.storage.key_spelling import Naming
 from foliopress.tasks.storage.output_keys import output_key
 from foliopress.tasks.storage.store import Store

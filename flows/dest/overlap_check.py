@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from foliopress.tasks.errors import ConfigError
+from foliopress.configs.errors import ConfigError
 from foliopress.tasks.storage.mounts import links_out, overlap
 
 

@@ -14,16 +14,12 @@ from itertools import groupby, islice
 from typing import Any
 
 from foliopress.tasks.records import self_checksum
+from foliopress.tasks.records.footers import Footer, read_footers
 from foliopress.tasks.records.premis import EVENTS_SCHEMA, ROW_COLUMNS, as_premis, event_of
-from foliopress.tasks.records.statistics import (
-    Footer,
-    TableWriter,
-    WrittenFile,
-    as_table,
-    read_footers,
-    rows_of,
-    void_documents,
-)
+from foliopress.tasks.records.rows import WrittenFile
+from foliopress.tasks.records.schemas import as_table
+from foliopress.tasks.records.statistics import rows_of, void_documents
+from foliopress.tasks.records.table_files import TableWriter
 from foliopress.tasks.storage.store import Store
 
 INDEX_KEY = "evidence/index.json"

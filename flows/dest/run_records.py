@@ -18,7 +18,8 @@ from foliopress.configs.settings import Settings
 from foliopress.flows.dest.premis_events import TABLE
 from foliopress.flows.run.run_summary import Recipe
 from foliopress.tasks.records import self_checksum
-from foliopress.tasks.records.statistics import FileDamaged, Footer, read_table
+from foliopress.tasks.records.footers import Footer
+from foliopress.tasks.records.table_files import FileDamaged, read_table
 from foliopress.tasks.storage.store import Store
 
 _FORMS = ("settings.yaml", "run.json")

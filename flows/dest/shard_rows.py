@@ -9,7 +9,7 @@ import pyarrow as pa
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.errors import RETRIED_REASONS
-from foliopress.tasks.records.statistics import SCHEMAS, as_table
+from foliopress.tasks.records.schemas import SCHEMAS, page_table
 
 
 class ShardRows:
@@ -20,13 +20,13 @@ class ShardRows:
 
     def add(self, result: DocumentResult) -> None:
         """Add a document's rows; documents may come in any order."""
-        self._of_document[str(result.pages[0]["document_key"])] = result
+        self._of_document[result.document_key] = result
 
     def table(self, name: str, shard: Shard) -> pa.Table:
         """Return the rows of all documents, in the shard's order."""
         results = [self._of_document[document.key] for document in shard.documents]
         if name == "pages":  # one table of all rows: one of each document takes far longer
-            return as_table((row for result in results for row in result.pages), SCHEMAS[name])
+            return page_table(row for result in results for row in result.pages)
         tables = [getattr(result, name) for result in results]
         return pa.concat_tables([SCHEMAS[name].empty_table(), *tables]).combine_chunks()
 

@@ -11,8 +11,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from foliopress.configs.errors import ConfigError
 from foliopress.tasks.child_processes import keep_to_installed_packages
-from foliopress.tasks.errors import ConfigError
 
 _MIN_FREE_BYTES = 48 * 2**20
 """Free bytes needed for temporary files: images for Tesseract, the log and the run's own Prefect database."""

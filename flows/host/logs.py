@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.secrets import hide, keep_secrets_of_environment
-from foliopress.tasks.errors import ConfigError
 
 _FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 _VERBOSE_LOGGERS = (

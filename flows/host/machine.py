@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from foliopress.tasks.errors import ConfigError
+from foliopress.configs.errors import ConfigError
 
 BYTES_PER_PIXEL = 41
 """Peak memory of a page in process, per pixel: measured on colour pages of 6 to 26 megapixels through all steps,

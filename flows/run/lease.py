@@ -24,8 +24,9 @@ from typing import Self
 
 import psutil
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import StorageSettings
-from foliopress.tasks.errors import ConfigError, LeaseLost, StoreUnavailable
+from foliopress.tasks.errors import LeaseLost, StoreUnavailable
 from foliopress.tasks.storage.store import Store
 
 LEASE_KEY = "runs/lease.json"

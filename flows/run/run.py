@@ -6,13 +6,15 @@ import importlib.util
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from foliopress.configs.loading import settings_digest, without_password
+from foliopress.configs.errors import ConfigError
+from foliopress.configs.loading import settings_digest
+from foliopress.configs.secrets import without_password
 from foliopress.configs.settings import Settings
 from foliopress.flows.cluster.cluster import ClusterLost, ClusterShape, open_cluster
 from foliopress.flows.cluster.dispatcher import RunHooks, ShardDispatcher
@@ -50,7 +52,7 @@ from foliopress.flows.run.shards import Shard, cut_shards
 from foliopress.flows.steps import checkpoints
 from foliopress.flows.steps.document_plan import PageJob
 from foliopress.flows.views.progress import Progress
-from foliopress.tasks.errors import ConfigError, LeaseLost, StoreUnavailable
+from foliopress.tasks.errors import LeaseLost, StoreUnavailable
 from foliopress.tasks.records.bagit import bag_url
 from foliopress.tasks.storage.key_spelling import Naming
 from foliopress.tasks.storage.locations import check_place
@@ -284,7 +286,7 @@ class Run:
         for result in dispatcher.compress(shard.documents, self._page_job(shard)):
             rows.add(result)
             has_checkpoints = has_checkpoints or len(result.pages) >= checkpoints.LONG_DOCUMENT_PAGES
-            self.progress.document_done(*_total_bytes(result.pages))
+            self.progress.document_done(result.source_bytes, result.output_bytes)
         self.check()
         self._places_check.check()
         self._ledger.commit(shard, rows)
@@ -379,14 +381,6 @@ class Run:
                     return
                 size_bytes += document.size_bytes
             self.progress.expect(size_bytes)
-
-
-def _total_bytes(pages: Sequence[Mapping[str, object]]) -> tuple[int, int]:
-    """Return the source bytes and the output bytes of some page rows."""
-    source_bytes, output_bytes = (
-        sum(int(str(page[name])) for page in pages) for name in ("source_bytes", "output_bytes")
-    )
-    return source_bytes, output_bytes
 
 
 def _now() -> str:

@@ -15,14 +15,17 @@ import pyarrow.compute as pc
 import yaml
 
 from foliopress.configs import older_settings
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import digested_settings, public_settings
 from foliopress.configs.settings import Settings
 from foliopress.flows.views.progress import megabytes
 from foliopress.model.scoring import ScorerName
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records import self_checksum
+from foliopress.tasks.records.footers import Footer
 from foliopress.tasks.records.overview import totals_of
-from foliopress.tasks.records.statistics import FileDamaged, Footer, Totals, live_rows, live_tables
+from foliopress.tasks.records.statistics import live_rows, live_tables
+from foliopress.tasks.records.table_files import FileDamaged
+from foliopress.tasks.records.totals import Totals
 from foliopress.tasks.storage.source_listing import ScanCounts
 from foliopress.tasks.storage.store import Store
 

@@ -1,4 +1,4 @@
-"""Sources: a document as it is fetched, its header, and what it is to become."""
+"""Fetch a document, read its header and decide what it becomes."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ from foliopress.tasks.fit import fit_page
 from foliopress.tasks.images import image_reader
 from foliopress.tasks.pdf import pdf_reader, pdf_writer
 from foliopress.tasks.storage import partial_reads
+from foliopress.tasks.storage.backend import ObjectArchived, ObjectChanged
 from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.source_listing import UNREADABLE, Document
-from foliopress.tasks.storage.store import ObjectArchived, ObjectChanged, Store
+from foliopress.tasks.storage.store import Store
 from foliopress.tasks.watchdog import watched
 from foliopress.tasks.work_budget import seconds_for
 
 _LARGE_BYTES = 2**26
-"""A PDF of more bytes stays where it is, and its pages are read from there; smaller ones go from worker to worker."""
+"""A larger PDF is not copied: its pages are read from the store. Smaller ones travel between workers."""
 
 _READ_FOR_TEXT = frozenset(("composed_page", "shared_image", "already_compressed"))
-"""Reasons of pages that stay as they are and are read all the same, where their text is wanted."""
+"""Reasons of pages that stay as they are but are read if their text is wanted."""
 
 
 @dataclass(frozen=True)
 class PageJob:
-    """What a worker must know beside the page itself; the same for every page of a shard."""
+    """Context of a shard, sent to workers with each of its pages."""
 
     source_url: str
     dest_url: str
@@ -48,7 +49,7 @@ class PageJob:
     model_digest: str
     scorer: ScorerName
     is_leased: bool = False
-    """Whether outputs may be written only while the run holds the lease of DEST."""
+    """Whether outputs may be written only while the run holds the lease on DEST."""
     naming: Naming = ORDINARY
     """How names are spelt in DEST."""
     shared_places: SharedPlaces | None = None
@@ -56,7 +57,7 @@ class PageJob:
 
     @property
     def source(self) -> Store:
-        """Where the documents come from.
+        """Store of the documents.
 
         Raises:
             ConfigError: If this process sees another place than the driver does.
@@ -66,7 +67,7 @@ class PageJob:
 
     @property
     def dest(self) -> Store:
-        """Where the outputs go.
+        """Store of the outputs.
 
         Raises:
             ConfigError: If this process sees another place than the driver does.
@@ -78,7 +79,7 @@ class PageJob:
         return Store(self.dest_url, self.settings.storage, guard)
 
     def watch_name(self, document: Document, step: str) -> str:
-        """Return what tells a step of the work on a document from others, and from those of other runs."""
+        """Return the name of a step on a document, unique among steps, documents and runs."""
         return f"{self.run_id} {step} {document.key}"
 
     def _see(self) -> None:
@@ -88,10 +89,11 @@ class PageJob:
 
 @dataclass(frozen=True)
 class SourceDocument:
-    """A document's bytes and header, or the problem that keeps it from having them.
+    """A document's bytes and header, or the problem that prevents them.
 
-    `codec` is what its grey and colour pages become. `written_back` is the format of its output where that is one
-    document again, not a file for each page.
+    `codec` is that of its grey and colour pages; `written_back` the format of its output if that is one document again,
+    not a file for each page. The bytes of an `is_large` document are read from its store piece by piece.
+    `read_for_text` has the indices of pages whose images stay as they are, but whose text is wanted.
     """
 
     document: Document
@@ -103,9 +105,12 @@ class SourceDocument:
     codec: encode.Codec | None = None
     written_back: Literal["PDF", "TIFF"] | None = None
     is_large: bool = False
-    """Its bytes stay where they are, and are read from there piece by piece."""
     read_for_text: frozenset[int] = frozenset()
-    """Numbers of the pages whose images stay as they are, but whose text is wanted."""
+
+    @property
+    def pages(self) -> tuple[image_reader.PageHeader, ...]:
+        """Headers of the pages; none if the document could not be opened."""
+        return () if self.header is None else self.header.pages
 
     @property
     def size_bytes(self) -> int:
@@ -114,11 +119,11 @@ class SourceDocument:
 
     @contextmanager
     def opened(self, job: PageJob) -> Iterator[bytes | BinaryIO]:
-        """Give its bytes, or an open file of them.
+        """Yield the document's bytes, or an open file of them.
 
         Raises:
-            PageError: If it is gone or must not be read any more.
-            StoreUnavailable: If it has changed since it was fetched, or its store gives no answer.
+            PageError: If it is gone or may not be read any more.
+            StoreUnavailable: If it has changed since it was fetched, or its store does not answer.
         """
         if not self.is_large:
             yield self.data or b""
@@ -131,38 +136,39 @@ class SourceDocument:
 
     @contextmanager
     def watched(self, job: PageJob, *, is_whole: bool = False) -> Iterator[None]:
-        """Have this worker ended if the block is occupied by the document for far longer than it may be.
+        """End this worker if the block takes far longer than the limits allow.
 
         Args:
-            job: Of the shard.
-            is_whole: Whether all pages are worked on, or one.
+            job: Job of the shard.
+            is_whole: Whether the block processes all pages, or one.
 
         Raises:
-            PageError: If a worker was ended over it before (`out_of_time`).
+            PageError: If a worker was ended by it before (`out_of_time`).
         """
-        n_pages = len(self.header.pages) if is_whole and self.header is not None else 0
+        n_pages = len(self.pages) if is_whole else 0
         with watched(job.watch_name(self.document, "use"), seconds_for(n_pages, job.settings.limits)):
             yield
 
-    def parking_place(self, job: PageJob) -> str | None:
-        """Return where its finished pages wait below DEST; None where it is too short for that, or there is no DEST."""
-        if not job.dest_url or self.header is None or len(self.header.pages) < checkpoints.LONG_DOCUMENT_PAGES:
+    def checkpoint_place(self, job: PageJob) -> str | None:
+        """Return the prefix of its checkpoints in DEST; None if it is too short for them, or there is no DEST."""
+        if not job.dest_url or len(self.pages) < checkpoints.LONG_DOCUMENT_PAGES:
             return None
         return checkpoints.place_of(job.shard_id, self.document.key, self.sha256 or "")
 
     def settings_for(self, settings: Settings) -> Settings:
-        """Return the settings with the codec that this document takes, and layers only where they can be written."""
-        changes: dict[str, object] = {}
+        """Return the settings with the codec for this document, and with layers only if they can be written."""
         if self.codec is not None and self.codec != settings.encode.codec:
-            changes["encode"] = settings.encode.model_copy(update={"codec": self.codec})
+            encoding = settings.encode.model_copy(update={"codec": self.codec})
+            settings = settings.model_copy(update={"encode": encoding})
         if self.written_back != "PDF" and settings.documents.layers != "one":
-            changes["documents"] = settings.documents.model_copy(update={"layers": "one"})
-        return settings.model_copy(update=changes) if changes else settings
+            in_one = settings.documents.model_copy(update={"layers": "one"})
+            settings = settings.model_copy(update={"documents": in_one})
+        return settings
 
 
 @dataclass(frozen=True)
 class DocumentShape:
-    """The little of a document that the driver needs to plan its pages."""
+    """Number and sizes of a document's pages, for the driver to plan them."""
 
     n_pages: int
     pixels: tuple[int, ...]
@@ -170,7 +176,7 @@ class DocumentShape:
 
 
 def fetch_document(document: Document, job: PageJob) -> SourceDocument:
-    """Read a document's bytes and header. `StoreUnavailable` passes through; a missing source is a problem."""
+    """Return a document with its bytes and header; a missing source becomes a problem, `StoreUnavailable` is raised."""
     start = perf_counter()
     try:
         if _may_be_large(document, job.settings):
@@ -187,13 +193,13 @@ def _open_watched(document: Document, data: bytes | BinaryIO, job: PageJob, seco
     try:
         with watched(job.watch_name(document, "open"), job.settings.limits.max_document_seconds):
             return _as_digested(open_document(document, data, job.settings, seconds_read), job)
-    except PageError as error:  # a worker was ended over it
+    except PageError as error:  # a worker was ended by it
         held = data if isinstance(data, bytes) else None
         return SourceDocument(document, held, _digest_of(data), None, error, seconds_read, is_large=held is None)
 
 
 def _as_digested(source: SourceDocument, job: PageJob) -> SourceDocument:
-    """Return a document; one whose digest is its version, and that has another now, as a problem."""
+    """Return a document, with a problem if its version is its digest and the digest has changed."""
     if job.settings.scan.version != "content" or source.document.version in (source.sha256, UNREADABLE):
         return source
     return SourceDocument(source.document, None, None, None, _changed(), source.seconds_read)
@@ -207,7 +213,7 @@ def _changed() -> PageError:
 def open_document(
     document: Document, data: bytes | BinaryIO, settings: Settings, seconds_read: float = 0.0
 ) -> SourceDocument:
-    """Read the header of a document; `seconds_read` is what it took to have its bytes, or an open file of them."""
+    """Return a document with its header; `seconds_read` is the time it took to fetch `data`."""
     start = perf_counter()
     is_large = not isinstance(data, bytes)
     header: image_reader.DocumentHeader | None = None
@@ -240,7 +246,7 @@ def open_document(
 
 
 def describe(source: SourceDocument) -> DocumentShape:
-    """Return the number of a document's pages and their pixels; none where it has a problem."""
+    """Return the number of a document's pages and their pixels; none if the document has a problem."""
     if source.problem or not source.header:
         return DocumentShape(0, (), source.problem.reason if source.problem else None)
     sizes = tuple(
@@ -251,28 +257,26 @@ def describe(source: SourceDocument) -> DocumentShape:
 
 
 def is_text_wanted(settings: Settings, written_back: str | None) -> bool:
-    """Return whether a document's words are written anywhere, whatever becomes of its pages.
+    """Return whether a document's words are written anywhere, whatever happens to its pages.
 
     Args:
         settings: Forms of text, and text layers.
-        written_back: Format of its output where that is one document again.
+        written_back: Format of its output if that is one document again.
     """
     return bool(settings.text) or (settings.documents.text_layer and written_back == "PDF")
 
 
 def useful_bytes(source: SourceDocument, settings: Settings) -> int:
-    """Return the size from which a document's output is of no use."""
+    """Return the size gate of a document: an output of this size or more saves too little."""
     size_bytes = source.size_bytes
-    pages_of_it = source.header.pages if source.header is not None else ()
-    is_lossy = any(page.is_lossy for page in pages_of_it)
-    is_g4 = bool(pages_of_it) and all(page.is_g4 for page in pages_of_it)
+    is_lossy = any(page.is_lossy for page in source.pages)
+    is_g4 = bool(source.pages) and all(page.is_g4 for page in source.pages)
     return fit_page.useful_bytes(size_bytes, is_lossy or is_g4, settings.encode)
 
 
 def useful_page_bytes(source: SourceDocument, page_index: int, settings: Settings) -> int:
-    """Return the size from which a page's output is of no use: of one that goes back where it was, its image's."""
-    assert source.header is not None
-    page = source.header.pages[page_index]
+    """Return the size gate of a page; that of an image which is written back into its PDF depends on the image."""
+    page = source.pages[page_index]
     if source.written_back != "PDF" or page.stored_bytes is None:
         return useful_bytes(source, settings)
     return fit_page.useful_bytes(page.stored_bytes, page.is_lossy or page.is_g4, settings.encode)
@@ -282,8 +286,8 @@ def copy_of(document: Document, job: PageJob) -> bytes:
     """Return the bytes of a document.
 
     Raises:
-        PageError: If it is gone, must not be read, or is another than the one that was listed.
-        StoreUnavailable: If its store gives no answer.
+        PageError: If it is gone, may not be read, or has changed since it was listed.
+        StoreUnavailable: If its store does not answer.
     """
     with _explained():
         if document.listed is None:
@@ -293,7 +297,7 @@ def copy_of(document: Document, job: PageJob) -> bytes:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Say of a source that cannot be read what is to be done about it."""
+    """Turn errors of a source that cannot be read into a PageError that says what to do."""
     try:
         yield
     except FileNotFoundError as error:
@@ -311,9 +315,9 @@ def _explained() -> Iterator[None]:
 
 
 def _read_for_text(header: image_reader.DocumentHeader, settings: Settings) -> frozenset[int]:
-    """Return which pages are read though they stay as they are.
+    """Return the indices of pages that are read although they stay as they are.
 
-    None for a text layer alone where all pages stay: nothing is saved then, and the document is kept whole.
+    None if only a text layer is wanted and all pages stay: nothing is saved then, and the document is kept.
     """
     if not settings.text and all(page.problem for page in header.pages):
         return frozenset()

@@ -1,120 +1,147 @@
-"""Twins: documents with the bytes of another one, whose rows point to that one's output until they get their own."""
+"""Point the rows of a duplicate to another document's output, or copy that output for it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
 
 from foliopress.flows.steps.document_plan import PageJob, SourceDocument
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.errors import NameRefused
-from foliopress.tasks.records.statistics import TILES_SCHEMA, WORDS_SCHEMA, WrittenFile, as_table
+from foliopress.tasks.records.rows import PageRow, WrittenFile
+from foliopress.tasks.records.schemas import tile_table, word_table
 from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.output_keys import duplicate_key, text_key
 from foliopress.tasks.storage.store import Store
 
-Row = Mapping[str, object]
+_SECONDS = tuple(part.name for part in fields(PageRow) if part.name.startswith("seconds_"))
 
 
-def point_to(source: SourceDocument, first: Sequence[Row], job: PageJob) -> DocumentResult | None:
-    """Return rows that point to the output of another document, or None if that has other bytes after all.
+def point_to(source: SourceDocument, original: Sequence[PageRow], job: PageJob) -> DocumentResult | None:
+    """Return rows that point to the output of another document, or None if its bytes differ after all.
 
     Args:
-        source: The document.
-        first: The page rows of the other one.
-        job: Of this document's shard.
+        source: The duplicate.
+        original: Page rows of the other document.
+        job: Job of the duplicate's shard.
     """
-    if source.sha256 is None or any(row["source_sha256"] != source.sha256 for row in first):
+    if source.sha256 is None or any(row.source_sha256 != source.sha256 for row in original):
         return None
-    own: dict[str, object] = {
-        "run_id": job.run_id,
-        "shard_id": job.shard_id,
-        "document_key": source.document.key,
-        "document_version": source.document.version,
-        "output_bytes": 0,
-        "duplicate_of": source.document.duplicate_of,
-        "text_files": None,
-    }
-    rows = []
-    for row in first:
-        seconds = {name: 0.0 for name in row if name.startswith("seconds_") and row[name] is not None}
-        seconds["seconds_read"] = source.seconds_read / len(first)
-        rows.append({**row, **seconds, **own})
-    return DocumentResult(rows, as_table([], WORDS_SCHEMA), as_table([], TILES_SCHEMA))
+    seconds_read = source.seconds_read / len(original)
+
+    def seconds_of(row: PageRow) -> dict[str, Any]:
+        return {name: 0.0 for name in _SECONDS if getattr(row, name) is not None} | {"seconds_read": seconds_read}
+
+    rows = tuple(
+        replace(
+            row,
+            **seconds_of(row),
+            run_id=job.run_id,
+            shard_id=job.shard_id,
+            document_key=source.document.key,
+            document_version=source.document.version,
+            output_bytes=0,
+            duplicate_of=source.document.duplicate_of,
+            text_files=None,
+        )
+        for row in original
+    )
+    return DocumentResult(rows, word_table(()), tile_table(()))
 
 
 def give_own(
-    dest: Store, ours: Sequence[Row], theirs: Sequence[Row], naming: Naming = ORDINARY
-) -> list[dict[str, object]] | None:
-    """Copy the output and the text that a document points to, and return its rows as they name the copies.
+    dest: Store, ours: Sequence[PageRow], theirs: Sequence[PageRow], naming: Naming = ORDINARY
+) -> list[PageRow] | None:
+    """Copy the output and the text that a duplicate points to, and return its rows with the keys of the copies.
 
     Args:
-        dest: Where both lie.
-        ours: The page rows of the document, in their order.
-        theirs: Those of the other one.
-        naming: How names are spelt in DEST.
+        dest: Store of both.
+        ours: Page rows of the duplicate, in order.
+        theirs: Page rows of the other document.
+        naming: Spelling of names in DEST.
 
     Returns:
-        None if what the rows point to is not there as they say: it was damaged, and `foliopress verify` tells.
+        None if the output is missing or damaged; `foliopress verify` reports it.
 
     Raises:
-        StoreUnavailable: If the store gives no answer.
+        StoreUnavailable: If the store does not answer.
     """
-    outputs = ("page_index", "output_key", "output_sha256")
-    if [[row[name] for name in outputs] for row in ours] != [[row[name] for name in outputs] for row in theirs]:
+    if [_output_of(row) for row in ours] != [_output_of(row) for row in theirs]:
         return None
-    twin, first = (str(rows[0]["document_key"]) for rows in (ours, theirs))
     try:
-        return _copies(dest, twin, first, ours, theirs, naming)
+        return _copies(dest, ours, theirs, naming)
     except NameRefused as error:
-        no_output = ("codec", "quality", "output_key", "output_sha256", "duplicate_of", "text_files")
-        lost = dict.fromkeys(no_output) | {"output_bytes": 0}
-        lost |= {"status": "failed", "reason": "name_refused", "message": str(error)}
-        return [{**row, **lost} for row in ours]
+        return [
+            replace(
+                row,
+                status="failed",
+                reason="name_refused",
+                message=str(error),
+                codec=None,
+                quality=None,
+                output_key=None,
+                output_sha256=None,
+                output_bytes=0,
+                duplicate_of=None,
+                text_files=None,
+            )
+            for row in ours
+        ]
 
 
-def _copies(
-    dest: Store, twin: str, first: str, ours: Sequence[Row], theirs: Sequence[Row], naming: Naming
-) -> list[dict[str, object]] | None:
-    """Write copies for a document, and return its rows as they name them; None if what they are of is not there."""
-    places: dict[str, str] = {}
+def _output_of(row: PageRow) -> tuple[int, str | None, str | None]:
+    return row.page_index, row.output_key, row.output_sha256
+
+
+def _copies(dest: Store, ours: Sequence[PageRow], theirs: Sequence[PageRow], naming: Naming) -> list[PageRow] | None:
+    """Write copies for a duplicate, and return its rows with their keys; None if the output is missing or damaged."""
+    duplicate, original = ours[0].document_key, theirs[0].document_key
+    places: dict[str | None, str] = {}
     for row in ours:
-        place = str(row["output_key"])
-        if place in places:
+        if row.output_key in places:
             continue
-        data = _read_if_intact(dest, place, row["output_sha256"])
-        if data is None:
+        data = _read_if_intact(dest, row.output_key, row.output_sha256)
+        if data is None or row.output_key is None:
             return None
-        places[place] = duplicate_key(twin, first, place, naming)
-        dest.write_bytes(places[place], data, is_output=True)
+        place = places[row.output_key] = duplicate_key(duplicate, original, row.output_key, naming)
+        dest.write_bytes(place, data, is_output=True)
     rows = []
     for row, one in zip(ours, theirs, strict=True):
-        text_files = _own_text(dest, twin, first, one, naming)
+        text_files = _own_text(dest, duplicate, one, naming)
         if text_files is None:
             return None
-        own = {"output_key": places[str(row["output_key"])], "output_bytes": one["output_bytes"], "duplicate_of": None}
-        rows.append({**row, **own, "text_files": text_files or None})
+        rows.append(
+            replace(
+                row,
+                output_key=places[row.output_key],
+                output_bytes=one.output_bytes,
+                duplicate_of=None,
+                text_files=text_files or None,
+            )
+        )
     return rows
 
 
-def _own_text(dest: Store, twin: str, first: str, row: Row, naming: Naming) -> list[dict[str, object]] | None:
-    """Copy the text of a page, and return what the copies are; None if it is not there as the row says."""
-    files = row["text_files"] or ()
-    assert isinstance(files, Sequence)
-    before, after = text_key(first, "", naming=naming), text_key(twin, "", naming=naming)
+def _own_text(dest: Store, duplicate: str, original: PageRow, naming: Naming) -> tuple[WrittenFile, ...] | None:
+    """Copy the text of a page, and return the copies; None if it is missing or damaged."""
+    before = text_key(original.document_key, "", naming=naming).removesuffix(".")
+    after = text_key(duplicate, "", naming=naming).removesuffix(".")
     copies = []
-    for file in files:
-        data = _read_if_intact(dest, file["key"], file["sha256"])
+    for file in original.text_files or ():
+        data = _read_if_intact(dest, file.key, file.sha256)
         if data is None:
             return None
-        copy = WrittenFile.of(after.removesuffix(".") + file["key"].removeprefix(before.removesuffix(".")), data)
+        copy = WrittenFile.of(after + file.key.removeprefix(before), data)
         dest.write_bytes(copy.key, data, is_output=True)
-        copies.append(asdict(copy))
-    return copies
+        copies.append(copy)
+    return tuple(copies)
 
 
-def _read_if_intact(dest: Store, key: str, sha256: object) -> bytes | None:
+def _read_if_intact(dest: Store, key: str | None, sha256: str | None) -> bytes | None:
+    if key is None:
+        return None
     try:
         data = dest.read_bytes(key)
     except OSError:

@@ -1,149 +1,197 @@
-"""A page's way from end to end: the step functions in their order, as Dask workers and the window run them.
+"""Run the steps of a page in their order, on Dask workers and in the window.
 
-Nothing here knows Prefect or Dask, and no function raises PageError: what goes wrong with a page becomes its row.
+Nothing here knows Prefect or Dask, and no function raises PageError: the problem of a page becomes its row.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import Settings
 from foliopress.flows.steps import checkpoints
-from foliopress.flows.steps.checkpoints import FinishedPage
 from foliopress.flows.steps.document_plan import PageJob, SourceDocument, is_text_wanted, useful_page_bytes
+from foliopress.flows.steps.finished_page import CheckpointedPage, FinishedPage, PageResult
+from foliopress.flows.steps.page_metrics import PageMetrics, ReadingMetrics, ScoringMetrics
+from foliopress.flows.steps.page_rows import tile_row, word_rows
 from foliopress.model.scoring import load_scorer, score_planes
 from foliopress.tasks import documents
 from foliopress.tasks.analysis import page_kinds, resolution, tiles
-from foliopress.tasks.analysis.page_analysis import Findings
+from foliopress.tasks.analysis.page_analysis import PageAnalysis
 from foliopress.tasks.checks import rereading
 from foliopress.tasks.checks.page_check import Check
 from foliopress.tasks.codecs import encode
-from foliopress.tasks.errors import ConfigError, PageError
-from foliopress.tasks.fit import fit_page
-from foliopress.tasks.fit.outcome import no_gain
+from foliopress.tasks.errors import PageError
+from foliopress.tasks.fit import fit_bitonal, fit_images, fit_page
+from foliopress.tasks.fit.fit_loop import Watch
+from foliopress.tasks.fit.outcome import Outcome, PageSize, no_gain
 from foliopress.tasks.images import image_reader
 from foliopress.tasks.ocr import orientation, recognition
 from foliopress.tasks.ocr.orientation import WholePageReader
 from foliopress.tasks.pdf import multi_image
 
-_MASKED_TILE = 1 / 32  # share of a tile that words must cover for OCR alone to keep it: half a letter
+_WORD_TILE_SHARE = 1 / 32  # share of a tile that words must cover for OCR alone to keep it: half a letter
 
 
 @dataclass(frozen=True)
-class PreparedPage:
-    """A page read, sorted and searched for text; it stays on the worker that made it."""
+class UndecodedPage:
+    """A page that was not decoded: it cannot be, or it stays as it is."""
 
     page_index: int
-    problem: PageError | None = None
-    page: image_reader.Page | None = field(default=None, repr=False)
-    kind: page_kinds.PageKind | None = None
-    dpi: float = 0.0
-    words: tuple[recognition.Word, ...] = field(default=(), repr=False)
-    grid: tiles.TileGrid | None = None
-    plane: np.ndarray | None = field(default=None, repr=False)
-    masked: np.ndarray | None = field(default=None, repr=False)
+    problem: PageError
     seconds_read: float = 0.0
-    seconds_ocr: float = 0.0
-    coded: fit_page.CodedBitonal | None = field(default=None, repr=False)
-    """Its encoding in one bit a pixel; None unless it is bitonal. Needs no words."""
-    parked: FinishedPage | None = field(default=None, repr=False)
-    """What an earlier run made of it already."""
+
+
+@dataclass(frozen=True)
+class PageText:
+    """Words of a page, the resolution that they indicate, and the tile grid at this resolution."""
+
+    words: tuple[recognition.Word, ...] = field(repr=False)
+    dpi: float
+    grid: tiles.TileGrid
+    seconds_ocr: float
+
+
+@dataclass(frozen=True)
+class KeptPage:
+    """A decoded page that stays as it is; `text` is None if it was not searched for text or OCR failed."""
+
+    page_index: int
+    problem: PageError
+    page: image_reader.Page = field(repr=False)
+    kind: page_kinds.PageKind
+    text: PageText | None = None
+    seconds_read: float = 0.0
+    bitonal: fit_bitonal.BitonalEncoding | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class DecodedPage:
+    """A page decoded, classified and searched for text; it stays on the worker that made it.
+
+    `plane` is the page at 150 dpi with its text mask, from `tasks.analysis.tiles.work_plane`; `word_tiles`
+    (n_rows, n_cols) bool; `bitonal` the one-bit encoding of a bitonal page, which needs no text.
+    """
+
+    page_index: int
+    page: image_reader.Page = field(repr=False)
+    kind: page_kinds.PageKind
+    text: PageText
+    plane: np.ndarray = field(repr=False)
+    word_tiles: np.ndarray = field(repr=False)
+    seconds_read: float
+    bitonal: fit_bitonal.BitonalEncoding | None = field(default=None, repr=False)
+
+
+ReadPage = UndecodedPage | KeptPage | DecodedPage
+"""A page as it was read from its source."""
+PreparedPage = ReadPage | CheckpointedPage
+"""A page before scoring, or one that an earlier run has finished."""
 
 
 @dataclass(frozen=True)
 class ScoringInput:
-    """What travels to the worker that scores: the page at 150 dpi with its mask."""
+    """Input of the scoring worker: the page at 150 dpi with its text mask, and its grid."""
 
     plane: np.ndarray
     grid: tiles.TileGrid
 
 
-def prepare_page(
+class TileScores(NamedTuple):
+    """Importance of a page's tiles, (n_tiles,) float32, and the page's share of the time to score them."""
+
+    importance: np.ndarray
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StepHooks:
+    """Functions through which the window takes part in the steps.
+
+    read_words: OCR in place of `tasks.ocr.recognition.read_words`. watch: Called with each encoding before it is
+    judged; an exception that it raises ends the step.
+    """
+
+    read_words: WholePageReader | None = None
+    watch: Watch | None = None
+
+
+def prepare_page(source: SourceDocument, page_index: int, job: PageJob) -> PreparedPage:
+    """Return a page read from its source, or the result that an earlier run saved of it."""
+    if (place := source.checkpoint_place(job)) is not None:
+        saved = checkpoints.find(job.dest, place, page_index)
+        if saved is not None:
+            return saved
+    return prepare_from_source(source, page_index, job)
+
+
+def prepare_from_source(
     source: SourceDocument, page_index: int, job: PageJob, read_words: WholePageReader | None = None
-) -> PreparedPage:
-    """Read, sort and tile one page and find its text.
+) -> ReadPage:
+    """Decode, classify and tile one page and find its text.
 
     A page that stays as it is, but whose text is wanted, is read for that alone and keeps its problem.
     """
     start = perf_counter()
     settings = source.settings_for(job.settings)
-    if (place := source.parking_place(job)) is not None:
-        parked = checkpoints.find_parked(job.dest, place, page_index)
-        if parked is not None:
-            return PreparedPage(page_index, parked=parked)
-    if source.header is None:  # it was described before, and its worker has died over it since
-        return PreparedPage(page_index, source.problem, seconds_read=perf_counter() - start)
-    stays = source.header.pages[page_index].problem
+    if source.problem is not None:  # its worker has died since it was described
+        return UndecodedPage(page_index, source.problem, perf_counter() - start)
+    stays = source.pages[page_index].problem
     if stays is not None and page_index not in source.read_for_text:
-        return PreparedPage(page_index, stays, seconds_read=perf_counter() - start)
+        return UndecodedPage(page_index, stays, perf_counter() - start)
     try:
         page = _read_page(source, page_index, settings, job)
     except PageError as error:
-        return PreparedPage(page_index, stays or error, seconds_read=perf_counter() - start)
-    height_px, width_px = page.pixels.shape[:2]
+        return UndecodedPage(page_index, stays or error, perf_counter() - start)
     kind = page_kinds.page_kind(page)
-    read_at = perf_counter()
-    coded: fit_page.CodedBitonal | None = None
+    seconds_read = perf_counter() - start
+    bitonal: fit_bitonal.BitonalEncoding | None = None
     if kind is page_kinds.PageKind.BITONAL and not _parts(source, page_index):
-        coded = fit_page.code_bitonal(page, settings.encode)
-        most_bytes = useful_page_bytes(source, page_index, settings)
-        if len(coded.data) >= most_bytes and not (
-            is_text_wanted(settings, source.written_back) or settings.stats.words_of_kept
-        ):
-            problem = no_gain("CCITT G4", len(coded.data), most_bytes)
-            return PreparedPage(page_index, problem, page, kind, seconds_read=read_at - start, coded=coded)
-    coded_at = perf_counter()
+        bitonal = fit_bitonal.encode_bitonal(page, settings.encode)
+        size_bytes, most_bytes = len(bitonal.data), useful_page_bytes(source, page_index, settings)
+        is_text_needed = is_text_wanted(settings, source.written_back) or settings.stats.words_of_kept
+        if size_bytes >= most_bytes and not is_text_needed:
+            problem = no_gain("CCITT G4", size_bytes, most_bytes)
+            return KeptPage(page_index, problem, page, kind, None, seconds_read, bitonal)
     try:
-        guessed_dpi = recognition.guess_dpi(height_px, width_px, page.dpi)
-        words = orientation.find_words(page.pixels, guessed_dpi, settings.ocr, read_words or recognition.read_words)
+        text = _find_text(page, settings, read_words or recognition.read_words)
     except PageError as error:
-        return PreparedPage(page_index, stays or error, page, kind, seconds_read=read_at - start)
-    ocr_at = perf_counter()
-    dpi = recognition.estimate_dpi(height_px, width_px, words, page.dpi)
-    grid = tiles.tile_grid(height_px, width_px, dpi)
+        return KeptPage(page_index, stays or error, page, kind, None, seconds_read)
     if stays is not None:
-        seconds_read, seconds_ocr = read_at - start, ocr_at - read_at
-        return PreparedPage(
-            page_index, stays, page, kind, dpi, words, grid, seconds_read=seconds_read, seconds_ocr=seconds_ocr
-        )
-    mask = recognition.text_mask(words, height_px, width_px)
-    plane = tiles.work_plane(page.pixels, mask, grid)
-    return PreparedPage(
-        page_index,
-        page=page,
-        kind=kind,
-        dpi=dpi,
-        words=words,
-        grid=grid,
-        plane=plane,
-        masked=(tiles.masked_fraction(mask, grid) >= _MASKED_TILE) & resolution.has_strokes(plane),
-        seconds_read=read_at - start,
-        seconds_ocr=ocr_at - coded_at,
-        coded=coded,
-    )
+        return KeptPage(page_index, stays, page, kind, text, seconds_read)
+    mask = recognition.text_mask(text.words, *page.pixels.shape[:2])
+    plane = tiles.work_plane(page.pixels, mask, text.grid)
+    has_words = tiles.masked_fraction(mask, text.grid) >= _WORD_TILE_SHARE
+    word_tiles = has_words & resolution.has_strokes(plane)
+    return DecodedPage(page_index, page, kind, text, plane, word_tiles, seconds_read, bitonal)
+
+
+def _find_text(page: image_reader.Page, settings: Settings, read_words: WholePageReader) -> PageText:
+    start = perf_counter()
+    height_px, width_px = page.pixels.shape[:2]
+    guessed_dpi = recognition.guess_dpi(height_px, width_px, page.dpi)
+    words = orientation.find_words(page.pixels, guessed_dpi, settings.ocr, read_words)
+    seconds_ocr = perf_counter() - start
+    dpi = recognition.estimate_dpi(height_px, width_px, words, page.dpi)
+    return PageText(words, dpi, tiles.tile_grid(height_px, width_px, dpi), seconds_ocr)
 
 
 def scoring_input(prepared: PreparedPage) -> ScoringInput | None:
-    """Return the small part of a page that the network sees; None where the page has a problem."""
-    if prepared.plane is None or prepared.grid is None:
-        return None
-    return ScoringInput(prepared.plane, prepared.grid)
+    """Return the small part of a page that the network scores; None for a page that is not scored."""
+    return ScoringInput(prepared.plane, prepared.text.grid) if isinstance(prepared, DecodedPage) else None
 
 
-def score_pages(inputs: Sequence[ScoringInput | None], job: PageJob) -> list[tuple[np.ndarray, float] | None]:
-    """Score the tiles of several pages in common batches.
-
-    Returns:
-        For each page (n_tiles,) float32 and its share of the seconds; None for a page with a problem.
+def score_pages(inputs: Sequence[ScoringInput | None], job: PageJob) -> list[TileScores | None]:
+    """Return the scores of several pages' tiles, scored in common batches; None for a page that is not scored.
 
     Raises:
-        ConfigError: If this worker has another model than those that were asked.
+        ConfigError: If this worker has another model than the driver.
     """
     present = [item for item in inputs if item is not None]
     if not present:
@@ -156,97 +204,98 @@ def score_pages(inputs: Sequence[ScoringInput | None], job: PageJob) -> list[tup
     start = perf_counter()
     scores = score_planes(scorer, [(item.plane, item.grid) for item in present])
     per_tile = (perf_counter() - start) / max(1, sum(item.grid.n_tiles for item in present))
-    found = iter([(score, per_tile * len(score)) for score in scores])
+    found = iter([TileScores(score, per_tile * len(score)) for score in scores])
     return [None if item is None else next(found) for item in inputs]
 
 
-def findings_of(prepared: PreparedPage, scored: tuple[np.ndarray, float] | None) -> Findings | None:
-    """Return what is known of a page before it is compressed; None of one with a problem."""
-    page, grid = prepared.page, prepared.grid
-    if prepared.problem or page is None or grid is None or scored is None:
+def analyse_page(prepared: ReadPage, scores: TileScores | None) -> PageAnalysis | None:
+    """Return the analysis of a page; None for a page that was not scored."""
+    if not isinstance(prepared, DecodedPage) or scores is None:
         return None
-    assert prepared.kind is not None and prepared.masked is not None
-    importance = scored[0].reshape(grid.n_rows, grid.n_cols)
-    return Findings(page, prepared.kind, prepared.dpi, prepared.words, grid, prepared.masked, importance)
+    text, grid = prepared.text, prepared.text.grid
+    importance = scores.importance.reshape(grid.n_rows, grid.n_cols)
+    return PageAnalysis(prepared.page, prepared.kind, text.dpi, text.words, grid, prepared.word_tiles, importance)
 
 
-def finish_page(
-    prepared: PreparedPage,
-    scored: tuple[np.ndarray, float] | None,
+def finish_page(prepared: PreparedPage, scores: TileScores | None, source: SourceDocument, job: PageJob) -> PageResult:
+    """Compress one page, and save its checkpoint if its document is long."""
+    if isinstance(prepared, CheckpointedPage):
+        return prepared
+    finished = compress_page(prepared, scores, source, job)
+    place = source.checkpoint_place(job)
+    return finished if place is None else checkpoints.save(finished, job.dest, place)
+
+
+def compress_page(
+    prepared: ReadPage,
+    scores: TileScores | None,
     source: SourceDocument,
     job: PageJob,
-    read_words: WholePageReader | None = None,
-    found: Findings | None = None,
-    watch: fit_page.Watch | None = None,
+    analysis: PageAnalysis | None = None,
+    hooks: StepHooks = StepHooks(),
 ) -> FinishedPage:
-    """Plan, rescale, encode and check one page: the strongest attempt that passes, or the reason why none did.
+    """Plan, resize, encode and check one page: the smallest attempt that passes, or the reason why none did.
 
-    A page of a long document is parked below DEST/work. `found` is what `findings_of` made of the two, where that is
-    there already; `watch` is told of each attempt.
+    Args:
+        prepared: The page.
+        scores: Scores of its tiles.
+        source: Its document.
+        job: Job of the shard.
+        analysis: From `analyse_page`, if that was called before.
+        hooks: OCR and observer of the window.
     """
-    if prepared.parked is not None:
-        return prepared.parked
-    finished = _finish_page(prepared, scored, source, job, read_words, found, watch)
-    place = source.parking_place(job)
-    return finished if place is None else checkpoints.park(finished, job.dest, place)
-
-
-def _finish_page(
-    prepared: PreparedPage,
-    scored: tuple[np.ndarray, float] | None,
-    source: SourceDocument,
-    job: PageJob,
-    read_words: WholePageReader | None,
-    found: Findings | None,
-    watch: fit_page.Watch | None,
-) -> FinishedPage:
-    figures = _page_figures(prepared, scored)
     settings = source.settings_for(job.settings)
-    found = found or findings_of(prepared, scored)
-    text = prepared.words if is_text_wanted(settings, source.written_back) else ()
-    if found is None:
-        problem = prepared.problem or PageError("internal_error", "the page was not scored", failed=True)
-        word_rows = _word_rows(prepared, source.document.key, settings.stats.words)
-        return FinishedPage(prepared.page_index, problem, None, None, figures, word_rows, None, text)
-    page = found.page
-    height_px, width_px = page.pixels.shape[:2]
-    read_page = partial(
-        read_words or recognition.read_words,
-        dpi=recognition.guess_dpi(height_px, width_px, page.dpi),
-        settings=settings.ocr,
-    )
-    turns = orientation.turns_of(prepared.words)
-    reader = rereading.Reader(
-        lambda pixels: orientation.read_turned(pixels, turns, read_page),
-        partial(recognition.read_lines, dpi=prepared.dpi, settings=settings.ocr),
-    )
-    most_bytes = useful_page_bytes(source, prepared.page_index, settings)
+    analysis = analysis or analyse_page(prepared, scores)
+    metrics, index, key = _metrics_of(prepared, scores), prepared.page_index, source.document.key
+    found = () if isinstance(prepared, UndecodedPage) or prepared.text is None else prepared.text.words
+    text = found if is_text_wanted(settings, source.written_back) else ()
+    if analysis is None or not isinstance(prepared, DecodedPage):
+        problem = PageError("internal_error", "the page was not scored", failed=True)
+        problem = problem if isinstance(prepared, DecodedPage) else prepared.problem
+        words = word_rows(found, key, index, settings.stats.words)
+        return FinishedPage(index, problem, None, metrics, words, None, text)
+    reader = _reader_of(prepared, settings, hooks.read_words or recognition.read_words)
     try:
-        if parts := _parts(source, prepared.page_index):
-            with source.watched(job), source.opened(job) as file:
-                alone = multi_image.page_alone(file, prepared.page_index, parts, page.dpi or prepared.dpi)
-            outcome = multi_image.fit_images(alone, Check(found, reader, settings), most_bytes, settings)
-        else:
-            outcome = fit_page.fit_page(found, most_bytes, reader, settings, watch, prepared.coded)
-    except PageError as error:  # reading again gave no answer
-        return FinishedPage(prepared.page_index, error, None, None, figures, [], None, text)
-    figures |= outcome.figures
+        outcome = _fit(prepared, Check(analysis, reader, settings), source, job, hooks.watch)
+    except PageError as error:  # OCR of the output gave no answer
+        return FinishedPage(index, error, None, metrics, (), None, text)
     return FinishedPage(
-        prepared.page_index,
+        index,
         outcome.problem,
-        outcome.data,
-        outcome.codec,
-        figures,
-        _word_rows(prepared, source.document.key, job.settings.stats.words),
-        _tile_row(prepared, source.document.key, found.importance, outcome.levels),
+        outcome.encoded,
+        replace(metrics, fit=outcome.metrics),
+        word_rows(found, key, index, job.settings.stats.words),
+        tile_row(analysis.grid, key, index, analysis.importance, outcome.levels),
         text,
     )
 
 
+def _fit(prepared: DecodedPage, check: Check, source: SourceDocument, job: PageJob, watch: Watch | None) -> Outcome:
+    most_bytes = useful_page_bytes(source, prepared.page_index, check.settings)
+    parts = _parts(source, prepared.page_index)
+    if not parts:
+        return fit_page.fit_page(check, most_bytes, watch, prepared.bitonal)
+    with source.watched(job), source.opened(job) as file:
+        dpi = prepared.page.dpi or prepared.text.dpi
+        page = multi_image.extract_page(file, prepared.page_index, parts, dpi)
+    return fit_images.fit_images(page, check, most_bytes)
+
+
+def _reader_of(prepared: DecodedPage, settings: Settings, read_words: WholePageReader) -> rereading.Reader:
+    """Return the functions that read an output as its source was read."""
+    page = prepared.page
+    guessed_dpi = recognition.guess_dpi(page.pixels.shape[0], page.pixels.shape[1], page.dpi)
+    read_page = partial(read_words, dpi=guessed_dpi, settings=settings.ocr)
+    turns = orientation.turns_of(prepared.text.words)
+    return rereading.Reader(
+        lambda pixels: orientation.read_turned(pixels, turns, read_page),
+        partial(recognition.read_lines, dpi=prepared.text.dpi, settings=settings.ocr),
+    )
+
+
 def _parts(source: SourceDocument, page_index: int) -> tuple[int, ...]:
-    """Return the numbers of the images that are coded anew one by one; none where the page is one image."""
-    assert source.header is not None
-    return source.header.pages[page_index].parts if source.written_back == "PDF" else ()
+    """Return the numbers of the images that are re-encoded one by one; none for a page that is one image."""
+    return source.pages[page_index].parts if source.written_back == "PDF" else ()
 
 
 def _read_page(source: SourceDocument, page_index: int, settings: Settings, job: PageJob) -> image_reader.Page:
@@ -264,55 +313,22 @@ def _read_page(source: SourceDocument, page_index: int, settings: Settings, job:
     return image_reader.with_profile_for(page, can_carry, settings.encode.largest_profile_bytes)
 
 
-def _page_figures(prepared: PreparedPage, scored: tuple[np.ndarray, float] | None) -> dict[str, object]:
-    figures: dict[str, object] = {"seconds_read": prepared.seconds_read, "seconds_ocr": prepared.seconds_ocr}
-    if prepared.page is not None:
-        height_px, width_px = prepared.page.pixels.shape[:2]
-        figures |= {
-            "page_kind": str(prepared.kind),
-            "height_px": height_px,
-            "width_px": width_px,
-            "output_height_px": height_px,
-            "output_width_px": width_px,
-            "output_dpi": prepared.page.dpi,  # what the file says; `dpi` is what the page was judged at
-        }
-    if prepared.coded is not None:
-        figures["seconds_encode"] = prepared.coded.seconds
-    if prepared.grid is not None:
-        figures |= {
-            "dpi": prepared.dpi,
-            "ocr_words": len(prepared.words),
-            "quarter_turns": orientation.turns_of(prepared.words),
-            "n_tiles": prepared.grid.n_tiles,
-        }
-    if scored is not None:
-        figures |= {"mean_importance": float(scored[0].mean()), "seconds_score": scored[1]}
-    return figures
-
-
-def _word_rows(prepared: PreparedPage, key: str, wanted: str) -> list[dict[str, object]]:
-    if wanted == "off":
-        return []
-    return [
-        {
-            "document_key": key,
-            "page_index": prepared.page_index,
-            "word_index": number,
-            **dataclasses.asdict(word),
-            "text": word.text if wanted == "full" else None,
-        }
-        for number, word in enumerate(prepared.words)
-    ]
-
-
-def _tile_row(prepared: PreparedPage, key: str, importance: np.ndarray, levels: np.ndarray) -> dict[str, object]:
-    assert prepared.grid is not None
-    return {
-        "document_key": key,
-        "page_index": prepared.page_index,
-        "tile_px": prepared.grid.tile_px,
-        "n_rows": prepared.grid.n_rows,
-        "n_cols": prepared.grid.n_cols,
-        "importance": importance.ravel().tolist(),
-        "level": levels.ravel().tolist(),
-    }
+def _metrics_of(prepared: ReadPage, scores: TileScores | None) -> PageMetrics:
+    """Return the measurements of a page up to its scores."""
+    if isinstance(prepared, UndecodedPage):
+        return PageMetrics(ReadingMetrics(seconds_read=prepared.seconds_read, seconds_ocr=0.0))
+    page, text = prepared.page, prepared.text
+    height_px, width_px = page.pixels.shape[:2]
+    reading = ReadingMetrics(
+        page_kind=str(prepared.kind),
+        size=PageSize(height_px, width_px, page.dpi),
+        dpi=text.dpi if text else None,
+        ocr_words=len(text.words) if text else None,
+        quarter_turns=orientation.turns_of(text.words) if text else None,
+        n_tiles=text.grid.n_tiles if text else None,
+        seconds_read=prepared.seconds_read,
+        seconds_ocr=text.seconds_ocr if text else 0.0,
+        seconds_encode=prepared.bitonal.seconds if prepared.bitonal else None,
+    )
+    scoring = ScoringMetrics(float(scores.importance.mean()), scores.seconds) if scores is not None else None
+    return PageMetrics(reading, scoring)

@@ -1,16 +1,18 @@
-"""Witness: have other eyes compare a document with its output before the output is stored."""
+"""Have independent decoders compare a document with its output before the output is stored."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from time import perf_counter
 
+from foliopress.configs.errors import ConfigError
 from foliopress.flows.steps import checkpoints
-from foliopress.flows.steps.checkpoints import FinishedPage
 from foliopress.flows.steps.document_plan import PageJob, SourceDocument
-from foliopress.tasks.errors import ConfigError, PageError, StoreUnavailable
+from foliopress.flows.steps.finished_page import PageResult
+from foliopress.flows.steps.page_metrics import WitnessMetrics
+from foliopress.tasks.errors import PageError, StoreUnavailable
 from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.witness.document_check import (
     DocumentSighting,
@@ -24,19 +26,19 @@ log = logging.getLogger(__name__)
 
 
 def witness(
-    source: SourceDocument, finished: Sequence[FinishedPage], data: bytes | None, job: PageJob
-) -> tuple[list[FinishedPage], PageError | None]:
-    """Compare a document with its output, and note in each page's figures what was seen.
+    source: SourceDocument, finished: Sequence[PageResult], data: bytes | None, job: PageJob
+) -> tuple[list[PageResult], PageError | None]:
+    """Compare a document with its output, and add the comparison to the metrics of each page.
 
     Args:
         source: The document.
         finished: Its pages, each of which has an output unless it stays as it is in a PDF.
-        data: The output where that is one file again; else each page is a file of its own.
-        job: Of the shard.
+        data: The output if that is one document again; otherwise each page is a file of its own.
+        job: Job of the shard.
 
     Returns:
-        The pages with their new figures, and the problem (`seen_otherwise`) that keeps the document whole; None if
-        all that could be seen is the same. A page that is to blame has it as its own problem.
+        The pages with their new metrics, and the problem (`seen_otherwise`) that keeps the document whole; None if no
+        difference was seen. A page that is to blame has it as its own problem.
     """
     start = perf_counter()
     try:
@@ -56,52 +58,46 @@ def witness(
         bad = seen.pages[blamed]
         message = f"page {blamed + 1} {bad.problem}, as {bad.eye} shows it; the document is kept whole"
         problem = PageError("seen_otherwise", message)
-    pages = []
+    pages: list[PageResult] = []
     for page in finished:
         sighting = seen.pages.get(page.page_index)
         if sighting is None:
             pages.append(page)
             continue
-        figures = sighting.as_figures() | {"seconds_witness": seconds}
+        metrics = WitnessMetrics(sighting.eye, sighting.error, sighting.worst_block, seconds)
         own = problem if sighting.problem is not None and page.problem is None else page.problem
-        pages.append(dataclasses.replace(page, problem=own, figures=page.figures | figures))
+        pages.append(replace(page, problem=own, metrics=replace(page.metrics, witness=metrics)))
     return pages, problem
 
 
-def _look(
-    source: SourceDocument, finished: Sequence[FinishedPage], data: bytes | None, job: PageJob
-) -> DocumentSighting:
-    if source.written_back == "PDF":
-        assert data is not None
-        with source.opened(job) as file:
-            return compare_pdfs(file, data, [page.page_index for page in finished if _is_changed(page, job)])
-    outputs = _output_images(finished, data, job)
-    assert source.header is not None
+def _look(source: SourceDocument, finished: Sequence[PageResult], data: bytes | None, job: PageJob) -> DocumentSighting:
     with source.opened(job) as file:
-        if source.header.format == "PDF":
+        if source.written_back == "PDF" and data is not None:
+            return compare_pdfs(file, data, [page.page_index for page in finished if _is_changed(page, job)])
+        outputs = _output_images(finished, data, job)
+        if source.header is not None and source.header.format == "PDF":
             return compare_pdf_with_images(file, outputs)
         return compare_images(file if isinstance(file, bytes) else file.read(), outputs)
 
 
-def _is_changed(page: FinishedPage, job: PageJob) -> bool:
+def _is_changed(page: PageResult, job: PageJob) -> bool:
     """Return whether a page of a PDF has another image, or may have a text layer."""
-    return page.problem is None or (job.settings.documents.text_layer and "ocr_words" in page.figures)
+    return page.problem is None or (job.settings.documents.text_layer and page.metrics.has_text)
 
 
-def _output_images(finished: Sequence[FinishedPage], data: bytes | None, job: PageJob) -> Iterator[OutputImage]:
+def _output_images(finished: Sequence[PageResult], data: bytes | None, job: PageJob) -> Iterator[OutputImage]:
     for page in finished:
         dpi, output_dpi = _resolutions(page)
         if data is not None:
             yield OutputImage(data, page.page_index, dpi, output_dpi)
         else:
-            yield OutputImage(checkpoints.unpark(page, job.dest).data or b"", 0, dpi, output_dpi)
+            yield OutputImage(checkpoints.load(page, job.dest).data or b"", 0, dpi, output_dpi)
 
 
-def _resolutions(page: FinishedPage) -> tuple[float | None, float | None]:
-    """Return dots per inch of a page and of its output; None where nobody knows."""
-    figures = page.figures
-    dpi = figures.get("dpi") or figures.get("output_dpi")
-    if dpi is None or not figures.get("height_px"):
+def _resolutions(page: PageResult) -> tuple[float | None, float | None]:
+    """Return the dots per inch of a page and of its output; None if unknown."""
+    size, output_size = page.metrics.reading.size, page.metrics.output_size
+    if size is None or output_size is None:
         return None, None
-    scale = float(str(figures["output_height_px"])) / float(str(figures["height_px"]))
-    return float(str(dpi)), float(str(dpi)) * scale
+    dpi = page.metrics.reading.dpi or output_size.dpi
+    return (None, None) if dpi is None else (dpi, dpi * (output_size.height_px / size.height_px))

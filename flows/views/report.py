@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from foliopress.configs.loading import without_password
+from foliopress.configs.secrets import without_password
 from foliopress.configs.settings import Settings
 from foliopress.flows.dest.bag import read_bag_info
 from foliopress.flows.dest.premis_events import has_current_events

@@ -1,4 +1,4 @@
-"""Findings: all that was found out about a page before it is compressed."""
+"""Hold the analysis of a page: everything that is known of it before it is compressed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from foliopress.tasks.ocr import recognition
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What is known of a page.
+class PageAnalysis:
+    """Pixels, kind, words and tile scores of a page; strokes and marks are derived on first use.
 
-    `masked` is (n_rows, n_cols) bool, the tiles in which OCR read a word; `importance` (n_rows, n_cols) float32 in
-    [0, 1]; `dpi` what the page is judged at, whatever its tag says.
+    `dpi` is the resolution at which the page is judged, whatever its tag says; `word_tiles` is (n_rows, n_cols) bool,
+    the tiles in which OCR read a word; `importance` (n_rows, n_cols) float32 in [0, 1].
     """
 
     page: image_reader.Page
@@ -29,17 +29,17 @@ class Findings:
     dpi: float
     words: Sequence[recognition.Word]
     grid: tiles.TileGrid
-    masked: np.ndarray
+    word_tiles: np.ndarray
     importance: np.ndarray
 
     @cached_property
     def luma(self) -> np.ndarray:
-        """(height, width) uint8: the page's."""
+        """Luma of the page, (height, width) uint8."""
         return luma_of(self.page.pixels)
 
     @cached_property
     def ink(self) -> Ink:
-        """The page's strokes, those that only their colour parts from the paper among the faint ones."""
+        """Strokes of the page; those that differ from the paper by colour alone are among the faint ones."""
         ink, marks = find_ink(self.luma, self.dpi), self.colour_marks
         if not len(marks):
             return ink
@@ -49,10 +49,10 @@ class Findings:
 
     @cached_property
     def colour_marks(self) -> ColourMarks:
-        """The page's strokes in a colour of their own."""
+        """Strokes in a colour of their own."""
         return find_colour_marks(self.page.pixels, self.dpi)
 
     @cached_property
     def coarse_errors(self) -> resolution.CoarseErrors:
-        """What each tile would lose at each level; worked out when asked for, once."""
+        """Error of each tile at each level."""
         return resolution.CoarseErrors(self.luma, self.grid, self.dpi)

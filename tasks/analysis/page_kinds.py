@@ -1,4 +1,4 @@
-"""Sort: what kind of page it is, which decides its route."""
+"""Classify a page; its kind decides in which forms it may be encoded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from foliopress.tasks.ocr import recognition
 
 
 class PageKind(StrEnum):
-    """A page's kind, as it stands in its row."""
+    """Kind of a page; the value of the `page_kind` column."""
 
     BLANK = "blank"
     BITONAL = "bitonal"
@@ -25,18 +25,18 @@ class PageKind(StrEnum):
 
 
 BLANK_STD = 3.0
-"""Luma standard deviation (grey levels, at 1/4 size) up to which a page holds nothing at all."""
+"""Luma standard deviation (grey levels, at 1/4 size) up to which a page is blank."""
 TWO_TONE_BETWEEN = 0.005
-"""Largest share of pixels that may lie between the two tones of a bitonal scan: measured below 0.001 on bitonal scans
+"""Largest share of pixels between the two tones of a bitonal scan: measured below 0.001 on bitonal scans
 saved as JPEG, above 0.018 on low-resolution grey ones, whose soft edges carry their shapes."""
 TONE_SPREAD = 24
-"""Grey levels round each tone that JPEG noise may fill."""
+"""Grey levels around each tone that JPEG noise may fill."""
 GREY_CHROMA = ((95.0, 3.0), (99.9, 12.0))
-"""A page is grey when its chroma (grey levels at 1/8 size) stays below the second number at each percentile."""
+"""(percentile, chroma) pairs: a page is grey if its chroma (grey levels at 1/8 size) is at most this at each one."""
 
 
 def page_kind(page: Page) -> PageKind:
-    """Return the kind of a page, from its pixels alone; one coloured mark, however small, makes a colour page."""
+    """Return the kind of a page from its pixels alone; one coloured mark, however small, makes it a colour page."""
     luma = luma_of(page.pixels)
     if page.is_bitonal:
         return PageKind.BITONAL
@@ -51,13 +51,13 @@ def page_kind(page: Page) -> PageKind:
 
 
 def has_colour_marks(page: Page) -> bool:
-    """Return whether a page has any stroke of a colour of its own: a tick, a word, a stamp."""
+    """Return whether a page has any stroke in a colour of its own: a tick, a word, a stamp."""
     dpi = recognition.guess_dpi(page.pixels.shape[0], page.pixels.shape[1], page.dpi)
     return len(find_colour_marks(page.pixels, dpi)) > 0
 
 
 def is_two_tone(luma: np.ndarray) -> bool:
-    """Return whether a (height, width) uint8 plane is black and white but for what JPEG did to it.
+    """Return whether a (height, width) uint8 plane is black and white except for JPEG noise.
 
     Both tones must be pure (near 0 and near 255): paper with a tone of its own is a grey page.
     """
@@ -66,7 +66,7 @@ def is_two_tone(luma: np.ndarray) -> bool:
 
 
 def has_colour(pixels: np.ndarray) -> bool:
-    """Return whether so much of a page is coloured that its size tells: tinted paper, a picture, a large stamp."""
+    """Return whether a large part of a page is coloured: tinted paper, a picture, a large stamp."""
     if pixels.ndim == 2:
         return False
     chroma = cv2.cvtColor(reduced(pixels, 8), cv2.COLOR_RGB2YCrCb)[..., 1:]
@@ -75,5 +75,5 @@ def has_colour(pixels: np.ndarray) -> bool:
 
 
 def to_bitonal(luma: np.ndarray) -> np.ndarray:
-    """Return (height, width) bool, True is white: the middle between the tones parts them."""
+    """Return the page in one bit, (height, width) bool, True is white; the threshold is half way between the tones."""
     return np.asarray(luma >= 128)

@@ -1,6 +1,9 @@
-"""Plan and rescale: how coarse each tile may become, and the page of mixed resolution that follows."""
+"""Choose the resolution of each tile, and resize a page to it."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,66 +17,76 @@ LEVELS = (1, 2, 4, 8)
 """A tile at level n keeps every n-th pixel each way."""
 
 LEAST_STROKE_FRACTION = 0.002
-"""Share of a tile from which strokes in it are more than a speck."""
+"""Share of a tile above which its strokes are more than a speck."""
 
 MUCH_STROKE_FRACTION = 0.03
-"""Share of a tile from which strokes are more than a trace: the edge of the sheet, a drawing, a stain with a rim."""
+"""Share of a tile above which its strokes are more than a trace: the edge of the sheet, a drawing, a stain with a
+rim."""
 
 _CELL_INCH = 1 / 64  # a stroke of print; finer differences are not seen at reading distance
 _CELLS_PER_BLOCK = 4  # errors are pooled over 1/16 inch, so that grain averages out and a stroke does not
 _UPSCALING = {2: cv2.INTER_CUBIC, 4: cv2.INTER_LINEAR, 8: cv2.INTER_LINEAR}
 
 
+class LevelCounts(NamedTuple):
+    """Number of tiles at each level."""
+
+    level_1: int
+    level_2: int
+    level_4: int
+    level_8: int
+
+
 class CoarseErrors:
-    """What each tile of a page loses at each level; worked out when asked for, once.
+    """Errors of each tile of a page at each level, computed on first use.
 
     Args:
         luma: (height, width) uint8.
-        grid: The page's tiles.
+        grid: Tiles of the page.
         dpi: Resolution of the page.
     """
 
     def __init__(self, luma: np.ndarray, grid: TileGrid, dpi: float) -> None:
         self.grid = grid
         self._luma, self._dpi = luma, dpi
-        self._held: dict[int, np.ndarray] = {}
+        self._by_level: dict[int, np.ndarray] = {}
 
     def at(self, level: int) -> np.ndarray:
-        """Return (n_rows, n_cols) float32, as `tile_errors` gives it."""
-        if level not in self._held:
+        """Return the result of `tile_errors`, (n_rows, n_cols) float32."""
+        if level not in self._by_level:
             small = reduced(self._luma, level)
-            self._held[level] = tile_errors(self._luma, small, level, self.grid, self._dpi)
-        return self._held[level]
+            self._by_level[level] = tile_errors(self._luma, small, level, self.grid, self._dpi)
+        return self._by_level[level]
 
 
 def choose_levels(
     errors: CoarseErrors,
     ink: Ink,
     importance: np.ndarray,
-    must_keep: np.ndarray,
-    what_counts: ImportanceSettings,
+    word_tiles: np.ndarray,
+    importance_settings: ImportanceSettings,
     settings: ResolutionSettings,
 ) -> np.ndarray:
     """Return the level of every tile: the coarsest whose reconstruction error stays within the tile's budget.
 
-    A tile that is important, or must be kept, stays at level 1. One in doubt, which reaches the threshold alone, and
-    one that has strokes which stand out of the grain, fall to level 2 at most. The budget is half of
-    `settings.error_budget` at the threshold and grows to the whole of it as the importance falls to 0.
+    A tile that is important or holds a word stays at level 1. A doubtful one, which reaches the threshold without an
+    important neighbour, and one whose strokes stand out from the grain are reduced to level 2 at most. The budget is
+    half of `settings.error_budget` at the threshold and grows to the whole of it as the importance falls to 0.
 
     Args:
-        errors: What the page's tiles lose at each level.
-        ink: The page's strokes.
+        errors: Errors of the tiles at each level.
+        ink: Strokes of the page.
         importance: (n_rows, n_cols) float32 in [0, 1].
-        must_keep: (n_rows, n_cols) bool, tiles that hold words which OCR did read.
-        what_counts: From which importance a tile counts.
-        settings: Error budget and harshest level.
+        word_tiles: (n_rows, n_cols) bool, tiles with words that OCR read.
+        importance_settings: Thresholds of importance.
+        settings: Error budget and coarsest level.
 
     Returns:
         (n_rows, n_cols) int8, each 1, 2, 4 or 8.
     """
     levels = np.ones(importance.shape, np.int8)
-    threshold = what_counts.threshold
-    free = ~(important_tiles(importance, what_counts) | must_keep)
+    threshold = importance_settings.threshold
+    free = ~(important_tiles(importance, importance_settings) | word_tiles)
     if not free.any():
         return levels
     at_least_half = (importance >= threshold) | (masked_fraction(ink.plain, errors.grid) >= MUCH_STROKE_FRACTION)
@@ -83,31 +96,31 @@ def choose_levels(
             # a finer level that failed rules out the coarser ones: levels stay monotone in the budget
             free = free & (errors.at(level) <= budget) & ((level == LEVELS[1]) | ~at_least_half)
             levels[free] = level
-    # paper at 1/2 beside paper at 1/8 would stand out by its grain: it fades through 1/4
-    beside_half = cv2.dilate((levels == LEVELS[1]).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    levels[beside_half & (levels == LEVELS[3])] = LEVELS[2]
+    # paper at 1/2 next to paper at 1/8 would stand out by its grain: it fades through 1/4
+    near_half = cv2.dilate((levels == LEVELS[1]).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    levels[near_half & (levels == LEVELS[3])] = LEVELS[2]
     return levels
 
 
-def important_tiles(importance: np.ndarray, what_counts: ImportanceSettings) -> np.ndarray:
+def important_tiles(importance: np.ndarray, importance_settings: ImportanceSettings) -> np.ndarray:
     """Return (n_rows, n_cols) bool: tiles that are surely important, and those next to them that reach the threshold.
 
-    Text comes in lines: a tile that is only just like text, with nothing like it on any of its eight sides, is most
-    often a fold, a stain or grain. It is in doubt.
+    Text comes in lines: a tile that barely resembles text, with no such tile on any of its eight sides, is usually a
+    fold, a stain or grain. It is doubtful.
 
     Args:
         importance: (n_rows, n_cols) float32 in [0, 1].
-        what_counts: `sure` and `threshold`.
+        importance_settings: `sure` and `threshold`.
     """
-    sure = importance >= max(what_counts.sure, what_counts.threshold)
-    beside = cv2.dilate(sure.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    return np.asarray(sure | ((importance >= what_counts.threshold) & beside))
+    sure = importance >= max(importance_settings.sure, importance_settings.threshold)
+    near_sure = cv2.dilate(sure.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return np.asarray(sure | ((importance >= importance_settings.threshold) & near_sure))
 
 
 def has_strokes(plane: np.ndarray) -> np.ndarray:
-    """Return (n_rows, n_cols) bool: tiles with any stroke, a faint one too.
+    """Return (n_rows, n_cols) bool: tiles with any stroke, even a faint one.
 
-    The box of a word may reach into a tile that has none.
+    The box of a word may reach into a tile without strokes.
 
     Args:
         plane: (n_rows * 32, n_cols * 32, 4) uint8, from `tasks.analysis.tiles.work_plane`.
@@ -142,10 +155,10 @@ def restored(
 
     Args:
         small: From `reduced`.
-        level: Its level.
-        height_px: Of the page.
-        width_px: Of the page.
-        interpolation: OpenCV's, in place of the level's own.
+        level: Level of the reduced page.
+        height_px: Height of the page.
+        width_px: Width of the page.
+        interpolation: OpenCV interpolation to use instead of the level's own.
     """
     if level == 1:
         return small
@@ -157,9 +170,9 @@ def restored(
 
 
 def tile_errors(luma: np.ndarray, small: np.ndarray, level: int, grid: TileGrid, dpi: float) -> np.ndarray:
-    """Return (n_rows, n_cols) float32: each tile's worst error after being reduced and restored, in grey levels.
+    """Return the worst error of each tile after reducing and restoring it, (n_rows, n_cols) float32, in grey levels.
 
-    The error is averaged over cells of 1/64 inch, then its root mean square taken over blocks of 4 x 4 cells; the
+    The error is averaged over cells of 1/64 inch, then its root mean square is taken over blocks of 4 x 4 cells; the
     worst block of the tile counts.
     """
     height_px, width_px = luma.shape
@@ -175,67 +188,71 @@ def tile_errors(luma: np.ndarray, small: np.ndarray, level: int, grid: TileGrid,
     return np.asarray(np.sqrt(worst), np.float32)
 
 
-def rescale(
-    pixels: np.ndarray,
-    ink: Ink,
-    levels: np.ndarray,
-    grid: TileGrid,
-    dpi: float,
-    settings: ResolutionSettings,
-    sure: np.ndarray | None = None,
-) -> np.ndarray:
+@dataclass(frozen=True)
+class TilePlan:
+    """Planned resolution of a page's tiles.
+
+    levels: (n_rows, n_cols) int8, from `choose_levels`. ink: Strokes of the page. sure: (n_rows, n_cols) bool, tiles
+    that are surely important (default: all).
+    """
+
+    levels: np.ndarray
+    grid: TileGrid
+    dpi: float
+    ink: Ink
+    sure: np.ndarray | None = None
+
+
+def rescale(pixels: np.ndarray, plan: TilePlan, settings: ResolutionSettings) -> np.ndarray:
     """Return the page with each tile at its level's resolution, the levels blended into one another.
 
-    In tiles of level 1 every stroke and the margin round it are the source's own pixels; the paper between them comes
-    at `settings.paper_level`. Such a tile without a stroke that stands out stays whole where it is surely important,
-    and comes at 1/2 elsewhere. A coarser tile fades in outside the margin of any finer one, so no border shows.
+    In tiles of level 1 every stroke and the margin around it keep the source's pixels; the paper between them is
+    reduced to `settings.paper_level`. Such a tile without a distinct stroke stays whole if it is surely important, and
+    is reduced to 1/2 otherwise. A coarser tile fades in outside the margin of any finer one, so no border shows.
 
     Args:
         pixels: uint8, (height, width) or (height, width, 3).
-        ink: The page's strokes.
-        levels: (n_rows, n_cols) int8 from `choose_levels`.
-        grid: The page's tiles.
-        dpi: Resolution of the page.
+        plan: Level of each tile.
         settings: Level of the paper, lengths of margin and feather.
-        sure: (n_rows, n_cols) bool, tiles that are surely important; all of them without it.
 
     Returns:
         uint8, the shape of `pixels`.
     """
+    levels, grid, ink = plan.levels, plan.grid, plan.ink
     whole = levels == 1
     kept, coarse = tile_area(whole, grid), levels
     if settings.paper_level > 1 and whole.any():
         without = whole & (masked_fraction(ink.faint, grid) < LEAST_STROKE_FRACTION)
-        stays = without if sure is None else without & sure
+        stays = without if plan.sure is None else without & plan.sure
         kept &= (ink.faint | (tile_area(stays, grid) > 0)).astype(np.uint8)
         coarse = np.where(whole, np.where(without & ~stays, LEVELS[1], settings.paper_level), levels)
     if kept.all():
         return pixels.copy()
-    # nothing but what is kept needs more than half the resolution: the coarser levels meet at that size
-    half = _mixed_half(reduced(pixels, LEVELS[1]), np.maximum(coarse, LEVELS[1]), grid, dpi, settings)
+    # only the kept area needs more than half the resolution: the coarser levels are blended at that size
+    half = _blended_half(reduced(pixels, LEVELS[1]), np.maximum(coarse, LEVELS[1]), grid, plan.dpi, settings)
     background = np.ascontiguousarray(restored(half, LEVELS[1], *pixels.shape[:2]))
-    return _blended(pixels, background, kept, dpi, settings)
+    return _blend(pixels, background, kept, plan.dpi, settings)
 
 
-def _mixed_half(
+def _blended_half(
     half: np.ndarray, levels: np.ndarray, grid: TileGrid, dpi: float, settings: ResolutionSettings
 ) -> np.ndarray:
-    """Return a page of half size with each tile at its level, 2 or coarser, counted from the page's own size."""
+    """Return a page of half size with each tile at its level, 2 or coarser, relative to the page's full size."""
     height_px, width_px = half.shape[:2]
-    present = [level for level in reversed(LEVELS[1:]) if (levels == level).any()]
-    result: np.ndarray | None = None
-    for level in present:
+    coarsest, *finer_levels = (level for level in reversed(LEVELS[1:]) if (levels == level).any())
+
+    def at(level: int) -> np.ndarray:
         step = level // LEVELS[1]
-        finer = np.ascontiguousarray(restored(reduced(half, step), step, height_px, width_px))
-        if result is None:
-            result = finer
-        else:
-            result = _blended(finer, result, tile_area(levels <= level, grid, LEVELS[1]), dpi / LEVELS[1], settings)
-    assert result is not None
+        return np.ascontiguousarray(restored(reduced(half, step), step, height_px, width_px))
+
+    result = at(coarsest)
+    for level in finer_levels:
+        area = tile_area(levels <= level, grid, LEVELS[1])
+        result = _blend(at(level), result, area, dpi / LEVELS[1], settings)
     return result
 
 
-def _blended(
+def _blend(
     finer: np.ndarray, coarser: np.ndarray, area: np.ndarray, dpi: float, settings: ResolutionSettings
 ) -> np.ndarray:
     """Return `finer` on the area and its margin, fading into `coarser` over the feather."""
@@ -246,23 +263,23 @@ def _blended(
     other -= np.float32(margin_px + 1.0)
     other /= np.float32(feather_px)
     weight = 1.0 - np.clip(other, 0.0, 1.0, out=other)
-    mixed = cv2.blendLinear(finer, coarser, weight, other)
-    # to the bit, whatever blending rounds
-    exact: np.ndarray = cv2.copyTo(finer, (weight == 1.0).astype(np.uint8), mixed)
+    blended = cv2.blendLinear(finer, coarser, weight, other)
+    # the finer pixels to the bit, however blending rounds
+    exact: np.ndarray = cv2.copyTo(finer, (weight == 1.0).astype(np.uint8), blended)
     return exact
 
 
 def tile_area(tiles: np.ndarray, grid: TileGrid, step: int = 1) -> np.ndarray:
-    """Return uint8, 1 on the tiles marked in (n_rows, n_cols) bool: the page, or every `step`-th pixel of it."""
+    """Return uint8, 1 on the tiles marked in (n_rows, n_cols) bool, for every `step`-th pixel of the page."""
     size = grid.n_cols * grid.tile_px, grid.n_rows * grid.tile_px
     area = cv2.resize(tiles.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     return np.ascontiguousarray(area[: grid.height_px : step, : grid.width_px : step])
 
 
-def count_levels(levels: np.ndarray) -> dict[int, int]:
-    """Return how many tiles have each level.
+def count_levels(levels: np.ndarray) -> LevelCounts:
+    """Return the number of tiles at each level.
 
     >>> count_levels(np.array([[1, 8], [8, 2]], np.int8))
-    {1: 1, 2: 1, 4: 0, 8: 2}
+    LevelCounts(level_1=1, level_2=1, level_4=0, level_8=2)
     """
-    return {level: int((levels == level).sum()) for level in LEVELS}
+    return LevelCounts(*(int((levels == level).sum()) for level in LEVELS))

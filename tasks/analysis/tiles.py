@@ -1,4 +1,4 @@
-"""Tile: a page's grid of tiles, and the patches of it that the network looks at."""
+"""Cut a page into a grid of tiles, and into the patches that the network scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CORE_PX = 32
 PATCH_TILES = 20
 """Tiles each way that the network scores at once."""
 PATCH_MARGIN_PX = 48
-"""What the network sees round them on every side, a tile and a half."""
+"""Context on every side of a patch, a tile and a half."""
 PATCH_PX = PATCH_TILES * CORE_PX + 2 * PATCH_MARGIN_PX
 TILE_INCH = CORE_PX / WORK_DPI
 LEAST_TILE_PX = 8
@@ -24,7 +24,7 @@ LEAST_TILE_PX = 8
 
 @dataclass(frozen=True)
 class TileGrid:
-    """Square tiles over an upright page, row by row; those of the last row and column may reach past it."""
+    """Square tiles over an upright page, row by row; those of the last row and column may extend beyond it."""
 
     height_px: int
     width_px: int
@@ -47,7 +47,7 @@ class TileGrid:
 
 
 def tile_grid(height_px: int, width_px: int, dpi: float) -> TileGrid:
-    """Return the grid of a page; a tile is a length on paper, so its pixels follow the dpi.
+    """Return the grid of a page; a tile has a fixed size on paper, so its pixels depend on the dpi.
 
     Raises:
         ValueError: If a size is below 1 pixel or the dpi is not above 0.
@@ -62,15 +62,15 @@ def tile_grid(height_px: int, width_px: int, dpi: float) -> TileGrid:
 
 
 def work_plane(pixels: np.ndarray, mask: np.ndarray, grid: TileGrid) -> np.ndarray:
-    """Return the page and its OCR mask at the judging resolution, whole tiles only.
+    """Return the page and its OCR mask at `WORK_DPI`, in whole tiles.
 
     Args:
         pixels: uint8, (height, width) or (height, width, 3) RGB.
         mask: (height, width) bool, True is text.
-        grid: The page's tiles.
+        grid: Tiles of the page.
 
     Returns:
-        (n_rows * 32, n_cols * 32, 4) uint8: RGB and mask (0 or 255); the page's edge is drawn out to whole tiles.
+        (n_rows * 32, n_cols * 32, 4) uint8: RGB and mask (0 or 255); the page's edge is extended to whole tiles.
     """
     bottom = grid.n_rows * grid.tile_px - grid.height_px
     right = grid.n_cols * grid.tile_px - grid.width_px
@@ -87,28 +87,28 @@ def work_plane(pixels: np.ndarray, mask: np.ndarray, grid: TileGrid) -> np.ndarr
 
 
 def masked_fraction(mask: np.ndarray, grid: TileGrid) -> np.ndarray:
-    """Return (n_rows, n_cols) float32: the share of each tile's area, within the page, that a mask covers.
+    """Return the share of each tile's area, within the page, that a mask covers, (n_rows, n_cols) float32.
 
     Args:
         mask: (height, width) bool.
-        grid: The page's tiles.
+        grid: Tiles of the page.
     """
     areas = block_areas(mask.shape, grid.tile_px, grid.tile_px)
     return np.asarray(block_sums(mask, grid.tile_px, grid.tile_px) / areas, np.float32)
 
 
 def count_patches(grid: TileGrid) -> int:
-    """Return how many patches hold all tiles of a grid; those of the last row and column may reach past it."""
+    """Return the number of patches that cover a grid; those of the last row and column may extend beyond it."""
     return -(-grid.n_rows // PATCH_TILES) * -(-grid.n_cols // PATCH_TILES)
 
 
 def cut_patches(plane: np.ndarray, first: int = 0, end: int | None = None) -> np.ndarray:
-    """Return patches of a page, row by row, each with its margin; past the page its edge is drawn out.
+    """Return patches of a page, row by row, each with its margin; the page's edge is extended beyond it.
 
     Args:
         plane: (n_rows * 32, n_cols * 32, 4) uint8, from `work_plane`.
-        first: Number of the first patch wanted.
-        end: Number after the last patch wanted; all of them without it.
+        first: Number of the first patch to cut.
+        end: Number after the last patch to cut (default: all).
 
     Returns:
         (n_patches, 736, 736, 4) uint8.
@@ -128,7 +128,7 @@ def cut_patches(plane: np.ndarray, first: int = 0, end: int | None = None) -> np
 
 
 def join_patches(scores: np.ndarray, grid: TileGrid) -> np.ndarray:
-    """Return (n_tiles,) float32, row by row: the scores of a page's patches, (n_patches, 20, 20), put together."""
+    """Return the scores of all tiles, (n_tiles,) float32, row by row, from those of patches, (n_patches, 20, 20)."""
     per_row = -(-grid.n_cols // PATCH_TILES)
     rows = scores.reshape(-1, per_row, PATCH_TILES, PATCH_TILES).swapaxes(1, 2)
     joined = rows.reshape(-1, per_row * PATCH_TILES)[: grid.n_rows, : grid.n_cols]

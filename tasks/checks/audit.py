@@ -1,4 +1,4 @@
-"""Verify: does an output still hold what its rows say, and does each document have all of its rows?"""
+"""Verify that outputs still agree with their rows, and that each document has all of its rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 from foliopress.configs.settings import LimitSettings
 from foliopress.tasks.documents import read_page
 from foliopress.tasks.errors import PageError
-from foliopress.tasks.records.statistics import WrittenFile
+from foliopress.tasks.records.rows import WrittenFile
 from foliopress.tasks.storage.output_keys import page_in_output
 from foliopress.tasks.storage.store import Store
 
@@ -36,7 +36,7 @@ ROW_COLUMNS = (
     *("document_key", "page_index", "status", "output_key", "output_bytes", "output_sha256", "source_sha256"),
     *("output_width_px", "output_height_px", "output_dpi", "duplicate_of"),
 )
-"""Columns of a page's row that its output is held against."""
+"""Columns of a page's row that its output is compared with."""
 
 _DPI_TOLERANCE = 0.01  # formats round: JPEG to whole dots per inch, PNG to whole dots per metre
 _NO_LIMITS = LimitSettings(
@@ -47,16 +47,16 @@ _NO_LIMITS = LimitSettings(
     max_unpacked_bytes=2**50,
     max_document_seconds=1e6,
 )
-"""What was written passed those of its run."""
+"""Outputs have passed the limits of their own run."""
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, order=True)
 class Damage:
-    """Something that is not as it was written.
+    """A deviation from what was written.
 
-    `key` is that of an object, or of a document (`row_…`, `hole`). A bag's tag files lie above DEST: `../bagit.txt`.
+    `key` is that of an object, or of a document (`row_…`, `hole`). A bag's tag files are above DEST: `../bagit.txt`.
     """
 
     kind: DamageKind
@@ -65,15 +65,15 @@ class Damage:
 
 
 def check_output(dest: Store, output_key: str, rows: Sequence[Row]) -> Damage | None:
-    """Read one output again, hash it, decode it and hold it against its rows.
+    """Read one output, hash it, decode it and compare it with its rows.
 
     Args:
-        dest: Where it lies.
-        output_key: Its key.
-        rows: Those rows that name it: one, or all of a document that was kept whole or written back as one.
+        dest: Store of the output.
+        output_key: Key of the output.
+        rows: The rows that name it: one, or all rows of a document that was kept or written back as one.
 
     Raises:
-        StoreUnavailable: If the store gives no answer.
+        StoreUnavailable: If the store does not answer.
     """
     try:
         data = dest.read_bytes(output_key)
@@ -81,7 +81,7 @@ def check_output(dest: Store, output_key: str, rows: Sequence[Row]) -> Damage | 
         return Damage("missing", output_key, f"{rows[0]['document_key']} was written here")
     except OSError as error:
         return Damage("unreadable", output_key, str(error.strerror or error))
-    # of a duplicate's output the bytes stand in the rows of the other document
+    # the bytes of a duplicate's output are counted in the rows of the other document
     is_shared = any(row["duplicate_of"] is not None for row in rows)
     size_bytes = len(data) if is_shared else sum(int(row["output_bytes"]) for row in rows)
     if len(data) < size_bytes:
@@ -104,15 +104,15 @@ def check_output(dest: Store, output_key: str, rows: Sequence[Row]) -> Damage | 
 
 
 def check_written(dest: Store, written: WrittenFile, is_of: str) -> Damage | None:
-    """Read a file again and hold it against what was written.
+    """Read a file and compare it with its description.
 
     Args:
-        dest: Where it lies.
-        written: What was written.
-        is_of: What it belongs to, for the message.
+        dest: Store of the file.
+        written: Description of the file as it was written.
+        is_of: Name of what it belongs to, for the message.
 
     Raises:
-        StoreUnavailable: If the store gives no answer.
+        StoreUnavailable: If the store does not answer.
     """
     try:
         data = dest.read_bytes(written.key)
@@ -129,7 +129,7 @@ def check_written(dest: Store, written: WrittenFile, is_of: str) -> Damage | Non
 
 
 def check_rows(document_key: str, rows: Sequence[Row]) -> list[Damage]:
-    """Return what is wrong with a document's rows: it must have one for each of its pages, counted from 0."""
+    """Return the problems of a document's rows: it must have one for each of its pages, counted from 0."""
     found = Counter(int(row["page_index"]) for row in rows)
     twice = sorted(page for page, times in found.items() if times > 1)
     missing = sorted(set(range(max(found) + 1)) - set(found))
@@ -146,9 +146,9 @@ def _check_page(data: bytes, output_key: str, row: Row, page_index: int) -> Dama
         page = read_page(data, page_index, _NO_LIMITS)
     except PageError as error:
         return Damage("undecodable", output_key, str(error))
-    told = int(row["output_height_px"]), int(row["output_width_px"])
-    if page.pixels.shape[:2] != told:
-        return Damage("unlike_row", output_key, f"{page.pixels.shape[:2]} pixels, its row says {told}")
+    recorded = int(row["output_height_px"]), int(row["output_width_px"])
+    if page.pixels.shape[:2] != recorded:
+        return Damage("unlike_row", output_key, f"{page.pixels.shape[:2]} pixels, its row says {recorded}")
     dpi = row["output_dpi"]
     if dpi is not None and (page.dpi is None or abs(page.dpi - dpi) > max(1.0, _DPI_TOLERANCE * dpi)):
         return Damage("unlike_row", output_key, f"{page.dpi} dpi, its row says {dpi:g}")

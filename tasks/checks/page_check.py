@@ -1,8 +1,8 @@
-"""Check: one page, and what each of its encodings is held against."""
+"""Check one encoding of a page against its source: strokes, colour, perceptual score and words read again."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from time import perf_counter
 
@@ -10,86 +10,125 @@ import numpy as np
 
 from foliopress.configs.settings import Settings
 from foliopress.tasks.analysis import resolution
-from foliopress.tasks.analysis.page_analysis import Findings
+from foliopress.tasks.analysis.page_analysis import PageAnalysis
 from foliopress.tasks.checks import legibility, perceptual, rereading
 from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.errors import PageError
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What the check says of one encoding.
+class LegibilityMetrics:
+    """Measurements of one encoding for the page's row; None where nothing was measured.
 
-    `figures` are columns of the page's row; `failing` holds boxes, (n, 4) (row_px, col_px, height_px, width_px);
-    `is_ambiguous` says that the page passes, but a digit string on it could not be read again.
+    The fields are columns of `tasks.records.rows.PageRow` and described there.
+    """
+
+    text_ssim: float | None = None
+    worst_block_ssim: float | None = None
+    chroma_error: float | None = None
+    mark_chroma_error: float | None = None
+    ssimulacra2: float | None = None
+    text_ssimulacra2: float | None = None
+    words_kept_fraction: float | None = None
+    digits_changed: int | None = None
+    lines_reread: int | None = None
+
+
+def _no_boxes() -> np.ndarray:
+    return np.zeros((0, 4), np.int64)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Result of checking one encoding.
+
+    `problem` is None if it passes; `failing` holds the boxes that fail, (n, 4) (row_px, col_px, height_px, width_px);
+    `is_ambiguous` says that the page passes although OCR could not read a digit string on it again.
     """
 
     problem: PageError | None
-    figures: dict[str, object]
-    failing: np.ndarray
-    is_discoloured: bool
-    is_ambiguous: bool
-    seconds_check: float
-    seconds_reread: float
+    metrics: LegibilityMetrics
+    failing: np.ndarray = field(default_factory=_no_boxes)
+    is_discoloured: bool = False
+    is_ambiguous: bool = False
+    seconds_check: float = 0.0
+    seconds_reread: float = 0.0
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the encoding passes without reservation."""
+        return self.problem is None and not self.is_ambiguous
 
 
 @dataclass(frozen=True)
 class Check:
-    """The page as its encodings are held against it."""
+    """Checks the encodings of one page; `reader` reads at the page's dpi."""
 
-    found: Findings
+    analysis: PageAnalysis
     reader: rereading.Reader
     settings: Settings
 
     @cached_property
     def text(self) -> np.ndarray:
-        """(height, width) bool: where the source has text, for `likeness`."""
-        sure = resolution.tile_area(self.found.importance >= self.settings.importance.sure, self.found.grid) > 0
-        return perceptual.text_area(self.found.words, self.found.ink.plain, sure, self.found.dpi)
+        """Area of text in the source, (height, width) bool, for the perceptual score."""
+        analysis = self.analysis
+        sure = resolution.tile_area(analysis.importance >= self.settings.importance.sure, analysis.grid) > 0
+        return perceptual.text_area(analysis.words, analysis.ink.plain, sure, analysis.dpi)
 
     @cached_property
-    def least_likeness(self) -> np.ndarray | None:
-        """(2,) float: what the page and its text must score, -inf where they need not; None if neither does."""
+    def least_scores(self) -> np.ndarray | None:
+        """Least SSIMULACRA 2 scores of page and text, (2,) float, -inf for no limit; None if neither has one."""
         wanted = self.settings.legibility
         least = [wanted.min_ssimulacra2, wanted.min_text_ssimulacra2]
         return np.array([-np.inf if one is None else one for one in least]) if least != [None, None] else None
 
     def judge(self, decoded: np.ndarray) -> Judgement:
-        """Compare a decoded page with its source; words are read again only where its strokes have passed."""
-        found, wanted = self.found, self.settings.legibility
+        """Compare a decoded page with its source; words are read again only if its strokes pass."""
+        analysis, wanted = self.analysis, self.settings.legibility
         start = perf_counter()
-        source = legibility.SourcePage(found.page.pixels, found.words, found.ink, found.dpi, found.colour_marks)
+        source = legibility.SourcePage(
+            analysis.page.pixels, analysis.words, analysis.ink, analysis.dpi, analysis.colour_marks
+        )
         verdict = legibility.judge(source, decoded, wanted)
-        figures: dict[str, object] = {
-            "text_ssim": verdict.text_ssim,
-            "worst_block_ssim": verdict.worst_block_ssim,
-            "chroma_error": verdict.chroma_error,
-            "mark_chroma_error": verdict.mark_chroma_error,
-        }
         problem, failing = _stroke_problem(verdict, self.settings), verdict.failing
-        if self.least_likeness is not None:
-            like = perceptual.measure(found.page.pixels, decoded, self.text)
-            if like is not None:
-                figures |= {"ssimulacra2": like.page, "text_ssimulacra2": like.text}
-                unlike = _likeness_problem(like, self.least_likeness, wanted.mode)
+        like: perceptual.PerceptualScores | None = None
+        if self.least_scores is not None:
+            like = perceptual.measure(analysis.page.pixels, decoded, self.text)
+            if like is not None and (unlike := _perceptual_problem(like, self.least_scores, wanted.mode)):
                 problem = problem or unlike
-                if unlike:  # wherever it is coarser than its source
-                    failing = np.array([[0, 0, *found.page.pixels.shape[:2]]])
+                failing = np.array([[0, 0, *analysis.page.pixels.shape[:2]]])  # wherever it is coarser than its source
         reread_at, is_ambiguous = perf_counter(), False
+        again: rereading.Rereading | None = None
         if problem is None:
-            again = rereading.reread(found.luma, luma_of(decoded), found.words, found.dpi, self.reader, wanted)
-            figures |= {
-                "words_kept_fraction": again.words_kept_fraction,
-                "digits_changed": again.digits_changed,
-                "lines_reread": again.lines_reread,
-            }
-            problem = problem or _word_problem(again, self.settings)
+            again = rereading.reread(analysis.luma, luma_of(decoded), analysis.words, analysis.dpi, self.reader, wanted)
+            problem = _word_problem(again, self.settings)
             is_ambiguous = wanted.mode == "enforce" and problem is None and again.digits_lost > 0
             failing = np.concatenate([failing, again.failing])
-        seconds_reread = perf_counter() - reread_at
         return Judgement(
-            problem, figures, failing, verdict.is_discoloured, is_ambiguous, reread_at - start, seconds_reread
+            problem,
+            _metrics(verdict, like, again),
+            failing,
+            verdict.is_discoloured,
+            is_ambiguous,
+            seconds_check=reread_at - start,
+            seconds_reread=perf_counter() - reread_at,
         )
+
+
+def _metrics(
+    verdict: legibility.Verdict, like: perceptual.PerceptualScores | None, again: rereading.Rereading | None
+) -> LegibilityMetrics:
+    return LegibilityMetrics(
+        text_ssim=verdict.text_ssim,
+        worst_block_ssim=verdict.worst_block_ssim,
+        chroma_error=verdict.chroma_error,
+        mark_chroma_error=verdict.mark_chroma_error,
+        ssimulacra2=like.page if like else None,
+        text_ssimulacra2=like.text if like else None,
+        words_kept_fraction=again.words_kept_fraction if again else None,
+        digits_changed=again.digits_changed if again else None,
+        lines_reread=again.lines_reread if again else None,
+    )
 
 
 def _stroke_problem(verdict: legibility.Verdict, settings: Settings) -> PageError | None:
@@ -104,7 +143,7 @@ def _stroke_problem(verdict: legibility.Verdict, settings: Settings) -> PageErro
     )
 
 
-def _likeness_problem(like: perceptual.PerceptualScores, least: np.ndarray, mode: str) -> PageError | None:
+def _perceptual_problem(like: perceptual.PerceptualScores, least: np.ndarray, mode: str) -> PageError | None:
     if mode != "enforce" or (np.array([like.page, like.text]) >= least).all():
         return None
     return PageError(

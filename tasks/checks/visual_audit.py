@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from foliopress.configs.errors import ConfigError
 from foliopress.tasks.checks.audit import Damage
-from foliopress.tasks.errors import ConfigError, StoreUnavailable
+from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.storage.output_keys import page_in_output
 from foliopress.tasks.storage.store import Store

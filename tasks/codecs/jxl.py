@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 
-from foliopress.tasks.errors import ConfigError
+from foliopress.configs.errors import ConfigError
 from foliopress.tasks.images.isobmff import container_metadata
 
 START = b"\xff\x0a"

@@ -1,4 +1,4 @@
-"""Probe: the quality at which a page's strokes come out as sharp as wanted, found on a sample of them."""
+"""Search for the lowest quality at which a sample of a page's strokes is as sharp as wanted."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ Coder = Callable[[np.ndarray, int], np.ndarray]
 PATCH_PX = 256
 MOST_PATCHES = 12
 PROBED_QUALITIES = (22, 34, 46, 60, 76, 92)
-"""Qualities that are tried on the sample; between two of them it is interpolated."""
+"""Qualities tried on the sample; the result is interpolated between two of them."""
 
-_FIRST = 2  # most pages need about this one
-_LEAST_INK_FRACTION = 0.01  # of a patch: less tells little where others bear more
+_FIRST = 2  # most pages need about this quality
+_LEAST_INK_FRACTION = 0.01  # of a patch: less says little where other patches have more
 _SPECK_FRACTION = 0.0005  # of a patch: less is a speck, even on a page that has nothing else
-_INKED = 0.4  # share of ink from which a pixel at reading size is a stroke's
+_INKED = 0.4  # share of ink from which a pixel at reading size belongs to a stroke
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Patches of a page put together: `source` and `mixed` uint8 of one shape, `ink` (height, width) bool."""
+    """Patches of a page side by side: `source` and `blended` uint8 of one shape, `ink` (height, width) bool."""
 
     source: np.ndarray
-    mixed: np.ndarray
+    blended: np.ndarray
     ink: np.ndarray
 
 
-def take_sample(source: np.ndarray, mixed: np.ndarray, ink: np.ndarray) -> Sample | None:
-    """Return up to 12 patches of 256 pixels side by side, spread evenly over those that bear ink; None without ink.
+def take_sample(source: np.ndarray, blended: np.ndarray, ink: np.ndarray) -> Sample | None:
+    """Return up to 12 patches of 256 pixels side by side, spread evenly over those with ink; None without ink.
 
-    A page of few words has no patch that bears much; there those count that bear half of what the fullest one does.
+    On a page of few words, where no patch has much ink, patches with half of the fullest one's ink count.
 
     Args:
         source: uint8, (height, width) or (height, width, 3).
-        mixed: The page as it is to be encoded, of the same shape.
-        ink: (height, width) bool, the strokes that count.
+        blended: The page as it is to be encoded, of the same shape.
+        ink: (height, width) bool, the strokes to keep.
     """
     side = PATCH_PX
     share = block_sums(ink, side, side) / side**2
@@ -53,18 +53,18 @@ def take_sample(source: np.ndarray, mixed: np.ndarray, ink: np.ndarray) -> Sampl
     if not len(places):
         return None
     corners = evenly_spaced([(int(row) * side, int(col) * side) for row, col in places], min(MOST_PATCHES, len(places)))
-    return Sample(*stack_patches((source, mixed, ink), corners, side))
+    return Sample(*stack_patches((source, blended, ink), corners, side))
 
 
 def find_quality(sample: Sample, code: Coder, dpi: float, target_ssim: float, target_full_ssim: float) -> int:
-    """Return the least quality, 22 to 92, at which the sample's strokes reach both targets.
+    """Return the lowest quality, 22 to 92, at which the sample's strokes reach both targets.
 
-    The two probed qualities on either side of it decide, whatever the way to them, so a higher target never gives a
-    lower quality where the codec's SSIM rises with its quality.
+    It depends on the two probed qualities on either side of it alone, not on the order of probing, so a higher target
+    never gives a lower quality where the codec's SSIM rises with its quality.
 
     Args:
         sample: From `take_sample`.
-        code: The codec, there and back.
+        code: Encodes and decodes.
         dpi: Resolution of the page.
         target_ssim: Mean luma SSIM at reading size.
         target_full_ssim: The same at the page's own resolution.
@@ -74,12 +74,12 @@ def find_quality(sample: Sample, code: Coder, dpi: float, target_ssim: float, ta
 
 
 def least_quality(measure: Callable[[int], np.ndarray], targets: np.ndarray, first: int = _FIRST) -> int:
-    """Return the least quality, 22 to 92, at which all of (n,) figures reach their targets; 92 where none does.
+    """Return the lowest quality, 22 to 92, at which all of (n,) measurements reach their targets; 92 if none does.
 
     Args:
-        measure: Returns the figures at a quality.
-        targets: What they should reach.
-        first: Number of the probed quality to begin with; it decides how many are tried, not which one is found.
+        measure: Returns the measurements at a quality.
+        targets: Targets of the measurements.
+        first: Number of the probed quality to start with; affects how many are tried, not the result.
     """
     at = first
     here = measure(PROBED_QUALITIES[at])
@@ -99,8 +99,8 @@ def least_quality(measure: Callable[[int], np.ndarray], targets: np.ndarray, fir
 
 
 def sharpness(sample: Sample, code: Coder, quality: int, dpi: float) -> np.ndarray:
-    """Return (2,) float: the strokes' mean SSIM at reading size and at the page's own."""
-    luma, decoded = luma_of(sample.source), luma_of(code(sample.mixed, quality))
+    """Return the mean SSIM of the strokes at reading size and at full size, (2,) float."""
+    luma, decoded = luma_of(sample.source), luma_of(code(sample.blended, quality))
     at_full_size = float(ssim_map(luma, decoded)[sample.ink].mean())
     small_ink = at_reading_size(sample.ink.astype(np.float32), dpi) > _INKED
     if not small_ink.any():
@@ -110,7 +110,7 @@ def sharpness(sample: Sample, code: Coder, quality: int, dpi: float) -> np.ndarr
 
 
 def _between(at: int, below: np.ndarray, above: np.ndarray, targets: np.ndarray) -> int:
-    """Return the least quality between two probed ones at which both figures, taken as straight lines, are reached."""
+    """Return the lowest quality between two probed ones at which both targets are reached, by linear interpolation."""
     low, high = PROBED_QUALITIES[at], PROBED_QUALITIES[at + 1]
     share = np.clip((targets - below) / np.maximum(above - below, 1e-9), 0.0, 1.0)
     return math.ceil(low + (high - low) * float(share.max()))

@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import AvifImagePlugin, Image, TiffImagePlugin, UnidentifiedImageError
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import LimitSettings
 from foliopress.tasks.codecs import high_bit_depth, icc_profiles, jxl
-from foliopress.tasks.errors import ConfigError, PageError
+from foliopress.tasks.errors import PageError
 from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.images import image_frames, isobmff, metadata, reduced_copies, tiff_directories, tiff_ifd
 from foliopress.tasks.work_budget import WorkBudget

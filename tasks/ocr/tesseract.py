@@ -24,9 +24,10 @@ import numpy as np
 import psutil
 import pytesseract
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import OcrSettings
 from foliopress.tasks import child_processes
-from foliopress.tasks.errors import ConfigError, HostError, PageError
+from foliopress.tasks.errors import HostError, PageError
 from foliopress.tasks.host_errors import as_host_error, place
 
 # One thread per process: 1.3 s a page instead of 6 to 8 s when several run at once.

@@ -10,7 +10,8 @@ from typing import Any
 
 import pikepdf
 
-from foliopress.tasks.errors import ConfigError, PageError, StoreUnavailable
+from foliopress.configs.errors import ConfigError
+from foliopress.tasks.errors import PageError, StoreUnavailable
 from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.work_budget import WorkBudget, unpacks_too_far
 

@@ -1,8 +1,8 @@
-"""Layers: a page parted into a mask of its strokes, the strokes' colour and what lies behind them.
+"""Split a page into a mask of its strokes, a foreground with their colour and a background.
 
 Mixed raster content (ITU-T T.44) in its plainest form. The mask has the page's resolution and one bit a pixel; the two
-others are smooth and may be small. What two colours cannot show (a photograph, a stamp over print, a stroke that is
-hardly there) stays in the background, which is sharp there.
+other layers are smooth and may be small. What two colours cannot show (a photograph, a stamp over print, a very faint
+stroke) stays in the background, which is sharp there.
 """
 
 from __future__ import annotations
@@ -13,37 +13,38 @@ import cv2
 import numpy as np
 
 from foliopress.tasks.analysis import resolution
-from foliopress.tasks.analysis.page_analysis import Findings
+from foliopress.tasks.analysis.page_analysis import PageAnalysis
 from foliopress.tasks.analysis.strokes import LEAST_CONTRAST, SMOOTHING_INCH, WINDOW_INCH
 from foliopress.tasks.analysis.tiles import TileGrid
 from foliopress.tasks.checks.legibility import at_reading_size
 
 _FOREGROUND_DPI, _BACKGROUND_DPI = 40.0, 100.0
-"""Of the layers where they are smooth. Ink changes its colour from line to line, paper its tone within an inch."""
-_COLOUR_DPI = 40.0  # at which the ink's and the paper's own tones are found
-_NEAR_INCH = 1 / 150  # round what stands out, in which a stroke's faint edge may lie
-_SPECK_INCH = 1 / 100  # a stroke's least extent; anything smaller is grain
+"""Resolution of the layers where they are smooth: ink changes its colour from line to line, paper its tone within an
+inch."""
+_COLOUR_DPI = 40.0  # at which the tones of ink and paper are measured
+_NEAR_INCH = 1 / 150  # around distinct pixels, for a stroke's faint edge
+_SPECK_INCH = 1 / 100  # least extent of a stroke; anything smaller is grain
 _LEAST_OF_USUAL = 0.4
-"""Share of the page's usual contrast of ink below which a dark place is rather a fold, a shadow or a stain."""
-_UNLIKE_LEVELS = 24.0
-"""Mean error (grey levels, at reading size, over 1/50 inch) from which two colours do not show what is there."""
-_CELL_INCH = 1 / 16  # in which strokes are looked at together, as `resolution.tile_errors` does
+"""Share of the page's usual ink contrast below which a dark place is taken for a fold, a shadow or a stain."""
+_DIFFERING_LEVELS = 24.0
+"""Mean error (grey levels, at reading size, over 1/50 inch) above which two colours do not reproduce the page."""
+_CELL_INCH = 1 / 16  # over which strokes are averaged, as in `resolution.tile_errors`
 _LEAST_STROKES = 1.0
-"""Contrast of strokes, in grey levels as a mean over a cell, from which they are more than a speck of grain."""
+"""Mean contrast of strokes over a cell, in grey levels, above which they are more than a speck of grain."""
 _MOST_FADED = 0.2
-"""Share of their contrast that strokes may lose."""
-_BROADEST_INCH = 1 / 12  # of strokes that are light or pale: a heading's
+"""Largest share of their contrast that strokes may lose."""
+_BROADEST_INCH = 1 / 12  # width of light or pale strokes: a heading's
 _MOST_MISSING, _GRAIN_VARIANCE = 0.3, 4.0
-"""Share of the variance of strokes and ground that two tones need not show: the strokes' soft edges; and what grain has
-beside."""
-_FULL_WEIGHT = 4.0  # a quarter of a cell's pixels say all about its colour
+"""Share of the variance of strokes and ground that two tones need not reproduce, for the strokes' soft edges; and the
+variance of grain."""
+_FULL_WEIGHT = 4.0  # a quarter of a cell's pixels determine its colour
 
 
 class Layers(NamedTuple):
     """A page in three layers.
 
     mask: (height, width) bool, True where the foreground shows. foreground, background: uint8, (rows, cols) grey or
-    (rows, cols, 3) RGB, each of a size of its own, to be stretched over the page.
+    (rows, cols, 3) RGB, each of its own size, stretched over the page.
     """
 
     mask: np.ndarray
@@ -51,19 +52,19 @@ class Layers(NamedTuple):
     background: np.ndarray
 
 
-def find_strokes(found: Findings, levels: np.ndarray) -> np.ndarray:
-    """Return (height, width) bool: dark strokes in tiles of full resolution, pixels that are nearer to ink than paper.
+def find_strokes(analysis: PageAnalysis, levels: np.ndarray) -> np.ndarray:
+    """Return the dark strokes in tiles of full resolution, (height, width) bool: pixels nearer to ink than to paper.
 
     Args:
-        found: What is known of the page.
-        levels: (n_rows, n_cols) int8, as the page is planned; coarser tiles have no strokes that count.
+        analysis: Analysis of the page.
+        levels: (n_rows, n_cols) int8, the planned levels; strokes in coarser tiles are not important.
     """
-    luma, ink, dpi = found.luma.astype(np.float32), found.ink.plain, found.dpi
+    luma, ink, dpi = analysis.luma.astype(np.float32), analysis.ink.plain, analysis.dpi
     near_px = max(1, round(_NEAR_INCH * dpi))
     near_ink = _grown(ink, near_px)
     step = max(2, round(dpi / _COLOUR_DPI))
     paper = _stretched(_smooth(luma, ~near_ink, step), luma.shape)
-    counts = resolution.tile_area(levels == 1, found.grid) > 0
+    counts = resolution.tile_area(levels == 1, analysis.grid) > 0
     core = ink & counts & (luma < paper)
     if not core.any():
         return np.zeros(luma.shape, bool)
@@ -74,52 +75,52 @@ def find_strokes(found: Findings, levels: np.ndarray) -> np.ndarray:
     return np.asarray(strokes & ~_specks(strokes, dpi))
 
 
-def find_other_strokes(found: Findings, strokes: np.ndarray, area: np.ndarray) -> np.ndarray:
-    """Return (height, width) bool: what else are strokes of one tone, light ones on darker ground and pale ones.
+def find_other_strokes(analysis: PageAnalysis, strokes: np.ndarray, area: np.ndarray) -> np.ndarray:
+    """Return other strokes of one tone, (height, width) bool: light ones on darker ground, and pale ones.
 
-    A fold or a stain may be among them; whether two tones show what is there is for `is_shown` to say.
+    A fold or a stain may be among them; `is_shown` decides whether two tones reproduce the page there.
 
     Args:
-        found: What is known of the page.
-        strokes: From `find_strokes`; nothing near them is found.
-        area: (height, width) bool, where to look.
+        analysis: Analysis of the page.
+        strokes: From `find_strokes`; nothing near them is analysis.
+        area: (height, width) bool, area to search.
     """
-    dpi = found.dpi
+    dpi = analysis.dpi
     near_px = max(1, round(_NEAR_INCH * dpi))
     step = max(2, round(dpi / _COLOUR_DPI))
-    plane = cv2.GaussianBlur(found.luma, (0, 0), max(0.5, SMOOTHING_INCH * dpi))
+    plane = cv2.GaussianBlur(analysis.luma, (0, 0), max(0.5, SMOOTHING_INCH * dpi))
     broader = np.ones((round(_BROADEST_INCH * dpi) | 1,) * 2, np.uint8)
     free = area & ~_grown(strokes, near_px)
     result = np.zeros(area.shape, bool)
-    paper = _stretched(_smooth(found.luma, ~_grown(found.ink.plain, near_px), step), area.shape)
+    paper = _stretched(_smooth(analysis.luma, ~_grown(analysis.ink.plain, near_px), step), area.shape)
     for sign, without in ((1, cv2.MORPH_OPEN), (-1, cv2.MORPH_CLOSE)):
         # from the ground without strokes of this kind, which leaves the edge of a darker ground, and from any ground
         # round: between strokes of the other kind it is as it is
         ground = cv2.morphologyEx(plane, without, broader)
-        heights = (sign * cv2.subtract(found.luma, other, dtype=cv2.CV_32F) for other in (ground, paper))
+        heights = (sign * cv2.subtract(analysis.luma, other, dtype=cv2.CV_32F) for other in (ground, paper))
         height = np.minimum(*heights)
-        core = found.ink.plain & free & (height > LEAST_CONTRAST)
+        core = analysis.ink.plain & free & (height > LEAST_CONTRAST)
         if core.any():
             tone = _stretched(_smooth(height, core, step), area.shape)
             result |= _grown(core, near_px) & free & (height > tone / 2) & (tone > LEAST_CONTRAST)
     return np.asarray(result & ~_specks(result, dpi))
 
 
-def is_shown(found: Findings, shown: np.ndarray, *, by_cell: bool = False) -> np.ndarray:
-    """Return where layers show the differences of a page from the ground round them, but for a little.
+def is_shown(analysis: PageAnalysis, shown: np.ndarray, *, by_cell: bool = False) -> np.ndarray:
+    """Return where layers reproduce, almost wholly, the page's differences from the ground around them.
 
     Args:
-        found: What is known of the page.
-        shown: (height, width) uint8, luma of what the layers show.
-        by_cell: Look at cells of 1/16 inch, not at whole tiles.
+        analysis: Analysis of the page.
+        shown: (height, width) uint8, luma of the composed layers.
+        by_cell: Judge cells of 1/16 inch, not whole tiles.
 
     Returns:
         (n_rows, n_cols) bool by tile, or (height, width) bool by cell.
     """
-    grid, dpi = found.grid, found.dpi
+    grid, dpi = analysis.grid, analysis.dpi
     per_tile = _cells_per_tile(grid, dpi) if by_cell else 1
-    plane = _stroke_smooth(found.luma, dpi)
-    wanted = _cells((plane - _around(found.luma, dpi)) ** 2, grid, per_tile)
+    plane = _stroke_smooth(analysis.luma, dpi)
+    wanted = _cells((plane - _around(analysis.luma, dpi)) ** 2, grid, per_tile)
     missing = _cells((plane - _stroke_smooth(shown, dpi)) ** 2, grid, per_tile)
     result = missing <= _MOST_MISSING * wanted + _GRAIN_VARIANCE
     if not by_cell:
@@ -129,26 +130,26 @@ def is_shown(found: Findings, shown: np.ndarray, *, by_cell: bool = False) -> np
     return np.asarray(large[: grid.height_px, : grid.width_px] > 0)
 
 
-def part(
+def split(
     pixels: np.ndarray,
     strokes: np.ndarray,
     sharp: np.ndarray,
-    found: Findings,
-    mixed: np.ndarray,
+    analysis: PageAnalysis,
+    blended: np.ndarray,
     over: np.ndarray | None = None,
 ) -> Layers:
-    """Return a page's layers.
+    """Return the layers of a page.
 
     Args:
         pixels: uint8, (height, width) or (height, width, 3).
         strokes: From `find_strokes`.
-        sharp: (n_rows, n_cols) bool, tiles that the background shows by itself.
-        found: What is known of the page.
-        mixed: The page with these tiles at full resolution, from `tasks.analysis.resolution.rescale`.
-        over: (height, width) bool, strokes that the foreground shows in such tiles too.
+        sharp: (n_rows, n_cols) bool, tiles that the background shows alone.
+        analysis: Analysis of the page.
+        blended: The page with these tiles at full resolution, from `tasks.analysis.resolution.rescale`.
+        over: (height, width) bool, strokes that the foreground shows even in such tiles.
     """
-    dpi = found.dpi
-    area = resolution.tile_area(sharp, found.grid) > 0
+    dpi = analysis.dpi
+    area = resolution.tile_area(sharp, analysis.grid) > 0
     mask = strokes & ~area
     if over is not None:
         mask |= over
@@ -160,49 +161,49 @@ def part(
     if area.any():
         weight = cv2.blur(area.astype(np.float32), (5, 5))
         weight = weight[..., np.newaxis] if pixels.ndim == 3 else weight
-        background = weight * mixed + (1 - weight) * _stretched(background, pixels.shape[:2])
+        background = weight * blended + (1 - weight) * _stretched(background, pixels.shape[:2])
     return Layers(mask, _levels(foreground), _levels(background))
 
 
-def put_together(layers: Layers) -> np.ndarray:
-    """Return the page that layers show, uint8, of the mask's height and width."""
+def compose(layers: Layers) -> np.ndarray:
+    """Return the page that layers show, uint8, with the mask's height and width."""
     foreground, background = (_stretched(layer, layers.mask.shape) for layer in (layers.foreground, layers.background))
     mask = layers.mask[..., np.newaxis] if background.ndim == 3 else layers.mask
     return np.where(mask, foreground, background)
 
 
-def unlike_tiles(plane: np.ndarray, shown: np.ndarray, grid: TileGrid, dpi: float) -> np.ndarray:
-    """Return (n_rows, n_cols) bool: tiles in which a page shown by layers is not what it was.
+def differing_tiles(plane: np.ndarray, shown: np.ndarray, grid: TileGrid, dpi: float) -> np.ndarray:
+    """Return (n_rows, n_cols) bool: tiles in which composed layers differ from the page.
 
     Args:
         plane: (height, width) uint8, luma or a plane of chroma.
-        shown: The same of what the layers show.
-        grid: The page's tiles.
+        shown: The same plane of the composed layers.
+        grid: Tiles of the page.
         dpi: Resolution of the page.
     """
     error = cv2.absdiff(at_reading_size(plane, dpi), at_reading_size(shown, dpi))
     mean = cv2.blur(error, (3, 3), borderType=cv2.BORDER_REPLICATE)
     scale = mean.shape[0] / plane.shape[0], mean.shape[1] / plane.shape[1]
-    unlike = np.zeros((grid.n_rows, grid.n_cols), bool)
-    rows, cols = np.nonzero(mean > _UNLIKE_LEVELS)
-    unlike[(rows / scale[0]).astype(int) // grid.tile_px, (cols / scale[1]).astype(int) // grid.tile_px] = True
-    return unlike
+    differing = np.zeros((grid.n_rows, grid.n_cols), bool)
+    rows, cols = np.nonzero(mean > _DIFFERING_LEVELS)
+    differing[(rows / scale[0]).astype(int) // grid.tile_px, (cols / scale[1]).astype(int) // grid.tile_px] = True
+    return differing
 
 
-def faded_tiles(found: Findings, wanted: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Return (n_rows, n_cols) bool: tiles in which layers show strokes with less contrast than is wanted.
+def faded_tiles(analysis: PageAnalysis, wanted: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Return (n_rows, n_cols) bool: tiles in which layers show strokes with too little contrast.
 
     Light strokes on dark ground, pale ones and those of tiles without a mask are in the background alone, which blurs
-    them. Nothing of this is seen where the error is looked at in grey levels: pale strokes err by little.
+    them. The error in grey levels does not reveal it: it is small for pale strokes.
 
     Args:
-        found: What is known of the page.
-        wanted: (height, width) uint8, luma of the page as it shall be seen.
-        shown: The same of what the layers show.
+        analysis: Analysis of the page.
+        wanted: (height, width) uint8, luma of the page as it should look.
+        shown: The same plane of the composed layers.
     """
-    grid, dpi = found.grid, found.dpi
-    around = _around(found.luma, dpi)
-    ink = found.ink.faint.astype(np.float32)
+    grid, dpi = analysis.grid, analysis.dpi
+    around = _around(analysis.luma, dpi)
+    ink = analysis.ink.faint.astype(np.float32)
     stroke, seen = ((_stroke_smooth(plane, dpi) - around) * ink for plane in (wanted, shown))
     contrast = np.abs(stroke)
     lost = np.clip(contrast - np.sign(stroke) * seen, 0, contrast)
@@ -213,7 +214,7 @@ def faded_tiles(found: Findings, wanted: np.ndarray, shown: np.ndarray) -> np.nd
 
 
 def _around(luma: np.ndarray, dpi: float) -> np.ndarray:
-    """Return the mean of each pixel's neighbourhood, as `tasks.analysis.strokes` has it, float32."""
+    """Return the mean of each pixel's neighbourhood, as in `tasks.analysis.strokes`, float32."""
     window = int(np.clip(WINDOW_INCH * dpi, 9, 201)) | 1
     return cv2.boxFilter(luma, cv2.CV_32F, (window, window))
 
@@ -227,7 +228,7 @@ def _cells_per_tile(grid: TileGrid, dpi: float) -> int:
 
 
 def _cells(plane: np.ndarray, grid: TileGrid, per_tile: int) -> np.ndarray:
-    """Return the means of a plane over the cells of its tiles; beside the page it is 0."""
+    """Return the means of a plane over the cells of its tiles; it is 0 outside the page."""
     whole = np.zeros((grid.n_rows * grid.tile_px, grid.n_cols * grid.tile_px), np.float32)
     whole[: grid.height_px, : grid.width_px] = plane
     size = grid.n_cols * per_tile, grid.n_rows * per_tile
@@ -235,7 +236,7 @@ def _cells(plane: np.ndarray, grid: TileGrid, per_tile: int) -> np.ndarray:
 
 
 def background_level(dpi: float) -> int:
-    """Return the level that tiles of the smooth background have.
+    """Return the level of tiles of the smooth background.
 
     >>> [background_level(dpi) for dpi in (100, 200, 300, 600)]
     [1, 2, 4, 8]
@@ -253,14 +254,14 @@ def _specks(strokes: np.ndarray, dpi: float) -> np.ndarray:
     least_px = max(3, round((_SPECK_INCH * dpi) ** 2))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(strokes.astype(np.uint8), connectivity=8)
     is_small = stats[:, cv2.CC_STAT_AREA] < least_px
-    is_small[0] = False  # what is no stroke
+    is_small[0] = False  # the area outside all strokes
     return np.asarray(is_small[labels])
 
 
 def _smooth(pixels: np.ndarray, area: np.ndarray, step: int) -> np.ndarray:
-    """Return float32 means of a page over squares of `step` pixels, of an area alone.
+    """Return the means of a page over squares of `step` pixels, within an area, float32.
 
-    Squares with little of it take their colour from their neighbours, those with none from as far as they must.
+    Squares with little of the area take their colour from their neighbours, those with none from farther away.
     """
     bottom, right = -pixels.shape[0] % step, -pixels.shape[1] % step
     weight = cv2.copyMakeBorder(area.astype(np.float32), 0, bottom, 0, right, cv2.BORDER_CONSTANT)

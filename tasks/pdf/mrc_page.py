@@ -1,4 +1,4 @@
-"""A page in layers as a PDF of one page, and its place in another: a form that takes the place of the page's scan."""
+"""Write a page in layers as a PDF of one page, and replace a scan in another PDF by it, as a form."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from foliopress.tasks.pdf.bounded_reading import decoded_stream
 from foliopress.tasks.pdf.mrc import Layers
 
 LARGEST_SIDE_PX = 14_400
-"""Longest side of a page in a PDF that every reader opens, one pixel being 1/72 inch (ISO 32000-1, annex C.2)."""
+"""Longest side of a PDF page that every reader opens, at 1/72 inch a pixel (ISO 32000-1, annex C.2)."""
 
-_FOREGROUND_QUALITY = 70  # of colours that hardly change; a better one costs bytes that nobody sees
+_FOREGROUND_QUALITY = 70  # its colours hardly change; a higher quality costs bytes without visible gain
 
 
 def encode_layers(layers: Layers, codec: encode.Codec, quality: int, settings: EncodeSettings) -> bytes:
-    """Return a PDF of one page that shows the layers, one pixel to 1/72 inch.
+    """Return a PDF of one page that shows the layers at 1/72 inch a pixel.
 
     Args:
-        layers: Of a page of at most `LARGEST_SIDE_PX` a side.
-        codec: Of the two smooth layers, `jpeg` or `jp2`; the mask is CCITT G4.
-        quality: Of the background.
-        settings: The encoder's.
+        layers: Layers of a page of at most `LARGEST_SIDE_PX` a side.
+        codec: Codec of the two smooth layers, `jpeg` or `jp2`; the mask is CCITT G4.
+        quality: Quality of the background.
+        settings: Settings of the encoder.
     """
     height_px, width_px = layers.mask.shape
 
@@ -56,7 +56,7 @@ def encode_layers(layers: Layers, codec: encode.Codec, quality: int, settings: E
 
 
 def decode_layers(data: bytes) -> np.ndarray:
-    """Return what such a PDF shows, uint8, (height, width) grey or (height, width, 3) RGB, drawn by pdfium.
+    """Return the page of such a PDF, drawn by pdfium: uint8, (height, width) grey or (height, width, 3) RGB.
 
     Raises:
         PageError: If it cannot be drawn.
@@ -65,13 +65,13 @@ def decode_layers(data: bytes) -> np.ndarray:
 
 
 def put_in_place(document: pikepdf.Pdf, image: Any, data: bytes, colours: image_streams.Colours) -> None:
-    """Make an image's object the form of a page in layers; whatever showed the image shows it instead.
+    """Turn an image's object into the form of a page in layers, which is then shown wherever the image was.
 
     Args:
-        document: That holds the image.
-        image: The image's object.
+        document: Document with the image.
+        image: Object of the image.
         data: From `encode_layers`.
-        colours: Of the document.
+        colours: Colour spaces of the document.
     """
     space = image.get("/ColorSpace")
     with pdf_reader.open_pdf(data) as other:
@@ -91,7 +91,7 @@ def put_in_place(document: pikepdf.Pdf, image: Any, data: bytes, colours: image_
 
 
 def layered_image(form: Any, size_px: tuple[int, int]) -> np.ndarray:
-    """Return what a form that was put in place shows, of its (height, width) in pixels; as `decode_layers`."""
+    """Return the page that such a form shows, of (height, width) pixels, as `decode_layers` does."""
     buffer = io.BytesIO()
     with pikepdf.new() as other:
         _show(other, other.copy_foreign(form), *size_px)

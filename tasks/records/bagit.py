@@ -17,8 +17,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, Self
 
-from foliopress.tasks.errors import ConfigError, PayloadDamaged
-from foliopress.tasks.storage.store import Store, StoredObject
+from foliopress.configs.errors import ConfigError
+from foliopress.tasks.errors import PayloadDamaged
+from foliopress.tasks.storage.backend import StoredObject
+from foliopress.tasks.storage.store import Store
 
 PAYLOAD = "data"
 AGENT = "Foliopress"

@@ -1,26 +1,22 @@
-"""Overview: the pages of a whole DEST as columns, so that a million are added up, searched and ranked at once."""
+"""Read the pages of a whole DEST as columns, so that a million are added up, searched and ranked at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from foliopress.tasks.records import older_schemas
-from foliopress.tasks.records.statistics import (
-    SCHEMAS,
-    FileMissing,
-    PageRow,
-    Totals,
-    live_table,
-    read_file,
-    read_footers,
-    sortable,
-)
+from foliopress.tasks.records.footers import read_footers, sortable
+from foliopress.tasks.records.rows import PageRow, Record, TileRow, WordRow
+from foliopress.tasks.records.schemas import SCHEMAS
+from foliopress.tasks.records.statistics import live_table
+from foliopress.tasks.records.table_files import FileMissing, read_file
+from foliopress.tasks.records.totals import Totals
 from foliopress.tasks.storage.store import Store
 
 COLUMNS = (
@@ -48,15 +44,15 @@ COLUMNS = (
     "witness",
 )
 RATIO = "output_per_source"
-"""Column that is worked out: bytes of the output for each of the source's."""
+"""Computed column: output bytes per source byte."""
 NOT_COMPARED = "not compared"
-_VERDICTS = ("compressed", "kept", "failed")  # the last that one of its pages has is the document's
-_CODED = ("status", "reason", "page_kind", "codec", "witness")
+_VERDICTS = ("compressed", "kept", "failed")  # a document has the last one that any of its pages has
+_DICTIONARY_COLUMNS = ("status", "reason", "page_kind", "codec", "witness")
 
 
 @dataclass(frozen=True)
 class FolderSums:
-    """What the pages below one folder add up to; its name ends with `/`, that of the rest is empty."""
+    """Sums over the pages below one folder; its name ends with `/`, that of documents outside any folder is empty."""
 
     folder: str
     pages: int
@@ -65,15 +61,15 @@ class FolderSums:
 
     @property
     def saved_bytes(self) -> int:
-        """Bytes that the output does not need."""
+        """Bytes saved."""
         return self.source_bytes - self.output_bytes
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which pages are looked for; an empty sequence or None takes all.
+    """Filter over pages; an empty sequence or None selects all.
 
-    `least` and `most` bound `column`, and pages without a value in it are left out as soon as one of them is given.
+    `least` and `most` bound `column`; if one of them is given, pages without a value in it are left out.
     """
 
     prefix: str = ""
@@ -94,14 +90,14 @@ def read_overview(dest: Store) -> pa.Table:
         ConfigError: If a file of statistics is damaged or of another version.
         StoreUnavailable: If the store gives no answer.
     """
-    table = live_table(dest, COLUMNS, _CODED)
+    table = live_table(dest, COLUMNS, _DICTIONARY_COLUMNS)
     source, output = (pc.cast(table[name], pa.float64()) for name in ("source_bytes", "output_bytes"))
     ratio = pc.divide(output, pc.if_else(pc.greater(source, 0), source, None))
     return table.append_column(RATIO, ratio).combine_chunks()
 
 
 def read_recipes(dest: Store) -> dict[str, int]:
-    """Return what the pages of a DEST were made with, in words, and how many documents each time; most first."""
+    """Return descriptions of the settings, model and runtime of a DEST, with document counts, most first."""
     names = ("settings_digest", "model_digest", "scorer")
     found = live_table(dest, ("document_key", *names), names).combine_chunks()
     counts = found.group_by(list(names)).aggregate([("document_key", "count_distinct")]).to_pylist()
@@ -114,7 +110,7 @@ def read_recipes(dest: Store) -> dict[str, int]:
 
 
 def by_witness(pages: pa.Table) -> dict[str, int]:
-    """Return how many compressed pages each witness compared with their sources, most first.
+    """Return the number of compressed pages by witness, most first.
 
     Pages of a version that had no witness count as `NOT_COMPARED`.
     """
@@ -124,7 +120,7 @@ def by_witness(pages: pa.Table) -> dict[str, int]:
 
 
 def totals_of(pages: pa.Table) -> Totals:
-    """Return the sums over an overview's rows, added up per document as in `tasks.records.statistics.totals`."""
+    """Return the sums over an overview's rows, as `tasks.records.totals.totals` does."""
     counts = _counts(pages["status"])
     is_unread = pc.and_(pc.equal(pages["output_bytes"], 0), pc.is_null(pages["duplicate_of"]))
     return Totals(
@@ -141,7 +137,7 @@ def totals_of(pages: pa.Table) -> Totals:
 
 
 def by_verdict(pages: pa.Table) -> dict[str, int]:
-    """Return how many documents were compressed, kept and failed, by `tasks.records.premis.verdict_of`."""
+    """Return the number of compressed, kept and failed documents, by `tasks.records.premis.verdict_of`."""
     ranks = pc.index_in(pc.cast(pages["status"], pa.string()), pa.array(_VERDICTS))
     documents = pa.table({"key": pages["document_key"], "rank": ranks}).group_by("key").aggregate([("rank", "max")])
     counts = _counts(documents["rank_max"])
@@ -149,11 +145,11 @@ def by_verdict(pages: pa.Table) -> dict[str, int]:
 
 
 def by_folder(pages: pa.Table, prefix: str = "") -> list[FolderSums]:
-    """Return what lies below each folder of a prefix, the one that saved most first; documents beside them come last.
+    """Return the sums below each folder of a prefix, largest saving first; documents outside any folder come last.
 
     Args:
         pages: An overview.
-        prefix: Folder to look into, with a `/` at its end; everything without it.
+        prefix: Folder to look into, ending with `/` (default: the whole DEST).
     """
     below = pages.filter(pc.starts_with(pages["document_key"], prefix)) if prefix else pages
     rest = pc.utf8_slice_codeunits(below["document_key"], len(prefix)) if prefix else below["document_key"]
@@ -174,14 +170,14 @@ def by_folder(pages: pa.Table, prefix: str = "") -> list[FolderSums]:
 
 
 def histogram(pages: pa.Table, column: str, edges: Sequence[float]) -> list[int]:
-    """Return how many pages have a value between each two edges; what lies beyond the outer ones counts with them."""
+    """Return the number of pages in each bin; values beyond the outer edges count in the outer bins."""
     values = pages[column].drop_null().to_numpy().astype(np.float64)
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), np.asarray(edges))
     return [int(count) for count in counts]
 
 
 def select(pages: pa.Table, wanted: Wanted) -> pa.Table:
-    """Return the rows of an overview that are wanted."""
+    """Return the rows of an overview that a filter selects."""
     masks = []
     if wanted.prefix:
         masks.append(pc.starts_with(pages["document_key"], wanted.prefix))
@@ -202,32 +198,32 @@ def select(pages: pa.Table, wanted: Wanted) -> pa.Table:
 
 
 def ranked(pages: pa.Table, by: str, first: int, count: int, *, descending: bool = False) -> pa.Table:
-    """Return some rows of an overview in the order of a column, those without a value last.
+    """Return some rows of an overview sorted by a column, those without a value last.
 
     Args:
         pages: An overview.
-        by: Column.
-        first: Number of the first row wanted, from 0.
-        count: How many, at most.
-        descending: The largest first.
+        by: Column to sort by.
+        first: Number of the first row to return, from 0.
+        count: Largest number of rows to return.
+        descending: Sort the largest first.
     """
     order = "descending" if descending else "ascending"
-    values = pc.cast(pages[by], pa.string()) if by in _CODED else pages[by]
+    values = pc.cast(pages[by], pa.string()) if by in _DICTIONARY_COLUMNS else pages[by]
     places = pc.sort_indices(pa.table({by: values}), sort_keys=[(by, order)])
     return pages.take(places.slice(first, count))
 
 
 @dataclass(frozen=True)
 class PageFound:
-    """All that the statistics say of one page: its row, its words' rows, its tiles' row."""
+    """Rows of one page in the three tables; `tiles` is None for a page that was not scored."""
 
     row: PageRow
-    words: list[dict[str, Any]]
-    tiles: dict[str, Any] | None
+    words: tuple[WordRow, ...]
+    tiles: TileRow | None
 
 
 def find_page(dest: Store, document_key: str, page_index: int) -> PageFound | None:
-    """Return what the statistics say of a page; None if it has no row.
+    """Return the rows of a page; None if it has none.
 
     Words and tiles of a duplicate are those of the document that it points to.
 
@@ -236,23 +232,23 @@ def find_page(dest: Store, document_key: str, page_index: int) -> PageFound | No
     """
     at = sortable(document_key)
     wanted = [("document_key", "==", document_key), ("page_index", "==", page_index)]
-    rows: list[tuple[str, dict[str, Any]]] = []
+    rows: list[tuple[str, PageRow]] = []
     for name, footer in read_footers(dest).items():
         if sortable(footer.first_key) <= at <= sortable(footer.last_key):
-            rows += [(name, row) for row in _rows(dest, "pages", name, wanted)]
+            rows += [(name, PageRow.from_record(row)) for row in _rows(dest, "pages", name, wanted)]
     if not rows:
         return None
-    name, row = max(rows, key=lambda entry: str(entry[1]["run_id"]))  # a later run supersedes
-    first = row["duplicate_of"]
-    if first is not None and (held := find_page(dest, first, page_index)) is not None:
-        return replace(held, row=PageRow(**row))
-    tiles = _rows(dest, "tiles", name, wanted)
-    return PageFound(PageRow(**row), _rows(dest, "words", name, wanted), tiles[0] if tiles else None)
+    name, row = max(rows, key=lambda entry: entry[1].run_id)  # a later run supersedes
+    if row.duplicate_of is not None and (original := find_page(dest, row.duplicate_of, page_index)) is not None:
+        return replace(original, row=row)
+    words = tuple(WordRow(**word) for word in _rows(dest, "words", name, wanted))
+    tiles = [TileRow.from_record(tiles) for tiles in _rows(dest, "tiles", name, wanted)]
+    return PageFound(row, words, tiles[0] if tiles else None)
 
 
-def _rows(dest: Store, table: str, name: str, wanted: list[tuple[str, str, object]]) -> list[dict[str, Any]]:
-    def read(file: BinaryIO) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = older_schemas.read_rows(file, SCHEMAS[table], filters=wanted).to_pylist()
+def _rows(dest: Store, table: str, name: str, wanted: list[tuple[str, str, object]]) -> list[Record]:
+    def read(file: BinaryIO) -> list[Record]:
+        rows: list[Record] = older_schemas.read_rows(file, SCHEMAS[table], filters=wanted).to_pylist()
         return rows
 
     try:
@@ -267,7 +263,7 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
 
 
 def _runs_of(column: pa.ChunkedArray) -> int:
-    """Return how often another value begins."""
+    """Return the number of runs of equal values."""
     return min(1, len(column)) + _sum(pc.cast(pc.not_equal(column[1:], column[:-1]), pa.int64()))
 
 

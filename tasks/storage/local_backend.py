@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from foliopress.tasks.errors import ConfigError, NameRefused, StoreUnavailable
+from foliopress.configs.errors import ConfigError
+from foliopress.tasks.errors import NameRefused, StoreUnavailable
 from foliopress.tasks.storage.backend import Guard, ObjectChanged, OnUnreadable, Retry, StoredObject, unguarded
 from foliopress.tasks.storage.mounts import is_inside
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.secrets import carries_password, without_password
-from foliopress.tasks.errors import ConfigError
 
 LOCAL_PROTOCOLS = ("file", "local", "memory")
 BUCKET_PROTOCOLS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")

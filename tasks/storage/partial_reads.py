@@ -11,7 +11,8 @@ from typing import BinaryIO, cast
 
 from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.host_errors import as_host_error
-from foliopress.tasks.storage.store import ObjectChanged, Store, StoredObject
+from foliopress.tasks.storage.backend import ObjectChanged, StoredObject
+from foliopress.tasks.storage.store import Store
 
 _PIECE_BYTES = 2**24
 _MOST_COPIES = 2

@@ -23,8 +23,8 @@ from botocore import exceptions as botocore_errors
 from fsspec.asyn import sync
 from pydantic import SecretStr
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import StorageSettings
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.storage.backend import (
     Guard,
     InvalidResponse,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, unquote_plus
 from xml.parsers import expat
 
-from foliopress.tasks.errors import ConfigError
+from foliopress.configs.errors import ConfigError
 from foliopress.tasks.storage.backend import InvalidResponse, StoredObject
 
 _ROOT = "ListBucketResult"

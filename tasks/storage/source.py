@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import StorageSettings
-from foliopress.tasks.errors import ConfigError, StoreUnavailable
+from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.storage.backend import StoredObject
 from foliopress.tasks.storage.local_backend import key_of_name
 from foliopress.tasks.storage.store import Store

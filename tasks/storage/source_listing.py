@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from foliopress.configs.loading import without_password
+from foliopress.configs.errors import ConfigError
+from foliopress.configs.secrets import without_password
 from foliopress.configs.settings import ScanSettings, StorageSettings
-from foliopress.tasks.errors import ConfigError
-from foliopress.tasks.storage.store import Store, StoredObject
+from foliopress.tasks.storage.backend import StoredObject
+from foliopress.tasks.storage.store import Store
 
 _HASHED_AHEAD = 4
 UNREADABLE = "unreadable"

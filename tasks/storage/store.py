@@ -17,9 +17,10 @@ from typing import BinaryIO, TypeVar
 import fsspec
 from fsspec.core import split_protocol
 
-from foliopress.configs.loading import without_password
+from foliopress.configs.errors import ConfigError
+from foliopress.configs.secrets import without_password
 from foliopress.configs.settings import StorageSettings
-from foliopress.tasks.errors import ConfigError, LeaseLost, NameRefused, StoreUnavailable
+from foliopress.tasks.errors import LeaseLost, NameRefused, StoreUnavailable
 from foliopress.tasks.storage.backend import Backend, Guard, ObjectArchived, ObjectChanged, StoredObject, unguarded
 from foliopress.tasks.storage.fsspec_backend import FsspecBackend
 from foliopress.tasks.storage.local_backend import LocalBackend

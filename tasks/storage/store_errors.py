@@ -7,8 +7,9 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import StorageSettings
-from foliopress.tasks.errors import ConfigError, NameRefused, StoreUnavailable
+from foliopress.tasks.errors import NameRefused, StoreUnavailable
 from foliopress.tasks.storage.backend import InvalidResponse, ObjectArchived
 
 _LONGEST_MESSAGE = 500

@@ -1,4 +1,4 @@
-"""Sighting: say of each page of a document whether other eyes see the same in its source and in its output."""
+"""Compare each page of a document with its output, both read by independent decoders."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from foliopress.tasks.witness import image_view, pdf_view
 from foliopress.tasks.witness.view_difference import Difference, difference, has_same_aspect, resampled
 
 UNHEARD = "unheard"
-"""In place of an eye's name: no other decoder reads the format."""
+"""Value of `eye` if no other decoder reads the format."""
 
-_REDUCED = 0.95  # of each side, up to which a copy of a page is a reduced one
-_THUMBNAIL_PX = 128  # long side at which a copy is held against its page
+_REDUCED = 0.95  # largest relative size of each side of a reduced copy
+_THUMBNAIL_PX = 128  # long side at which a copy is compared with its page
 _COPY_ERROR, _COPY_SHARE = 3.0, 0.65
 """Grey levels, and share of the page's own contrast, up to which a copy shows the page: on 16 pages copies reduced to
 1/2 to 1/16 differed by at most 0.58 of it, other pages by 0.72 at least."""
@@ -26,10 +26,10 @@ _BLANK_STD = 4.0  # grey levels, of a margin on which nothing is drawn
 
 @dataclass(frozen=True)
 class Sighting:
-    """What other eyes saw of one page.
+    """Comparison of one page with its output.
 
-    eye: Who looked, e.g. `pdfium` or `opencv`; `UNHEARD` where nobody could. error, worst_block: As of `Difference`;
-    None where the two could not be compared. problem: Why it is not the same page; None if it is.
+    eye: The decoders, e.g. `pdfium` or `opencv`; `UNHEARD` if none reads the format. error, worst_block: As in
+    `Difference`; None if the two could not be compared. problem: Difference found; None if they show the same page.
     """
 
     eye: str
@@ -37,16 +37,12 @@ class Sighting:
     worst_block: float | None = None
     problem: str | None = None
 
-    def as_figures(self) -> dict[str, object]:
-        """Return it as columns of a page's row."""
-        return {"witness": self.eye, "witness_error": self.error, "witness_worst_block": self.worst_block}
-
 
 @dataclass(frozen=True)
 class DocumentSighting:
-    """What other eyes saw of a document.
+    """Comparison of a document with its output.
 
-    pages: By page index. problem: Of the document as a whole, e.g. a page too few; None if there is none.
+    pages: By page index. problem: Problem of the whole document, e.g. a missing page; None if there is none.
     """
 
     pages: Mapping[int, Sighting] = field(default_factory=dict)
@@ -54,15 +50,15 @@ class DocumentSighting:
 
     @property
     def is_same_document(self) -> bool:
-        """Return whether every page that was looked at is the same, and none is missing."""
+        """Whether every compared page is the same, and none is missing."""
         return self.problem is None and all(page.problem is None for page in self.pages.values())
 
 
 @dataclass(frozen=True)
 class OutputImage:
-    """An output page to look at: a file, and which of its images.
+    """An output page to compare: a file, and the number of its image.
 
-    source_dpi, dpi: Resolution of the source's pixels, and of its own; None if unknown.
+    source_dpi, dpi: Resolution of the source and of the output; None if unknown.
     """
 
     data: bytes = field(repr=False)
@@ -76,8 +72,8 @@ def compare_pdfs(source: bytes | BinaryIO, output: bytes, page_indices: Iterable
 
     Args:
         source: The PDF.
-        output: The rewritten one.
-        page_indices: Pages that were changed, 0-based.
+        output: The rewritten PDF.
+        page_indices: Indices of the changed pages, from 0.
     """
     wanted = list(page_indices)
     try:
@@ -90,7 +86,7 @@ def compare_pdfs(source: bytes | BinaryIO, output: bytes, page_indices: Iterable
 
 
 def compare_pdf_with_images(source: bytes | BinaryIO, outputs: Iterable[OutputImage]) -> DocumentSighting:
-    """Draw the pages of a PDF and compare each with the image that was written of it.
+    """Draw the pages of a PDF and compare each with its output image.
 
     Args:
         source: The PDF.
@@ -111,9 +107,9 @@ def compare_pdf_with_images(source: bytes | BinaryIO, outputs: Iterable[OutputIm
 
 
 def compare_images(source: bytes, outputs: Iterable[OutputImage]) -> DocumentSighting:
-    """Compare the images of a file with those that were written of them.
+    """Compare the images of a file with their outputs.
 
-    An image of the source that has no output must be a reduced copy of one that has, its neighbour.
+    An image of the source without an output must be a reduced copy of its neighbour, which has one.
 
     Args:
         source: The file.
@@ -134,7 +130,7 @@ def compare_images(source: bytes, outputs: Iterable[OutputImage]) -> DocumentSig
             frame += 1
             if sighting.problem is None:
                 break
-            others.append((sighting, look))  # or a reduced copy, before its page or after it
+            others.append((sighting, look))  # may be a reduced copy, before its page or after it
         for other, copy in others:
             if not _is_reduced_copy(copy, last) and not _is_reduced_copy(copy, look):
                 return DocumentSighting(pages | {number: other})
@@ -177,7 +173,7 @@ def _compare_drawing_with_image(eye: pdf_view.PdfViewer, number: int, output: Ou
 
 
 def _boxes_shown(look: pdf_view.PdfLook) -> list[tuple[float, float, float, float]]:
-    """Return (top, bottom, left, right) of the page, and of its scan where nothing stands in the margin round it."""
+    """Return (top, bottom, left, right) of the page, and of its scan if the margin around it is empty."""
     height, width = look.pixels.shape[:2]
     page = (0.0, float(height), 0.0, float(width))
     if look.scan is None:
@@ -207,7 +203,7 @@ def _compare_image(source: bytes, frame: int, output: OutputImage) -> tuple[Sigh
     eyes = before.eye if before.eye == after.eye else f"{before.eye}, {after.eye}"
     if not has_same_aspect(*after.size, before.size):
         return Sighting(eyes, problem=_other_shape(before.size, after.size)), before
-    if _REDUCED * after.height_px > before.height_px:  # that is of another image of the source, in fewer pixels
+    if _REDUCED * after.height_px > before.height_px:  # the output of another image of the source, in fewer pixels
         return Sighting(eyes, problem=f"has {after.height_px} rows, its source {before.height_px}"), before
     looks = before.pixels, after.pixels
     profiles = image_view.profile_of(source, frame), image_view.profile_of(output.data, output.frame)
@@ -217,7 +213,7 @@ def _compare_image(source: bytes, frame: int, output: OutputImage) -> tuple[Sigh
 
 
 def _is_reduced_copy(look: image_view.ImageLook | None, page: image_view.ImageLook | None) -> bool:
-    """Return whether an image shows a page in fewer pixels; False where either cannot be seen."""
+    """Return whether an image shows a page in fewer pixels; False if either cannot be decoded."""
     if look is None or page is None:
         return False
     is_smaller = look.height_px <= _REDUCED * page.height_px and look.width_px <= _REDUCED * page.width_px
@@ -232,7 +228,7 @@ def _is_reduced_copy(look: image_view.ImageLook | None, page: image_view.ImageLo
 
 
 def _thumbnail(look: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return the luma of a look in (height_px, width_px), float32."""
+    """Return the luma of an image at (height_px, width_px), float32."""
     small = resampled(look, size, (look.shape[0] / size[0], look.shape[1] / size[1]))
     return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
 

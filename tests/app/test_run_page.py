@@ -15,7 +15,9 @@ from foliopress.app.workbench import Workbench
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.steps import steps
-from foliopress.tasks.records.statistics import SCHEMAS, Footer, ShardEntry, file_key, table_bytes
+from foliopress.tasks.records.footers import Footer, ShardEntry
+from foliopress.tasks.records.schemas import SCHEMAS
+from foliopress.tasks.records.table_files import file_key, table_bytes
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 from tests.app.shown import markdown, visible_text
@@ -46,7 +48,7 @@ def dest(tmp_path_factory, draw_page):
     for name, parts in tables.items():
         rows = [row for part in parts for row in part.to_pylist()]
         store.write_bytes(file_key(name, "shard"), table_bytes(rows, SCHEMAS[name], footer))
-    rows = [row for one in results for row in one.pages]
+    rows = [row.as_record() for one in results for row in one.pages]
     store.write_bytes(file_key("pages", "shard"), table_bytes(rows, SCHEMAS["pages"], footer))
     store.write_bytes("runs/r1/run.json", b'{"source": "%s"}' % str(root / "scans").encode())
     return root / "out"

@@ -9,11 +9,12 @@ import pytest
 from foliopress.app.page_images import picture_of
 from foliopress.app.trial import Stage, Trial
 from foliopress.app.workbench import Workbench
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import LimitSettings
 from foliopress.flows.steps import steps
-from foliopress.tasks.errors import ConfigError, PageError
-from foliopress.tasks.fit import fit_page
+from foliopress.tasks.checks.page_check import Check
+from foliopress.tasks.errors import PageError
 from foliopress.tasks.fit.page_writer import read_back
 
 ACCESS = load_settings()
@@ -32,13 +33,13 @@ def workbench(draw_page):
 def held_check(monkeypatch):
     """An event that the check waits for before it judges."""
     may_judge = threading.Event()
-    judge = fit_page.Check.judge
+    judge = Check.judge
 
     def waits(check, decoded):
         assert may_judge.wait(LONG_S)
         return judge(check, decoded)
 
-    monkeypatch.setattr(fit_page.Check, "judge", waits)
+    monkeypatch.setattr(Check, "judge", waits)
     yield may_judge
     may_judge.set()
 
@@ -59,8 +60,8 @@ def test_the_first_encoding_is_there_before_it_is_judged_and_the_rest_follows(wo
 
 
 def test_a_trial_that_is_stopped_goes_no_step_further_and_what_it_found_is_kept(workbench, held_check, monkeypatch):
-    prepared, prepare = [], steps.prepare_page
-    monkeypatch.setattr(steps, "prepare_page", lambda *asked: prepared.append(1) or prepare(*asked))
+    prepared, prepare = [], steps.prepare_from_source
+    monkeypatch.setattr(steps, "prepare_from_source", lambda *asked: prepared.append(1) or prepare(*asked))
     first = Trial(workbench, 0, ACCESS)
     assert first.wait(Stage.STARTED, LONG_S)
     first.stop()

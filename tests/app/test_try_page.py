@@ -8,9 +8,9 @@ from PIL import Image
 
 from foliopress.app import try_page
 from foliopress.app.trial import Stage, Trial
+from foliopress.tasks.checks.page_check import Check
 from foliopress.tasks.checks.rereading import WordCheck
 from foliopress.tasks.errors import PageError
-from foliopress.tasks.fit import fit_page
 from tests.app.shown import markdown, shown, visible_text
 
 
@@ -154,7 +154,7 @@ def test_tesseract_without_an_answer_is_told_beside_the_page(result, monkeypatch
 
 
 def test_until_a_new_try_is_judged_nothing_of_the_old_one_can_be_downloaded(result, monkeypatch):
-    may_judge, judge, wait = threading.Event(), fit_page.Check.judge, Trial.wait
+    may_judge, judge, wait = threading.Event(), Check.judge, Trial.wait
 
     def judges_later(check, decoded):
         may_judge.wait(120)
@@ -163,7 +163,7 @@ def test_until_a_new_try_is_judged_nothing_of_the_old_one_can_be_downloaded(resu
     def stops_when_drawn(trial, beyond, timeout_s):
         return try_page.st.stop() if beyond is Stage.DRAFTED else wait(trial, beyond, timeout_s)
 
-    monkeypatch.setattr(fit_page.Check, "judge", judges_later)
+    monkeypatch.setattr(Check, "judge", judges_later)
     monkeypatch.setattr(Trial, "wait", stops_when_drawn)
     labelled(result.slider, "Importance threshold").set_value(0.3).run()
     may_judge.set()

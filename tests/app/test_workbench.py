@@ -17,7 +17,6 @@ from foliopress.configs.loading import load_settings, settings_digest
 from foliopress.flows.steps import steps
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.ocr import recognition
-from foliopress.tasks.records.statistics import PageRow
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 
@@ -48,9 +47,9 @@ def calls(monkeypatch):
 
     for module, name in (
         (workbench_module.recognition, "read_words"),
-        (workbench_module.steps, "prepare_page"),
+        (workbench_module.steps, "prepare_from_source"),
         (workbench_module.steps, "score_pages"),
-        (workbench_module.steps, "finish_page"),
+        (workbench_module.steps, "compress_page"),
     ):
         counted(module, name)
     return counts
@@ -78,12 +77,12 @@ def test_only_what_a_change_touches_is_done_again(letter, calls):
     workbench.try_page(0, ACCESS)
     assert calls == first
     workbench.try_page(0, with_settings("importance.threshold=0.3"))
-    assert (calls["prepare_page"], calls["score_pages"], calls["finish_page"]) == (1, 1, 2)
+    assert (calls["prepare_from_source"], calls["score_pages"], calls["compress_page"]) == (1, 1, 2)
     reads = calls["read_words"]
     workbench.try_page(0, with_settings("encode.codec=webp"))
-    assert calls["read_words"] - reads <= 1  # of the output; the source's words are cached
+    assert calls["read_words"] - reads <= 1  # of the output; the source's words are remembered
     workbench.try_page(0, ACCESS)
-    assert calls["finish_page"] == 3
+    assert calls["compress_page"] == 3
 
 
 def test_another_language_is_read_anew(letter, monkeypatch):
@@ -109,13 +108,14 @@ def test_the_exported_profile_gives_a_run_the_very_bytes_that_were_tried(letter,
     settings = load_settings(str(profile))
     assert settings_digest(settings) == settings_digest(tried_with)
     (row,) = run_through("a b.png", letter, settings, tmp_path)
-    written = Store(str(tmp_path / "out"), settings.storage).read_bytes(str(row["output_key"]))
+    written = Store(str(tmp_path / "out"), settings.storage).read_bytes(str(row.output_key))
     assert written == result.finished.data
     assert result.output_name == "a b.png.webp"
-    only_in_a_run = ("seconds_", "witness", "run_id", "shard_id")  # a trial is not stored, so no witness checks it
-    same = [name for name in row if not name.startswith(only_in_a_run)]
-    ours = result.row | {"document_version": "1"}
-    assert {name: ours[name] for name in same} == {name: row[name] for name in same}
+    told_by_a_run = ("seconds_", "witness", "run_id", "shard_id")  # nobody looks at a trial, which is not stored
+    of_run = row.as_record()
+    same = [name for name in of_run if not name.startswith(told_by_a_run)]
+    ours = result.row.as_record() | {"document_version": "1"}
+    assert {name: ours[name] for name in same} == {name: of_run[name] for name in same}
 
 
 def test_a_profile_is_a_file_of_sections_without_places_and_keys(letter):
@@ -139,7 +139,7 @@ def test_the_text_check_names_the_words_that_read_otherwise(letter, monkeypatch)
     monkeypatch.setattr(recognition, "read_words", read_otherwise)
     checks = workbench.check_text(result)
     bad = [(check.word.text, check.found, check.verdict) for check in checks if check.verdict != "kept"]
-    sure = [word for word in result.prepared.words if word.confidence >= 80 and word.text == "1898"]
+    sure = [word for word in result.text.words if word.confidence >= 80 and word.text == "1898"]
     assert sure, "OCR read no year on this page"
     assert bad == [("1898", "1899", "changed")] * len(sure)
 
@@ -149,7 +149,7 @@ def test_what_cannot_be_opened_has_a_problem_and_what_cannot_be_decoded_a_row(le
     assert isinstance(broken.problem, PageError) and broken.problem.failed
     result = Workbench("cut.png", letter[: len(letter) // 2]).try_page(0, ACCESS)
     assert result.problem is not None and result.output() is None
-    assert PageRow(**result.row).status in ("failed", "kept")
+    assert result.row.status in ("failed", "kept")
 
 
 def test_a_uniform_quality_that_is_as_sharp_is_found_and_takes_bytes(letter):
@@ -181,8 +181,8 @@ def test_an_error_is_not_remembered():
 
 def test_levels_and_importance_have_the_page_s_tiles(letter):
     result = Workbench("letter.png", letter).try_page(0, ACCESS)
-    grid = result.prepared.grid
-    assert result.found.importance.shape == result.levels.shape == (grid.n_rows, grid.n_cols)
+    grid = result.text.grid
+    assert result.analysis.importance.shape == result.levels.shape == (grid.n_rows, grid.n_cols)
     assert set(np.unique(result.levels)) <= {1, 2, 4, 8}
 
 

@@ -9,15 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from foliopress.tasks.records.statistics import (
-    PAGES_SCHEMA,
-    TILES_SCHEMA,
-    WORDS_SCHEMA,
-    Footer,
-    PageRow,
-    ShardEntry,
-    table_bytes,
-)
+from foliopress.tasks.records.footers import Footer, ShardEntry
+from foliopress.tasks.records.rows import PageRow
+from foliopress.tasks.records.schemas import PAGES_SCHEMA, TILES_SCHEMA, WORDS_SCHEMA
+from foliopress.tasks.records.table_files import table_bytes
 
 HEIGHT_PX, WIDTH_PX = 240, 360
 LINE = (60, 100)

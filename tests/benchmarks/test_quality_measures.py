@@ -18,7 +18,7 @@ from benchmarks.judgement import judge_arm, judge_page, words_found
 from benchmarks.marked import MarkedPage, find_marked, read_marked
 from benchmarks.rows import RowFile
 from benchmarks.uniform import UniformArm, encode_to_bytes, encode_uniform
-from foliopress.tasks.errors import ConfigError
+from foliopress.configs.errors import ConfigError
 from foliopress.tasks.ocr.recognition import Word
 from tests.benchmarks.made_up_scans import LINE, STAMP, drawn_page, truth_csv, write_scans
 

@@ -23,7 +23,7 @@ from benchmarks.scale_report import as_markdown, write_plot
 from foliopress.configs.settings import Settings, StorageSettings
 from foliopress.flows.cluster.dispatcher import ShardDispatcher
 from foliopress.flows.steps.document_plan import PageJob
-from foliopress.tasks.records.statistics import PAGES_SCHEMA, as_table
+from foliopress.tasks.records.schemas import page_table
 from foliopress.tasks.storage.source_listing import Document, ScanCounts, list_documents
 from foliopress.tasks.storage.store import Store
 
@@ -64,13 +64,13 @@ def test_replayed_documents_have_the_rows_of_recorded_ones_and_their_own_names(r
     results = list(dispatcher.compress(documents, job))
     assert len(done) == 40
     pages = [page for result in results for page in result.pages]
-    assert [page["document_key"] for page in pages] == [document.key for document in documents]
-    assert [page["document_version"] for page in pages] == [document.version for document in documents]
-    assert {(page["run_id"], page["shard_id"]) for page in pages} == {("run", "shard")}
-    assert len({page["output_key"] for page in pages}) == 40 and {page["source_bytes"] for page in pages} == {1000}
+    assert [page.document_key for page in pages] == [document.key for document in documents]
+    assert [page.document_version for page in pages] == [document.version for document in documents]
+    assert {(page.run_id, page.shard_id) for page in pages} == {("run", "shard")}
+    assert len({page.output_key for page in pages}) == 40 and {page.source_bytes for page in pages} == {1000}
     for result in results:
-        for table in (as_table(result.pages, PAGES_SCHEMA), result.words, result.tiles):
-            assert set(table.column("document_key").to_pylist()) == {result.pages[0]["document_key"]}
+        for table in (page_table(result.pages), result.words, result.tiles):
+            assert set(table.column("document_key").to_pylist()) == {result.document_key}
 
 
 @pytest.mark.slow  # it starts Prefect and Dask four times

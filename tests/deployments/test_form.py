@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from prefect.utilities.callables import parameter_schema
 from pydantic import BaseModel, ValidationError
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import all_keys, load_settings, profile_names
 from foliopress.configs.settings import Settings
 from foliopress.deployments import scheduled
 from foliopress.deployments.form import Changes, Profile, settings_of
 from foliopress.deployments.scheduled import compress
 from foliopress.flows.run.run_request import RunRequest
-from foliopress.tasks.errors import ConfigError
 
 SECRETS = ("access_key_id", "secret_access_key", "session_token")
 

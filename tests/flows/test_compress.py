@@ -18,6 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.utilities.annotations import quote
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import ClusterSettings
 from foliopress.flows.compress import ShardsFailed, compress_archive
@@ -26,7 +27,7 @@ from foliopress.flows.run.run import check_places
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.run.shards import Shard
-from foliopress.tasks.errors import ConfigError, StoreUnavailable
+from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.store import Store
 from tests.papers import Sheet, paper, shown

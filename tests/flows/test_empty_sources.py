@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.deployments import scheduled
 from foliopress.deployments.form import Changes
-from foliopress.tasks.errors import ConfigError
 from tests.flows.test_cli import foliopress, shards
 from tests.servers import S3Server
 

@@ -12,12 +12,12 @@ import pytest
 from distributed import LocalCluster
 from prefect.utilities.annotations import quote
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import load_settings
 from foliopress.flows.compress import compress_archive
 from foliopress.flows.estimate import Estimate, EstimateRequest, estimate_archive
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.model.truth import find_scans
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records.archive_estimate import EstimatedTotal, draw_sample, estimate_total
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.source_listing import ScanCounts, list_documents

@@ -12,7 +12,7 @@ import pytest
 from foliopress.configs.loading import settings_digest
 from foliopress.configs.settings import Settings
 from foliopress.flows import compress_one
-from foliopress.flows.steps.steps import PageJob
+from foliopress.flows.steps.document_plan import PageJob
 from foliopress.model.scoring import load_scorer
 from foliopress.tasks.storage.source_listing import ScanCounts, list_documents
 from foliopress.tasks.storage.store import Store

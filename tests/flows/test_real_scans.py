@@ -25,7 +25,7 @@ def compress(scans, tmp_path):
         pages = [steps.prepare_page(source, number, job) for number in range(steps.describe(source).n_pages)]
         scores = steps.score_pages([steps.scoring_input(page) for page in pages], job)
         finished = [steps.finish_page(page, score, source, job) for page, score in zip(pages, scores, strict=True)]
-        rows = steps.store_document(source, finished, job).pages
+        rows = [row.as_record() for row in steps.store_document(source, finished, job).pages]
         return rows, dest.read_bytes(rows[0]["output_key"])
 
     return run

@@ -20,10 +20,11 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.secrets import hide, keep_secret
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.host.logs import log_to_file
-from foliopress.tasks.errors import ConfigError, StoreUnavailable
+from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.storage.store import Store
 from tests.promises import NO_SECRET
 from tests.servers import S3Server, free_port

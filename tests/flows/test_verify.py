@@ -17,12 +17,14 @@ from distributed import LocalCluster
 from PIL import Image
 from prefect.utilities.annotations import quote
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import load_settings
 from foliopress.flows.compress import compress_archive
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.verify import Verification, verify_archive
-from foliopress.tasks.errors import ConfigError
-from foliopress.tasks.records.statistics import PAGES_SCHEMA, live_rows, table_bytes
+from foliopress.tasks.records.schemas import PAGES_SCHEMA
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.records.table_files import table_bytes
 from foliopress.tasks.storage.store import Store
 from tests.papers import Sheet, paper, shown
 from tests.promises import VERIFY

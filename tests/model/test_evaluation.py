@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import ImportanceSettings, OcrSettings
 from foliopress.model import evaluation
 from foliopress.model.evaluation import EvaluationRequest, evaluate_model
 from foliopress.model.metrics import CURVE_THRESHOLDS
 from foliopress.tasks.analysis.tiles import CORE_PX, TileGrid
-from foliopress.tasks.errors import ConfigError, PageError
+from foliopress.tasks.errors import PageError
 from foliopress.tasks.ocr import recognition
 from foliopress.tasks.ocr.recognition import Word
 

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.model.network import ALPHA, BACKBONE, build_network, load_network, load_three_channels, weights_file
 from foliopress.tasks.analysis.tiles import CORE_PX, PATCH_MARGIN_PX
-from foliopress.tasks.errors import ConfigError
 from tests.promises import NO_CODE
 
 

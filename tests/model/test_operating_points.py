@@ -8,8 +8,8 @@ import pytest
 
 from foliopress.model.metrics import ScoredPage
 from foliopress.model.network import build_network
-from foliopress.model.operating_points import NetworkScorer, Target, calibrate, fit_logistic, logit, operating_points
-from foliopress.model.scoring import score_planes
+from foliopress.model.operating_points import NetworkScorer, Target, calibrate, fit_logistic, operating_points
+from foliopress.model.scoring import logit, score_planes
 from foliopress.model.tile_truth import TileTruth
 from foliopress.tasks.analysis.page_kinds import PageKind
 from foliopress.tasks.analysis.tiles import TileGrid

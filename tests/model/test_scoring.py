@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.model.scoring import (
     KERAS_FILE,
     LITERT_FILE,
@@ -21,7 +22,6 @@ from foliopress.model.scoring import (
     score_planes,
 )
 from foliopress.tasks.analysis.tiles import PATCH_PX, PATCH_TILES, TileGrid, cut_patches, tile_grid, work_plane
-from foliopress.tasks.errors import ConfigError
 
 
 def page_like(height_px: int, width_px: int, seed: int) -> np.ndarray:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.model.truth import data_folder, document_name, find_scans, parse_boxes, parse_layout, read_truth
-from foliopress.tasks.errors import ConfigError
 
 ALTO = """<alto xmlns="http://www.loc.gov/standards/alto/ns-v4#"><Tags>
   <OtherTag ID="T1" LABEL="DefaultLine:Handwritten"/><OtherTag ID="T2" LABEL="DefaultLine:Print"/>

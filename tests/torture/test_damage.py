@@ -17,7 +17,9 @@ from foliopress.configs.settings import StorageSettings
 from foliopress.flows.compress import compress_archive
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.verify import Verification, verify_archive
-from foliopress.tasks.records.statistics import file_key, live_rows, read_footers
+from foliopress.tasks.records.footers import read_footers
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.records.table_files import file_key
 from foliopress.tasks.storage.store import Store
 from tests.flows.conftest import prefect_api  # noqa: F401 - a fixture
 from tests.promises import VERIFY

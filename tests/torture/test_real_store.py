@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import StorageSettings
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.storage.store import Store
 from tests.promises import NO_COLLISION, NOTHING_LOST, ONE_RUN, RERUN_COMPLETES
 from tests.reliability import Tally

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import StorageSettings
-from foliopress.tasks.errors import ConfigError, StoreUnavailable
+from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.storage import store as store_module
 from foliopress.tasks.storage.store import Store
 from tests.promises import RERUN_COMPLETES, WHOLE_OR_NOT

@@ -13,11 +13,11 @@ import pytest
 from distributed import LocalCluster
 from pydantic import ValidationError
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import ClusterSettings
 from foliopress.flows.cluster import cluster as cluster_module
 from foliopress.flows.cluster.cluster import ClusterShape, _share_of_machine, open_cluster
 from foliopress.flows.host.machine import BYTES_PER_PIXEL, WORKER_BYTES, Machine
-from foliopress.tasks.errors import ConfigError
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "127.0.0.1:1", "ws://127.0.0.1:1"])

@@ -15,13 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import ClusterSettings
 from foliopress.flows.cluster.cluster import ClusterLost, ClusterShape, open_cluster
 from foliopress.flows.cluster.dispatcher import RunHooks, ShardDispatcher
 from foliopress.flows.cluster.page_gate import ANY_WORKER, PageGate
-from foliopress.flows.steps.steps import DocumentResult, DocumentShape
-from foliopress.tasks.errors import ConfigError, HostError, StoreUnavailable
-from foliopress.tasks.records.statistics import TILES_SCHEMA, WORDS_SCHEMA
+from foliopress.flows.steps.document_plan import DocumentShape
+from foliopress.flows.steps.store_document import DocumentResult
+from foliopress.tasks.errors import HostError, StoreUnavailable
+from foliopress.tasks.records.schemas import TILES_SCHEMA, WORDS_SCHEMA
 from foliopress.tasks.storage.source_listing import Document
 from tests.promises import FAILS_ALONE
 from tests.torture.clusters import cluster

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.flows.cluster.scheduler_address import check_scheduler_address
-from foliopress.tasks.errors import ConfigError
 from tests.flows.cluster.test_real_cluster import ROOT, end_family
 from tests.servers import free_port, wait_for_port
 

@@ -14,13 +14,13 @@ import psutil
 import pytest
 from distributed import Client
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import Settings
 from foliopress.flows.cluster.shared_places import SharedPlacesCheck, absolute_url, check_shared_places
 from foliopress.flows.cluster.worker_facts import WorkerFacts, _answer, ask_workers
 from foliopress.flows.steps.document_plan import PageJob
 from foliopress.flows.steps.verify_steps import check_batch
 from foliopress.model.scoring import load_scorer
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.storage.store import Store
 from tests.flows.cluster.test_real_cluster import ROOT, end_family
 from tests.flows.test_cli import foliopress

@@ -59,7 +59,7 @@ def test_a_page_whose_document_can_no_longer_be_opened_fails_with_its_reason(mar
     source = steps.fetch_document(Document("a.pdf", len(TWO_PAGES), "v1"), job)
     finished = [steps.finish_page(steps.prepare_page(source, number, job), None, source, job) for number in range(2)]
     rows = steps.store_document(source, finished, job).pages
-    assert [(row["status"], row["reason"]) for row in rows] == [("failed", "out_of_time")] * 2
+    assert [(row.status, row.reason) for row in rows] == [("failed", "out_of_time")] * 2
 
 
 def test_a_document_that_takes_longer_than_it_may_by_its_own_clock_fails_the_same_way(tmp_path):

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from prefect.utilities.annotations import quote
 from typer.testing import CliRunner
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import EvidenceSettings, StorageSettings
 from foliopress.flows.cli import app
@@ -28,7 +29,7 @@ from foliopress.flows.dest.premis_events import has_current_events
 from foliopress.flows.run.lease import LEASE_KEY, Lease
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.verify import verify_archive
-from foliopress.tasks.errors import ConfigError, PayloadDamaged
+from foliopress.tasks.errors import PayloadDamaged
 from foliopress.tasks.storage.local_backend import TEMPORARY
 from foliopress.tasks.storage.store import Store
 from tests.flows.dest.test_ledger import DyingStore, Killed

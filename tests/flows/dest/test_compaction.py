@@ -14,7 +14,9 @@ from foliopress.configs.settings import ShardSettings, StorageSettings
 from foliopress.flows.dest.compaction import MAX_BYTES, MAX_DOCUMENTS, compact, is_small, plan
 from foliopress.flows.dest.ledger import Ledger
 from foliopress.flows.run.shards import cut_shards
-from foliopress.tasks.records.statistics import Footer, ShardEntry, file_key, live_rows, read_footers
+from foliopress.tasks.records.footers import Footer, ShardEntry, read_footers
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.records.table_files import file_key
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 from tests.flows.dest.test_ledger import (

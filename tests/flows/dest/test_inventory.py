@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from operator import itemgetter
 from pathlib import Path
 
@@ -18,16 +17,11 @@ from foliopress.flows.dest.ledger import Ledger
 from foliopress.flows.dest.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.store_document import DocumentResult
-from foliopress.tasks.records.statistics import (
-    TILES_SCHEMA,
-    WORDS_SCHEMA,
-    PageRow,
-    WrittenFile,
-    as_table,
-    file_key,
-    live_rows,
-    read_footers,
-)
+from foliopress.tasks.records.footers import read_footers
+from foliopress.tasks.records.rows import PageRow, WrittenFile
+from foliopress.tasks.records.schemas import TILES_SCHEMA, WORDS_SCHEMA, as_table
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.records.table_files import file_key
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 from tests.promises import RERUN
@@ -74,8 +68,8 @@ def document(dest: Store, key: str, shard_id: str, original: str | None = None) 
             duplicate_of=original,
             text_files=None if original else (text,),
         )
-        rows.append(dataclasses.asdict(row))
-    return DocumentResult(rows, as_table(words, WORDS_SCHEMA), as_table(tiles, TILES_SCHEMA))
+        rows.append(row)
+    return DocumentResult(tuple(rows), as_table(words, WORDS_SCHEMA), as_table(tiles, TILES_SCHEMA))
 
 
 def commit(dest: Store, ledger: Ledger, name: str, duplicates: dict[str, str] | None = None) -> None:

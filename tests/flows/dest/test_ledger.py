@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -20,16 +19,11 @@ from foliopress.flows.dest.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard, cut_shards
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.errors import LeaseLost
-from foliopress.tasks.records.statistics import (
-    TILES_SCHEMA,
-    WORDS_SCHEMA,
-    Footer,
-    PageRow,
-    as_table,
-    file_key,
-    live_rows,
-    read_footers,
-)
+from foliopress.tasks.records.footers import Footer, read_footers
+from foliopress.tasks.records.rows import PageRow
+from foliopress.tasks.records.schemas import TILES_SCHEMA, WORDS_SCHEMA, as_table
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.records.table_files import file_key
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 from tests.promises import ONE_RUN, ROWS_ONCE
@@ -66,7 +60,7 @@ def result(
     word = {"document_key": key, "page_index": 0, "word_index": 0, "text": key, "confidence": 90.0}
     tiles = {"document_key": key, "page_index": 0, "tile_px": 32, "n_rows": 1, "n_cols": 1}
     tiles |= {"importance": [0.5], "level": [1]}
-    return DocumentResult([dataclasses.asdict(row)], as_table([word], WORDS_SCHEMA), as_table([tiles], TILES_SCHEMA))
+    return DocumentResult((row,), as_table([word], WORDS_SCHEMA), as_table([tiles], TILES_SCHEMA))
 
 
 def commit(dest: Store, ledger: Ledger, done: Shard, **more) -> None:

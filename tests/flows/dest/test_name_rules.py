@@ -14,6 +14,7 @@ import pytest
 from distributed import LocalCluster
 from prefect.utilities.annotations import quote
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.compress import compress_archive
@@ -21,9 +22,11 @@ from foliopress.flows.dest.name_rules import NAMES_KEY, resolve_naming
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.verify import verify_archive
-from foliopress.tasks.errors import ConfigError
+from foliopress.tasks.records.footers import Footer, ShardEntry
+from foliopress.tasks.records.schemas import PAGES_SCHEMA
 from foliopress.tasks.records.self_checksum import json_with_checksum, read_checked_json
-from foliopress.tasks.records.statistics import PAGES_SCHEMA, Footer, ShardEntry, file_key, live_rows, table_bytes
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.records.table_files import file_key, table_bytes
 from foliopress.tasks.storage import store as store_module
 from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.output_keys import output_key

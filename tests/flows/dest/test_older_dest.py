@@ -15,7 +15,8 @@ import pytest
 from distributed import LocalCluster
 from prefect.utilities.annotations import quote
 
-from foliopress.app.finished_run import open_archive
+from foliopress.app.finished_run import open_run
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import Settings
 from foliopress.flows.compress import compress_archive
@@ -25,10 +26,12 @@ from foliopress.flows.dest.older_records import add_digests
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.verify import Verification, verify_archive
 from foliopress.flows.views.report import report_on
-from foliopress.tasks.errors import ConfigError, StoreUnavailable
+from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.records.fences import write_fence
+from foliopress.tasks.records.footers import read_footers
 from foliopress.tasks.records.overview import find_page, read_overview
-from foliopress.tasks.records.statistics import SCHEMA_VERSION, SCHEMAS, live_rows, read_footers
+from foliopress.tasks.records.schemas import SCHEMA_VERSION, SCHEMAS
+from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.store import Store
 from tests.promises import RERUN, VERIFY
 
@@ -134,7 +137,7 @@ def test_the_overview_the_window_and_the_report_read_it(older: Path, dest: str) 
     assert page is not None
     assert (page.row.status, page.row.witness) == ("compressed", None)
     assert page.words[0]["quarter_turns"] is None
-    archive = open_archive(str(older / dest))
+    archive = open_run(str(older / dest))
     assert (archive.pages.num_rows, archive.source) == (8, "scans")
     report = report_on(str(older / dest), load_settings())
     assert "7 pages by no other decoder, since an older version made them" in report

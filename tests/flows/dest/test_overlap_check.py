@@ -9,6 +9,7 @@ import pytest
 from distributed import LocalCluster
 from prefect.utilities.annotations import quote
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import Settings
 from foliopress.flows.compress import compress_archive
@@ -16,7 +17,6 @@ from foliopress.flows.dest.overlap_check import check_no_overlap
 from foliopress.flows.run.run import check_places
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.verify import verify_archive
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.store import Store
 from tests.promises import NO_COLLISION

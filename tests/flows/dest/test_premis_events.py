@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import hashlib
 import json
@@ -21,8 +20,11 @@ from foliopress.flows.dest.premis_events import INDEX_KEY, LINES, TABLE, has_cur
 from foliopress.flows.dest.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.store_document import DocumentResult
+from foliopress.tasks.records.footers import read_footers
 from foliopress.tasks.records.premis import as_premis, verdict_of
-from foliopress.tasks.records.statistics import TILES_SCHEMA, WORDS_SCHEMA, PageRow, as_table, live_rows, read_footers
+from foliopress.tasks.records.rows import PageRow
+from foliopress.tasks.records.schemas import TILES_SCHEMA, WORDS_SCHEMA, as_table
+from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.output_keys import output_key
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
@@ -56,7 +58,7 @@ def rows_of(dest: Store, key: str, shard_id: str, status: str, run_id: str, n_pa
             model_digest="30",
             scorer="litert-cpu",
         )
-        rows.append(dataclasses.asdict(row))
+        rows.append(row)
     return rows
 
 
@@ -67,7 +69,7 @@ def commit(
     results = ShardRows()
     for key, status in statuses.items():
         pages = rows_of(dest, key, name, status, run_id, n_pages)
-        results.add(DocumentResult(pages, as_table([], WORDS_SCHEMA), as_table([], TILES_SCHEMA)))
+        results.add(DocumentResult(tuple(pages), as_table([], WORDS_SCHEMA), as_table([], TILES_SCHEMA)))
     documents = tuple(Document(key, 10, "1") for key in sorted(statuses, key=str.encode))
     (ledger or Ledger(dest, run_id)).commit(Shard(name, documents), results)
 

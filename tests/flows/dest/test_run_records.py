@@ -13,9 +13,17 @@ from foliopress.configs.loading import load_settings, settings_digest
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.dest.ledger import Ledger
 from foliopress.flows.dest.premis_events import update_events
-from foliopress.flows.dest.run_records import find_record_problems, record_keys, repair_run_records, stored_runs
+from foliopress.flows.dest.run_records import (
+    find_record_problems,
+    record_keys,
+    repair_run_records,
+    stored_runs,
+)
 from foliopress.flows.run.run_summary import Recipe, RunStart, check_same_recipe, write_start
-from foliopress.tasks.records.statistics import PAGES_SCHEMA, Footer, PageRow, ShardEntry, file_key, table_bytes
+from foliopress.tasks.records.footers import Footer, ShardEntry
+from foliopress.tasks.records.rows import PageRow
+from foliopress.tasks.records.schemas import PAGES_SCHEMA
+from foliopress.tasks.records.table_files import file_key, table_bytes
 from foliopress.tasks.storage.store import Store
 
 SETTINGS = load_settings("access")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.flows.host.host_checks import check_temporary_folder, prepare_host
-from foliopress.tasks.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
 Usage = namedtuple("Usage", "total used free")

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.flows.host.machine import MIN_WORKER_BYTES, Machine, allocate_workers, this_machine
-from foliopress.tasks.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
 GIB = 2**30

@@ -19,9 +19,9 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.flows.host.logs import open_log
 from foliopress.flows.views.progress import Progress
-from foliopress.tasks.errors import ConfigError
 from tests.flows.test_cli import shards, wait_for
 
 ROOT = Path(__file__).resolve().parents[3]

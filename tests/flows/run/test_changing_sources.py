@@ -18,8 +18,9 @@ from foliopress.flows.compress import compress_archive
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.steps import document_plan, steps
 from foliopress.flows.steps.document_plan import PageJob, fetch_document
-from foliopress.flows.steps.steps import DocumentResult
+from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.errors import StoreUnavailable
+from foliopress.tasks.records.rows import PageRow
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.source_listing import Document, ScanCounts, list_documents
 from foliopress.tasks.storage.store import Store
@@ -159,8 +160,9 @@ def test_an_etag_of_many_scans_makes_no_twins_of_them(s3: ScriptedS3, tmp_path: 
     for key, data in (("a.jpg", b"one"), ("b.jpg", b"two"), ("c.jpg", b"one")):
         place.put(key, data)
     documents = [replace(one, duplicate_of="a.jpg") for one in place.listed()]
-    rows = [{"source_sha256": fetch_document(documents[0], place.job).sha256, "seconds_read": 1.0}]
-    pointed = [steps.point_to(fetch_document(one, place.job), rows, place.job) for one in documents]
+    sha256 = fetch_document(documents[0], place.job).sha256
+    row = PageRow(run_id="r", shard_id="s", document_key="a.jpg", page_index=0, status="kept", source_sha256=sha256)
+    pointed = [steps.point_to(fetch_document(one, place.job), [row], place.job) for one in documents]
     assert [isinstance(one, DocumentResult) for one in pointed] == [True, False, True]
 
 

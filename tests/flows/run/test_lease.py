@@ -13,10 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.run import lease as lease_module
 from foliopress.flows.run.lease import LEASE_KEY, LENGTH_S, WORKER_CHECK_S, Lease, check_held
-from foliopress.tasks.errors import ConfigError, LeaseLost, StoreUnavailable
+from foliopress.tasks.errors import LeaseLost, StoreUnavailable
 from foliopress.tasks.storage import local_backend as folder_module
 from foliopress.tasks.storage.store import Store
 from tests.promises import ONE_RUN

@@ -6,10 +6,10 @@ import uuid
 
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import load_settings, settings_digest
 from foliopress.configs.settings import Settings, StorageSettings
 from foliopress.flows.run.run_summary import Recipe, RunStart, check_same_recipe, write_start
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.storage.store import Store
 
 

@@ -12,17 +12,12 @@ from hypothesis import strategies as st
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.dest.ledger import Ledger
 from foliopress.flows.run.run_summary import read_metrics
-from foliopress.tasks.records.statistics import (
-    PAGES_SCHEMA,
-    Footer,
-    PageRow,
-    ShardEntry,
-    file_key,
-    live_rows,
-    read_footers,
-    table_bytes,
-    totals,
-)
+from foliopress.tasks.records.footers import Footer, ShardEntry, read_footers
+from foliopress.tasks.records.rows import PageRow
+from foliopress.tasks.records.schemas import PAGES_SCHEMA
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.records.table_files import file_key, table_bytes
+from foliopress.tasks.records.totals import totals
 from foliopress.tasks.storage.store import Store
 
 MOST_TOLD = 10

@@ -1,6 +1,7 @@
 """Long and large documents: their pages wait below DEST/work, are found again, and make the same document."""
 
 import hashlib
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,14 @@ import pytest
 
 from foliopress.configs.settings import Settings
 from foliopress.flows.steps import checkpoints, document_plan, steps
+from foliopress.flows.steps.page_metrics import PageMetrics, ReadingMetrics, ScoringMetrics, WitnessMetrics
 from foliopress.tasks import documents
+from foliopress.tasks.analysis.resolution import LevelCounts
+from foliopress.tasks.checks.page_check import LegibilityMetrics
 from foliopress.tasks.errors import PageError, StoreUnavailable
+from foliopress.tasks.fit.outcome import EncodedPage, FitMetrics, PageSize
 from foliopress.tasks.ocr.recognition import Word
+from foliopress.tasks.records.rows import TileRow, WordRow
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 from tests.flows.steps.test_page_steps import Archive, scan
@@ -39,46 +45,59 @@ def large_from_1_byte(monkeypatch):
 
 
 def finished_page():
+    row = {"document_key": "a.pdf", "page_index": 3}
+    box = {"row_px": 1, "col_px": 2, "height_px": 3, "width_px": 4}
+    reading = ReadingMetrics("grey", PageSize(300, 400, None), np.float32(300), np.int64(2), 0, 2, 0.5, 1.5)
+    legibility = LegibilityMetrics(text_ssim=np.float64(0.9))
+    fit = FitMetrics("jp2", 40, 2, LevelCounts(1, 0, 0, 1), PageSize(300, 400, 150.0), legibility, 1.0, 2.0, 3.0)
     return steps.FinishedPage(
         page_index=3,
         problem=None,
-        data=b"\x00\x01 bytes",
-        codec="jp2",
-        figures={"ocr_words": np.int64(2), "dpi": np.float32(300), "page_kind": "grey", "text_ssim": None},
-        words=[{"document_key": "a.pdf", "text": "Schön", "confidence": 91.5}],
-        tiles={"importance": [0.25, 1.0], "level": [1, 8]},
+        encoded=EncodedPage(b"\x00\x01 bytes", "jp2"),
+        metrics=PageMetrics(reading, ScoringMetrics(0.5, 0.25), fit, WitnessMetrics("pdfium", 0.5, None, 0.125)),
+        words=(WordRow(**row, **box, word_index=0, line_index=0, text="Schön", confidence=91.5, quarter_turns=1),),
+        tiles=TileRow(**row, tile_px=64, n_rows=1, n_cols=2, importance=(0.25, 1.0), level=(1, 8)),
         text=(Word(0, 1, 2, 3, 4, "Schön", 91.5),),
     )
 
 
-def test_what_is_parked_comes_back_as_it_was(archive):
+def test_a_saved_page_comes_back_as_it_was(archive):
     page = finished_page()
-    light = checkpoints.park(page, archive.dest, "work/s/d/")
-    assert (light.data, light.words, light.tiles, light.text) == (None, [], None, ())
-    assert light.size_bytes == page.size_bytes == 8
-    for found in (light, checkpoints.find_parked(archive.dest, "work/s/d/", 3)):
-        assert checkpoints.unpark(found, archive.dest) == page
-    assert checkpoints.find_parked(archive.dest, "work/s/d/", 4) is None
+    light = checkpoints.save(page, archive.dest, "work/s/d/")
+    assert isinstance(light, steps.CheckpointedPage)
+    assert (light.codec, light.size_bytes, light.metrics) == ("jp2", page.size_bytes, page.metrics)
+    for found in (light, checkpoints.find(archive.dest, "work/s/d/", 3)):
+        assert checkpoints.load(found, archive.dest) == page
+    assert checkpoints.find(archive.dest, "work/s/d/", 4) is None
 
 
-def test_a_page_that_stays_is_parked_with_its_reason_and_one_to_be_tried_again_is_not(archive):
-    for reason, failed, is_parked in (
+def test_a_page_that_stays_is_saved_with_its_reason_and_one_to_be_tried_again_is_not(archive):
+    for reason, failed, is_saved in (
         ("legibility", False, True),
         ("ocr_timeout", False, False),
         ("damaged", True, False),
     ):
-        page = replace(finished_page(), problem=PageError(reason, "because", failed=failed), data=None)
-        light = checkpoints.park(page, archive.dest, f"work/s/{reason}/")
-        assert (light.parked is not None) == is_parked
+        page = replace(finished_page(), problem=PageError(reason, "because", failed=failed), encoded=None)
+        light = checkpoints.save(page, archive.dest, f"work/s/{reason}/")
+        assert isinstance(light, steps.CheckpointedPage) == is_saved
         assert (light.problem.reason, light.problem.failed) == (reason, failed)
-        whole = checkpoints.unpark(light, archive.dest)
-        assert (whole.problem.reason, whole.words) == (reason, page.words)
+        loaded = checkpoints.load(light, archive.dest)
+        assert (loaded.problem.reason, loaded.words, loaded.encoded) == (reason, page.words, None)
 
 
-def test_a_parked_page_that_was_cut_is_done_again(archive):
-    checkpoints.park(finished_page(), archive.dest, "work/s/d/")
+def test_a_checkpoint_that_was_cut_is_ignored(archive):
+    checkpoints.save(finished_page(), archive.dest, "work/s/d/")
     archive.dest.write_bytes("work/s/d/000004", archive.dest.read_bytes("work/s/d/000004")[:50])
-    assert checkpoints.find_parked(archive.dest, "work/s/d/", 3) is None
+    assert checkpoints.find(archive.dest, "work/s/d/", 3) is None
+
+
+@pytest.mark.parametrize(
+    "head", [{}, {"page_index": 3, "problem": None, "codec": "jp2", "figures": {}}, {"format": 1}, []]
+)
+def test_a_checkpoint_of_another_version_is_ignored(archive, head):
+    content = json.dumps(head).encode()
+    archive.dest.write_bytes("work/s/d/000004", len(content).to_bytes(8, "big") + content + b"bytes")
+    assert checkpoints.find(archive.dest, "work/s/d/", 3) is None
 
 
 @pytest.mark.usefixtures("long_from_2_pages")
@@ -127,7 +146,7 @@ def test_a_large_document_in_a_bucket_is_copied_once_and_known_by_its_bytes(s3_u
     opened = steps.fetch_document(Document("a.pdf", len(BOOK), "v1"), job)
     assert opened.data is None
     pages = [steps.prepare_page(opened, number, job) for number in range(3)]
-    assert [page.problem and page.problem.reason for page in pages] == [None, None, "digital_page"]
+    assert [getattr(page, "problem", None) and page.problem.reason for page in pages] == [None, None, "digital_page"]
     assert len(pieces) == 2  # the document, and that nothing is behind it
     source.write_bytes("a.pdf", BOOK + b"%")
     other = replace(opened, sha256="0" * 64)

@@ -21,6 +21,7 @@ from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.steps import steps
 from foliopress.flows.verify import verify_archive
 from foliopress.tasks.records.overview import find_page
+from foliopress.tasks.records.rows import PageRow
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.output_keys import duplicate_key, output_key, page_in_output
 from foliopress.tasks.storage.source_listing import Document
@@ -158,7 +159,7 @@ def test_what_a_source_that_is_gone_became_stays_though_its_first_changes(
     assert (after.row.output_key, after.row.duplicate_of) == ("pages/c/again.png.avif", None)
     assert after.row.output_sha256 == before.row.output_sha256
     assert after.row.output_bytes == (tmp_path / "out" / "pages/c/again.png.avif").stat().st_size
-    assert [word["text"] for word in after.words] == [word["text"] for word in before.words]
+    assert [word.text for word in after.words] == [word.text for word in before.words]
     assert dest.read_bytes("text/c/again.png.txt") == text
     assert not dest.exists("text/b/book.tif.txt")
 
@@ -200,6 +201,6 @@ def test_an_etag_that_two_documents_share_by_chance_costs_neither(tmp_path: Path
     job = steps.PageJob(
         str(tmp_path / "in"), str(tmp_path / "out"), settings, "run", "shard", "settings", "model", "litert-cpu"
     )
-    first = [{"source_sha256": "0" * 64, "seconds_read": 1.0}]
+    row = PageRow(run_id="r", shard_id="s", document_key="a.png", page_index=0, status="kept", source_sha256="0" * 64)
     twin = steps.fetch_document(Document("b.png", 1, "v", "etag", "a.png"), job)
-    assert steps.point_to(twin, first, job) is None
+    assert steps.point_to(twin, [row], job) is None

@@ -4,21 +4,24 @@ import io
 import xml.etree.ElementTree as ElementTree
 from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from foliopress.configs.settings import Settings
 from foliopress.flows.steps import steps
-from foliopress.tasks.fit import fit_page
+from foliopress.tasks.fit import fit_bitonal
 from foliopress.tasks.images.image_reader import read_page
 from foliopress.tasks.ocr import recognition
-from foliopress.tasks.records.statistics import PAGES_SCHEMA, as_table
+from foliopress.tasks.records.schemas import page_table
+from foliopress.tasks.storage.backend import ObjectArchived
 from foliopress.tasks.storage.output_keys import output_key
 from foliopress.tasks.storage.source_listing import Document
-from foliopress.tasks.storage.store import ObjectArchived, Store
+from foliopress.tasks.storage.store import Store
 
 
 def scan(lines=("Minutes of 4 March 1887", "Present: the whole board"), *, grain=4.0, shape=(700, 900), colour=True):
@@ -43,6 +46,14 @@ def saved(pixels, form="JPEG", **options):
 @pytest.fixture
 def archive(tmp_path):
     return Archive(tmp_path)
+
+
+class Stored(NamedTuple):
+    """What was stored of a document, its page rows as Parquet has them."""
+
+    pages: list
+    words: pa.Table
+    tiles: pa.Table
 
 
 class Archive:
@@ -72,13 +83,15 @@ class Archive:
         finished = []
         for number in range(steps.describe(source).n_pages):
             prepared = steps.prepare_page(source, number, job)
-            scored = prepared.grid and (np.full(prepared.grid.n_tiles, self.importance, np.float32), 0.1)
+            wanted = steps.scoring_input(prepared)
+            scored = wanted and steps.TileScores(np.full(wanted.grid.n_tiles, self.importance, np.float32), 0.1)
             finished.append(steps.finish_page(prepared, scored, source, job))
         result = steps.store_document(source, finished, job)
-        as_table(result.pages, PAGES_SCHEMA)  # every row fits its schema
-        for _, rows in groupby(result.pages, key=itemgetter("output_key")):  # pages of one file share out its bytes
+        page_table(result.pages)  # every row fits its schema
+        pages = [row.as_record() for row in result.pages]
+        for _, rows in groupby(pages, key=itemgetter("output_key")):  # pages of one file share out its bytes
             assert sum(row["output_bytes"] - row["source_bytes"] for row in rows) <= 0
-        return result
+        return Stored(pages, result.words, result.tiles)
 
     def stored(self):
         return [found.key for found in self.dest.list_objects()]
@@ -268,8 +281,8 @@ def test_g4_whose_strips_are_so_short_that_they_cost_much_is_coded_again(archive
 
 
 def test_a_bitonal_page_is_coded_once(archive, monkeypatch):
-    coded, real = [], fit_page.code_bitonal
-    monkeypatch.setattr(fit_page, "code_bitonal", lambda *a: coded.append(1) or real(*a))
+    coded, real = [], fit_bitonal.encode_bitonal
+    monkeypatch.setattr(fit_bitonal, "encode_bitonal", lambda *a: coded.append(1) or real(*a))
     bits = scan(grain=0, colour=False) > 128
     [row] = archive.run("b.tif", saved(bits, "TIFF", compression="tiff_lzw")).pages
     assert (row["status"], len(coded)) == ("compressed", 1)
@@ -381,7 +394,7 @@ def test_a_document_given_up_is_copied_and_says_why(archive):
         str(archive.folder / "source"), str(archive.folder / "dest"), Settings(), "run", "shard", "s", "m", "litert-cpu"
     )
     result = steps.fail_document(Document("a.jpg", 1, "v1"), job, "worker_killed", "its worker was killed twice", 3)
-    assert [row["page_index"] for row in result.pages] == [0, 1, 2]
-    assert sum(row["output_bytes"] for row in result.pages) == len(saved(scan()))
-    assert (result.pages[0]["status"], result.pages[0]["reason"]) == ("failed", "worker_killed")
+    assert [row.page_index for row in result.pages] == [0, 1, 2]
+    assert result.output_bytes == len(saved(scan()))
+    assert (result.pages[0].status, result.pages[0].reason) == ("failed", "worker_killed")
     assert archive.dest.read_bytes("pages/a.jpg") == saved(scan())

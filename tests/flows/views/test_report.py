@@ -15,16 +15,12 @@ from foliopress.configs.settings import StorageSettings
 from foliopress.flows.cli import app
 from foliopress.flows.dest.bag import bag_archive
 from foliopress.flows.views.report import NEWEST_RUNS, report_on
-from foliopress.tasks.records.statistics import (
-    SCHEMAS,
-    Footer,
-    PageRow,
-    ShardEntry,
-    file_key,
-    live_rows,
-    table_bytes,
-    totals,
-)
+from foliopress.tasks.records.footers import Footer, ShardEntry
+from foliopress.tasks.records.rows import PageRow
+from foliopress.tasks.records.schemas import SCHEMAS
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.records.table_files import file_key, table_bytes
+from foliopress.tasks.records.totals import totals
 from foliopress.tasks.storage.store import Store
 from tests.flows.dest.test_premis_events import commit
 

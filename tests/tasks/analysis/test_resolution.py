@@ -35,7 +35,9 @@ def plan(luma, importance, *, keep=None, threshold=0.5, sure=0.0, **options):
 
 
 def rescale(pixels, levels, grid, options, sure=None):
-    return resolution.rescale(pixels, find_ink(luma_of(pixels), DPI), levels, grid, DPI, options, sure)
+    return resolution.rescale(
+        pixels, resolution.TilePlan(levels, grid, DPI, find_ink(luma_of(pixels), DPI), sure), options
+    )
 
 
 def test_blank_paper_reaches_an_eighth_and_important_tiles_stay_whole():
@@ -210,7 +212,7 @@ def test_reduced_averages_squares_and_restored_gives_the_size_back():
 
 
 def test_levels_are_counted_each():
-    assert count_levels(np.array([[1, 1, 8], [2, 8, 8]])) == {1: 2, 2: 1, 4: 0, 8: 3}
+    assert count_levels(np.array([[1, 1, 8], [2, 8, 8]])) == (2, 1, 0, 3)
 
 
 def test_a_whole_tile_without_a_stroke_keeps_its_grain_only_where_it_is_surely_important():

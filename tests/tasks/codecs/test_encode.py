@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageDraw, ImageFont
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import EncodeSettings, LimitSettings
 from foliopress.tasks.codecs import encode as encode_module
 from foliopress.tasks.codecs.encode import CODECS, EXTENSIONS, LARGEST_SIDE_PX, CarriedMetadata, encode, require
 from foliopress.tasks.codecs.luma import luma_of
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.images.image_reader import read_page
 
 LOSSY = ["avif", "webp", "jpeg", "jp2", "jxl"]

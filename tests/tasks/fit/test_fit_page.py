@@ -15,14 +15,16 @@ from PIL import Image, ImageDraw, ImageFont
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import EncodeSettings, Settings
 from foliopress.tasks.analysis import tiles
-from foliopress.tasks.analysis.page_analysis import Findings
+from foliopress.tasks.analysis.page_analysis import PageAnalysis
 from foliopress.tasks.analysis.page_kinds import PageKind, page_kind
 from foliopress.tasks.analysis.strokes import Ink, find_ink
 from foliopress.tasks.checks import legibility, ssimulacra2
+from foliopress.tasks.checks.page_check import Check, LegibilityMetrics
 from foliopress.tasks.checks.rereading import Reader
 from foliopress.tasks.codecs import encode
 from foliopress.tasks.codecs.luma import luma_of
-from foliopress.tasks.fit.fit_page import fit_page, strengthened, useful_bytes
+from foliopress.tasks.fit.fit_page import fit_page, useful_bytes
+from foliopress.tasks.fit.outcome import strengthened
 from foliopress.tasks.fit.quality_search import PROBED_QUALITIES
 from foliopress.tasks.images.image_reader import Page, read_header, read_page
 from foliopress.tasks.ocr import recognition
@@ -55,9 +57,13 @@ def findings(pixels, words=(), *, importance=0.0, dpi=DPI, tagged=DPI, is_bitona
     """What is known of a page; the network finds the same importance everywhere, or what an array says."""
     page = Page(pixels, is_bitonal, tagged, None, None)
     grid = tiles.tile_grid(*pixels.shape[:2], dpi)
-    masked = tiles.masked_fraction(recognition.text_mask(words, *pixels.shape[:2]), grid) > 1 / 32
-    scores = np.broadcast_to(np.asarray(importance, np.float32), masked.shape)
-    return Findings(page, kind or page_kind(page), dpi, tuple(words), grid, masked, scores)
+    word_tiles = tiles.masked_fraction(recognition.text_mask(words, *pixels.shape[:2]), grid) > 1 / 32
+    scores = np.broadcast_to(np.asarray(importance, np.float32), word_tiles.shape)
+    return PageAnalysis(page, kind or page_kind(page), dpi, tuple(words), grid, word_tiles, scores)
+
+
+def fit(analysis, most_bytes, reader, settings):
+    return fit_page(Check(analysis, reader, settings), most_bytes)
 
 
 def with_settings(*, encode=(), legibility=(), resolution=()):
@@ -122,10 +128,10 @@ def test_a_page_whose_digits_read_otherwise_however_it_is_coded_is_kept(max_atte
         encode={"quality": 80}, legibility={"max_attempts": max_attempts, "reread_digits_below": 1, "mode": "enforce"}
     )
     with stand_in(fading) as codec:
-        found = fit_page(findings(pixels, words), NO_LIMIT, reads(words, changed=MISREAD), wanted)
+        found = fit(findings(pixels, words), NO_LIMIT, reads(words, changed=MISREAD), wanted)
     assert found.problem.reason == "legibility"
     assert "1 words with digits read otherwise" in str(found.problem)
-    assert (found.figures["digits_changed"], found.figures["attempts"]) == (1, max_attempts)
+    assert (found.metrics.legibility.digits_changed, found.metrics.attempts) == (1, max_attempts)
     assert len(codec.qualities) == max_attempts
 
 
@@ -147,9 +153,9 @@ def test_a_digit_string_that_reads_in_no_way_sure_is_strengthened_once():
     )
     with stand_in(fading) as codec:
         reader = unread(words, only_if=lambda: codec.qualities[-1] < 75)
-        found = fit_page(findings(pixels, words, importance=1.0), NO_LIMIT, reader, wanted)
-    assert (found.problem, codec.qualities, found.figures["quality"]) == (None, [70, 80], 80)  # a third of a step
-    assert (found.figures["attempts"], found.figures["words_kept_fraction"]) == (2, 1.0)
+        found = fit(findings(pixels, words, importance=1.0), NO_LIMIT, reader, wanted)
+    assert (found.problem, codec.qualities, found.metrics.quality) == (None, [70, 80], 80)  # a third of a step
+    assert (found.metrics.attempts, found.metrics.legibility.words_kept_fraction) == (2, 1.0)
 
 
 @pytest.mark.parametrize("then", ["as doubtful", "misread", "too large"])
@@ -159,7 +165,7 @@ def test_if_that_does_no_good_the_page_stays_as_it_was(then):
     wanted = with_settings(encode={"quality": 70, "retry_quality_step": 30}, legibility={"reread_digits_below": 1})
     most_bytes = NO_LIMIT
     with stand_in(fading) as codec:
-        first = fit_page(findings(pixels, words, importance=1.0), most_bytes, unread(words), wanted)
+        first = fit(findings(pixels, words, importance=1.0), most_bytes, unread(words), wanted)
         assert codec.qualities == [70, 80]
         reader = unread(words)
         if then == "misread":
@@ -168,36 +174,40 @@ def test_if_that_does_no_good_the_page_stays_as_it_was(then):
         if then == "too large":
             most_bytes = len(first.data) + 1
         codec.qualities.clear()
-        found = fit_page(findings(pixels, words, importance=1.0), most_bytes, reader, wanted)
+        found = fit(findings(pixels, words, importance=1.0), most_bytes, reader, wanted)
     assert codec.qualities == [70, 80]
-    assert (found.problem, found.figures["quality"], found.figures["digits_changed"]) == (None, 70, 0)
+    assert (found.problem, found.metrics.quality, found.metrics.legibility.digits_changed) == (None, 70, 0)
     assert found.data == first.data
-    assert found.figures["attempts"] == 2
+    assert found.metrics.attempts == 2
 
 
 def test_in_measure_such_a_page_is_compressed_and_its_figures_tell():
     pixels, words = printed()
     wanted = with_settings(legibility={"mode": "measure", "reread_digits_below": 1})
-    found = fit_page(findings(pixels, words), NO_LIMIT, reads(words, changed=MISREAD), wanted)
+    found = fit(findings(pixels, words), NO_LIMIT, reads(words, changed=MISREAD), wanted)
     assert found.problem is None
     assert decoded(found.data).pixels.shape == pixels.shape
-    assert (found.figures["digits_changed"], found.figures["attempts"]) == (1, 1)
-    assert found.figures["words_kept_fraction"] == pytest.approx(1 - 1 / len(words))
+    assert (found.metrics.legibility.digits_changed, found.metrics.attempts) == (1, 1)
+    assert found.metrics.legibility.words_kept_fraction == pytest.approx(1 - 1 / len(words))
 
 
 def test_with_the_check_off_nobody_is_asked_and_no_figure_made_up():
     pixels, words = printed()
     wanted = with_settings(legibility={"mode": "off", "reread_digits_below": 1})
-    found = fit_page(findings(pixels, words), NO_LIMIT, UNASKED, wanted)
-    assert (found.problem, found.figures["attempts"]) == (None, 1)
-    assert not {"text_ssim", "worst_block_ssim", "words_kept_fraction", "digits_changed"} & set(found.figures)
+    found = fit(findings(pixels, words), NO_LIMIT, UNASKED, wanted)
+    assert (found.problem, found.metrics.attempts) == (None, 1)
+    assert found.metrics.legibility == LegibilityMetrics()
 
 
 def test_a_page_without_words_is_not_read_again():
     pixels, _ = printed()
-    found = fit_page(findings(pixels, importance=1.0), NO_LIMIT, UNASKED, with_settings())
-    assert (found.problem, found.figures["words_kept_fraction"], found.figures["text_ssim"]) == (None, None, None)
-    assert found.figures["worst_block_ssim"] >= Settings().legibility.min_block_ssim
+    found = fit(findings(pixels, importance=1.0), NO_LIMIT, UNASKED, with_settings())
+    assert (found.problem, found.metrics.legibility.words_kept_fraction, found.metrics.legibility.text_ssim) == (
+        None,
+        None,
+        None,
+    )
+    assert found.metrics.legibility.worst_block_ssim >= Settings().legibility.min_block_ssim
 
 
 def test_words_are_read_again_only_where_the_strokes_have_passed():
@@ -205,7 +215,7 @@ def test_words_are_read_again_only_where_the_strokes_have_passed():
     wanted = with_settings(
         encode={"quality": 20}, legibility={"min_block_ssim": 1, "max_attempts": 2, "reread_digits_below": 1}
     )
-    found = fit_page(findings(pixels, words), NO_LIMIT, UNASKED, wanted)
+    found = fit(findings(pixels, words), NO_LIMIT, UNASKED, wanted)
     assert found.problem.reason == "legibility"
     assert "worst block" in str(found.problem)
 
@@ -218,11 +228,11 @@ def test_where_only_a_low_quality_is_misread_the_quality_rises_step_by_step_and_
     )
     with stand_in(fading) as codec:
         reader = reads(words, changed=MISREAD, only_if=lambda: codec.qualities[-1] < 75)
-        found = fit_page(findings(pixels, words, importance=1.0), NO_LIMIT, reader, wanted)
+        found = fit(findings(pixels, words, importance=1.0), NO_LIMIT, reader, wanted)
     assert found.problem is None
     assert codec.qualities == [70, 70 + step]
-    assert (found.figures["quality"], found.figures["attempts"]) == (70 + step, 2)
-    assert (found.figures["digits_changed"], found.figures["words_kept_fraction"]) == (0, 1.0)
+    assert (found.metrics.quality, found.metrics.attempts) == (70 + step, 2)
+    assert (found.metrics.legibility.digits_changed, found.metrics.legibility.words_kept_fraction) == (0, 1.0)
 
 
 @pytest.mark.parametrize(("first", "qualities"), [(30, [30, 40, 60, 100, 100]), (85, [85, 95, 100, 100, 100])])
@@ -232,7 +242,7 @@ def test_each_step_is_twice_the_one_before_and_100_the_highest_quality(first, qu
         encode={"quality": first, "retry_quality_step": 10}, legibility={"reread_digits_below": 1, "min_block_ssim": 0}
     )
     with stand_in(fading) as codec:
-        fit_page(findings(pixels, words, importance=1.0), NO_LIMIT, reads(words, changed=MISREAD), wanted)
+        fit(findings(pixels, words, importance=1.0), NO_LIMIT, reads(words, changed=MISREAD), wanted)
     assert codec.qualities == qualities
 
 
@@ -242,7 +252,7 @@ def test_ink_that_fails_gets_its_resolution_back_before_the_quality_rises():
         encode={"quality": 90}, legibility={"min_block_ssim": 0.97}, resolution={"error_budget": 64, "paper_level": 1}
     )
     with stand_in() as codec:
-        found = fit_page(findings(pixels), NO_LIMIT, UNASKED, wanted)
+        found = fit(findings(pixels), NO_LIMIT, UNASKED, wanted)
     assert found.problem is None
     assert codec.qualities == [90, 90]
     assert (found.levels == 1).any() and (found.levels[4:] == 8).all()
@@ -254,10 +264,10 @@ def test_strokes_that_got_their_resolution_back_get_the_quality_that_they_need()
         encode={"least_quality": 3}, legibility={"min_block_ssim": 0.8}, resolution={"error_budget": 64}
     )
     with stand_in(fading) as codec:
-        found = fit_page(findings(pixels), NO_LIMIT, UNASKED, wanted)
+        found = fit(findings(pixels), NO_LIMIT, UNASKED, wanted)
     assert found.problem is None
     assert codec.qualities[0] == 3  # nothing that was kept could be probed
-    assert found.figures["quality"] > PROBED_QUALITIES[0]
+    assert found.metrics.quality > PROBED_QUALITIES[0]
 
 
 def test_a_word_that_is_misread_gets_its_resolution_back_before_the_quality_rises():
@@ -267,10 +277,10 @@ def test_a_word_that_is_misread_gets_its_resolution_back_before_the_quality_rise
         legibility={"min_block_ssim": 0, "reread_digits_below": 1},
         resolution={"error_budget": 64, "paper_level": 1},
     )
-    unmasked = replace(findings(pixels, words), masked=np.zeros((10, 15), bool))
+    unword_tiles = replace(findings(pixels, words), word_tiles=np.zeros((10, 15), bool))
     with stand_in() as codec:
         reader = reads(words, changed=MISREAD, only_if=lambda: len(codec.qualities) == 1)
-        found = fit_page(unmasked, NO_LIMIT, reader, wanted)
+        found = fit(unword_tiles, NO_LIMIT, reader, wanted)
     assert (found.problem, codec.qualities) == (None, [90, 90])
     year = next(word for word in words if word.text == "1887")
     finest = np.argwhere(found.levels == 1) * 32
@@ -287,15 +297,15 @@ def test_a_page_whose_coarse_chroma_shows_gets_the_codecs_own():
         encode={"quality": 50, "chroma_budget": 64}, legibility={"max_chroma_error": 2, "min_block_ssim": 0}
     )
     with stand_in() as codec:
-        found = fit_page(findings(pixels, importance=1.0), NO_LIMIT, UNASKED, wanted)
+        found = fit(findings(pixels, importance=1.0), NO_LIMIT, UNASKED, wanted)
     assert (found.problem, codec.qualities) == (None, [50, 50])
-    assert found.figures["chroma_error"] <= 2
+    assert found.metrics.legibility.chroma_error <= 2
     once = with_settings(
         encode={"quality": 50, "chroma_budget": 64},
         legibility={"max_chroma_error": 2, "min_block_ssim": 0, "max_attempts": 1},
     )
     with stand_in():
-        assert fit_page(findings(pixels, importance=1.0), NO_LIMIT, UNASKED, once).problem.reason == "legibility"
+        assert fit(findings(pixels, importance=1.0), NO_LIMIT, UNASKED, once).problem.reason == "legibility"
 
 
 def test_only_tiles_of_ink_near_what_failed_are_strengthened():
@@ -342,7 +352,7 @@ def test_strokes_of_level_1_tiles_and_their_margin_differ_by_the_codecs_own_erro
     wanted = with_settings(encode={"chroma_budget": 0}, legibility={"mode": "off"})
     kind = PageKind.COLOUR if colour else PageKind.GREY
     with stand_in():
-        outcome = fit_page(findings(pixels, importance=importance, kind=kind), NO_LIMIT, UNASKED, wanted)
+        outcome = fit(findings(pixels, importance=importance, kind=kind), NO_LIMIT, UNASKED, wanted)
     assert outcome.problem is None
     whole = np.kron(outcome.levels == 1, np.ones((32, 32), bool))
     strokes = find_ink(luma_of(pixels), DPI).plain & whole
@@ -363,7 +373,7 @@ def test_a_real_codec_errs_there_no_more_than_on_a_page_that_was_not_rescaled(co
             legibility={"mode": "off"},
             resolution=resolution,
         )
-        outcome = fit_page(findings(pixels, words), NO_LIMIT, UNASKED, wanted)
+        outcome = fit(findings(pixels, words), NO_LIMIT, UNASKED, wanted)
         if near is None:
             assert (outcome.levels == 8).any()
             strokes = find_ink(luma_of(pixels), DPI).plain
@@ -393,10 +403,10 @@ def test_a_higher_target_never_gives_a_lower_quality_nor_a_smaller_text_ssim(tar
             legibility={"mode": mode, "target_ssim": target, "figures_target_ssim": 0, "target_full_ssim": full_target}
         )
         with stand_in(fading):
-            found.append(fit_page(findings(pixels, words), NO_LIMIT, reads(words), wanted).figures)
-    assert PROBED_QUALITIES[0] <= found[0]["quality"] <= found[1]["quality"] <= PROBED_QUALITIES[-1]
+            found.append(fit(findings(pixels, words), NO_LIMIT, reads(words), wanted).metrics)
+    assert PROBED_QUALITIES[0] <= found[0].quality <= found[1].quality <= PROBED_QUALITIES[-1]
     if mode == "measure":
-        assert found[1]["text_ssim"] >= found[0]["text_ssim"] - 1e-6
+        assert found[1].legibility.text_ssim >= found[0].legibility.text_ssim - 1e-6
 
 
 @pytest.mark.parametrize("codec", ["avif", "jpeg", "webp", "jp2"])
@@ -407,8 +417,8 @@ def test_with_a_real_codec_too_a_higher_target_gives_sharper_text(codec):
         wanted = with_settings(
             encode={"codec": codec}, legibility={"target_ssim": target, "figures_target_ssim": 0, "target_full_ssim": 0}
         )
-        found.append(fit_page(findings(pixels, words), NO_LIMIT, reads(words), wanted).figures)
-    qualities, sharpness = ([figures[name] for figures in found] for name in ("quality", "text_ssim"))
+        found.append(fit(findings(pixels, words), NO_LIMIT, reads(words), wanted).metrics)
+    qualities, sharpness = [one.quality for one in found], [one.legibility.text_ssim for one in found]
     assert qualities == sorted(qualities) and qualities[0] < qualities[-1]
     assert sharpness == sorted(sharpness)
 
@@ -420,7 +430,7 @@ def test_sharpness_at_the_pages_own_resolution_can_ask_for_more_than_at_reading_
     for full_target in (0.0, 0.97):
         wanted = with_settings(legibility={"mode": "off", "target_ssim": 0.9, "target_full_ssim": full_target})
         with stand_in(fading):
-            qualities.append(fit_page(found, NO_LIMIT, UNASKED, wanted).figures["quality"])
+            qualities.append(fit(found, NO_LIMIT, UNASKED, wanted).metrics.quality)
     assert qualities[0] < qualities[1]
 
 
@@ -438,9 +448,9 @@ def test_a_page_that_must_look_like_its_source_gets_the_quality_for_it(codec):
             legibility=wanted_likeness,
             resolution=whole,
         )
-        found = fit_page(findings(pixels, words), NO_LIMIT, reads(words), wanted)
+        found = fit(findings(pixels, words), NO_LIMIT, reads(words), wanted)
         assert found.problem is None
-        qualities.append(found.figures["quality"])
+        qualities.append(found.metrics.quality)
     assert qualities[0] < qualities[1]
     out = decoded(found.data).pixels
     lines = np.zeros((*pixels.shape[:2], 1), bool)
@@ -450,7 +460,9 @@ def test_a_page_that_must_look_like_its_source_gets_the_quality_for_it(codec):
         lines[top:bottom, min(w.col_px for w in inside) : max(w.col_px + w.width_px for w in inside)] = True
     page, text = ssimulacra2.scores(pixels, [out, np.where(lines, out, pixels)])
     assert page >= 80 and text >= 90
-    assert (found.figures["ssimulacra2"], found.figures["text_ssimulacra2"]) == pytest.approx((page, text))
+    assert (found.metrics.legibility.ssimulacra2, found.metrics.legibility.text_ssimulacra2) == pytest.approx(
+        (page, text)
+    )
 
 
 @pytest.mark.parametrize(("bound", "level"), [("min_ssimulacra2", 95), ("min_text_ssimulacra2", 97)])
@@ -458,15 +470,16 @@ def test_a_page_that_cannot_look_like_its_source_is_kept_and_the_message_tells_h
     pixels, words = printed()
     wanted = with_settings(legibility={bound: level, "max_attempts": 2})
     with stand_in(lambda pixels, _: cv2.GaussianBlur(pixels, (0, 0), 0.6)):
-        found = fit_page(findings(pixels, words, importance=1.0), NO_LIMIT, UNASKED, wanted)
+        found = fit(findings(pixels, words, importance=1.0), NO_LIMIT, UNASKED, wanted)
     assert found.problem.reason == "legibility"
     assert "SSIMULACRA 2" in str(found.problem)
-    assert found.figures["quality"] == 100
-    measured = fit_page(
+    assert found.metrics.quality == 100
+    measured = fit(
         findings(pixels, words), NO_LIMIT, reads(words), with_settings(legibility={bound: level, "mode": "measure"})
     )
     assert measured.problem is None
-    assert {"ssimulacra2", "text_ssimulacra2"} < set(measured.figures)
+    measured = measured.metrics.legibility
+    assert None not in (measured.ssimulacra2, measured.text_ssimulacra2)
 
 
 def test_a_page_that_its_own_coarse_places_make_unlike_its_source_gets_their_resolution_back():
@@ -476,18 +489,19 @@ def test_a_page_that_its_own_coarse_places_make_unlike_its_source_gets_their_res
         legibility={"min_text_ssimulacra2": 90, "min_block_ssim": 0},
         resolution={"error_budget": 64},
     )
-    unmasked = replace(findings(pixels, words), masked=np.zeros((10, 15), bool))
+    unword_tiles = replace(findings(pixels, words), word_tiles=np.zeros((10, 15), bool))
     with stand_in() as codec:
-        found = fit_page(unmasked, NO_LIMIT, reads(words), wanted)
+        found = fit(unword_tiles, NO_LIMIT, reads(words), wanted)
     assert (found.problem, codec.qualities) == (None, [95, 95])
     assert (found.levels == 1).any()
-    assert found.figures["text_ssimulacra2"] >= 90
+    assert found.metrics.legibility.text_ssimulacra2 >= 90
 
 
 def test_likeness_is_measured_only_where_it_is_wanted():
     pixels, words = printed()
-    found = fit_page(findings(pixels, words), NO_LIMIT, reads(words), with_settings())
-    assert not {"ssimulacra2", "text_ssimulacra2"} & set(found.figures)
+    found = fit(findings(pixels, words), NO_LIMIT, reads(words), with_settings())
+    measured = found.metrics.legibility
+    assert (measured.ssimulacra2, measured.text_ssimulacra2) == (None, None)
 
 
 @pytest.mark.parametrize("quality", [1, 37, 100])
@@ -495,9 +509,9 @@ def test_a_fixed_quality_is_used_as_it_is_and_nothing_is_probed(quality):
     pixels, words = printed()
     with stand_in() as codec:
         wanted = with_settings(encode={"quality": quality})
-        found = fit_page(findings(pixels, words), NO_LIMIT, UNASKED, wanted)
+        found = fit(findings(pixels, words), NO_LIMIT, UNASKED, wanted)
     assert codec.qualities == [quality]
-    assert found.figures["quality"] == quality
+    assert found.metrics.quality == quality
 
 
 @given(target=st.floats(0.3, 0.99), figures_target=st.floats(0.3, 0.99))
@@ -515,7 +529,7 @@ def test_a_page_of_figures_gets_at_least_the_quality_of_the_same_page_without_di
     )
     with stand_in(fading):
         with_digits, without = (
-            fit_page(findings(pixels, read), NO_LIMIT, UNASKED, wanted).figures["quality"] for read in (words, letters)
+            fit(findings(pixels, read), NO_LIMIT, UNASKED, wanted).metrics.quality for read in (words, letters)
         )
     assert with_digits >= without
     if figures_target <= target:
@@ -526,10 +540,10 @@ def test_by_default_figures_are_worth_more_bytes():
     pixels, words = printed(["the sum of 4 12.50"] * 5, shape=(300, 400))
     letters = [replace(word, text="oak") for word in words]
     found = [
-        fit_page(findings(pixels, read), NO_LIMIT, reads(read), with_settings(legibility={"target_full_ssim": 0}))
+        fit(findings(pixels, read), NO_LIMIT, reads(read), with_settings(legibility={"target_full_ssim": 0}))
         for read in (words, letters)
     ]
-    assert found[0].figures["quality"] > found[1].figures["quality"]
+    assert found[0].metrics.quality > found[1].metrics.quality
     assert len(found[0].data) > len(found[1].data)
 
 
@@ -540,9 +554,9 @@ def test_a_blank_page_gets_the_least_quality_and_passes(paper):
     pixels = pixels if len(paper) == 3 else np.ascontiguousarray(pixels[..., 0])
     found = findings(pixels)
     assert found.kind is PageKind.BLANK
-    outcome = fit_page(found, NO_LIMIT, UNASKED, with_settings(encode={"least_quality": 35}))
+    outcome = fit(found, NO_LIMIT, UNASKED, with_settings(encode={"least_quality": 35}))
     assert outcome.problem is None
-    assert (outcome.figures["quality"], outcome.figures["attempts"]) == (35, 1)
+    assert (outcome.metrics.quality, outcome.metrics.attempts) == (35, 1)
     assert (outcome.levels == 8).all()
     assert np.abs(decoded(outcome.data).pixels.reshape(300 * 400, -1).mean(axis=0) - paper).max() < 4
 
@@ -552,9 +566,9 @@ def test_no_page_gets_less_than_the_least_quality(least):
     pixels, words = printed()
     wanted = with_settings(encode={"least_quality": least}, legibility={"mode": "off"})
     with stand_in(fading):
-        quality = fit_page(findings(pixels, words), NO_LIMIT, UNASKED, wanted).figures["quality"]
-        needed = fit_page(findings(pixels, words), NO_LIMIT, UNASKED, with_settings(legibility={"mode": "off"}))
-    assert quality == max(least, needed.figures["quality"])
+        quality = fit(findings(pixels, words), NO_LIMIT, UNASKED, wanted).metrics.quality
+        needed = fit(findings(pixels, words), NO_LIMIT, UNASKED, with_settings(legibility={"mode": "off"}))
+    assert quality == max(least, needed.metrics.quality)
 
 
 @pytest.mark.parametrize("codec", ["avif", "jpeg", "webp"])
@@ -563,8 +577,8 @@ def test_what_the_sample_promises_a_page_of_few_lines_keeps(codec):
     wanted = with_settings(
         encode={"codec": codec}, legibility={"target_ssim": 0.97, "figures_target_ssim": 0, "target_full_ssim": 0}
     )
-    figures = fit_page(findings(pixels, words), NO_LIMIT, reads(words), wanted).figures
-    assert figures["text_ssim"] == pytest.approx(0.97, abs=0.01)
+    metrics = fit(findings(pixels, words), NO_LIMIT, reads(words), wanted).metrics
+    assert metrics.legibility.text_ssim == pytest.approx(0.97, abs=0.01)
 
 
 # size
@@ -579,12 +593,12 @@ def test_a_lossy_source_is_not_coded_again_for_a_small_gain_and_a_lossless_one_i
         buffers[form] = buffer.getvalue()
     pixels = decoded(buffers["JPEG"]).pixels
     wanted = with_settings(encode={"quality": 60, "least_gain": 0.1})
-    size_bytes = len(fit_page(findings(pixels, words), NO_LIMIT, reads(words), wanted).data)
+    size_bytes = len(fit(findings(pixels, words), NO_LIMIT, reads(words), wanted).data)
 
     def outcome(form, source_bytes):
         is_lossy = read_header(buffers[form], Settings().limits).pages[0].is_lossy
         most_bytes = useful_bytes(source_bytes, is_lossy, wanted.encode)
-        return fit_page(findings(pixels, words), most_bytes, reads(words), wanted)
+        return fit(findings(pixels, words), most_bytes, reads(words), wanted)
 
     gains_a_twentieth = round(size_bytes / 0.95)
     assert outcome("JPEG", gains_a_twentieth).problem.reason == "no_gain"
@@ -603,7 +617,7 @@ def test_an_encoding_without_gain_is_neither_checked_nor_tried_again():
     pixels, words = printed()
     with stand_in() as codec:
         wanted = with_settings(encode={"quality": 40}, legibility={"reread_digits_below": 1})
-        found = fit_page(findings(pixels, words), 100, UNASKED, wanted)
+        found = fit(findings(pixels, words), 100, UNASKED, wanted)
     assert (found.problem.reason, codec.qualities) == ("no_gain", [40])
 
 
@@ -616,19 +630,20 @@ def test_a_page_above_the_dpi_cap_is_written_smaller_and_judged_at_its_sources_s
     monkeypatch.setattr(legibility, "judge", lambda *given: judged.append(given) or real(*given))
     found = findings(pixels, words, dpi=300.0, tagged=tagged)
     wanted = with_settings(encode={"codec": codec}, resolution={"max_dpi": 200}, legibility={"min_block_ssim": 0.2})
-    outcome = fit_page(found, NO_LIMIT, reads(words), wanted)
+    outcome = fit(found, NO_LIMIT, reads(words), wanted)
     assert outcome.problem is None
     page = decoded(outcome.data)
     assert page.pixels.shape == (400, 614)
     assert page.dpi == (pytest.approx(200) if tagged else None)
-    sizes = [outcome.figures[f"output_{name}"] for name in ("height_px", "width_px", "dpi")]
+    size = outcome.metrics.size
+    sizes = [size.height_px, size.width_px, size.dpi]
     assert sizes == [400, 614, pytest.approx(200) if tagged else None]
     assert outcome.levels.shape == (found.grid.n_rows, found.grid.n_cols)
     assert found.grid.n_rows == -(-600 // 64)
-    assert sum(outcome.figures[f"tiles_at_level_{level}"] for level in (1, 2, 4, 8)) == found.grid.n_tiles
-    (source, shown, _), *_ = judged
-    assert source.pixels.shape[:2] == shown.shape[:2] == (600, 921)
-    assert source.dpi == 300.0
+    assert sum(outcome.metrics.tiles_per_level) == found.grid.n_tiles
+    (source, shown, *_, dpi, _, _), *_ = judged
+    assert source.shape[:2] == shown.shape[:2] == (600, 921)
+    assert dpi == 300.0
     assert np.abs(luma_of(shown).astype(int) - pixels).mean() < 6  # upright and in its place
 
 
@@ -636,9 +651,9 @@ def test_a_page_above_the_dpi_cap_is_written_smaller_and_judged_at_its_sources_s
 def test_a_page_hardly_above_the_cap_or_below_it_keeps_its_size(max_dpi):
     pixels, words = printed()
     wanted = with_settings(resolution={"max_dpi": max_dpi})
-    outcome = fit_page(findings(pixels, words), NO_LIMIT, reads(words), wanted)
+    outcome = fit(findings(pixels, words), NO_LIMIT, reads(words), wanted)
     assert decoded(outcome.data).pixels.shape == pixels.shape
-    assert outcome.figures["output_dpi"] == DPI
+    assert outcome.metrics.size.dpi == DPI
 
 
 # kinds
@@ -651,16 +666,16 @@ def test_a_grey_page_is_coded_grey_though_its_pixels_have_a_tinge(codec):
     tinged[..., 2] -= 1
     found = findings(tinged, words)
     assert found.kind is PageKind.GREY
-    outcome = fit_page(found, NO_LIMIT, reads(words), with_settings(encode={"codec": codec}))
+    outcome = fit(found, NO_LIMIT, reads(words), with_settings(encode={"codec": codec}))
     with Image.open(io.BytesIO(outcome.data)) as image:
         assert image.mode == "L"
 
 
 def test_a_colour_page_stays_coloured():
     pixels, words = printed(colour=True)
-    outcome = fit_page(findings(pixels, words), NO_LIMIT, reads(words), with_settings())
+    outcome = fit(findings(pixels, words), NO_LIMIT, reads(words), with_settings())
     assert decoded(outcome.data).pixels.ndim == 3
-    assert outcome.figures["chroma_error"] < 3
+    assert outcome.metrics.legibility.chroma_error < 3
 
 
 def two_tone():
@@ -670,11 +685,11 @@ def two_tone():
 
 def test_a_bitonal_page_becomes_g4_without_loss_and_without_a_question():
     pixels, words = two_tone()
-    outcome = fit_page(findings(pixels, words, is_bitonal=True), NO_LIMIT, UNASKED, with_settings())
-    assert (outcome.problem, outcome.codec, outcome.figures["codec"]) == (None, "g4", "g4")
+    outcome = fit(findings(pixels, words, is_bitonal=True), NO_LIMIT, UNASKED, with_settings())
+    assert (outcome.problem, outcome.codec, outcome.metrics.codec) == (None, "g4", "g4")
     assert np.array_equal(decoded(outcome.data).pixels, pixels)
     assert (outcome.levels == 1).all()
-    assert fit_page(findings(pixels, words, is_bitonal=True), 10, UNASKED, with_settings()).problem.reason == "no_gain"
+    assert fit(findings(pixels, words, is_bitonal=True), 10, UNASKED, with_settings()).problem.reason == "no_gain"
 
 
 def test_a_bitonal_page_that_would_come_back_with_another_bit_is_kept():
@@ -688,7 +703,7 @@ def test_a_bitonal_page_that_would_come_back_with_another_bit_is_kept():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(encode.CODECS, "g4", replace(traits, write=one_bit_wrong))
-        outcome = fit_page(findings(pixels, words, is_bitonal=True), NO_LIMIT, UNASKED, with_settings())
+        outcome = fit(findings(pixels, words, is_bitonal=True), NO_LIMIT, UNASKED, with_settings())
     assert outcome.problem.reason == "not_lossless"
 
 
@@ -696,10 +711,10 @@ def test_a_two_tone_page_becomes_g4_and_is_judged_like_any_other():
     pixels, words = two_tone()
     found = findings(pixels, words)
     assert found.kind is PageKind.TWO_TONE
-    outcome = fit_page(found, NO_LIMIT, UNASKED, with_settings())
+    outcome = fit(found, NO_LIMIT, UNASKED, with_settings())
     assert (outcome.problem, outcome.codec) == (None, "g4")
-    assert outcome.figures["text_ssim"] == pytest.approx(1.0)
-    tones = fit_page(found, NO_LIMIT, reads(words), with_settings(encode={"two_tone_to_bitonal": False}))
+    assert outcome.metrics.legibility.text_ssim == pytest.approx(1.0)
+    tones = fit(found, NO_LIMIT, reads(words), with_settings(encode={"two_tone_to_bitonal": False}))
     assert tones.codec == "jpeg"
 
 
@@ -708,21 +723,21 @@ def test_a_two_tone_page_whose_digits_change_as_bits_is_coded_with_its_tones():
     pixels = cv2.GaussianBlur(pixels, (0, 0), 1.0)  # soft edges, which bits do not have
     with stand_in() as codec:
         reader = reads(words, changed=MISREAD, only_if=lambda: not codec.qualities)
-        outcome = fit_page(findings(pixels, words, kind=PageKind.TWO_TONE), NO_LIMIT, reader, with_settings())
+        outcome = fit(findings(pixels, words, kind=PageKind.TWO_TONE), NO_LIMIT, reader, with_settings())
     assert (outcome.problem, outcome.codec) == (None, "jpeg")
 
 
 def test_a_page_longer_than_the_format_holds_is_no_page_for_it():
     pixels = np.full((encode.LARGEST_SIDE_PX["webp"] + 1, 16), 240, np.uint8)
     wanted = with_settings(encode={"codec": "webp"})
-    outcome = fit_page(findings(pixels), NO_LIMIT, UNASKED, wanted)
+    outcome = fit(findings(pixels), NO_LIMIT, UNASKED, wanted)
     assert (outcome.problem.reason, outcome.data) == ("too_long", None)
 
 
 def test_the_same_page_gives_the_same_bytes_and_is_left_as_it_was():
     pixels, words = printed(colour=True)
     before = pixels.copy()
-    first, second = (fit_page(findings(pixels, words), NO_LIMIT, reads(words), with_settings()) for _ in range(2))
+    first, second = (fit(findings(pixels, words), NO_LIMIT, reads(words), with_settings()) for _ in range(2))
     assert first.data == second.data
     assert np.array_equal(pixels, before)
 
@@ -745,13 +760,13 @@ def test_a_two_tone_page_with_a_red_tick_stays_red():
     assert findings(plain).kind is PageKind.TWO_TONE
     assert findings(ticked).kind is PageKind.COLOUR
     wanted = with_settings()
-    assert fit_page(findings(plain), NO_LIMIT, UNASKED, wanted).codec == "g4"
+    assert fit(findings(plain), NO_LIMIT, UNASKED, wanted).codec == "g4"
     for kind in (None, PageKind.TWO_TONE):  # whatever the page was taken for
-        outcome = fit_page(findings(ticked, kind=kind), NO_LIMIT, UNASKED, wanted)
+        outcome = fit(findings(ticked, kind=kind), NO_LIMIT, UNASKED, wanted)
         assert (outcome.problem, outcome.codec) == (None, "jpeg")
         core = decoded(outcome.data).pixels[249:252, 407:410].reshape(-1, 3).mean(axis=0)
         assert core[0] > core[1] + 60
-        assert 0 <= outcome.figures["mark_chroma_error"] < 20
+        assert 0 <= outcome.metrics.legibility.mark_chroma_error < 20
 
 
 def test_a_mark_that_loses_its_colour_however_it_is_coded_keeps_the_page_whole():
@@ -759,10 +774,10 @@ def test_a_mark_that_loses_its_colour_however_it_is_coded_keeps_the_page_whole()
         return pixels if pixels.ndim == 2 else cv2.cvtColor(luma_of(pixels), cv2.COLOR_GRAY2RGB)
 
     with stand_in(greyed):
-        outcome = fit_page(findings(with_tick(black_and_white())), NO_LIMIT, UNASKED, with_settings())
+        outcome = fit(findings(with_tick(black_and_white())), NO_LIMIT, UNASKED, with_settings())
     assert outcome.problem.reason == "legibility"
     assert "coloured marks" in str(outcome.problem)
-    assert outcome.figures["mark_chroma_error"] > 20
+    assert outcome.metrics.legibility.mark_chroma_error > 20
 
 
 def test_a_discoloured_page_gets_whole_chroma_before_its_quality_rises(monkeypatch):
@@ -778,7 +793,7 @@ def test_a_discoloured_page_gets_whole_chroma_before_its_quality_rises(monkeypat
 
     monkeypatch.setitem(encode.CODECS, "avif", replace(encode.CODECS["avif"], write=write))
     wanted = with_settings(encode={"codec": "avif", "quality": 50})
-    outcome = fit_page(findings(with_tick(black_and_white()), importance=1.0), NO_LIMIT, UNASKED, wanted)
+    outcome = fit(findings(with_tick(black_and_white()), importance=1.0), NO_LIMIT, UNASKED, wanted)
     assert (outcome.problem, held) == (None, [("4:2:0", 50), ("4:4:4", 50)])
 
 
@@ -788,10 +803,10 @@ def test_colour_is_never_dropped_where_the_settings_say_so(kind):
     page[200:, :, 2] = np.maximum(page[200:, :, 2], 2) - 2  # nobody sees it
     for drop_colour, shape in (("unseen", page.shape[:2]), ("never", page.shape)):
         wanted = with_settings(encode={"drop_colour": drop_colour, "quality": 90, "two_tone_to_bitonal": False})
-        outcome = fit_page(findings(page, kind=kind), NO_LIMIT, UNASKED, wanted)
+        outcome = fit(findings(page, kind=kind), NO_LIMIT, UNASKED, wanted)
         assert decoded(outcome.data).pixels.shape == shape
     grey = np.repeat(page[..., :1], 3, axis=2)
-    outcome = fit_page(findings(grey, kind=kind), NO_LIMIT, UNASKED, wanted)
+    outcome = fit(findings(grey, kind=kind), NO_LIMIT, UNASKED, wanted)
     assert decoded(outcome.data).pixels.shape == page.shape[:2]
 
 

@@ -67,8 +67,8 @@ def test_every_patch_of_a_sample_bears_ink_and_shows_the_page_there(height, widt
     if found is None:
         assert ink.sum() < 16 * 0.0005 * PATCH_PX**2  # less than a speck in each of 4 x 4 places
         return
-    assert found.source.shape == found.mixed.shape and found.source.shape[:2] == found.ink.shape
-    assert np.array_equal(found.mixed, 255 - found.source)
+    assert found.source.shape == found.blended.shape and found.source.shape[:2] == found.ink.shape
+    assert np.array_equal(found.blended, 255 - found.source)
     side = min(PATCH_PX, height), min(PATCH_PX, width)
     assert found.ink.shape[1] == side[1] and found.ink.shape[0] % side[0] == 0
     patches = found.ink.reshape(-1, *side)
@@ -103,7 +103,7 @@ def test_patches_at_the_edge_are_moved_inwards():
     columns = np.tile(np.arange(300) % 251, (300, 1)).astype(np.uint8)
     found = take_sample(columns.T.copy(), columns, np.ones((300, 300), bool))
     assert found.ink.shape == (4 * PATCH_PX, PATCH_PX)
-    corners = [(int(found.source[at, 0]), int(found.mixed[at, 0])) for at in range(0, 4 * PATCH_PX, PATCH_PX)]
+    corners = [(int(found.source[at, 0]), int(found.blended[at, 0])) for at in range(0, 4 * PATCH_PX, PATCH_PX)]
     assert corners == [(0, 0), (0, 44), (44, 0), (44, 44)]
 
 

@@ -19,8 +19,9 @@ import pytesseract
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import OcrSettings
-from foliopress.tasks.errors import ConfigError, HostError, PageError
+from foliopress.tasks.errors import HostError, PageError
 from foliopress.tasks.ocr import tesseract
 from foliopress.tasks.ocr.tesseract import SINGLE_LINE, WHOLE_PAGE, TimeLimit, check_tesseract, read_pictures
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from foliopress.configs.settings import EncodeSettings, LimitSettings, Settings
 from foliopress.tasks.analysis import page_kinds, tiles
-from foliopress.tasks.analysis.page_analysis import Findings
+from foliopress.tasks.analysis.page_analysis import PageAnalysis
 from foliopress.tasks.checks.page_check import Check
 from foliopress.tasks.checks.rereading import Reader
 from foliopress.tasks.codecs.luma import luma_of
@@ -45,7 +45,7 @@ def found_on(pixels):
     page = Page(pixels, False, DPI, None, None)
     importance = np.zeros((grid.n_rows, grid.n_cols), np.float32)
     importance[: round(240 / grid.tile_px)] = 1.0
-    return Findings(page, page_kinds.page_kind(page), DPI, (), grid, np.zeros(importance.shape, bool), importance)
+    return PageAnalysis(page, page_kinds.page_kind(page), DPI, (), grid, np.zeros(importance.shape, bool), importance)
 
 
 def all_kept(found):
@@ -59,8 +59,8 @@ def test_strokes_are_found_where_they_count_and_keep_their_shape_and_colour():
     dark = pixels[:240].mean(axis=2) < 150
     assert (strokes[:240] == dark).mean() > 0.995
     assert not strokes[300:].any()  # the photograph lies in tiles that do not count
-    parted = mrc.part(pixels, strokes, np.zeros(found.importance.shape, bool), found, pixels)
-    shown = mrc.put_together(parted).astype(int)
+    layers = mrc.split(pixels, strokes, np.zeros(found.importance.shape, bool), found, pixels)
+    shown = mrc.compose(layers).astype(int)
     assert np.abs(np.median(shown[:240][dark], axis=0) - (20, 30, 120)).max() <= 8
     assert np.abs(np.median(shown[:240][~dark], axis=0) - (235, 228, 205)).max() <= 4
 
@@ -71,14 +71,14 @@ def test_tiles_that_two_colours_cannot_show_are_named():
     everything = np.ones(found.importance.shape, np.int8)
     strokes = mrc.find_strokes(found, everything)
     none = np.zeros(everything.shape, bool)
-    shown = mrc.put_together(mrc.part(found.luma, strokes, none, found, found.luma)).astype(np.uint8)
-    unlike = mrc.unlike_tiles(found.luma, shown, found.grid, DPI)
-    area = np.repeat(np.repeat(unlike, found.grid.tile_px, 0), found.grid.tile_px, 1)[:600, :800]
+    shown = mrc.compose(mrc.split(found.luma, strokes, none, found, found.luma)).astype(np.uint8)
+    differing = mrc.differing_tiles(found.luma, shown, found.grid, DPI)
+    area = np.repeat(np.repeat(differing, found.grid.tile_px, 0), found.grid.tile_px, 1)[:600, :800]
     assert area[360:540, 110:390].mean() > 0.9
     assert not area[270:330].any() and not area[360:540, 450:].any()
-    mixed = mrc.put_together(mrc.part(pixels, strokes, unlike, found, pixels))
+    blended = mrc.compose(mrc.split(pixels, strokes, differing, found, pixels))
     inner = np.s_[380:520, 130:370]
-    assert np.abs(mixed[inner].astype(int) - pixels[inner])[area[inner]].mean() < 6
+    assert np.abs(blended[inner].astype(int) - pixels[inner])[area[inner]].mean() < 6
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -115,20 +115,20 @@ def test_a_page_is_fitted_in_layers_smaller_than_its_strokes_in_one():
     found = found_on(pixels)
     reader = Reader(lambda *_: (), lambda *_: ())
     settings = Settings(encode=EncodeSettings(codec="jp2"))
-    outcome = fit_layers(Check(found, reader, settings), 10**6, settings)
+    outcome = fit_layers(Check(found, reader, settings), 10**6)
     assert outcome.problem is None and outcome.codec == "mrc"
     decoded = mrc_page.decode_layers(outcome.data)
     dark = pixels[:240].mean(axis=2) < 150
     assert ((decoded[:240].mean(axis=2) < 150) == dark).mean() > 0.98
     assert np.abs(decoded[360:540, 110:390].astype(int) - pixels[360:540, 110:390]).mean() < 20
-    assert outcome.figures["worst_block_ssim"] >= settings.legibility.min_block_ssim
-    too_large = fit_layers(Check(found, reader, settings), 100, settings)
+    assert outcome.metrics.legibility.worst_block_ssim >= settings.legibility.min_block_ssim
+    too_large = fit_layers(Check(found, reader, settings), 100)
     assert too_large.problem.reason == "no_gain"
 
 
 def test_a_page_longer_than_a_pdf_can_be_is_left_to_one_layer():
     found = found_on(np.full((16, mrc_page.LARGEST_SIDE_PX + 1), 255, np.uint8))
-    outcome = fit_layers(Check(found, Reader(lambda *_: (), lambda *_: ()), Settings()), 10**6, Settings())
+    outcome = fit_layers(Check(found, Reader(lambda *_: (), lambda *_: ()), Settings()), 10**6)
     assert outcome.problem.reason == "too_long"
 
 
@@ -171,7 +171,7 @@ def test_light_and_pale_strokes_keep_their_contrast(ground, ink):
     found = found_on(pixels)
     found = replace(found, importance=np.ones_like(found.importance))
     settings = Settings(encode=EncodeSettings(codec="jp2"))
-    outcome = fit_layers(Check(found, Reader(lambda *_: (), lambda *_: ()), settings), 10**6, settings)
+    outcome = fit_layers(Check(found, Reader(lambda *_: (), lambda *_: ()), settings), 10**6)
     assert outcome.problem is None
     slope, correlation = contrast_kept(pixels, mrc_page.decode_layers(outcome.data))
     assert slope > 0.75 and correlation > 0.9
@@ -185,7 +185,7 @@ def test_a_coloured_tick_beside_print_keeps_its_colour():
     pixels = np.array(image)
     found = found_on(pixels)
     settings = Settings(encode=EncodeSettings(codec="jp2"))
-    outcome = fit_layers(Check(found, Reader(lambda *_: (), lambda *_: ()), settings), 10**6, settings)
+    outcome = fit_layers(Check(found, Reader(lambda *_: (), lambda *_: ()), settings), 10**6)
     shown = mrc_page.decode_layers(outcome.data).astype(int)
     is_red = (pixels[..., 0].astype(int) - pixels[..., 1]) > 120
     redness = shown[..., 0] - shown[..., 1]

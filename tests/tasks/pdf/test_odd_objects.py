@@ -14,7 +14,7 @@ from foliopress.tasks import documents
 from foliopress.tasks.codecs import encode
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.ocr.recognition import Word
-from foliopress.tasks.pdf import multi_image, pdf_reader, pdf_writer
+from foliopress.tasks.pdf import multi_image, pdf_writer
 from foliopress.tasks.storage.source_listing import Document
 from tests.papers import Sheet, ccitt, everything_else, flate, hidden, jpeg, paper, shown
 
@@ -70,11 +70,7 @@ def reasons(data, settings=SAME):
             if page.problem is not None:
                 raise page.problem
             if page.parts:
-                alone = multi_image.page_alone(data, page.page_index, page.parts, 72)
-                with pdf_reader.open_pdf(alone.page) as document:
-                    images = pdf_reader.describe_page(document, 0, as_seen=False).images
-                    for number in alone.numbers:
-                        multi_image._pixels(document, images[number], settings)
+                multi_image.read_images(multi_image.extract_page(data, page.page_index, page.parts, 72), settings)
             is_drawn = settings.documents.pdf == "pages"
             pixels = documents.read_page(data, page.page_index, settings.limits, as_drawn=is_drawn).pixels
             image = None

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foliopress.configs.settings import StorageSettings
+from foliopress.tasks.records.footers import Footer, ShardEntry
 from foliopress.tasks.records.overview import (
     RATIO,
     Wanted,
@@ -25,16 +26,11 @@ from foliopress.tasks.records.overview import (
     totals_of,
 )
 from foliopress.tasks.records.premis import verdict_of
-from foliopress.tasks.records.statistics import (
-    SCHEMAS,
-    Footer,
-    PageRow,
-    ShardEntry,
-    file_key,
-    live_rows,
-    table_bytes,
-    totals,
-)
+from foliopress.tasks.records.rows import PageRow
+from foliopress.tasks.records.schemas import SCHEMAS
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.records.table_files import file_key, table_bytes
+from foliopress.tasks.records.totals import totals
 from foliopress.tasks.storage.store import Store
 
 
@@ -175,8 +171,8 @@ def test_a_page_is_found_with_its_words_and_tiles_in_the_newest_run_that_holds_i
     commit(dest, "f2", [page("a.tif", 1, run_id="r2", codec="jpeg")], ["f1"])
     found = find_page(dest, "a.tif", 1)
     assert found.row.codec == "jpeg"
-    assert [word["text"] for word in found.words] == ["f2"]
-    assert found.tiles["level"] == [8]
+    assert [word.text for word in found.words] == ["f2"]
+    assert found.tiles.level == (8,)
     assert find_page(dest, "a.tif", 2) is None
     assert find_page(dest, "zz.jpg", 0) is None
 

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from foliopress.tasks.records.premis import EVENTS_SCHEMA, ROW_COLUMNS, as_premis, event_of, verdict_of
-from foliopress.tasks.records.statistics import PageRow, as_table
+from foliopress.tasks.records.rows import PageRow
+from foliopress.tasks.records.schemas import as_table
 
 WHEN, VERSIONS = "2026-01-31T17:59:00+00:00", {"pillow": "12.0", "foliopress": "0.1.0"}
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from foliopress.tasks.records.schemas import PAGES_SCHEMA, WORDS_SCHEMA
 from foliopress.tasks.records.self_checksum import (
     is_parquet_intact,
     is_yaml_intact,
@@ -18,7 +19,7 @@ from foliopress.tasks.records.self_checksum import (
     read_checked_json,
     yaml_with_checksum,
 )
-from foliopress.tasks.records.statistics import PAGES_SCHEMA, WORDS_SCHEMA, table_bytes
+from foliopress.tasks.records.table_files import table_bytes
 
 KEYS = ("a.jpg", "0" * 64, 'foliopress.seal\x18@"', "ü\n\udc80".encode("utf-8", "replace").decode())
 

@@ -3,8 +3,8 @@
 import fsspec
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import StorageSettings
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.storage.locations import LOCAL_PROTOCOLS, PROTOCOLS, check_place, has_host
 from foliopress.tasks.storage.store import Store
 

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import ScanSettings, StorageSettings
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.storage.mounts import links_out, overlap
 from foliopress.tasks.storage.source_listing import ScanCounts, list_documents
 from foliopress.tasks.storage.store import Store

@@ -6,8 +6,9 @@ import sys
 import pytest
 from botocore.exceptions import ClientError
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import StorageSettings
-from foliopress.tasks.errors import ConfigError, NameRefused, StoreUnavailable
+from foliopress.tasks.errors import NameRefused, StoreUnavailable
 from foliopress.tasks.storage import name_probe
 from foliopress.tasks.storage import store as store_module
 from foliopress.tasks.storage.key_spelling import LONGEST_KEY_BYTES, ORDINARY, WINDOWS_LETTERS, Naming

@@ -15,11 +15,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import ScanSettings, StorageSettings
-from foliopress.tasks.errors import ConfigError, StoreUnavailable
+from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.storage import store as store_module
+from foliopress.tasks.storage.backend import ObjectChanged
 from foliopress.tasks.storage.source_listing import ScanCounts, list_documents
-from foliopress.tasks.storage.store import ObjectChanged, Store
+from foliopress.tasks.storage.store import Store
 from tests.scripted_s3 import BUCKET, Reply, Request, ScriptedS3, error, listing, scripted_s3
 from tests.servers import free_port
 

@@ -12,7 +12,8 @@ from botocore.utils import parse_timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foliopress.tasks.errors import ConfigError, StoreUnavailable
+from foliopress.configs.errors import ConfigError
+from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.storage import s3_backend, s3_listing
 from foliopress.tasks.storage.backend import InvalidResponse, StoredObject
 from foliopress.tasks.storage.s3_listing import (

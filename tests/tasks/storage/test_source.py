@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import ScanSettings, StorageSettings
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.storage.source import open_source
 from foliopress.tasks.storage.source_listing import ScanCounts, check_not_empty, list_documents
 from foliopress.tasks.storage.store import Store

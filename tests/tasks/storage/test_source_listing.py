@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import ScanSettings, StorageSettings
-from foliopress.tasks.errors import ConfigError
 from foliopress.tasks.storage.backend import StoredObject
 from foliopress.tasks.storage.source_listing import DOCUMENT_SUFFIXES, ScanCounts, list_documents, matches
 from foliopress.tasks.storage.store import Store

@@ -12,11 +12,13 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import StorageSettings
-from foliopress.tasks.errors import ConfigError, StoreUnavailable
+from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.storage import store as store_module
+from foliopress.tasks.storage.backend import ObjectArchived, ObjectChanged
 from foliopress.tasks.storage.local_backend import TEMPORARY
-from foliopress.tasks.storage.store import ObjectArchived, ObjectChanged, Store
+from foliopress.tasks.storage.store import Store
 from tests.servers import free_port
 
 PLAIN = StorageSettings()
