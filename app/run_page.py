@@ -24,10 +24,10 @@ from foliopress.tasks.codecs.encode import EXTENSIONS
 from foliopress.tasks.documents import read_page
 from foliopress.tasks.errors import PageError, StoreUnavailable
 from foliopress.tasks.images.image_reader import Page
+from foliopress.tasks.naming.output_keys import page_in_output
 from foliopress.tasks.records.overview import RATIO, PageFound, Wanted, by_folder, find_page, totals_of
 from foliopress.tasks.records.rows import PageRow
 from foliopress.tasks.storage.locations import has_host
-from foliopress.tasks.storage.output_keys import page_in_output
 
 _GALLERY = 12
 _IN_TABLE = 200

@@ -11,7 +11,7 @@ import typer
 
 from foliopress.configs.loading import load_settings, settings_digest
 from foliopress.flows import compress_one
-from foliopress.flows.dest.shard_rows import ShardRows
+from foliopress.flows.ledger.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.document_plan import PageJob
 from foliopress.model.scoring import load_scorer

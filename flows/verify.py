@@ -20,10 +20,10 @@ from foliopress.flows.cluster.cluster import ClusterShape, open_cluster
 from foliopress.flows.cluster.shared_places import SharedPlaces, SharedPlacesCheck, absolute_url
 from foliopress.flows.dest.bag import bag_problems
 from foliopress.flows.dest.name_rules import NAMES_KEY
-from foliopress.flows.dest.older_audit import is_older_record, missing_files, older_events, older_tables
-from foliopress.flows.dest.older_records import older_files
 from foliopress.flows.dest.premis_events import INDEX_KEY, written_events
 from foliopress.flows.dest.run_records import find_record_problems, record_keys, referenced_runs, stored_runs
+from foliopress.flows.older.older_audit import is_older_record, missing_files, older_events, older_tables
+from foliopress.flows.older.older_records import older_files
 from foliopress.flows.steps.verify_steps import (
     Output,
     Written,

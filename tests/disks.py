@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from foliopress.tasks.storage.key_spelling import WINDOWS_LETTERS
+from foliopress.tasks.naming.key_spelling import WINDOWS_LETTERS
 from foliopress.tasks.storage.local_backend import LocalBackend
 
 REAL_DISKS = ("exfat", "ntfs")

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from foliopress.configs.errors import ConfigError
 from foliopress.configs.secrets import without_password
+from foliopress.tasks.naming.key_spelling import ORDINARY, Naming
+from foliopress.tasks.naming.name_probe import find_naming
+from foliopress.tasks.naming.output_keys import output_key
 from foliopress.tasks.records.self_checksum import json_with_checksum, read_checked_json
 from foliopress.tasks.records.table_files import FileDamaged, read_table
-from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
-from foliopress.tasks.storage.name_probe import find_naming
-from foliopress.tasks.storage.output_keys import output_key
 from foliopress.tasks.storage.store import Store
 
 NAMES_KEY = "runs/names.json"

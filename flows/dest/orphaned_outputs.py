@@ -7,10 +7,10 @@ from itertools import islice
 from typing import Any
 
 from foliopress.flows.dest.inventory import OUTPUTS, ObjectSet
+from foliopress.tasks.naming.key_spelling import Naming
+from foliopress.tasks.naming.output_keys import output_key
 from foliopress.tasks.records.footers import Footer
 from foliopress.tasks.records.statistics import live_tables
-from foliopress.tasks.storage.key_spelling import Naming
-from foliopress.tasks.storage.output_keys import output_key
 from foliopress.tasks.storage.store import Store
 
 _AT_ONCE = 4096

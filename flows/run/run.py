@@ -24,17 +24,17 @@ from foliopress.flows.cluster.shard_state import Rows
 from foliopress.flows.cluster.shared_places import SharedPlacesCheck, absolute_url
 from foliopress.flows.cluster.worker_facts import ask_workers
 from foliopress.flows.dest.bag import invalidate_bag, make_bag
-from foliopress.flows.dest.compaction import compact
 from foliopress.flows.dest.inventory import Inventory
-from foliopress.flows.dest.ledger import Ledger
 from foliopress.flows.dest.name_rules import resolve_naming
-from foliopress.flows.dest.older_dest import OlderShards, continue_dest
-from foliopress.flows.dest.older_records import add_digests
 from foliopress.flows.dest.orphaned_outputs import delete_orphaned_outputs
 from foliopress.flows.dest.overlap_check import check_no_overlap
 from foliopress.flows.dest.premis_events import update_events
 from foliopress.flows.dest.run_records import repair_run_records
-from foliopress.flows.dest.shard_rows import ShardRows
+from foliopress.flows.ledger.compaction import compact
+from foliopress.flows.ledger.ledger import Ledger
+from foliopress.flows.ledger.shard_rows import ShardRows
+from foliopress.flows.older.older_dest import OlderShards, continue_dest
+from foliopress.flows.older.older_records import add_digests
 from foliopress.flows.run.duplicate_index import DuplicateIndex
 from foliopress.flows.run.lease import Lease
 from foliopress.flows.run.run_request import RunRequest
@@ -53,8 +53,8 @@ from foliopress.flows.steps import checkpoints
 from foliopress.flows.steps.document_plan import PageJob
 from foliopress.flows.views.progress import Progress
 from foliopress.tasks.errors import LeaseLost, StoreUnavailable
+from foliopress.tasks.naming.key_spelling import Naming
 from foliopress.tasks.records.bagit import bag_url
-from foliopress.tasks.storage.key_spelling import Naming
 from foliopress.tasks.storage.locations import check_place
 from foliopress.tasks.storage.source import open_source
 from foliopress.tasks.storage.source_listing import Document, ScanCounts, check_not_empty, list_documents

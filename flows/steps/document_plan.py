@@ -20,10 +20,10 @@ from foliopress.tasks.codecs import encode
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.fit import fit_page
 from foliopress.tasks.images import image_reader
+from foliopress.tasks.naming.key_spelling import ORDINARY, Naming
 from foliopress.tasks.pdf import pdf_reader, pdf_writer
 from foliopress.tasks.storage import partial_reads
 from foliopress.tasks.storage.backend import ObjectArchived, ObjectChanged
-from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.source_listing import UNREADABLE, Document
 from foliopress.tasks.storage.store import Store
 from foliopress.tasks.watchdog import watched

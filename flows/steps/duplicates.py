@@ -10,10 +10,10 @@ from typing import Any
 from foliopress.flows.steps.document_plan import PageJob, SourceDocument
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.errors import NameRefused
+from foliopress.tasks.naming.key_spelling import ORDINARY, Naming
+from foliopress.tasks.naming.output_keys import duplicate_key, text_key
 from foliopress.tasks.records.rows import PageRow, WrittenFile
 from foliopress.tasks.records.schemas import tile_table, word_table
-from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
-from foliopress.tasks.storage.output_keys import duplicate_key, text_key
 from foliopress.tasks.storage.store import Store
 
 _SECONDS = tuple(part.name for part in fields(PageRow) if part.name.startswith("seconds_"))

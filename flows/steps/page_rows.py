@@ -13,10 +13,10 @@ from foliopress.tasks.analysis.resolution import LevelCounts
 from foliopress.tasks.analysis.tiles import TileGrid
 from foliopress.tasks.codecs import encode
 from foliopress.tasks.errors import PageError
+from foliopress.tasks.naming.key_spelling import ORDINARY, Naming
+from foliopress.tasks.naming.output_keys import output_key
 from foliopress.tasks.ocr.recognition import Word
 from foliopress.tasks.records.rows import PageRow, TileRow, WordRow
-from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
-from foliopress.tasks.storage.output_keys import output_key
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from foliopress.flows.steps.document_plan import PageJob, SourceDocument
 from foliopress.flows.steps.finished_page import FinishedPage
 from foliopress.flows.steps.page_rows import output_key_of
+from foliopress.tasks.naming.output_keys import text_key
 from foliopress.tasks.ocr import text_export
 from foliopress.tasks.records.rows import WrittenFile
-from foliopress.tasks.storage.output_keys import text_key
 
 
 def store_text(source: SourceDocument, page: FinishedPage, job: PageJob, *, is_kept: bool) -> tuple[WrittenFile, ...]:

@@ -19,13 +19,13 @@ from foliopress.flows.steps.page_text import store_text
 from foliopress.flows.steps.witness_step import witness
 from foliopress.tasks.errors import NameRefused, PageError, StoreUnavailable
 from foliopress.tasks.images import tiff_writer
+from foliopress.tasks.naming.output_keys import output_key, text_key
 from foliopress.tasks.ocr import text_export
 from foliopress.tasks.pdf import pdf_writer
 from foliopress.tasks.pdf.image_streams import CodedImage
 from foliopress.tasks.records.rows import PageRow, TileRow, WrittenFile
 from foliopress.tasks.records.schemas import tile_table, word_table
 from foliopress.tasks.storage import partial_reads
-from foliopress.tasks.storage.output_keys import output_key, text_key
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 

@@ -19,6 +19,7 @@ from foliopress.flows.views.charts import DISTRIBUTIONS, as_svg, distribution, p
 from foliopress.flows.views.progress import megabytes
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.images.thumbnails import thumbnail
+from foliopress.tasks.naming.output_keys import page_in_output
 from foliopress.tasks.records.overview import (
     NOT_COMPARED,
     Wanted,
@@ -32,7 +33,6 @@ from foliopress.tasks.records.overview import (
     totals_of,
 )
 from foliopress.tasks.storage.locations import check_place
-from foliopress.tasks.storage.output_keys import page_in_output
 from foliopress.tasks.storage.store import Store
 from foliopress.tasks.witness.document_check import UNHEARD
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from foliopress.configs.settings import LimitSettings
 from foliopress.tasks.documents import read_page
 from foliopress.tasks.errors import PageError
+from foliopress.tasks.naming.output_keys import page_in_output
 from foliopress.tasks.records.rows import WrittenFile
-from foliopress.tasks.storage.output_keys import page_in_output
 from foliopress.tasks.storage.store import Store
 
 DamageKind = Literal[

@@ -10,7 +10,7 @@ from foliopress.configs.errors import ConfigError
 from foliopress.tasks.checks.audit import Damage
 from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.host_errors import raise_if_host_error
-from foliopress.tasks.storage.output_keys import page_in_output
+from foliopress.tasks.naming.output_keys import page_in_output
 from foliopress.tasks.storage.store import Store
 from foliopress.tasks.witness.document_check import (
     UNHEARD,

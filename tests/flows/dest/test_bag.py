@@ -32,10 +32,10 @@ from foliopress.flows.verify import verify_archive
 from foliopress.tasks.errors import PayloadDamaged
 from foliopress.tasks.storage.local_backend import TEMPORARY
 from foliopress.tasks.storage.store import Store
-from tests.flows.dest.test_ledger import DyingStore, Killed
 from tests.flows.dest.test_premis_events import commit, finished_run
+from tests.flows.ledger.test_ledger import DyingStore, Killed
 from tests.servers import S3Server
-from tests.tasks.storage.test_output_keys import keys
+from tests.tasks.naming.test_output_keys import keys
 
 STATUSES = {"letters/ä.tif": "compressed", "b.tif": "kept", "c d.tif": "failed"}
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foliopress.configs.settings import StorageSettings
-from foliopress.flows.dest.compaction import compact
 from foliopress.flows.dest.inventory import Inventory, ObjectSet
-from foliopress.flows.dest.ledger import Ledger
-from foliopress.flows.dest.shard_rows import ShardRows
+from foliopress.flows.ledger.compaction import compact
+from foliopress.flows.ledger.ledger import Ledger
+from foliopress.flows.ledger.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.records.footers import read_footers

@@ -22,14 +22,14 @@ from foliopress.flows.dest.name_rules import NAMES_KEY, resolve_naming
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.verify import verify_archive
+from foliopress.tasks.naming.key_spelling import ORDINARY, Naming
+from foliopress.tasks.naming.output_keys import output_key
 from foliopress.tasks.records.footers import Footer, ShardEntry
 from foliopress.tasks.records.schemas import PAGES_SCHEMA
 from foliopress.tasks.records.self_checksum import json_with_checksum, read_checked_json
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.records.table_files import file_key, table_bytes
 from foliopress.tasks.storage import store as store_module
-from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
-from foliopress.tasks.storage.output_keys import output_key
 from foliopress.tasks.storage.store import Store
 from tests.disks import FOLDERS, REAL_DISKS, FoldingFolder, mounted, only_at
 from tests.promises import NO_COLLISION

@@ -8,11 +8,11 @@ import pytest
 
 from foliopress.configs.settings import StorageSettings
 from foliopress.flows.dest.inventory import Inventory
-from foliopress.flows.dest.ledger import Ledger
 from foliopress.flows.dest.orphaned_outputs import delete_orphaned_outputs
-from foliopress.tasks.storage.key_spelling import ORDINARY
+from foliopress.flows.ledger.ledger import Ledger
+from foliopress.tasks.naming.key_spelling import ORDINARY
 from foliopress.tasks.storage.store import Store
-from tests.flows.dest.test_ledger import commit, shard, stored
+from tests.flows.ledger.test_ledger import commit, shard, stored
 
 LEFT = ("pages/a.jpg.webp", "pages/b.tif/0002.avif", "pages/a.jpg", "text/a.jpg.alto.xml", "text/b.tif/0001.txt")
 OTHERS = ("pages/gone.jpg.webp", "pages/notes", "text/README.txt", "pages/a.jpg.webp/deep/er.jpg")

@@ -14,21 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foliopress.configs.settings import StorageSettings
-from foliopress.flows.dest.compaction import compact
-from foliopress.flows.dest.ledger import Ledger
 from foliopress.flows.dest.premis_events import INDEX_KEY, LINES, TABLE, has_current_events, update_events
-from foliopress.flows.dest.shard_rows import ShardRows
+from foliopress.flows.ledger.compaction import compact
+from foliopress.flows.ledger.ledger import Ledger
+from foliopress.flows.ledger.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard
 from foliopress.flows.steps.store_document import DocumentResult
+from foliopress.tasks.naming.output_keys import output_key
 from foliopress.tasks.records.footers import read_footers
 from foliopress.tasks.records.premis import as_premis, verdict_of
 from foliopress.tasks.records.rows import PageRow
 from foliopress.tasks.records.schemas import TILES_SCHEMA, WORDS_SCHEMA, as_table
 from foliopress.tasks.records.statistics import live_rows
-from foliopress.tasks.storage.output_keys import output_key
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
-from tests.flows.dest.test_ledger import DyingStore, Killed
+from tests.flows.ledger.test_ledger import DyingStore, Killed
 
 RUN = "20260131T175900Z-3f9c2a"
 

@@ -11,7 +11,6 @@ import yaml
 from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import load_settings, settings_digest
 from foliopress.configs.settings import StorageSettings
-from foliopress.flows.dest.ledger import Ledger
 from foliopress.flows.dest.premis_events import update_events
 from foliopress.flows.dest.run_records import (
     find_record_problems,
@@ -19,6 +18,7 @@ from foliopress.flows.dest.run_records import (
     repair_run_records,
     stored_runs,
 )
+from foliopress.flows.ledger.ledger import Ledger
 from foliopress.flows.run.run_summary import Recipe, RunStart, check_same_recipe, write_start
 from foliopress.tasks.records.footers import Footer, ShardEntry
 from foliopress.tasks.records.rows import PageRow

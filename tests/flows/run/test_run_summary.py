@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foliopress.configs.settings import StorageSettings
-from foliopress.flows.dest.ledger import Ledger
+from foliopress.flows.ledger.ledger import Ledger
 from foliopress.flows.run.run_summary import read_metrics
 from foliopress.tasks.records.footers import Footer, ShardEntry, read_footers
 from foliopress.tasks.records.rows import PageRow

@@ -20,10 +20,10 @@ from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.steps import steps
 from foliopress.flows.verify import verify_archive
+from foliopress.tasks.naming.output_keys import duplicate_key, output_key, page_in_output
 from foliopress.tasks.records.overview import find_page
 from foliopress.tasks.records.rows import PageRow
 from foliopress.tasks.records.statistics import live_rows
-from foliopress.tasks.storage.output_keys import duplicate_key, output_key, page_in_output
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 from tests.servers import S3Server

@@ -16,10 +16,10 @@ from foliopress.configs.settings import Settings
 from foliopress.flows.steps import steps
 from foliopress.tasks.fit import fit_bitonal
 from foliopress.tasks.images.image_reader import read_page
+from foliopress.tasks.naming.output_keys import output_key
 from foliopress.tasks.ocr import recognition
 from foliopress.tasks.records.schemas import page_table
 from foliopress.tasks.storage.backend import ObjectArchived
-from foliopress.tasks.storage.output_keys import output_key
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foliopress.flows.dest.key_ranges import KeyRanges
+from foliopress.flows.ledger.key_ranges import KeyRanges
 
 KEYS = st.binary(max_size=2)
 SPANS = st.tuples(KEYS, KEYS).map(lambda ends: (min(ends), max(ends)))

@@ -7,17 +7,17 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-from foliopress.flows.dest import duplicate_outputs
 from foliopress.flows.dest.inventory import Inventory
-from foliopress.flows.dest.shard_rows import ShardRows, count_pages
-from foliopress.flows.dest.statistics_files import TABLES, StatisticsFiles
+from foliopress.flows.ledger import duplicate_outputs
+from foliopress.flows.ledger.shard_rows import ShardRows, count_pages
+from foliopress.flows.ledger.statistics_files import TABLES, StatisticsFiles
 from foliopress.flows.run.shards import Shard
 from foliopress.tasks.errors import LeaseLost
+from foliopress.tasks.naming.key_spelling import ORDINARY, Naming
 from foliopress.tasks.records.fences import is_fenced, repair_fences, write_fence
 from foliopress.tasks.records.footers import Footer, ShardEntry
 from foliopress.tasks.records.rows import PageRow
 from foliopress.tasks.records.schemas import page_rows
-from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.store import Store
 
 log = logging.getLogger(__name__)

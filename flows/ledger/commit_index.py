@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
-from foliopress.flows.dest.key_ranges import KeyRanges
+from foliopress.flows.ledger.key_ranges import KeyRanges
 from foliopress.tasks.records.footers import Footer, ShardEntry, sortable
 
 

@@ -8,7 +8,7 @@ is kept whole. A lone `%`, which cannot come from a key (its own `%` is written 
 - a name without a document's extension is written with `%%` after it;
 - a name or key that is too long is cut, and a digest of the whole follows `%~`.
 
-Names that a store cannot hold or distinguish are spelt differently there: see `tasks.storage.key_spelling`.
+Names that a store cannot hold or distinguish are spelt differently there: see `tasks.naming.key_spelling`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
-from foliopress.tasks.storage.key_spelling import ORDINARY, Naming
+from foliopress.tasks.naming.key_spelling import ORDINARY, Naming
 from foliopress.tasks.storage.source_listing import DOCUMENT_SUFFIXES
 
 OUTPUT_SUFFIXES = frozenset({".avif", ".webp", ".jpg", ".tif", ".jp2", ".jxl", ".png", ".pdf"})

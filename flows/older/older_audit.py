@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 
-from foliopress.flows.dest.older_records import TEXT_COLUMNS, older_files, read_record, read_text_forms, text_files
 from foliopress.flows.dest.premis_events import INDEX_KEY, LINES, TABLE
+from foliopress.flows.older.older_records import TEXT_COLUMNS, older_files, read_record, read_text_forms, text_files
 from foliopress.tasks.checks.audit import Damage
 from foliopress.tasks.records.footers import Footer
 from foliopress.tasks.records.table_files import file_key, read_table

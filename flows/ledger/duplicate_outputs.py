@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from foliopress.flows.dest.statistics_files import TABLES, StatisticsFiles
+from foliopress.flows.ledger.statistics_files import TABLES, StatisticsFiles
 from foliopress.flows.steps.duplicates import give_own
+from foliopress.tasks.naming.key_spelling import Naming
 from foliopress.tasks.records.schemas import page_rows, page_table
 from foliopress.tasks.records.table_files import FileDamaged, read_table
-from foliopress.tasks.storage.key_spelling import Naming
 
 log = logging.getLogger(__name__)
 

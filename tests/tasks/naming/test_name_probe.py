@@ -9,11 +9,11 @@ from botocore.exceptions import ClientError
 from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import StorageSettings
 from foliopress.tasks.errors import NameRefused, StoreUnavailable
-from foliopress.tasks.storage import name_probe
+from foliopress.tasks.naming import name_probe
+from foliopress.tasks.naming.key_spelling import LONGEST_KEY_BYTES, ORDINARY, WINDOWS_LETTERS, Naming
+from foliopress.tasks.naming.name_probe import find_naming
+from foliopress.tasks.naming.output_keys import output_key
 from foliopress.tasks.storage import store as store_module
-from foliopress.tasks.storage.key_spelling import LONGEST_KEY_BYTES, ORDINARY, WINDOWS_LETTERS, Naming
-from foliopress.tasks.storage.name_probe import find_naming
-from foliopress.tasks.storage.output_keys import output_key
 from foliopress.tasks.storage.s3_backend import S3Backend
 from foliopress.tasks.storage.store import Store
 from tests.disks import FOLDERS, REAL_DISKS, mounted

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foliopress.configs.settings import ShardSettings, StorageSettings
-from foliopress.flows.dest.ledger import Ledger
-from foliopress.flows.dest.shard_rows import ShardRows
+from foliopress.flows.ledger.ledger import Ledger
+from foliopress.flows.ledger.shard_rows import ShardRows
 from foliopress.flows.run.shards import Shard, cut_shards
 from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.errors import LeaseLost

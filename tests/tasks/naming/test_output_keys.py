@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from foliopress.tasks.storage.key_spelling import ORDINARY, WINDOWS_LETTERS, Naming
-from foliopress.tasks.storage.output_keys import duplicate_key, output_key, page_in_output, text_key
+from foliopress.tasks.naming.key_spelling import ORDINARY, WINDOWS_LETTERS, Naming
+from foliopress.tasks.naming.output_keys import duplicate_key, output_key, page_in_output, text_key
 from tests.promises import NO_COLLISION
 
 pytestmark = pytest.mark.promise(

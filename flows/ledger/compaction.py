@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from foliopress.flows.dest.ledger import Ledger
+from foliopress.flows.ledger.ledger import Ledger
 from foliopress.tasks.records.footers import Footer
 from foliopress.tasks.records.schemas import SCHEMAS
 from foliopress.tasks.storage.store import Store

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from foliopress.flows.dest.commit_index import CommitIndex, base_of
+from foliopress.flows.ledger.commit_index import CommitIndex, base_of
 from foliopress.tasks.records.footers import Footer, ShardEntry, read_footers
 from foliopress.tasks.records.schemas import SCHEMAS
 from foliopress.tasks.records.table_files import FileDamaged, TableWriter, file_key, read_table, row_groups, table_bytes

@@ -20,9 +20,9 @@ from foliopress.configs.errors import ConfigError
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import Settings
 from foliopress.flows.compress import compress_archive
-from foliopress.flows.dest.ledger import Ledger
-from foliopress.flows.dest.older_dest import OlderShards, continue_dest
-from foliopress.flows.dest.older_records import add_digests
+from foliopress.flows.ledger.ledger import Ledger
+from foliopress.flows.older.older_dest import OlderShards, continue_dest
+from foliopress.flows.older.older_records import add_digests
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.verify import Verification, verify_archive
 from foliopress.flows.views.report import report_on

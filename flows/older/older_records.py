@@ -14,11 +14,11 @@ import yaml
 
 from foliopress.configs.loading import digest_of, digested_values
 from foliopress.flows.dest.run_records import record_keys, referenced_runs, stored_runs
+from foliopress.tasks.naming.output_keys import text_key
 from foliopress.tasks.ocr.text_export import EXTENSIONS, TextForm
 from foliopress.tasks.records import self_checksum
 from foliopress.tasks.records.footers import Footer
 from foliopress.tasks.records.schemas import SCHEMA_VERSION
-from foliopress.tasks.storage.output_keys import text_key
 from foliopress.tasks.storage.store import Store
 
 TEXT_COLUMNS = ("document_key", "page_index", "run_id", "duplicate_of", "ocr_words")

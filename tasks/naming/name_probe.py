@@ -10,7 +10,7 @@ from typing import Literal
 from foliopress.configs.errors import ConfigError
 from foliopress.configs.secrets import without_password
 from foliopress.tasks.errors import NameRefused, StoreUnavailable
-from foliopress.tasks.storage.key_spelling import LONGEST_KEY_BYTES, LONGEST_NAME_BYTES, WINDOWS_LETTERS, Naming
+from foliopress.tasks.naming.key_spelling import LONGEST_KEY_BYTES, LONGEST_NAME_BYTES, WINDOWS_LETTERS, Naming
 from foliopress.tasks.storage.store import Store
 
 SCRATCH = "runs/.names-"

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foliopress.configs.settings import ShardSettings, StorageSettings
-from foliopress.flows.dest.compaction import MAX_BYTES, MAX_DOCUMENTS, compact, is_small, plan
-from foliopress.flows.dest.ledger import Ledger
+from foliopress.flows.ledger.compaction import MAX_BYTES, MAX_DOCUMENTS, compact, is_small, plan
+from foliopress.flows.ledger.ledger import Ledger
 from foliopress.flows.run.shards import cut_shards
 from foliopress.tasks.records.footers import Footer, ShardEntry, read_footers
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.records.table_files import file_key
 from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
-from tests.flows.dest.test_ledger import (
+from tests.flows.ledger.test_ledger import (
     DyingStore,
     Killed,
     commit,
@@ -71,7 +71,7 @@ def test_many_small_files_become_one_with_the_same_rows_and_their_shards_are_don
 
 @pytest.mark.parametrize(("together", "groups"), [(1, 3), (2**21, 1)])
 def test_small_shards_share_a_group_of_rows_up_to_some_bytes(dest: Store, monkeypatch, together, groups) -> None:
-    monkeypatch.setattr("foliopress.flows.dest.statistics_files._ROW_GROUP_BYTES", together)
+    monkeypatch.setattr("foliopress.flows.ledger.statistics_files._ROW_GROUP_BYTES", together)
     compact(three_shards(dest), dest, most_small=1)
     (part,) = read_footers(dest)
     with dest.open_input(file_key("pages", part)) as file:

@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 from foliopress.configs.older_settings import differences, settings_since
 from foliopress.configs.settings import Settings
 from foliopress.flows.dest.inventory import Inventory
-from foliopress.flows.dest.ledger import Ledger
-from foliopress.flows.dest.older_records import (
+from foliopress.flows.ledger.ledger import Ledger
+from foliopress.flows.older.older_records import (
     TEXT_COLUMNS,
     PageKey,
     TextFile,

@@ -1,0 +1,1 @@
+"""Keep the books of a DEST: which shards are committed, and the files of statistics that hold their rows."""

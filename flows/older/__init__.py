@@ -1,0 +1,1 @@
+"""Read, verify and continue a DEST that an older version wrote."""
