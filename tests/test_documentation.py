@@ -199,7 +199,15 @@ def test_every_type_of_the_architecture_is_defined_in_its_file() -> None:
     assert len(rows) > 10
     for name, path, _ in rows:
         nodes = ast.parse((ROOT / first_code(path)).read_text("utf-8")).body
-        assert first_code(name) in {node.name for node in nodes if isinstance(node, ast.ClassDef)}, name
+        classes = {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+        unions = {
+            target.id
+            for node in nodes
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        assert first_code(name) in classes | unions, name
     drawn = re.findall(r": .*\b([A-Z][a-z]+[A-Za-z]*)$", ARCHITECTURE.read_text("utf-8"), re.MULTILINE)
     assert set(drawn) <= {first_code(name) for name, *_ in rows}
 
