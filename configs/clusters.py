@@ -29,6 +29,9 @@ _Amounts = dict[
 ]
 """Amounts in Kubernetes notation, e.g. `{cpu: "1", memory: 4Gi}`."""
 
+ClusterOptions = dict[str, object]
+"""Options of a cluster class by name, as a profile gives them; `check_options` checks their values."""
+
 
 class _Options(BaseModel):
     """Options of one class; those not set come from Dask's configuration."""
@@ -189,7 +192,7 @@ def option_names(kind: ClusterKind) -> tuple[str, ...]:
     return tuple(_OPTIONS[kind].model_fields)
 
 
-def check_options(kind: ClusterKind, options: dict[str, object]) -> None:
+def check_options(kind: ClusterKind, options: ClusterOptions) -> None:
     """Reject options that a class of cluster must not be given; values are not quoted, as they may be secret.
 
     Raises:

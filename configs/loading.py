@@ -38,6 +38,9 @@ _NOT_IN_DIGEST = ("profile", "scan", "cluster", "storage", "importance.model", "
 _SCALARS = (str, int, float, bool)
 _LONGEST_KEY = 60
 
+SettingValues = dict[str, object]
+"""Values of settings, as JSON has them, by dotted key or by section."""
+
 
 def profile_names() -> tuple[str, ...]:
     """Return the names of the shipped profiles in alphabetical order."""
@@ -90,12 +93,12 @@ def digest_of(digested: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(digested, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def digested_settings(settings: Settings) -> dict[str, object]:
+def digested_settings(settings: Settings) -> SettingValues:
     """Return the settings that can change output or shards, by dotted key."""
     return digested_values(settings.model_dump(mode="json"))
 
 
-def digested_values(values: Mapping[str, Any]) -> dict[str, object]:
+def digested_values(values: Mapping[str, Any]) -> SettingValues:
     """Return the same of settings as they are stored, by section."""
     return {
         key: value
@@ -104,7 +107,7 @@ def digested_values(values: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def public_settings(settings: Settings) -> dict[str, object]:
+def public_settings(settings: Settings) -> SettingValues:
     """Return the settings in force as plain values that may be recorded: no key, token or password."""
     values: dict[str, Any] = settings.model_dump(mode="json")
     for section, model in settings:

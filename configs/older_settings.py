@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from foliopress.configs.loading import digested_settings, digested_values, load_settings, profile_names
+from foliopress.configs.loading import SettingValues, digested_settings, digested_values, load_settings, profile_names
 from foliopress.configs.settings import Settings
 
 _DEFAULTS_THEN = {"legibility.max_attempts": 4}
@@ -25,7 +25,7 @@ def is_older(stored: Mapping[str, Any]) -> bool:
     return bool(stored) and bool(settings_since(stored, Settings()))
 
 
-def settings_since(stored: Mapping[str, Any], settings: Settings) -> dict[str, object]:
+def settings_since(stored: Mapping[str, Any], settings: Settings) -> SettingValues:
     """Return the settings that an older version did not have, as they stand in today's."""
     then = digested_values(stored)
     return {key: value for key, value in digested_settings(settings).items() if key not in then}

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from foliopress.configs.clusters import ClusterKind, check_options
+from foliopress.configs.clusters import ClusterKind, ClusterOptions, check_options
 from foliopress.configs.secrets import carries_password, without_secret_values
 
 _GENERATED_LABELS = ("payload-oxum", "bagging-date", "bag-size", "bag-software-agent")
@@ -287,7 +287,7 @@ class EvidenceSettings(Closed):
         return lines
 
 
-def _check_cluster_options(kind: ClusterKind, options: dict[str, object]) -> None:
+def _check_cluster_options(kind: ClusterKind, options: ClusterOptions) -> None:
     try:
         check_options(kind, options)
     except ValidationError as error:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -169,12 +170,12 @@ class _Rewriter:
         name: str,
         footer: Footer,
         dead: Collection[str],
-        texts: Mapping[PageKey, list[dict[str, object]]],
+        texts: Mapping[PageKey, list[WrittenFile]],
     ) -> bytes:
         live = (_without(group, dead) for group in row_groups(self.dest, table, name))
         return _as_file(table, (_with_text(rows, texts) if table == "pages" else rows for rows in live), footer)
 
-    def _text_files(self, rows: pa.Table) -> tuple[dict[PageKey, list[dict[str, object]]], set[PageKey]]:
+    def _text_files(self, rows: pa.Table) -> tuple[dict[PageKey, list[WrittenFile]], set[PageKey]]:
         """Return the files of text of each page as they are, and the pages that lack one."""
 
         def read(file: TextFile) -> WrittenFile | None:
@@ -184,12 +185,12 @@ class _Rewriter:
                 return None
 
         files = list(text_files(rows, self.text_forms))
-        found = defaultdict[PageKey, list[dict[str, object]]](list)
+        found = defaultdict[PageKey, list[WrittenFile]](list)
         lost: set[PageKey] = set()
         with ThreadPoolExecutor(_READERS) as readers:
             for file, written in zip(files, readers.map(read, files), strict=True):
                 if written is not None:
-                    found[file.page].append(asdict(written))
+                    found[file.page].append(written)
                 elif file.is_certain:
                     lost.add(file.page)
         return found, lost
@@ -230,8 +231,12 @@ def _without(rows: pa.Table, dead: Collection[str]) -> pa.Table:
     return rows.filter(pc.invert(pc.is_in(rows["document_key"], pa.array(sorted(dead), pa.string())))) if dead else rows
 
 
-def _with_text(rows: pa.Table, texts: Mapping[PageKey, list[dict[str, object]]]) -> pa.Table:
+def _with_text(rows: pa.Table, texts: Mapping[PageKey, list[WrittenFile]]) -> pa.Table:
     pages = zip(rows["document_key"].to_pylist(), rows["page_index"].to_pylist(), strict=True)
     place = rows.schema.get_field_index("text_files")
     field = rows.schema.field(place)
-    return rows.set_column(place, field, pa.array([texts.get(page) for page in pages], field.type))
+    return rows.set_column(place, field, pa.array([_as_records(texts.get(page)) for page in pages], field.type))
+
+
+def _as_records(files: Iterable[WrittenFile] | None) -> list[dict[str, Any]] | None:
+    return None if files is None else [asdict(file) for file in files]

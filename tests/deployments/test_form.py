@@ -7,6 +7,7 @@ import json
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from prefect.utilities.callables import parameter_schema
 from pydantic import BaseModel, ValidationError
@@ -75,6 +76,7 @@ def test_what_is_not_possible_together_is_a_wrong_setting() -> None:
         settings_of("no such profile", Changes())
 
 
+@hypothesis_settings(deadline=None)  # a busy machine takes seconds
 @given(st.integers(1, 100), st.sampled_from(["avif", "webp", "jpeg"]), st.floats(0, 1))
 def test_a_form_that_went_through_json_says_the_same(quality: int, codec: str, threshold: float) -> None:
     values = {"encode": {"quality": quality, "codec": codec}, "importance": {"threshold": threshold}}
