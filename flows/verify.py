@@ -56,6 +56,8 @@ _SHOWN = 20
 log = logging.getLogger(__name__)
 
 _Found = TypeVar("_Found")
+_Check = Callable[[Callable[[str, StorageSettings, list[Any]], list[Damage]], Iterator[Any]], Iterator[list[Damage]]]
+"""Runs a check on the cluster, and yields what it found in each batch."""
 
 
 @dataclass
@@ -148,10 +150,7 @@ def verify_archive(
         footers = read_footers(target, damaged)
         for damages in check(check_outputs, _outputs(target, damaged, found, named, documents)):
             found.damages += damages
-        found.older_files = len(older_files(footers.values()))
-        for damages in check(check_tables, older_tables(footers.values())):
-            found.damages += damages
-        found.damages += missing_files(target, footers, named)
+        found.damages += _older_damages(check, target, footers, named, found)
         written = _written(target, footers, damaged, found)
         for damages in check(check_files, _noted(written, named, found)):
             found.damages += damages
@@ -185,6 +184,16 @@ def _open_places(dest: str, source: str | None, settings: Settings) -> tuple[Sto
     if scans is not None:
         check_not_empty(scans, settings.scan, target)
     return target, scans
+
+
+def _older_damages(
+    check: _Check, target: Store, footers: Mapping[str, Footer], named: set[str], found: Verification
+) -> Iterator[Damage]:
+    """Count the files of page rows of an older version, and check what belongs to them without a digest."""
+    found.older_files = len(older_files(footers.values()))
+    for damages in check(check_tables, older_tables(footers.values())):
+        yield from damages
+    yield from missing_files(target, footers, named)
 
 
 def _outputs(

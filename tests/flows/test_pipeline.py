@@ -27,8 +27,8 @@ def test_a_document_goes_through_all_steps_in_one_process(archive: Callable[...,
     job = PageJob(str(source), str(tmp_path / "out"), settings, "run", "shard", *digests)
     (document,) = list_documents(Store(str(source), settings.storage), settings.scan, ScanCounts())
     (row,) = compress_one(document, job).pages
-    assert (row["document_key"], row["status"], row["output_key"]) == ("a.jpg", "compressed", "pages/a.jpg.avif")
-    assert (tmp_path / "out" / "pages" / "a.jpg.avif").stat().st_size == row["output_bytes"]
+    assert (row.document_key, row.status, row.output_key) == ("a.jpg", "compressed", "pages/a.jpg.avif")
+    assert (tmp_path / "out" / "pages" / "a.jpg.avif").stat().st_size == row.output_bytes
 
 
 @pytest.mark.parametrize("module", ["foliopress.flows", "foliopress.flows.run.run_request"])

@@ -136,7 +136,7 @@ def test_the_overview_the_window_and_the_report_read_it(older: Path, dest: str) 
     page = find_page(store(older / dest), "book.tif", 1)
     assert page is not None
     assert (page.row.status, page.row.witness) == ("compressed", None)
-    assert page.words[0]["quarter_turns"] is None
+    assert page.words[0].quarter_turns is None
     archive = open_run(str(older / dest))
     assert (archive.pages.num_rows, archive.source) == (8, "scans")
     report = report_on(str(older / dest), load_settings())

@@ -133,7 +133,7 @@ def test_a_page_whose_layers_are_not_understood_stays_as_it_is(config, membershi
 def test_layers_go_along_when_a_page_is_taken_out():
     data = layered(MARKED, config={"OFF": ["a"]})
     alone = multi_image.extract_page(data, 0, (0,), 72).pdf
-    assert np.array_equal(pdf_reader.rendered(alone, 0, 72), pdf_reader.rendered(data, 0, 72))
+    assert np.array_equal(pdf_reader.render_page(alone, 0, 72), pdf_reader.render_page(data, 0, 72))
     with open_pdf(alone) as document:
         assert len(describe_page(document, 0).images) == 1
 
