@@ -175,7 +175,7 @@ def test_until_a_new_try_is_judged_nothing_of_the_old_one_can_be_downloaded(resu
 
 def test_words_that_read_otherwise_are_listed_and_the_picked_one_is_looked_at(result, monkeypatch):
     def one_changed(workbench, page):
-        words = [word for word in page.prepared.words if word.confidence >= 80]
+        words = [word for word in page.text.words if word.confidence >= 80]
         checks = [WordCheck(word, word.text, "kept") for word in words[1:]]
         return (WordCheck(words[0], "Courcil", "changed"), *checks)
 
