@@ -150,7 +150,7 @@ def test_an_engine_without_its_library_or_gpu_says_so(tiny: Path, monkeypatch: p
     with pytest.raises(Lacking, match="torch is not installed"):
         worker.measure(ENGINES["keras-torch-gpu"], tiny, [])
     monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(devices=lambda: [SimpleNamespace(platform="cpu")]))
-    with pytest.raises(Lacking, match="jax sees no GPU"):
+    with pytest.raises(Lacking, match="jax finds no GPU"):
         worker.measure(ENGINES["keras-jax-gpu"], tiny, [])
 
 

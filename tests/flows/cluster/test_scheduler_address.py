@@ -71,7 +71,7 @@ def test_a_scheduler_that_asks_for_tls_says_so_to_whoever_comes_without(secured:
 
 
 def test_certificates_that_are_missing_here_are_named(secured: str) -> None:
-    with pytest.raises(ConfigError, match=f"tls://{secured} needs certificates, and there are none here; name"):
+    with pytest.raises(ConfigError, match=f"tls://{secured} needs certificates, and there are none here; set"):
         check_scheduler_address(f"tls://{secured}", 5)
 
 

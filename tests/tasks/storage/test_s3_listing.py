@@ -110,9 +110,9 @@ def test_an_object_without_an_etag_or_a_time_is_an_object(part: str, instead: st
         "a page of a portal": ("<html><body>Please log in</body></html>", "no listing: <html>"),
         "broken html": ("<!doctype html><p>Bad gateway<br>", "not well-formed XML"),
         "cut short": (f"{NAMED}<IsTruncated>true</IsTruncated>{LISTED}<Contents><Key>b", "not well-formed XML"),
-        "no size": (f"{NAMED}{LISTED.replace('Size>', 'Sizes>')}</ListBucketResult>", "size as None"),
-        "no key": (f"{NAMED}{LISTED.replace('Key>', 'Keys>')}</ListBucketResult>", "key as None"),
-        "a size that is none": (f"{NAMED}{LISTED.replace('12345678901', '-1')}</ListBucketResult>", "size as '-1'"),
+        "no size": (f"{NAMED}{LISTED.replace('Size>', 'Sizes>')}</ListBucketResult>", "and size None"),
+        "no key": (f"{NAMED}{LISTED.replace('Key>', 'Keys>')}</ListBucketResult>", "key None"),
+        "a size that is none": (f"{NAMED}{LISTED.replace('12345678901', '-1')}</ListBucketResult>", "and size '-1'"),
         "a control character": (f"{NAMED}{LISTED.replace('b/', chr(1))}</ListBucketResult>", "not well-formed XML"),
         "entities": (
             f'<!DOCTYPE x [<!ENTITY e "{"a" * 99}">]>{NAMED}{LISTED.replace("b/", "&e;" * 9)}</ListBucketResult>',
