@@ -23,6 +23,7 @@ from foliopress.flows.compress import compress_archive
 from foliopress.flows.ledger.ledger import Ledger
 from foliopress.flows.older.older_dest import OlderShards, continue_dest
 from foliopress.flows.older.older_records import add_digests
+from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.run.run_summary import RunSummary
 from foliopress.flows.verify import Verification, verify_archive
 from foliopress.flows.views.report import report_on
@@ -68,9 +69,9 @@ def settings_of(scheduler: str, *overrides: str) -> Settings:
 
 @pytest.fixture
 def compress(prefect_api: None, scheduler: str, older: Path) -> Compress:
-    def run(dest: str = "out", *overrides: str, **options: object) -> RunSummary:
+    def run(dest: str = "out", *overrides: str, **options: bool) -> RunSummary:
         settings = settings_of(scheduler, *overrides)
-        return compress_archive(str(older / "scans"), str(older / dest), quote(settings), **options)
+        return compress_archive(quote(RunRequest(str(older / "scans"), str(older / dest), settings, **options)))
 
     return run
 
@@ -140,7 +141,7 @@ def test_the_overview_the_window_and_the_report_read_it(older: Path, dest: str) 
     archive = open_run(str(older / dest))
     assert (archive.pages.num_rows, archive.source) == (8, "scans")
     report = report_on(str(older / dest), load_settings())
-    assert "7 pages by no other decoder, since an older version made them" in report
+    assert "7 pages not compared, because an older version wrote them" in report
     assert "compared with their sources" not in report
 
 
@@ -206,7 +207,7 @@ def test_a_rerun_passes_over_what_is_done(
     assert verification.other_files > 0
     assert counts(compress(dest, *settings)) == (0, 6, 0)
     assert outputs(older / dest) == before
-    assert counts(compress(dest, *settings, deep=True)) == (0, 6, 0)
+    assert counts(compress(dest, *settings, is_deep=True)) == (0, 6, 0)
 
 
 def test_compacted_statistics_still_tell_older_shards(older: Path, compress: Compress, verify: Verify) -> None:
@@ -232,7 +233,7 @@ def test_a_run_that_was_stopped_half_way_is_continued(older: Path, compress: Com
     witnesses = {row["document_key"]: row["witness"] for row in rows_of(older / "out")}
     assert {key for key, witness in witnesses.items() if witness} == {"book.tif", "letters/a.jpg"}
     assert found(verify("out")) == []
-    assert "4 pages by no other decoder" in report_on(str(older / "out"), load_settings())
+    assert "4 pages not compared" in report_on(str(older / "out"), load_settings())
     assert counts(compress("out")) == (0, 6, 0)
 
 
@@ -272,7 +273,7 @@ def test_overwrite_with_other_settings_does_all_anew(older: Path, compress: Comp
 
 
 def test_overwrite_and_deep_with_the_same_settings_pass_over(compress: Compress) -> None:
-    assert counts(compress("out", overwrite=True, deep=True)) == (0, 6, 0)
+    assert counts(compress("out", overwrite=True, is_deep=True)) == (0, 6, 0)
 
 
 def test_a_file_whose_rows_are_damaged_is_done_again(older: Path, compress: Compress, verify: Verify) -> None:
@@ -351,7 +352,7 @@ def test_rows_that_a_newer_shard_holds_stay_void(older: Path, compress: Compress
 class Nothing:
     """An inventory that has looked everything up."""
 
-    def lack_of(self, _shard_id: str) -> None:
+    def defect_of(self, _shard_id: str) -> None:
         return None
 
 

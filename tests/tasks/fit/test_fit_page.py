@@ -641,9 +641,9 @@ def test_a_page_above_the_dpi_cap_is_written_smaller_and_judged_at_its_sources_s
     assert outcome.levels.shape == (found.grid.n_rows, found.grid.n_cols)
     assert found.grid.n_rows == -(-600 // 64)
     assert sum(outcome.metrics.tiles_per_level) == found.grid.n_tiles
-    (source, shown, *_, dpi, _, _), *_ = judged
-    assert source.shape[:2] == shown.shape[:2] == (600, 921)
-    assert dpi == 300.0
+    (source, shown, _), *_ = judged
+    assert source.pixels.shape[:2] == shown.shape[:2] == (600, 921)
+    assert source.dpi == 300.0
     assert np.abs(luma_of(shown).astype(int) - pixels).mean() < 6  # upright and in its place
 
 
