@@ -99,7 +99,7 @@ def test_where_there_is_no_gpu_one_line_says_what_one_would_run(report: dict[str
     lines = absences(report)
     assert len(lines) == 1
     assert all(name in lines[0] for name in ON_GPU)
-    assert f"batches of {GPU_BATCH}" in lines[0] and "tensorflow sees no GPU" in lines[0]
+    assert f"batches of {GPU_BATCH}" in lines[0] and "tensorflow finds no GPU" in lines[0]
 
 
 @pytest.mark.long
