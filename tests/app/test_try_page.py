@@ -60,6 +60,7 @@ def test_a_scan_is_shown_with_its_figures_and_downloads(result):
     assert "find text" in visible_text(result)
 
 
+@pytest.mark.long
 def test_every_control_changes_what_comes_out_or_is_told(result):
     before = visible_text(result)
     labelled(result.selectbox, "Format").select("jpeg").run()

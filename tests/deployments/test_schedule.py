@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.store import Store
@@ -15,6 +16,7 @@ from tests.deployments.conftest import ROOT, ScheduledRun
 from tests.servers import PrefectServer
 
 
+@pytest.mark.long
 def test_a_schedule_fires_and_its_run_completes_from_s3_to_s3(scheduled_run: ScheduledRun) -> None:
     run, url = scheduled_run.run, scheduled_run.url
     assert (run["state_type"], run["auto_scheduled"]) == ("COMPLETED", True), scheduled_run.said[-3000:]

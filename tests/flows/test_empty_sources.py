@@ -56,6 +56,7 @@ def test_a_mistyped_prefix_of_a_bucket_ends_with_2(s3_server: S3Server, tmp_path
     assert f"SOURCE {bucket}/scns: there is no file" in ended.stderr
 
 
+@pytest.mark.long
 def test_one_file_is_one_document_in_a_folder_or_a_bucket(
     archive: Archive, s3_server: S3Server, tmp_path: Path
 ) -> None:

@@ -168,6 +168,7 @@ def test_the_runs_own_api_takes_nothing_that_is_meant_for_another_prefect(
     assert [path.name for path in (home / ".prefect").iterdir()] == ["profiles.toml"]
 
 
+@pytest.mark.long
 def test_files_that_prefect_cannot_read_do_not_matter_to_its_own_api(
     archive: Archive, home: Path, tmp_path: Path
 ) -> None:
@@ -234,6 +235,7 @@ _ANOTHER_DASK = {
 }
 
 
+@pytest.mark.long
 def test_settings_for_another_dask_do_not_reach_the_runs_own_cluster(
     archive: Archive, home: Path, tmp_path: Path
 ) -> None:
@@ -271,6 +273,7 @@ _ODD_SYSTEMS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "mask"),
     [("no locale, no UTF-8", 0o022), ("safe path, relative TMPDIR", 0o077), ("junk", 0o000)],

@@ -120,6 +120,7 @@ _COMMANDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", sorted(_COMMANDS))
 def test_a_command_whose_reader_has_left_or_who_has_no_streams_ends_as_it_would_have(
     command: str, finished: Path

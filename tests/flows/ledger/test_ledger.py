@@ -315,6 +315,7 @@ def test_a_damaged_fence_lets_nothing_through(dest: Store) -> None:
     assert ledger_of(dest).is_empty
 
 
+@pytest.mark.long
 @pytest.mark.promise(
     ROWS_ONCE,
     "archives that change between runs, by chance (Hypothesis)",
