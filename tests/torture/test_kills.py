@@ -145,7 +145,7 @@ def test_a_killed_prefect_server(undisturbed: Undisturbed, trials: int, tmp_path
             server.kill()
             ended = run.wait()
         if ended.returncode == 1:
-            assert "the Prefect API does not answer" in ended.told
+            assert "does not answer" in ended.told
             assert "Traceback" not in ended.told
         check(undisturbed, tally, ended, dest, in_peace, f"server killed after {moment:.2f} s")
     assert (tally.survived, tally.lost) == (tally.tried, 0)
@@ -175,6 +175,7 @@ def test_a_worker_beyond_its_memory_limit(undisturbed: Undisturbed, trials: int,
             run = Run(undisturbed.source, dest, *SMALL_SHARDS, "--scheduler", running.address, folder=tmp_path)
             time.sleep(moment)
             with Client(running.address, set_as_default=False) as client:
+                client.wait_for_workers(1, timeout=60)
                 before = client.run(os.getpid)
                 victim = sorted(before)[trial % len(before)]
                 client.run(hog_memory, workers=[victim])

@@ -213,7 +213,7 @@ def test_a_store_that_fails_for_good_in_the_middle_of_a_run(
             break
         n_met += 1
         assert (ended.returncode, "Traceback" in ended.told) == (code, False), ended.told
-        assert said in ended.told
+        assert said in ended.told or (code == 2 and "access is denied (403" in ended.told)  # HEAD has no body
         tally.add([f"half-written: {key}" for key in bucket.half_written()], f"{fault} from request {first}")
     assert n_met >= (3 if IS_TORTURE else 1)
     ended = bucket.compress()
