@@ -47,7 +47,7 @@ class ScanSettings(Closed):
     """Succeed if SOURCE holds no documents, as a scheduled run may. By default this is an error, because a mistyped
     or unmounted SOURCE looks the same."""
     version: Literal["auto", "etag", "size_mtime", "content"] = "auto"
-    """How to detect that a document has changed. `auto` compares the ETag, size and modification time, as far as the
+    """Method to detect that a document has changed. `auto` compares the ETag, size and modification time, as far as the
     store provides them; a copy of the archive with new times is processed again. `etag` and `size_mtime` compare
     only those. `content` compares a SHA-256 of the bytes, so every rerun reads all of them. Changing this setting
     for an existing DEST processes all documents again."""

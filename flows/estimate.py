@@ -96,12 +96,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class EstimateRequest:
-    """What a user asks of an estimate."""
+    """A user's request for an estimate."""
 
     source: str
     """Path or URL of the scans; never written to."""
     settings: Settings
-    """How pages are compressed, and where the work runs."""
+    """Settings of the compression and of the cluster."""
     n_documents: int = 100
     """Approximate number of documents in the sample."""
     seed: int = 0

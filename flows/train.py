@@ -37,7 +37,7 @@ evaluate_task = _step("evaluate")(evaluate_model)
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What a user asks of a training."""
+    """A user's request for a training."""
 
     out: Path
     """Folder of the model; `checkpoints` in it holds an interrupted training and its TensorBoard log."""

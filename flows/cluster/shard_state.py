@@ -21,7 +21,7 @@ Rows = Sequence[PageRow]
 """The page rows of one document."""
 
 _TRIES_ALONE = 1
-"""How often a document whose worker died is tried by itself before it is blamed. Dask repeats a task once when its
+"""Number of tries alone of a document whose worker died, before it is blamed. Dask repeats a task once when its
 worker died, so that it takes two deaths alone."""
 
 log = logging.getLogger(__name__)

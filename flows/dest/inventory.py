@@ -26,7 +26,7 @@ _READERS, _AT_ONCE = 8, 4096
 _MISSING = "is missing or has another size"
 
 OUTPUTS = ("pages/", "text/")
-"""Where outputs and their text lie."""
+"""Folders of outputs and of their text."""
 
 log = logging.getLogger(__name__)
 

@@ -45,7 +45,7 @@ class WrittenEvents:
 
 @dataclass(frozen=True)
 class _Index:
-    """Which files of statistics the stored events were built from."""
+    """Statistics files that the stored events were built from."""
 
     statistics: Mapping[str, str]
     """Version of each file of page rows at that time, by its name."""

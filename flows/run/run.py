@@ -105,7 +105,7 @@ def warn_without_conditional_writes(dest: Store, say: Callable[[str], None]) -> 
 
 @dataclass(frozen=True)
 class RunResources:
-    """What a run holds from its start to its end."""
+    """Resources that a run holds from its start to its end."""
 
     scans: Store
     dest: Store

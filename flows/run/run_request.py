@@ -1,4 +1,4 @@
-"""Say what a run is asked to do."""
+"""Describe the request for a run: places, settings and flags."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def new_run_id() -> str:
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a user asks of one run, by the command line, a deployment or a test."""
+    """A user's request for one run, from the command line, a deployment or a test."""
 
     source: str
     """Path or URL of the scans; never written to."""
     dest: str
     """Path or URL of the output."""
     settings: Settings = field(default_factory=Settings)
-    """How pages are compressed, and where the work runs."""
+    """Settings of the compression and of the cluster."""
     retry_failed: bool = False
     """Redo shards with failed pages."""
     overwrite: bool = False

@@ -69,7 +69,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class RunStart:
-    """What is known of a run when it begins."""
+    """Facts about a run at its start."""
 
     run_id: str
     started_at: str

@@ -51,9 +51,9 @@ class PageJob:
     is_leased: bool = False
     """Whether outputs may be written only while the run holds the lease on DEST."""
     naming: Naming = ORDINARY
-    """How names are spelt in DEST."""
+    """Spelling of names in DEST."""
     shared_places: SharedPlaces | None = None
-    """What a worker must see before it touches either place; None where it is the driver itself."""
+    """Token that a worker must see before it uses either place; None in the driver itself."""
 
     @property
     def source(self) -> Store:

@@ -114,7 +114,7 @@ def wrap(text: str, width_px: float, size_px: float, face: Face = SERIF) -> list
 
 @dataclass(frozen=True)
 class BlockLayout:
-    """How paragraphs are set."""
+    """Layout of paragraphs."""
 
     leading: float = 1.45
     """Distance of baselines, as a multiple of the letter size."""
