@@ -142,7 +142,7 @@ def _draw_resolution_controls(profile: str, base: Settings) -> dict[str, Any]:
         base.resolution.harshest_level,
         format_func=lambda level: _LEVELS[level],
         key=_key(profile, "level"),
-        help="How far unimportant areas may be reduced. Text, handwriting, stamps and pictures never are.",
+        help="Lower limit for the resolution of unimportant areas. Text, handwriting, stamps and pictures keep theirs.",
     )
     values["resolution.max_dpi"] = st.selectbox(
         "Page resolution",

@@ -20,7 +20,7 @@ NEW = {
 
 
 def stored(profile: str = "access", **changes: object) -> dict[str, Any]:
-    """What commit f439fc8 stored of a profile."""
+    """Return a profile as commit f439fc8 stored it."""
     values: dict[str, Any] = public_settings(load_settings(profile))
     for section, names in NEW.items():
         for name in names:

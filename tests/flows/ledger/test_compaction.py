@@ -10,14 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foliopress.configs.settings import ShardSettings, StorageSettings
+from foliopress.configs.settings import StorageSettings
 from foliopress.flows.ledger.compaction import MAX_BYTES, MAX_DOCUMENTS, compact, is_small, plan
 from foliopress.flows.ledger.ledger import Ledger
-from foliopress.flows.run.shards import cut_shards
 from foliopress.tasks.records.footers import Footer, ShardEntry, read_footers
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.records.table_files import file_key
-from foliopress.tasks.storage.source_listing import Document
 from foliopress.tasks.storage.store import Store
 from tests.flows.ledger.test_ledger import (
     DyingStore,
@@ -26,6 +24,7 @@ from tests.flows.ledger.test_ledger import (
     files_of,
     ledger_of,
     rows_by_document,
+    run_over,
     shard,
     stored,
 )
@@ -158,13 +157,7 @@ def test_however_an_archive_changes_and_is_put_together_each_document_has_its_ro
     ever: set[str] = set()
     for archive in archives:
         ever |= archive
-        ledger = ledger_of(dest)
-        ledger.finish_interrupted_commits()
-        listing = [Document(key, 10, "1") for key in sorted(archive)]
-        for piece in cut_shards(listing, ShardSettings(max_documents=most), "recipe"):
-            if not ledger.is_done(piece, retry_failed=False) or piece.first_key in retried:
-                commit(dest, ledger, piece)
-            assert ledger.is_done(piece, retry_failed=False)
+        ledger = run_over(dest, archive, most, retried)
         compact(ledger, dest, most_small)
         assert ledger.footers == read_footers(dest)  # the end of a run goes by what is in memory
         for table in ("pages", "words", "tiles"):

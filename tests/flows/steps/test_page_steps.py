@@ -49,7 +49,7 @@ def archive(tmp_path):
 
 
 class Stored(NamedTuple):
-    """What was stored of a document, its page rows as Parquet has them."""
+    """The stored files of a document, and its page rows as Parquet holds them."""
 
     pages: list
     words: pa.Table
