@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,62 +44,70 @@ class Tally:
 
 
 class Reliability:
-    """Pytest plugin that collects the tallies of a session from all its processes."""
+    """Pytest plugin that collects the tallies of a session from all its processes.
+
+    Each test's report carries its tally. The ledger is written anew after every test, so that one that is interrupted
+    keeps the counts so far.
+    """
 
     def __init__(self) -> None:
-        self._tallies: dict[tuple[str, str], Tally] = {}
-        self._counts_itself: set[str] = set()
+        self._own: dict[str, Tally] = {}
+        self._rows: dict[tuple[str, str], Tally] = {}
         self._begun = time.monotonic()
+        self._path: Path | None = None
+        self._before: dict[str, Any] = {}
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        path = os.environ.get("FOLIOPRESS_RELIABILITY")
+        if path and not hasattr(config, "workerinput"):  # only the process that sees all reports
+            self._path = Path(path)
+            self._before = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
 
     @pytest.fixture
     def tally(self, request: pytest.FixtureRequest) -> Tally:
-        """Return the counts of this test's row, to be increased by the test."""
-        found = self._of(request.node)
-        assert found is not None, "a test that tallies has a promise"
-        self._counts_itself.add(request.node.nodeid)
-        return found
+        """Return the counts of this test, to be increased by the test."""
+        empty = _empty_tally(request.node)
+        assert empty is not None, "a test that tallies has a promise"
+        return self._own.setdefault(request.node.nodeid, empty)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        if report.skipped or not (report.when == "call" or report.failed):
+        empty = _empty_tally(item)
+        if empty is None or report.skipped or not (report.when == "call" or report.failed):
             return report
-        tally = self._of(item)
-        if tally is not None:
-            if item.nodeid not in self._counts_itself:
-                tally.add([] if report.passed else [item.nodeid], item.nodeid)
-            elif report.failed and not tally.lost:
-                tally.lost += 1
+        tally = self._own.pop(item.nodeid, empty)
+        if tally is empty:
+            tally.add([] if report.passed else [item.nodeid], item.nodeid)
+        elif report.failed and not tally.lost:
+            tally.lost += 1
+        report.__dict__["tally"] = asdict(tally)  # pytest-xdist sends all attributes
         return report
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        """Merge the counts of another process that ran part of the tests (pytest-xdist)."""
-        for row in getattr(node, "workeroutput", {}).get("tallies", []):
-            key = row["promise"], row["fault"]
-            found = self._tallies.setdefault(key, Tally(*key, row["test"]))
-            for name in COUNTS:
-                setattr(found, name, getattr(found, name) + row[name])
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        rows = [asdict(tally) for tally in self._tallies.values()]
-        if hasattr(session.config, "workeroutput"):
-            session.config.workeroutput["tallies"] = rows
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add a test's counts to the ledger; the report may come from another process (pytest-xdist)."""
+        found = getattr(report, "tally", None)
+        if found is None or self._path is None:
             return
-        path = os.environ.get("FOLIOPRESS_RELIABILITY")
-        if path and rows:
-            there = json.loads(Path(path).read_text(encoding="utf-8")) if Path(path).exists() else {}
-            others = [row for row in there.get("rows", []) if (row["promise"], row["fault"]) not in self._tallies]
-            minutes = (time.monotonic() - self._begun) / 60 + (there["minutes"] if others else 0)
-            ledger = {"minutes": round(minutes, 1), "cores": os.cpu_count(), "rows": [*others, *rows]}
-            Path(path).write_text(json.dumps(ledger, indent=1) + "\n", encoding="utf-8")
+        tally = Tally(**found)
+        row = self._rows.setdefault((tally.promise, tally.fault), Tally(tally.promise, tally.fault, tally.test))
+        for name in COUNTS:
+            setattr(row, name, getattr(row, name) + getattr(tally, name))
+        if row.test != tally.test:
+            row.test = tally.test.partition("::")[0]  # several tests of one module share the row
+        self._write(self._path)
 
-    def _of(self, item: pytest.Item) -> Tally | None:
-        mark = item.get_closest_marker("promise")
-        if mark is None:
-            return None
-        test = item.nodeid.partition("[")[0]
-        found = self._tallies.setdefault(mark.args, Tally(*mark.args, test))
-        if found.test != test:
-            found.test = test.partition("::")[0]  # several tests of one module share the row
-        return found
+    def _write(self, path: Path) -> None:
+        others = [row for row in self._before.get("rows", []) if (row["promise"], row["fault"]) not in self._rows]
+        minutes = (time.monotonic() - self._begun) / 60 + (self._before["minutes"] if others else 0)
+        rows = [*others, *map(asdict, self._rows.values())]
+        ledger = {"minutes": round(minutes, 1), "cores": os.cpu_count(), "rows": rows}
+        path.write_text(json.dumps(ledger, indent=1) + "\n", encoding="utf-8")
+
+
+def _empty_tally(item: pytest.Item) -> Tally | None:
+    mark = item.get_closest_marker("promise")
+    if mark is None:
+        return None
+    promise, fault = mark.args
+    return Tally(promise, fault, item.nodeid.partition("[")[0])
