@@ -1,5 +1,6 @@
 """Run the window without a browser, with Streamlit's own script runner."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,12 @@ _RUN_PAGE = "from foliopress.app import run_page\nrun_page.draw()"
 @pytest.fixture(autouse=True)
 def _gated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gate, "is_active", True)  # as app/server.py makes it
+
+
+@pytest.fixture(autouse=True)
+def _keeps_its_main_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo Streamlit's change of `__main__`: processes that later tests start would import the whole window."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture

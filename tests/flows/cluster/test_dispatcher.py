@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import ClusterSettings
+from foliopress.flows.cluster import worker_watchdog
 from foliopress.flows.cluster.cluster import ClusterLost, ClusterShape, open_cluster
 from foliopress.flows.cluster.dispatcher import RunHooks, ShardDispatcher
 from foliopress.flows.cluster.page_gate import ANY_WORKER, PageGate
@@ -80,6 +81,13 @@ def prepare_page(source: Document, page_index: int, job: str) -> tuple[str, int]
         held = [b"x" * 50_000_000 for _ in range(12)]  # 600 MB
         time.sleep(60)
         assert held
+    if what == "leaks":
+        import builtins
+
+        import psutil
+
+        limit = 400 * 2**20
+        builtins.leak = b"x" * (limit * 87 // 100 - psutil.Process().memory_info().rss)  # type: ignore[attr-defined]
     if what == "breaks":
         raise ValueError("a bug in a step")
     time.sleep(0.02)
@@ -255,6 +263,17 @@ def test_a_document_that_takes_more_memory_than_its_worker_may_fails_and_its_nei
         rows = compress(client, [*keys[:2], "big:1:hogs", *keys[2:]], tmp_path)
     assert rows["big:1:hogs"][0]["reason"] == "worker_killed"
     assert all(rows[key][0]["scores"] for key in keys)
+
+
+@pytest.mark.promise(FAILS_ALONE, "it leaves its worker without memory for others")
+def test_a_worker_that_is_out_of_memory_and_idle_is_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(worker_watchdog, "IDLE_OUT_OF_MEMORY_S", 2.0)
+    with open_cluster(ClusterSettings(workers=1, memory_per_worker="400MiB"), None) as client:
+        rows = compress(client, ["leaky:1:leaks", *(f"good{number}:1:fine" for number in range(4))], tmp_path)
+    assert all(row["scores"] for pages in rows.values() for row in pages)
+    assert "Pausing worker" in capfd.readouterr().err
 
 
 @pytest.mark.promise(FAILS_ALONE, "its worker's process ends on it, twice")
