@@ -228,11 +228,15 @@ def _decibels_for_bare_paper(pixels: np.ndarray) -> float:
 
 
 def _as_tiff(job: _Job) -> bytes:
-    """Write JPEGs as the strips of a TIFF (TIFF Technical Note 2); the directory is ours, as for `_as_g4`."""
+    """Write JPEGs as the strips of a TIFF (TIFF Technical Note 2); the directory is ours, as for `_as_g4`.
+
+    tifffile 2026.3.3 was tried: it writes the same strips with as many bytes, but leaves out the tag that points to the
+    EXIF directory ("not writing extratag 34665").
+    """
     height_px, width_px = job.pixels.shape[:2]
     rows = max(16, _TIFF_STRIP_PIXELS // width_px // 16 * 16)
     pieces = [job.pixels[top : top + rows] for top in range(0, height_px, rows)]
-    strips = [jpeg_quantise.encode_jpeg(piece, job.quality, is_progressive=False) for piece in pieces]
+    strips = [jpeg_quantise.encode_jpeg(piece, job.quality, must_be_baseline=True) for piece in pieces]
     page = tiff_ifd.read(job.exif, None, lambda _: True, 2 * len(job.exif))
     is_grey = job.pixels.ndim == 2
     starts = [8 + sum(map(len, strips[:number])) for number in range(len(strips))]
@@ -258,7 +262,8 @@ def _as_jxl(job: _Job) -> bytes:
 def _as_g4(job: _Job) -> bytes:
     """Write one bit per pixel as a TIFF of one strip, with the EXIF's tags as its own.
 
-    libtiff encodes the strip; the directory is ours, since Pillow's accepts neither all tags nor their exact bytes.
+    libtiff encodes the strip; the directory is ours, since Pillow's accepts neither all tags nor their exact bytes, and
+    tifffile leaves out the EXIF directory.
     Fax coding spends fewest bits on white, which is 0 there (TIFF tag 262): so the bits are inverted.
     """
     height_px, width_px = job.pixels.shape
