@@ -18,7 +18,7 @@ from foliopress.model.scoring import load_scorer
 from foliopress.tasks.records.footers import Footer, ShardEntry
 from foliopress.tasks.records.schemas import SCHEMAS
 from foliopress.tasks.records.table_files import file_key, table_bytes
-from foliopress.tasks.storage.source_listing import ScanCounts, list_documents
+from foliopress.tasks.storage.source_listing import ListingCounts, list_documents
 from foliopress.tasks.storage.store import Store
 
 
@@ -33,7 +33,7 @@ def main(
     scorer = load_scorer(settings.importance.model)
     job = PageJob(source, dest, settings, "bare", "bare", settings_digest(settings), scorer.digest, scorer.name)
     documents, rows = [], ShardRows()
-    for document in list_documents(Store(source, settings.storage), settings.scan, ScanCounts()):
+    for document in list_documents(Store(source, settings.storage), settings.scan, ListingCounts()):
         rows.add(compress_one(document, job))
         documents.append(document)
     shard = Shard("bare", tuple(documents))

@@ -22,7 +22,7 @@ from foliopress.tasks.records.archive_estimate import EstimatedTotal, SampledStr
 from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.storage.locations import check_place
 from foliopress.tasks.storage.source import open_source
-from foliopress.tasks.storage.source_listing import ScanCounts, check_not_empty, list_documents
+from foliopress.tasks.storage.source_listing import ListingCounts, check_not_empty, list_documents
 from foliopress.tasks.storage.store import Store
 
 _COLUMNS = (
@@ -134,7 +134,7 @@ def estimate_archive(request: EstimateRequest) -> Estimate:
     check_place("SOURCE", source)
     scans = open_source(source, settings.storage)
     check_not_empty(scans, settings.scan)
-    shares = draw_sample(list_documents(scans, settings.scan, ScanCounts()), request.n_documents, request.seed)
+    shares = draw_sample(list_documents(scans, settings.scan, ListingCounts()), request.n_documents, request.seed)
     if not shares and settings.scan.allow_empty:
         return _estimate(request, shares, ())
     if not shares:

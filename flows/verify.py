@@ -43,7 +43,7 @@ from foliopress.tasks.records.statistics import live_rows
 from foliopress.tasks.records.table_files import file_key
 from foliopress.tasks.storage.locations import check_place
 from foliopress.tasks.storage.source import open_source
-from foliopress.tasks.storage.source_listing import ScanCounts, check_not_empty, list_documents
+from foliopress.tasks.storage.source_listing import ListingCounts, check_not_empty, list_documents
 from foliopress.tasks.storage.store import Store
 
 if TYPE_CHECKING:
@@ -359,6 +359,6 @@ def _name_of(key: str) -> str:
 
 def _holes(source: Store, settings: Settings, documents: set[str]) -> Iterator[Damage]:
     scan = settings.scan.model_copy(update={"version": "auto"})  # the next run finds changed documents
-    for document in list_documents(source, scan, ScanCounts()):
+    for document in list_documents(source, scan, ListingCounts()):
         if document.key not in documents:
             yield Damage("hole", document.key, "it is in SOURCE and has no rows")

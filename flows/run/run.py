@@ -57,7 +57,7 @@ from foliopress.tasks.naming.key_spelling import Naming
 from foliopress.tasks.records.bagit import bag_url
 from foliopress.tasks.storage.locations import check_place
 from foliopress.tasks.storage.source import open_source
-from foliopress.tasks.storage.source_listing import Document, ScanCounts, check_not_empty, list_documents
+from foliopress.tasks.storage.source_listing import Document, ListingCounts, check_not_empty, list_documents
 from foliopress.tasks.storage.store import PARTIAL_WRITE_AGE_S, Store
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Run:
         self._request, self._resources = request, resources
         self.older = OlderShards()
         self.settings, self.progress = request.settings, resources.progress
-        self.n_passed_over, self.scan = 0, ScanCounts()
+        self.n_passed_over, self.scan = 0, ListingCounts()
         self._dest, self._ledger, self._inventory = resources.dest, resources.ledger, resources.inventory
         self._source = resources.scans.without_links_into(self._dest.url)
         self._places_check, self._shape = resources.places_check, ClusterShape(resources.client)
@@ -376,7 +376,7 @@ class Run:
         size_bytes = 0
         with suppress(ConfigError, StoreUnavailable, OSError):
             scan = self.settings.scan.model_copy(update={"version": "auto"})  # only sizes are needed
-            for document in list_documents(self._source, scan, ScanCounts()):
+            for document in list_documents(self._source, scan, ListingCounts()):
                 if self._ended.is_set():
                     return
                 size_bytes += document.size_bytes

@@ -26,7 +26,7 @@ from foliopress.tasks.records.overview import totals_of
 from foliopress.tasks.records.statistics import live_rows, live_tables
 from foliopress.tasks.records.table_files import FileDamaged
 from foliopress.tasks.records.totals import Totals
-from foliopress.tasks.storage.source_listing import ScanCounts
+from foliopress.tasks.storage.source_listing import ListingCounts
 from foliopress.tasks.storage.store import Store
 
 _PACKAGES = (
@@ -106,7 +106,7 @@ class RunSummary:
     shards_done: int
     shards_passed_over: int
     shards_failed: int
-    scan: ScanCounts
+    scan: ListingCounts
     run: Totals
     whole: Totals
     failed_pages: list[str]

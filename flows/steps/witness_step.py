@@ -56,7 +56,7 @@ def witness(
         problem = PageError("seen_otherwise", f"{seen.problem}; the document is kept whole")
     elif blamed is not None:
         bad = seen.pages[blamed]
-        message = f"page {blamed + 1} {bad.problem}, as {bad.eye} shows it; the document is kept whole"
+        message = f"page {blamed + 1} {bad.problem}, as {bad.decoders} shows it; the document is kept whole"
         problem = PageError("seen_otherwise", message)
     pages: list[PageResult] = []
     for page in finished:
@@ -64,7 +64,7 @@ def witness(
         if sighting is None:
             pages.append(page)
             continue
-        metrics = WitnessMetrics(sighting.eye, sighting.error, sighting.worst_block, seconds)
+        metrics = WitnessMetrics(sighting.decoders, sighting.error, sighting.worst_block, seconds)
         own = problem if sighting.problem is not None and page.problem is None else page.problem
         pages.append(replace(page, problem=own, metrics=replace(page.metrics, witness=metrics)))
     return pages, problem

@@ -34,11 +34,11 @@ from foliopress.tasks.records.overview import (
 )
 from foliopress.tasks.storage.locations import check_place
 from foliopress.tasks.storage.store import Store
-from foliopress.tasks.witness.document_check import UNHEARD
+from foliopress.tasks.witness.document_check import NO_DECODER
 
 WORST_PAGES = 24
 NEWEST_RUNS = 20
-_NOT_COMPARED = {UNHEARD: "no other decoder reads their format", NOT_COMPARED: "an older version wrote them"}
+_NOT_COMPARED = {NO_DECODER: "no other decoder reads their format", NOT_COMPARED: "an older version wrote them"}
 
 _STYLE = """
 :root { color-scheme: light dark; }

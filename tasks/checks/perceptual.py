@@ -30,10 +30,10 @@ class PerceptualScores:
 
 @dataclass(frozen=True)
 class PerceptualPatches:
-    """Patches of a page stacked in one image: `source` and `mixed` uint8, `text` (height, width) bool."""
+    """Patches of a page stacked in one image: `source` and `rescaled` uint8, `text` (height, width) bool."""
 
     source: np.ndarray
-    mixed: np.ndarray
+    rescaled: np.ndarray
     text: np.ndarray
 
 
@@ -71,22 +71,22 @@ def measure(source: np.ndarray, decoded: np.ndarray, text: np.ndarray) -> Percep
     return PerceptualScores(*ssimulacra2.scores(source, [decoded, only_text]))
 
 
-def take_patches(source: np.ndarray, mixed: np.ndarray, text: np.ndarray) -> PerceptualPatches:
+def take_patches(source: np.ndarray, rescaled: np.ndarray, text: np.ndarray) -> PerceptualPatches:
     """Return a quarter of a page, in patches of 512 pixels evenly spaced over it; all of a small page.
 
     Args:
         source: uint8, (height, width) or (height, width, 3).
-        mixed: The page to be encoded, of the same shape.
+        rescaled: The page to be encoded, of the same shape.
         text: (height, width) bool, areas of text.
     """
     side = PATCH_PX
     height_px, width_px = text.shape
     corners = [(row, col) for row in range(0, height_px, side) for col in range(0, width_px, side)]
     if min(height_px, width_px) < side or len(corners) <= _LEAST_PATCHES:
-        return PerceptualPatches(source, mixed, text)
+        return PerceptualPatches(source, rescaled, text)
     n_patches = max(_LEAST_PATCHES, round(SAMPLED_SHARE * len(corners)))
     chosen = evenly_spaced(corners, n_patches)
-    return PerceptualPatches(*stack_patches((source, mixed, text), chosen, side))
+    return PerceptualPatches(*stack_patches((source, rescaled, text), chosen, side))
 
 
 def _as_rgb(pixels: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from foliopress.tasks.host_errors import raise_if_host_error
 from foliopress.tasks.naming.output_keys import page_in_output
 from foliopress.tasks.storage.store import Store
 from foliopress.tasks.witness.document_check import (
-    UNHEARD,
+    NO_DECODER,
     DocumentSighting,
     OutputImage,
     compare_images,
@@ -63,11 +63,11 @@ def look_again(source: Store, dest: Store, rows: Sequence[Row]) -> tuple[int, li
         raise_if_host_error(error, "comparing a document with its output")
         why = f"it could not be compared ({type(error).__name__}: {error})"
         return 0, [Damage("seen_otherwise", key, why)]
-    n_seen = sum(page.eye != UNHEARD for page in seen.pages.values())
+    n_seen = sum(page.decoders != NO_DECODER for page in seen.pages.values())
     if seen.problem is not None:
         return n_seen, [Damage("seen_otherwise", key, seen.problem)]
     told = [
-        Damage("seen_otherwise", key, f"page {number + 1} {page.problem}, as {page.eye} shows it")
+        Damage("seen_otherwise", key, f"page {number + 1} {page.problem}, as {page.decoders} shows it")
         for number, page in sorted(seen.pages.items())
         if page.problem is not None
     ]

@@ -147,7 +147,7 @@ class AdaptivePage:
         codec = self._writer.coder(*sample.text.shape)
 
         def scores(quality: int) -> np.ndarray:
-            like = perceptual.measure(sample.source, codec(sample.mixed, quality), sample.text)
+            like = perceptual.measure(sample.source, codec(sample.rescaled, quality), sample.text)
             return np.array([100.0, 100.0] if like is None else [like.page, like.text])
 
         return quality_search.least_quality(scores, least_scores, _FIRST_FOR_LIKENESS)

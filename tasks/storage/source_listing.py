@@ -48,7 +48,7 @@ class Document:
 
 
 @dataclass
-class ScanCounts:
+class ListingCounts:
     """Counts of a listing, updated while it runs."""
 
     documents: int = 0
@@ -61,7 +61,7 @@ class ScanCounts:
     """Keys of `scan.keys_file` that are not in the source; known at the end of the listing."""
 
 
-def list_documents(source: Store, scan: ScanSettings, counts: ScanCounts) -> Iterator[Document]:
+def list_documents(source: Store, scan: ScanSettings, counts: ListingCounts) -> Iterator[Document]:
     """Yield the documents of a source in the order of their keys' UTF-8 bytes, never all in memory.
 
     Args:
@@ -110,7 +110,7 @@ def check_not_empty(source: Store, scan: ScanSettings, dest: Store | None = None
         ConfigError: If no document would be compressed.
         StoreUnavailable: If the store does not respond.
     """
-    counts = ScanCounts()
+    counts = ListingCounts()
     quick = scan.model_copy(update={"version": "auto"})  # avoids reading documents
     if scan.allow_empty or next(list_documents(source, quick, counts), None) is not None:
         return
@@ -137,7 +137,7 @@ def _has_rows(dest: Store) -> bool:
         return False
 
 
-def _chosen(source: Store, scan: ScanSettings, counts: ScanCounts) -> Iterator[StoredObject]:
+def _chosen(source: Store, scan: ScanSettings, counts: ListingCounts) -> Iterator[StoredObject]:
     wanted = _wanted_keys(scan.keys_file, source.storage) if scan.keys_file else None
     n_wanted_found = 0
 

@@ -13,8 +13,8 @@ import numpy as np
 from foliopress.tasks.witness import image_view, pdf_view
 from foliopress.tasks.witness.view_difference import Difference, difference, has_same_aspect, resampled
 
-UNHEARD = "unheard"
-"""Value of `eye` if no other decoder reads the format."""
+NO_DECODER = "unheard"
+"""Value of `decoders` if no other decoder reads the format."""
 
 _REDUCED = 0.95  # largest relative size of each side of a reduced copy
 _THUMBNAIL_PX = 128  # long side at which a copy is compared with its page
@@ -28,11 +28,11 @@ _BLANK_STD = 4.0  # grey levels, of a margin on which nothing is drawn
 class Sighting:
     """Comparison of one page with its output.
 
-    eye: The decoders, e.g. `pdfium` or `opencv`; `UNHEARD` if none reads the format. error, worst_block: As in
+    decoders: Their names, e.g. `pdfium` or `opencv`; `NO_DECODER` if none reads the format. error, worst_block: As in
     `Difference`; None if the two could not be compared. problem: Difference found; None if they show the same page.
     """
 
-    eye: str
+    decoders: str
     error: float | None = None
     worst_block: float | None = None
     problem: str | None = None
@@ -94,13 +94,13 @@ def compare_pdf_with_images(source: bytes | BinaryIO, outputs: Iterable[OutputIm
     """
     pages: dict[int, Sighting] = {}
     try:
-        with pdf_view.opened(source) as eye:
+        with pdf_view.opened(source) as viewer:
             for number, output in enumerate(outputs):
-                if number >= eye.n_pages:
-                    return DocumentSighting(pages, _page_count(eye.n_pages, number + 1))
-                pages[number] = _compare_drawing_with_image(eye, number, output)
-            if len(pages) != eye.n_pages:
-                return DocumentSighting(pages, _page_count(eye.n_pages, len(pages)))
+                if number >= viewer.n_pages:
+                    return DocumentSighting(pages, _page_count(viewer.n_pages, number + 1))
+                pages[number] = _compare_drawing_with_image(viewer, number, output)
+            if len(pages) != viewer.n_pages:
+                return DocumentSighting(pages, _page_count(viewer.n_pages, len(pages)))
     except pdf_view.CannotDraw as error:
         return DocumentSighting(pages, str(error))
     return DocumentSighting(pages)
@@ -149,13 +149,13 @@ def _compare_drawings(before: pdf_view.PdfViewer, after: pdf_view.PdfViewer, num
     return _sighting("pdfium", difference(source.pixels, output.pixels, source.dpi, is_coarse=source.is_coarse))
 
 
-def _compare_drawing_with_image(eye: pdf_view.PdfViewer, number: int, output: OutputImage) -> Sighting:
-    source = eye.look_at(number, with_scan=True)
+def _compare_drawing_with_image(viewer: pdf_view.PdfViewer, number: int, output: OutputImage) -> Sighting:
+    source = viewer.look_at(number, with_scan=True)
     look = image_view.look_at(output.data, output.frame, output.dpi)
     if look is None:
-        return Sighting(UNHEARD)
+        return Sighting(NO_DECODER)
     shown = image_view.as_srgb(look.pixels, image_view.profile_of(output.data, output.frame))
-    eyes = f"pdfium, {look.eye}"
+    decoders = f"pdfium, {look.decoder}"
     sightings = []
     shape = round(look.height_px * image_view.pixel_aspect(output.data)), look.width_px
     for box in _boxes_shown(source):
@@ -166,9 +166,9 @@ def _compare_drawing_with_image(eye: pdf_view.PdfViewer, number: int, output: Ou
         part = source.pixels[rows, cols]
         per_px = look.height_px / look.step / (bottom - top), look.width_px / look.step / (right - left)
         placed = resampled(shown, part.shape[:2], per_px, (rows.start - top, cols.start - left))
-        sightings.append(_sighting(eyes, difference(part, placed, source.dpi, is_coarse=source.is_coarse)))
+        sightings.append(_sighting(decoders, difference(part, placed, source.dpi, is_coarse=source.is_coarse)))
     if not sightings:
-        return Sighting(eyes, problem=_other_shape(source.pixels.shape, look.size))
+        return Sighting(decoders, problem=_other_shape(source.pixels.shape, look.size))
     return min(sightings, key=lambda one: (one.problem is not None, one.worst_block))
 
 
@@ -196,20 +196,20 @@ def _boxes_shown(look: pdf_view.PdfLook) -> list[tuple[float, float, float, floa
 def _compare_image(source: bytes, frame: int, output: OutputImage) -> tuple[Sighting, image_view.ImageLook | None]:
     before = image_view.look_at(source, frame, output.source_dpi)
     if before is None:
-        return Sighting(UNHEARD), None
+        return Sighting(NO_DECODER), None
     after = image_view.look_in_raster(output.data, output.frame, before, output.dpi)
     if after is None:
-        return Sighting(UNHEARD), before
-    eyes = before.eye if before.eye == after.eye else f"{before.eye}, {after.eye}"
+        return Sighting(NO_DECODER), before
+    decoders = before.decoder if before.decoder == after.decoder else f"{before.decoder}, {after.decoder}"
     if not has_same_aspect(*after.size, before.size):
-        return Sighting(eyes, problem=_other_shape(before.size, after.size)), before
+        return Sighting(decoders, problem=_other_shape(before.size, after.size)), before
     if _REDUCED * after.height_px > before.height_px:  # the output of another image of the source, in fewer pixels
-        return Sighting(eyes, problem=f"has {after.height_px} rows, its source {before.height_px}"), before
+        return Sighting(decoders, problem=f"has {after.height_px} rows, its source {before.height_px}"), before
     looks = before.pixels, after.pixels
     profiles = image_view.profile_of(source, frame), image_view.profile_of(output.data, output.frame)
     if profiles[0] != profiles[1]:
         looks = image_view.as_srgb(looks[0], profiles[0]), image_view.as_srgb(looks[1], profiles[1])
-    return _sighting(eyes, difference(*looks, before.dpi, is_coarse=before.step == 1)), before
+    return _sighting(decoders, difference(*looks, before.dpi, is_coarse=before.step == 1)), before
 
 
 def _is_reduced_copy(look: image_view.ImageLook | None, page: image_view.ImageLook | None) -> bool:
@@ -233,11 +233,11 @@ def _thumbnail(look: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 
-def _sighting(eye: str, found: Difference) -> Sighting:
+def _sighting(decoders: str, found: Difference) -> Sighting:
     problem = None
     if not found.is_same_page:
         problem = f"differs by {found.error:.1f} grey levels, in its worst block by {found.worst_block:.2f} of contrast"
-    return Sighting(eye, found.error, found.worst_block, problem)
+    return Sighting(decoders, found.error, found.worst_block, problem)
 
 
 def _page_count(before: int, after: int) -> str:

@@ -48,7 +48,7 @@ class ImageLook:
     """An image decoded independently.
 
     pixels: uint8 (height, width, 3) RGB, upright and reduced. height_px, width_px: Size of the whole upright image.
-    step: Reduction factor. dpi: Resolution of `pixels`. eye: Name of the decoder.
+    step: Reduction factor. dpi: Resolution of `pixels`. decoder: Name of the decoder.
     """
 
     pixels: np.ndarray
@@ -56,7 +56,7 @@ class ImageLook:
     width_px: int
     step: int
     dpi: float
-    eye: str
+    decoder: str
 
     @property
     def size(self) -> tuple[int, int]:
@@ -86,14 +86,14 @@ def look_at(data: bytes, frame: int, dpi: float | None) -> ImageLook | None:
     found = _decoded(data, frame, dpi)
     if found is None:
         return None
-    pixels, (height_px, width_px), factor, eye = found
+    pixels, (height_px, width_px), factor, decoder = found
     resolution = _resolution(dpi, height_px, width_px)
     step = look_step(resolution, height_px, width_px)
     size = -(-height_px // step), -(-width_px // step)
     look = resampled(pixels, size, (step / factor, step / factor))
     if look.ndim == 2:
         look = np.repeat(look[..., np.newaxis], 3, axis=2)
-    return ImageLook(look, height_px, width_px, step, resolution / step, eye)
+    return ImageLook(look, height_px, width_px, step, resolution / step, decoder)
 
 
 def look_in_raster(data: bytes, frame: int, like: ImageLook, dpi: float | None) -> ImageLook | None:
@@ -192,13 +192,13 @@ def _decoded(data: bytes, frame: int, dpi: float | None) -> tuple[np.ndarray, tu
         is_turned = pixels.shape[:2] != tuple(-(-side // factor) for side in size)
         return pixels, size[::-1] if is_turned else size, factor, "opencv"
     flag = cv2.IMREAD_GRAYSCALE if _is_grey(data, frame) else cv2.IMREAD_COLOR_RGB
-    eyes: dict[str, Callable[[], np.ndarray | None]] = {
+    decoders: dict[str, Callable[[], np.ndarray | None]] = {
         "opencv": lambda: _by_opencv(data, frame, flag),
         "imagecodecs": lambda: _by_imagecodecs(data, frame),
     }
     is_avif = data[4:8] == b"ftyp"  # imagecodecs decodes it in a third of the time
-    for name in reversed(eyes) if is_avif else eyes:
-        pixels = eyes[name]()
+    for name in reversed(decoders) if is_avif else decoders:
+        pixels = decoders[name]()
         if pixels is not None:
             return pixels, (pixels.shape[0], pixels.shape[1]), 1, name
     return None

@@ -24,7 +24,7 @@ from foliopress.configs.settings import Settings, StorageSettings
 from foliopress.flows.cluster.dispatcher import ShardDispatcher
 from foliopress.flows.steps.document_plan import PageJob
 from foliopress.tasks.records.schemas import page_table
-from foliopress.tasks.storage.source_listing import Document, ScanCounts, list_documents
+from foliopress.tasks.storage.source_listing import Document, ListingCounts, list_documents
 from foliopress.tasks.storage.store import Store
 
 
@@ -34,7 +34,7 @@ def test_a_listing_of_any_length_comes_in_order_and_grows(monkeypatch: pytest.Mo
     with listing_server(2500) as listing:
         store = Store("s3://scans", StorageSettings(endpoint_url=listing.endpoint_url, region="us-east-1"))
         store.check_readable()
-        found = list(list_documents(store, Settings().scan, ScanCounts()))
+        found = list(list_documents(store, Settings().scan, ListingCounts()))
         assert [document.key for document in found] == [key_of(number) for number in range(2500)]
         assert [document.size_bytes for document in found] == [size_of(number) for number in range(2500)]
         assert len({document.version for document in found}) == 2500

@@ -20,7 +20,7 @@ from foliopress.flows.run.run_request import RunRequest
 from foliopress.model.truth import find_scans
 from foliopress.tasks.records.archive_estimate import EstimatedTotal, draw_sample, estimate_total
 from foliopress.tasks.records.statistics import live_rows
-from foliopress.tasks.storage.source_listing import ScanCounts, list_documents
+from foliopress.tasks.storage.source_listing import ListingCounts, list_documents
 from foliopress.tasks.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -86,7 +86,7 @@ def test_what_is_said_of_real_scans_holds_what_they_come_to(scans: Path, tmp_pat
     took = sum(row[name] or 0.0 for row in rows for name in row if name.startswith("seconds_"))
     assert 0.8 * said.core_seconds.low <= took <= 1.25 * said.core_seconds.high  # seconds are never twice the same
 
-    documents = list(list_documents(Store(str(source), settings.storage), settings.scan, ScanCounts()))
+    documents = list(list_documents(Store(str(source), settings.storage), settings.scan, ListingCounts()))
     sizes = Counter[str]()
     for row in rows:
         sizes[str(row["document_key"])] += int(str(row["output_bytes"]))

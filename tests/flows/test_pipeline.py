@@ -14,7 +14,7 @@ from foliopress.configs.settings import Settings
 from foliopress.flows import compress_one
 from foliopress.flows.steps.document_plan import PageJob
 from foliopress.model.scoring import load_scorer
-from foliopress.tasks.storage.source_listing import ScanCounts, list_documents
+from foliopress.tasks.storage.source_listing import ListingCounts, list_documents
 from foliopress.tasks.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ def test_a_document_goes_through_all_steps_in_one_process(archive: Callable[...,
     scorer = load_scorer(settings.importance.model)
     digests = settings_digest(settings), scorer.digest, scorer.name
     job = PageJob(str(source), str(tmp_path / "out"), settings, "run", "shard", *digests)
-    (document,) = list_documents(Store(str(source), settings.storage), settings.scan, ScanCounts())
+    (document,) = list_documents(Store(str(source), settings.storage), settings.scan, ListingCounts())
     (row,) = compress_one(document, job).pages
     assert (row.document_key, row.status, row.output_key) == ("a.jpg", "compressed", "pages/a.jpg.avif")
     assert (tmp_path / "out" / "pages" / "a.jpg.avif").stat().st_size == row.output_bytes

@@ -216,7 +216,7 @@ def test_a_decoder_that_is_not_installed_is_the_machine_s_and_a_codec_that_was_n
             image_view.look_at(AVIF, 0, 72)
     else:
         look = image_view.look_at(AVIF, 0, 72)
-        assert look is not None and look.eye == "opencv"
+        assert look is not None and look.decoder == "opencv"
 
 
 @pytest.mark.parametrize("size_bytes", [70_000, 3_000_000])

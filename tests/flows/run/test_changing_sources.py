@@ -22,7 +22,7 @@ from foliopress.flows.steps.store_document import DocumentResult
 from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.records.rows import PageRow
 from foliopress.tasks.records.statistics import live_rows
-from foliopress.tasks.storage.source_listing import Document, ScanCounts, list_documents
+from foliopress.tasks.storage.source_listing import Document, ListingCounts, list_documents
 from foliopress.tasks.storage.store import Store
 from tests.scripted_s3 import Reply, Request, ScriptedS3, scripted_s3
 
@@ -58,7 +58,7 @@ class Place:
         return PageJob(self.url, "", self.settings, "run", "shard", "settings", "model", "litert-cpu")
 
     def listed(self) -> list[Document]:
-        return list(list_documents(Store(self.url, self.settings.storage), self.settings.scan, ScanCounts()))
+        return list(list_documents(Store(self.url, self.settings.storage), self.settings.scan, ListingCounts()))
 
 
 @pytest.fixture(params=["disk", "bucket"])
@@ -121,7 +121,7 @@ def test_a_file_that_is_written_while_it_is_read_is_not_taken(tmp_path: Path) ->
     path.write_bytes(b"half")
     os.utime(path, (1_700_000_000, 1_700_000_000))
     store = Store(str(tmp_path), Settings().storage)
-    [document] = list_documents(store, ScanSettings(), ScanCounts())
+    [document] = list_documents(store, ScanSettings(), ListingCounts())
     real = io.BufferedReader.read
 
     class Slow:

@@ -89,7 +89,7 @@ def test_a_sample_is_about_a_quarter_of_its_page_in_whole_patches_and_spread_ove
     if colour:
         source, mixed = (np.repeat(plane[..., np.newaxis], 3, axis=2) for plane in (source, mixed))
     sample = take_patches(source, mixed, text)
-    assert sample.source.shape == sample.mixed.shape and sample.source.shape[:2] == sample.text.shape
+    assert sample.source.shape == sample.rescaled.shape and sample.source.shape[:2] == sample.text.shape
     if sample.text.shape == (height, width):
         assert min(height, width) < PATCH_PX or height * width <= 4 * PATCH_PX**2
         assert np.array_equal(sample.source, source)
@@ -100,9 +100,9 @@ def test_a_sample_is_about_a_quarter_of_its_page_in_whole_patches_and_spread_ove
     assert sample.text.shape == (n_patches * side, side)
     assert n_patches == max(4, round(SAMPLED_SHARE * n_places))
     first, last = (part[..., 0] if colour else part for part in (sample.source[:side], sample.source[-side:]))
-    assert first[0, 0] == 0 and sample.mixed.flat[0] == 0
+    assert first[0, 0] == 0 and sample.rescaled.flat[0] == 0
     assert last[-1, -1] == (height - 1) // 16 % 256
-    assert sample.mixed.reshape(n_patches * side, side, -1)[-1, -1, 0] == (width - 1) // 16 % 256
+    assert sample.rescaled.reshape(n_patches * side, side, -1)[-1, -1, 0] == (width - 1) // 16 % 256
 
 
 def test_a_samples_text_is_that_of_its_places():

@@ -9,7 +9,7 @@ import pytest
 from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import ScanSettings, StorageSettings
 from foliopress.tasks.storage.mounts import links_out, overlap
-from foliopress.tasks.storage.source_listing import ScanCounts, list_documents
+from foliopress.tasks.storage.source_listing import ListingCounts, list_documents
 from foliopress.tasks.storage.store import Store
 from tests.promises import NO_COLLISION
 
@@ -97,7 +97,7 @@ def test_what_links_in_source_show_of_dest_is_no_scan_and_counted(folders, tmp_p
     (tmp_path / "other.jpg").write_bytes(b"elsewhere")
     (source / "other.jpg").symlink_to(tmp_path / "other.jpg")
     (source / link).symlink_to(dest / leads_to)
-    counts = ScanCounts()
+    counts = ListingCounts()
     found = [
         one.key
         for one in list_documents(Store(str(source), PLAIN).without_links_into(str(dest)), ScanSettings(), counts)
@@ -112,7 +112,7 @@ def test_a_mount_of_dest_in_source_is_passed_over(folders, bound):
     (dest / "pages" / "letters" / "a.jpg").write_bytes(b"output")
     (source / "scan.jpg").write_bytes(b"scan")
     bound(dest, source / "shown")
-    counts = ScanCounts()
+    counts = ListingCounts()
     found = list_documents(Store(str(source), PLAIN).without_links_into(str(dest)), ScanSettings(), counts)
     assert [one.key for one in found] == ["scan.jpg"] and counts.unreadable_folders == 1
 

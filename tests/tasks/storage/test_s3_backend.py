@@ -20,7 +20,7 @@ from foliopress.configs.settings import ScanSettings, StorageSettings
 from foliopress.tasks.errors import StoreUnavailable
 from foliopress.tasks.storage import store as store_module
 from foliopress.tasks.storage.backend import ObjectChanged
-from foliopress.tasks.storage.source_listing import ScanCounts, list_documents
+from foliopress.tasks.storage.source_listing import ListingCounts, list_documents
 from foliopress.tasks.storage.store import Store
 from tests.scripted_s3 import BUCKET, Reply, Request, ScriptedS3, error, listing, scripted_s3
 from tests.servers import free_port
@@ -149,7 +149,7 @@ def test_what_other_programs_show_as_folders_is_passed_over_and_an_object_with_b
     s3.put("in/c.jpg/", b"scan")
     store = store_of(s3, "in")
     assert keys_of(store) == ["b/", "b/1.jpg", "c.jpg/"]
-    counts = ScanCounts()
+    counts = ListingCounts()
     assert [one.key for one in list_documents(store, ScanSettings(), counts)] == ["b/1.jpg", "c.jpg/"]
     assert counts.not_documents == 1
 
@@ -303,9 +303,9 @@ def test_a_scan_of_the_same_size_and_etag_is_another_at_another_time(s3: Scripte
         s3.etag = lambda _, etag=etag: etag  # type: ignore[misc]
         s3.put("a.jpg", b"half")
         store = store_of(s3)
-        [before] = list_documents(store, ScanSettings(), ScanCounts())
+        [before] = list_documents(store, ScanSettings(), ListingCounts())
         s3.put("a.jpg", b"full")
-        [after] = list_documents(store, ScanSettings(), ScanCounts())
+        [after] = list_documents(store, ScanSettings(), ListingCounts())
         assert before.version != after.version
 
 

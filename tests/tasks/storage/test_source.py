@@ -10,7 +10,7 @@ import pytest
 from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import ScanSettings, StorageSettings
 from foliopress.tasks.storage.source import open_source
-from foliopress.tasks.storage.source_listing import ScanCounts, check_not_empty, list_documents
+from foliopress.tasks.storage.source_listing import ListingCounts, check_not_empty, list_documents
 from foliopress.tasks.storage.store import Store
 
 PLAIN = StorageSettings()
@@ -33,16 +33,16 @@ def fill(url, *keys):
 
 
 def keys_of(url, **scan):
-    return [found.key for found in list_documents(open_source(url, PLAIN), ScanSettings(**scan), ScanCounts())]
+    return [found.key for found in list_documents(open_source(url, PLAIN), ScanSettings(**scan), ListingCounts())]
 
 
 @pytest.mark.parametrize("end", ["", "/"])
 def test_a_source_that_is_one_file_has_one_document_of_its_name(above, end):
     fill(above, "box/a.jpg", "box/a.jpg.tif", "box/a.jpg2/b.jpg", "box/0.jpg", "box/z.jpg")
     source = open_source(f"{above}/box/a.jpg{end}", PLAIN)
-    [document] = list_documents(source, ScanSettings(), ScanCounts())
+    [document] = list_documents(source, ScanSettings(), ListingCounts())
     assert (document.key, source.read_bytes(document.key)) == ("a.jpg", b"box/a.jpg")
-    in_folder = list(list_documents(Store(f"{above}/box", PLAIN), ScanSettings(), ScanCounts()))
+    in_folder = list(list_documents(Store(f"{above}/box", PLAIN), ScanSettings(), ListingCounts()))
     assert document in in_folder  # a run over its folder knows it by the same version
     assert Store(source.url, PLAIN).read_bytes(document.key) == b"box/a.jpg"  # as another process reads it
 
@@ -102,7 +102,7 @@ def test_a_prefix_below_which_nothing_lies_is_empty_and_a_folder_that_is_not_the
     if "://" not in above:
         with pytest.raises(ConfigError, match="there is no folder"):
             open_source(place, PLAIN).check_readable()
-            list(list_documents(open_source(place, PLAIN), ScanSettings(allow_empty=True), ScanCounts()))
+            list(list_documents(open_source(place, PLAIN), ScanSettings(allow_empty=True), ListingCounts()))
 
 
 def test_a_source_that_is_a_file_and_no_document_is_an_error(above):

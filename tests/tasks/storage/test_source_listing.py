@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import ScanSettings, StorageSettings
 from foliopress.tasks.storage.backend import StoredObject
-from foliopress.tasks.storage.source_listing import DOCUMENT_SUFFIXES, ScanCounts, list_documents, matches
+from foliopress.tasks.storage.source_listing import DOCUMENT_SUFFIXES, ListingCounts, list_documents, matches
 from foliopress.tasks.storage.store import Store
 
 PLAIN = StorageSettings()
@@ -33,7 +33,7 @@ def fill(source, *keys):
 
 
 def scanned(source, **settings):
-    counts = ScanCounts()
+    counts = ListingCounts()
     return [document.key for document in list_documents(source, ScanSettings(**settings), counts)], counts
 
 
@@ -42,12 +42,12 @@ def test_documents_come_in_key_order_and_everything_else_is_counted(source):
     fill(source, "jpg", "scan.jpg.part", "z.jpg/0001.jpg")
     keys, counts = scanned(source)
     assert keys == ["a.png", "a/1.jpg", "a/2.tif", "b.PDF", "z.jpg/0001.jpg"]
-    assert counts == ScanCounts(documents=5, hidden=2, not_documents=4, excluded=0)
+    assert counts == ListingCounts(documents=5, hidden=2, not_documents=4, excluded=0)
 
 
 def test_a_document_has_the_size_and_version_of_its_object(source):
     fill(source, "a.jpg")
-    [document] = list_documents(source, ScanSettings(), ScanCounts())
+    [document] = list_documents(source, ScanSettings(), ListingCounts())
     [found] = source.list_objects()
     assert (document.key, document.size_bytes, document.version) == (found.key, 5, found.version)
 
@@ -65,7 +65,7 @@ def test_only_what_is_included_and_not_excluded_is_worked_on(source):
     assert scanned(source, include=("*.tif", "b.*"))[0] == ["letters/b.jpg", "maps/d.tif"]
     keys, counts = scanned(source, include=("maps/*",), exclude=("*.tif",))
     assert keys == ["maps/c.jpg"]
-    assert counts == ScanCounts(documents=1, excluded=3)
+    assert counts == ListingCounts(documents=1, excluded=3)
 
 
 def test_a_file_of_keys_names_what_is_worked_on_and_what_is_not_there(source, tmp_path):
@@ -74,7 +74,7 @@ def test_a_file_of_keys_names_what_is_worked_on_and_what_is_not_there(source, tm
     listed.write_bytes("\ufeffa.jpg\r\nb c.jpg\n\nd\u2028e.jpg\ngone.jpg\n".encode())
     keys, counts = scanned(source, keys_file=str(listed))
     assert keys == ["a.jpg", "b c.jpg", "d\u2028e.jpg"]
-    assert counts == ScanCounts(documents=3, excluded=1, keys_not_found=1)
+    assert counts == ListingCounts(documents=3, excluded=1, keys_not_found=1)
 
 
 def test_a_file_of_keys_may_lie_where_the_source_lies(source):
@@ -113,7 +113,7 @@ def test_a_listing_is_a_stream(monkeypatch):
                 yield StoredObject(f"{number:09d}.jpg", 1, "2026")
                 number += 1
 
-    first = list(islice(list_documents(Endless(), ScanSettings(), ScanCounts()), 3))
+    first = list(islice(list_documents(Endless(), ScanSettings(), ListingCounts()), 3))
     assert [document.key for document in first] == ["000000000.jpg", "000000001.jpg", "000000002.jpg"]
     assert read == [0, 1, 2]
 
@@ -143,7 +143,7 @@ def test_every_object_is_counted_exactly_once(keys):
         def list_objects(self, on_unreadable):
             return (StoredObject(key, 1, "2026") for key in sorted(keys))
 
-    counts = ScanCounts()
+    counts = ListingCounts()
     found = list(list_documents(Listed(), ScanSettings(exclude=("f.*",)), counts))
     assert len(found) == counts.documents
     assert counts.documents + counts.hidden + counts.not_documents + counts.excluded == len(keys)
@@ -157,7 +157,7 @@ def test_a_pattern_means_the_key_or_its_last_part():
 
 
 def versions(source, kind):
-    return {found.key: found.version for found in list_documents(source, ScanSettings(version=kind), ScanCounts())}
+    return {found.key: found.version for found in list_documents(source, ScanSettings(version=kind), ListingCounts())}
 
 
 def test_by_content_a_document_changes_with_its_bytes_and_with_nothing_else(source):

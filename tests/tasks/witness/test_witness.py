@@ -18,7 +18,7 @@ from foliopress.tasks.samples.sample_archive import sample_document, sample_keys
 from foliopress.tasks.samples.stamps import draw_round_stamp
 from foliopress.tasks.witness import image_view, tiff_tags, view_difference
 from foliopress.tasks.witness.document_check import (
-    UNHEARD,
+    NO_DECODER,
     DocumentSighting,
     OutputImage,
     compare_images,
@@ -211,7 +211,7 @@ def test_a_sound_output_is_seen_as_the_same(way, letter, typescript):
     seen = look(pages, pages, way)
     assert seen.is_same_document, seen
     assert len(seen.pages) == len(pages)
-    assert all(page.eye != UNHEARD for page in seen.pages.values())
+    assert all(page.decoders != NO_DECODER for page in seen.pages.values())
     assert all(
         page.worst_block is not None and page.worst_block < view_difference.MOST_BLOCK for page in seen.pages.values()
     )
@@ -298,7 +298,7 @@ def wide_profile() -> bytes:
 
 def test_nobody_is_heard_on_a_format_that_no_other_decoder_reads(typescript):
     seen = compare_images(saved(typescript, "PNG"), [OutputImage(b"\xff\x0a no picture", 0, DPI, DPI)])
-    assert seen.pages[0].eye == UNHEARD
+    assert seen.pages[0].decoders == NO_DECODER
     assert seen.is_same_document
 
 
