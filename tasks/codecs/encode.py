@@ -236,7 +236,7 @@ def _as_tiff(job: _Job) -> bytes:
     height_px, width_px = job.pixels.shape[:2]
     rows = max(16, _TIFF_STRIP_PIXELS // width_px // 16 * 16)
     pieces = [job.pixels[top : top + rows] for top in range(0, height_px, rows)]
-    strips = [jpeg_quantise.encode_jpeg(piece, job.quality, must_be_baseline=True) for piece in pieces]
+    strips = [jpeg_quantise.encode_jpeg(piece, job.quality, process="baseline") for piece in pieces]
     page = tiff_ifd.read(job.exif, None, lambda _: True, 2 * len(job.exif))
     is_grey = job.pixels.ndim == 2
     starts = [8 + sum(map(len, strips[:number])) for number in range(len(strips))]

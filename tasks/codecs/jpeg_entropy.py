@@ -11,11 +11,15 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 ZIGZAG = np.array(sorted(range(64), key=lambda i: (i // 8 + i % 8, i // 8 if (i // 8 + i % 8) % 2 else i % 8)))
 """(64,) row-major index in a block of each coefficient, from the lowest frequency to the highest (T.81, figure 5)."""
+
+Process = Literal["smaller", "baseline", "progressive"]
+"""T.81's names for the two; `smaller` chooses."""
 
 LONGEST_SIDE_PX = 65_500
 """Longest side that libjpeg opens (`JPEG_MAX_DIMENSION`); the format itself allows 35 pixels more."""
@@ -29,7 +33,7 @@ _LONGEST_END_RUN = 0x7FFF  # blocks that one end-of-band code can span
 
 
 def write_jpeg(
-    segments: bytes, components: Sequence[np.ndarray], height_px: int, width_px: int, *, must_be_baseline: bool = False
+    segments: bytes, components: Sequence[np.ndarray], height_px: int, width_px: int, process: Process = "smaller"
 ) -> bytes:
     """Return a JPEG of one component (grey) or three (YCbCr, chroma at half size in both directions).
 
@@ -43,7 +47,7 @@ def write_jpeg(
             has twice as many rows and columns of blocks as the others.
         height_px: Height of the page.
         width_px: Width of the page.
-        must_be_baseline: Never write a progressive file, which a TIFF does not allow.
+        process: How to write the coefficients; a TIFF must be baseline.
 
     Raises:
         ValueError: If a side is longer than `LONGEST_SIDE_PX`, or the numbers of blocks do not match the size.
@@ -55,8 +59,10 @@ def write_jpeg(
     factors = [sampling, 1, 1][: len(components)]
     if [c.shape[:2] for c in components] != [(units[0] * f, units[1] * f) for f in factors]:
         raise ValueError(f"{[c.shape for c in components]} blocks do not make {height_px} x {width_px} pixels")
-    bands = [] if must_be_baseline else _ac_bands(components, factors, height_px, width_px)
-    if must_be_baseline or _baseline_ac_bytes(bands) < sum(band.n_bytes for band in bands):
+    bands = [] if process == "baseline" else _ac_bands(components, factors, height_px, width_px)
+    if process == "smaller" and _baseline_ac_bytes(bands) < sum(band.n_bytes for band in bands):
+        process = "baseline"
+    if process == "baseline":
         if len(components) == 1:  # one component's scan has the blocks that the page covers
             components = [components[0][: -(-height_px // 8), : -(-width_px // 8)]]
         return b"".join(

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from foliopress.tasks.codecs.jpeg_entropy import ZIGZAG, write_jpeg
+from foliopress.tasks.codecs.jpeg_entropy import ZIGZAG, Process, write_jpeg
 
 # Savings of the choices below, measured on 10 crops of 1 to 2 megapixels (print, typing, receipts, two-tone) at equal
 # SSIM of strokes (0.93 to 0.97), after rescaling: libjpeg's encoder needs 25 % more bytes; ours with libjpeg's luma
@@ -67,7 +67,7 @@ _BASIS = _basis()
 
 
 def encode_jpeg(
-    pixels: np.ndarray, quality: int, options: Mapping[str, object] | None = None, *, must_be_baseline: bool = False
+    pixels: np.ndarray, quality: int, options: Mapping[str, object] | None = None, process: Process = "smaller"
 ) -> bytes:
     """Return a page as a JPEG, chroma at half size in both directions.
 
@@ -79,7 +79,7 @@ def encode_jpeg(
         pixels: uint8 (height, width) grey or (height, width, 3) RGB.
         quality: 1 to 100, on libjpeg's scale.
         options: Pillow's options for metadata: `dpi`, `icc_profile`, `exif`, `xmp`, `comment`.
-        must_be_baseline: See `write_jpeg`.
+        process: See `write_jpeg`.
 
     Raises:
         ValueError: If a side is longer than the format allows, or Pillow cannot write the metadata.
@@ -89,7 +89,7 @@ def encode_jpeg(
     components = [_quantised_luma(luma, _clipping(pixels), tables[0])]
     components += [_quantised_chroma(plane, tables[1]) for plane in chroma]
     segments = _segments(tables, options or {})
-    return write_jpeg(segments, components, *pixels.shape[:2], must_be_baseline=must_be_baseline)
+    return write_jpeg(segments, components, *pixels.shape[:2], process)
 
 
 def quantisation_tables(quality: int) -> tuple[np.ndarray, np.ndarray]:

@@ -66,7 +66,6 @@ def test_a_page_of_any_size_and_content_is_a_jpeg_of_its_size(height_px, width_p
     with Image.open(io.BytesIO(encode_jpeg(pixels, quality))) as image:
         assert image.size == (width_px, height_px)
         assert image.mode == ("RGB" if has_colour else "L")
-        assert image.info["progressive"]
         luma, chroma = (table.ravel().tolist() for table in quantisation_tables(quality))
         assert image.quantization == ({0: luma, 1: chroma} if has_colour else {0: luma})
         image.load()
