@@ -282,6 +282,7 @@ def test_a_store_that_gives_no_answer_fails_the_shard_and_the_run_and_a_rerun_me
     assert compress_archive(quote(RunRequest(str(source), str(tmp_path / "out"), settings))).exit_code == 0
 
 
+@pytest.mark.long
 def test_a_store_that_stays_down_ends_the_run_before_all_its_shards_are_tried(
     archive: Archive, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

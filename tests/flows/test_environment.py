@@ -84,7 +84,11 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("scheme", "spelling"),
-    [("http", "upper"), ("socks5", "lower"), pytest.param("junk", "upper", marks=pytest.mark.long)],
+    [
+        ("http", "upper"),
+        pytest.param("socks5", "lower", marks=pytest.mark.long),
+        pytest.param("junk", "upper", marks=pytest.mark.long),
+    ],
 )
 def test_what_a_run_asks_itself_goes_through_no_proxy(
     scheme: str, spelling: str, archive: Archive, home: Path, tmp_path: Path
