@@ -89,7 +89,8 @@ def encode_jpeg(
     components = [_quantised_luma(luma, _clipping(pixels), tables[0])]
     components += [_quantised_chroma(plane, tables[1]) for plane in chroma]
     segments = _segments(tables, options or {})
-    return write_jpeg(segments, components, *pixels.shape[:2], process)
+    height_px, width_px = pixels.shape[:2]
+    return write_jpeg(segments, components, height_px, width_px, process)
 
 
 def quantisation_tables(quality: int) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from foliopress.tasks.records.self_checksum import CHECKSUM_KEY
 
-OLDER_VERSIONS = ("4",)
+OLDER_VERSIONS = ("4", "5")
 """Versions of the schema that are read and no longer written."""
 
 _PREFIX = "foliopress."
