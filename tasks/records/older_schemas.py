@@ -1,7 +1,7 @@
 """Read statistics of an older schema: fill in the columns and footer entries that it lacks.
 
-Schema 4, as commit f439fc8 wrote it, has fewer columns of pages and words, and no digests of words, tiles and the file
-itself; names of its files carry no mark of a run. A column that it lacks is null.
+Schemas 4 and 5, as commits f439fc8 and 6cf421d wrote them, have fewer columns of pages and words, and no digests of
+words, tiles and the file itself; names of their files carry no mark of a run. A column that they lack is null.
 """
 
 from __future__ import annotations

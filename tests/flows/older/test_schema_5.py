@@ -1,0 +1,66 @@
+"""A DEST that commit 6cf421d wrote (statistics of schema 5) is read, verified and continued."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+from distributed import LocalCluster
+from prefect.utilities.annotations import quote
+
+from foliopress.configs.loading import load_settings
+from foliopress.configs.settings import Settings
+from foliopress.flows.compress import compress_archive
+from foliopress.flows.run.run_request import RunRequest
+from foliopress.flows.verify import verify_archive
+from foliopress.tasks.records.footers import read_footers
+from foliopress.tasks.records.schemas import SCHEMA_VERSION
+from foliopress.tasks.records.statistics import live_rows
+from foliopress.tasks.storage.store import Store
+from tests.promises import RERUN
+
+ARCHIVE = Path(__file__).parent / "fixtures" / "6cf421d.tar.gz"
+TEXTS = ("text=[alto, txt]", "scan.version=content")
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+def versions(dest: Path) -> set[str]:
+    return {footer.schema_version for footer in read_footers(Store(str(dest), load_settings().storage)).values()}
+
+
+@pytest.mark.promise(RERUN, "DEST was written by commit 6cf421d")
+@pytest.mark.parametrize(("name", "overrides"), [("out", ()), ("texts", TEXTS)])
+def test_it_is_sound_and_a_rerun_passes_over_it_and_touches_no_output(
+    prefect_api: None, older: Path, name: str, overrides: tuple[str, ...]
+) -> None:
+    dest = older / name
+    assert versions(dest) == {"5"}
+    paths = [path for path in (dest / "pages").rglob("*") if path.is_file()]
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+        settings = load_settings(
+            "access", [f"cluster.scheduler={cluster.scheduler_address}", "shard.max_documents=4", *overrides]
+        )
+        assert verified(dest, settings) == []
+        summary = compress_archive(quote(RunRequest(str(older / "scans"), str(dest), settings)))
+        assert (summary.shards_done, summary.shards_failed) == (0, 0) and summary.shards_passed_over > 0
+        assert verified(dest, settings) == []
+    assert versions(dest) == {SCHEMA_VERSION}
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths} == before
+    rows = list(live_rows(Store(str(dest), load_settings().storage), "pages"))
+    assert sorted({str(row["document_key"]) for row in rows}) == sorted(
+        path.relative_to(older / "scans").as_posix() for path in (older / "scans").rglob("*") if path.is_file()
+    )
+    assert any(row["witness"] for row in rows)  # a column of schema 5
+
+
+def verified(dest: Path, settings: Settings) -> list[tuple[str, str]]:
+    found = verify_archive(str(dest), quote(settings))
+    return [(damage.kind, damage.key) for damage in found.damages]
