@@ -153,6 +153,7 @@ def test_json_is_all_that_stands_on_stdout(archive: Archive, tmp_path: Path) -> 
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_leaves_no_process_and_a_rerun_finishes_it(archive: Archive, tmp_path: Path) -> None:
     names = [f"p{number:02d}.jpg" for number in range(12)]
     source, dest = archive(*names), tmp_path / "out"

@@ -158,6 +158,7 @@ def settings_of_another_prefect(folder: Path) -> dict[str, str]:
 _DATABASES = ("server.db", "api.db", "profile.db", "env.db", "toml.db", "pyproject.db")
 
 
+@pytest.mark.long
 def test_the_runs_own_api_takes_nothing_that_is_meant_for_another_prefect(
     archive: Archive, home: Path, tmp_path: Path
 ) -> None:
@@ -253,6 +254,7 @@ def test_settings_for_another_dask_do_not_reach_the_runs_own_cluster(
     assert rows(tmp_path / "out") == {"a.jpg": "compressed"}
 
 
+@pytest.mark.long
 def test_a_file_of_dasks_settings_that_it_cannot_read_is_named(archive: Archive, home: Path, tmp_path: Path) -> None:
     (home / ".config" / "dask").mkdir(parents=True)
     (home / ".config" / "dask" / "mine.yaml").write_text("distributed: [")

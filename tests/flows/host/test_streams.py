@@ -163,8 +163,10 @@ def test_a_log_that_cannot_be_written_is_a_wrong_setting(command: str, log: str,
     "log",
     [
         "/dev/stderr",
-        "pipe nobody reads",
-        *(pytest.param(name, marks=pytest.mark.long) for name in ("/dev/stdout", "/dev/null", "/dev/full", "pipe")),
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ("/dev/stdout", "/dev/null", "/dev/full", "pipe", "pipe nobody reads")
+        ),
     ],
 )
 def test_a_log_may_go_to_a_stream_a_pipe_or_a_device(log: str, finished: Path, tmp_path: Path) -> None:

@@ -173,6 +173,7 @@ def test_other_settings_leave_every_duplicate_with_an_output(
     assert len(outputs_in(tmp_path / "out")) == 4
 
 
+@pytest.mark.long
 def test_on_a_disk_duplicates_are_not_looked_for_unless_bytes_are_read(
     source: Path, compress: Callable[..., RunSummary], tmp_path: Path
 ) -> None:
