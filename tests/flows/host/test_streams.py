@@ -321,9 +321,11 @@ def test_an_interrupted_run_ends_soon_with_all_that_it_started(
             running.process.send_signal(number)
         else:
             time.sleep(number)
-    assert running.ends(15) == 130
+    is_pressed_twice = signals == (signal.SIGINT, 1.2, signal.SIGINT)
+    # a shell says 130 for both; the second press may come when the run has ended and Python is about to
+    assert running.ends(15) in ((130, -signal.SIGINT) if is_pressed_twice else (130,))
     wait_for(lambda: not running.left, max(0.1, 15 - (time.monotonic() - begun)))
-    if signals != (signal.SIGINT, 1.2, signal.SIGINT):
+    if not is_pressed_twice:
         assert not (dest / "runs" / "lease.json").exists()
 
 
