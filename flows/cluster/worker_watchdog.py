@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 IDLE_OUT_OF_MEMORY_S = 20.0
-"""Seconds that a worker may be paused for want of memory without a task that could free some."""
+"""Longest pause, in seconds, of a worker that lacks memory and runs no task that could free some."""
 _CHECK_S = 1.0
 
 
@@ -43,11 +43,11 @@ def arm_watchdogs(client: Client) -> None:
 
 
 def restart_if_stuck(worker: Any, longest_s: float) -> None:
-    """Restart a worker, now and for as long as it lives, once it has been paused for so long with no task running.
+    """Watch a worker, and have its nanny restart it when it stays paused with no task running.
 
     Args:
         worker: Dask worker of this process, with a nanny.
-        longest_s: In seconds.
+        longest_s: Longest such pause, in seconds.
     """
     from distributed import Status
     from tornado.ioloop import PeriodicCallback

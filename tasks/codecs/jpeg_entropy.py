@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ ZIGZAG = np.array(sorted(range(64), key=lambda i: (i // 8 + i % 8, i // 8 if (i 
 """(64,) row-major index in a block of each coefficient, from the lowest frequency to the highest (T.81, figure 5)."""
 
 Process = Literal["smaller", "baseline", "progressive"]
-"""T.81's names for the two; `smaller` chooses."""
+"""Processes of T.81; `smaller` writes the file with fewer bytes."""
 
 LONGEST_SIDE_PX = 65_500
 """Longest side that libjpeg opens (`JPEG_MAX_DIMENSION`); the format itself allows 35 pixels more."""
@@ -47,7 +48,7 @@ def write_jpeg(
             has twice as many rows and columns of blocks as the others.
         height_px: Height of the page.
         width_px: Width of the page.
-        process: How to write the coefficients; a TIFF must be baseline.
+        process: Process of coding; a TIFF allows only `baseline`.
 
     Raises:
         ValueError: If a side is longer than `LONGEST_SIDE_PX`, or the numbers of blocks do not match the size.
@@ -183,7 +184,7 @@ class _AcBand:
     def __init__(self, blocks: np.ndarray, component: int, first: int, last: int) -> None:
         self.component, self.first, self.last, self.n_blocks = component, first, last, len(blocks)
         self.values = _Values.of(blocks[:, first : last + 1])
-        self._symbol, self._extra, self._n_extra = _ac_symbols(self.values, *blocks[:, first : last + 1].shape)
+        self._symbol, self._extra, self._n_extra = _ac_symbols(self.values, len(blocks), last + 1 - first)
         counts = np.bincount(self._symbol, minlength=256)
         self._table, self._codes, self._lengths = _huffman(counts)
         n_bits = int((counts * self._lengths).sum() + self._n_extra.sum())
@@ -214,14 +215,12 @@ def _ac_bands(components: Sequence[np.ndarray], factors: Sequence[int], height_p
 
 def _baseline_ac_bytes(bands: Sequence[_AcBand]) -> int:
     """Estimate the size of all AC coefficients in a baseline scan; blocks that pad the last unit are left out."""
-    counts = np.zeros((2, 256), np.int64)  # of each symbol, by table
-    for component in {band.component: None for band in bands}:
-        own = [band for band in bands if band.component == component]
-        counts[min(component, 1)] += _baseline_ac_counts(own)
     n_bytes = 0
-    for of_table in counts[: len({min(band.component, 1) for band in bands})]:
-        table, _, lengths = _huffman(of_table)
-        n_bytes += 1 + len(table) + int((of_table * (lengths + np.arange(256) % 16)).sum()) // 8
+    for _, of_table in groupby(bands, key=lambda band: min(band.component, 1)):
+        of_components = groupby(of_table, key=lambda band: band.component)
+        counts = np.sum([_baseline_ac_counts(list(own)) for _, own in of_components], axis=0)
+        table, _, lengths = _huffman(counts)
+        n_bytes += 1 + len(table) + int((counts * (lengths + np.arange(256) % 16)).sum()) // 8
     return n_bytes
 
 

@@ -10,18 +10,16 @@ from distributed import LocalCluster
 from prefect.utilities.annotations import quote
 
 from foliopress.configs.loading import load_settings
-from foliopress.configs.settings import Settings
 from foliopress.flows.compress import compress_archive
 from foliopress.flows.run.run_request import RunRequest
 from foliopress.flows.verify import verify_archive
 from foliopress.tasks.records.footers import read_footers
 from foliopress.tasks.records.schemas import SCHEMA_VERSION
 from foliopress.tasks.records.statistics import live_rows
-from foliopress.tasks.storage.store import Store
+from tests.flows.older.test_older_dest import TEXTS, found, store
 from tests.promises import RERUN
 
 ARCHIVE = Path(__file__).parent / "fixtures" / "6cf421d.tar.gz"
-TEXTS = ("text=[alto, txt]", "scan.version=content")
 
 
 @pytest.fixture
@@ -32,7 +30,7 @@ def older(tmp_path: Path) -> Path:
 
 
 def versions(dest: Path) -> set[str]:
-    return {footer.schema_version for footer in read_footers(Store(str(dest), load_settings().storage)).values()}
+    return {footer.schema_version for footer in read_footers(store(dest)).values()}
 
 
 @pytest.mark.promise(RERUN, "DEST was written by commit 6cf421d")
@@ -48,19 +46,14 @@ def test_it_is_sound_and_a_rerun_passes_over_it_and_touches_no_output(
         settings = load_settings(
             "access", [f"cluster.scheduler={cluster.scheduler_address}", "shard.max_documents=4", *overrides]
         )
-        assert verified(dest, settings) == []
+        assert found(verify_archive(str(dest), quote(settings))) == []
         summary = compress_archive(quote(RunRequest(str(older / "scans"), str(dest), settings)))
         assert (summary.shards_done, summary.shards_failed) == (0, 0) and summary.shards_passed_over > 0
-        assert verified(dest, settings) == []
+        assert found(verify_archive(str(dest), quote(settings))) == []
     assert versions(dest) == {SCHEMA_VERSION}
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths} == before
-    rows = list(live_rows(Store(str(dest), load_settings().storage), "pages"))
+    rows = list(live_rows(store(dest), "pages"))
     assert sorted({str(row["document_key"]) for row in rows}) == sorted(
         path.relative_to(older / "scans").as_posix() for path in (older / "scans").rglob("*") if path.is_file()
     )
     assert any(row["witness"] for row in rows)  # a column of schema 5
-
-
-def verified(dest: Path, settings: Settings) -> list[tuple[str, str]]:
-    found = verify_archive(str(dest), quote(settings))
-    return [(damage.kind, damage.key) for damage in found.damages]
