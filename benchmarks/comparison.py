@@ -62,7 +62,12 @@ def model_folders(model: Path, work: Path) -> dict[str, Path]:
 
 
 def measure_engines(
-    model: Path, planes: Sequence[Plane], samples: Sequence[Plane], repeats: int, work: Path
+    model: Path,
+    planes: Sequence[Plane],
+    samples: Sequence[Plane],
+    repeats: int,
+    work: Path,
+    engines: Sequence[str] = tuple(ENGINES),
 ) -> Measured:
     """Export the network's variants, then measure every engine that this machine supports.
 
@@ -72,13 +77,15 @@ def measure_engines(
         samples: Other pages, used to calibrate the integer export.
         repeats: Processes per engine. The engines take turns, so that background load affects all of them.
         work: Folder for data exchanged between processes; the exports stay there.
+        engines: Names of the engines to measure.
     """
     measured = Measured()
     folders = model_folders(model.resolve(), work.resolve())
     pages = work.resolve() / "planes.npz"
     save_planes(pages, planes)
-    _write_variants(measured, model.resolve(), samples, work.resolve())
-    names = list(ENGINES)
+    names = [name for name in ENGINES if name in engines]
+    if any(ENGINES[name].variant for name in names):
+        _write_variants(measured, model.resolve(), samples, work.resolve())
     for turn in range(repeats):
         first = turn % len(names)
         for name in names[first:] + names[:first]:

@@ -47,29 +47,65 @@ def main(
         bool, typer.Option("--recall", help="Also score the scans of the test split with every LiteRT file.")
     ] = False,
     cache: Annotated[Path, typer.Option(help="Folder of OCR words, for --recall.", metavar="FOLDER")] = Path(".cache"),
+    engine: Annotated[
+        list[str] | None, typer.Option(help="Engine to measure; may be repeated. Default: all.", metavar="NAME")
+    ] = None,
+    most_difference: Annotated[
+        float | None,
+        typer.Option(help="Exit with 1 if an engine's score differs by more, or an engine is not measured.", min=0),
+    ] = None,
 ) -> None:
     """Score drawn A4 pages with every engine that this machine supports, and print speed, cost and agreement."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     absent = [name for name in (LITERT_FILE, KERAS_FILE) if not (model / name).is_file()]
+    engines = tuple(engine or ENGINES)
+    if unknown := sorted(set(engines) - set(ENGINES)):
+        message = f"no engine {', '.join(unknown)}; there are {', '.join(ENGINES)}"
+        raise typer.BadParameter(message, param_hint="--engine")
     if absent:
         raise typer.BadParameter(f"{model} holds no {' and no '.join(absent)}", param_hint="--model")
     try:
         if recall:
             data_folder()  # fail now, not after minutes
         planes, samples = drawn_planes(pages, MEASURED_SEED), drawn_planes(SAMPLE_PAGES, SAMPLES_SEED)
-        report = measure(model, planes, samples, repeats, cache if recall else None)
+        report = measure(model, planes, samples, repeats, cache if recall else None, engines)
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from error
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     show(report, Console(width=_WIDTH))
-    if report["failed"]:
+    problems = [] if most_difference is None else disagreements(report, engines, most_difference)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if report["failed"] or problems:
         raise typer.Exit(1)
 
 
+def disagreements(report: Mapping[str, Any], engines: Sequence[str], most: float) -> list[str]:
+    """Return a line for each engine whose scores differ by more from the reference's, or that has none.
+
+    Args:
+        report: From `measure`.
+        engines: Names of the engines that were asked for.
+        most: Largest difference of a tile's score that is allowed.
+    """
+    rows = {row["engine"]: row for row in report["engines"]}
+    lines = [f"{name} was not measured" for name in engines if name not in rows]
+    for name, row in rows.items():
+        difference = row.get("largest_difference", 0.0)
+        if difference > most:
+            lines.append(f"{name} differs from {row['reference']} by {difference:.1e}; {most:g} is allowed")
+    return lines
+
+
 def measure(
-    model: Path, planes: Sequence[Plane], samples: Sequence[Plane], repeats: int, recall_cache: Path | None = None
+    model: Path,
+    planes: Sequence[Plane],
+    samples: Sequence[Plane],
+    repeats: int,
+    recall_cache: Path | None = None,
+    engines: Sequence[str] = tuple(ENGINES),
 ) -> dict[str, Any]:
     """Return all results, as written by `--out`.
 
@@ -79,6 +115,7 @@ def measure(
         samples: Other pages, to calibrate the integer export.
         repeats: Processes per engine.
         recall_cache: Folder of cached OCR words; without it no scans are scored.
+        engines: Names of the engines to measure.
 
     Raises:
         ConfigError: If there are no scans for the recall.
@@ -97,7 +134,7 @@ def measure(
     }
     with tempfile.TemporaryDirectory(prefix="foliopress-benchmark-") as folder:
         work = Path(folder)
-        measured = measure_engines(model, planes, samples, repeats, work)
+        measured = measure_engines(model, planes, samples, repeats, work, engines)
         folders = model_folders(model, work)
         report["engines"] = rows_of(measured, folders, planes, threshold)
         report["not_measured"], report["failed"] = measured.not_measured, measured.failed
@@ -158,8 +195,10 @@ def absences(report: Mapping[str, Any]) -> list[str]:
     reasons = dict(report["not_measured"])
     lines = []
     if not any(row["on_gpu"] for row in report["engines"]):
-        waiting = [f"{name} ({reasons.pop(name)})" for name, engine in ENGINES.items() if engine.on_gpu]
-        lines.append(f"No GPU was available; engines for a GPU, with batches of {GPU_BATCH}: {', '.join(waiting)}.")
+        names = [name for name, engine in ENGINES.items() if engine.on_gpu and name in reasons]
+        waiting = [f"{name} ({reasons.pop(name)})" for name in names]
+        if waiting:
+            lines.append(f"No GPU was available; engines for a GPU, with batches of {GPU_BATCH}: {', '.join(waiting)}.")
     return lines + [f"Not measured: {name}: {reason}." for name, reason in reasons.items()]
 
 

@@ -5,10 +5,11 @@
 #   scripts/setup.sh test   to compress, test and lint
 #   scripts/setup.sh app    to open the window
 #   scripts/setup.sh lint   to lint only, without Tesseract
+#   scripts/setup.sh gpu    to compress with an NVIDIA GPU
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-purpose=${1:?run, app, test or lint}
+purpose=${1:?run, app, test, lint or gpu}
 venv=.venv
 
 say() { printf '%s\n' "$*" >&2; }
@@ -86,5 +87,6 @@ case $purpose in
     app) install_tesseract; install_packages "[app]" ;;
     test) install_tesseract; install_packages "[dev]" ;;
     lint) install_packages "[dev]" ;;
-    *) say "scripts/setup.sh: $purpose must be run, app, test or lint"; exit 1 ;;
+    gpu) install_tesseract; install_packages "[gpu]" ;;
+    *) say "scripts/setup.sh: $purpose must be run, app, test, lint or gpu"; exit 1 ;;
 esac

@@ -25,7 +25,7 @@ from benchmarks.comparison import Measured, measure_engines, rows_of
 from benchmarks.drawn import A4_PX, drawn_planes
 from benchmarks.engines import ENGINES, Lacking
 from benchmarks.planes import Plane, load_planes, save_planes
-from benchmarks.scoring import absences, app, measure, show
+from benchmarks.scoring import absences, app, disagreements, measure, show
 from foliopress.configs.settings import ImportanceSettings
 from foliopress.model.export import export_network
 from foliopress.model.scoring import GPU_BATCH
@@ -100,6 +100,28 @@ def test_where_there_is_no_gpu_one_line_says_what_one_would_run(report: dict[str
     assert len(lines) == 1
     assert all(name in lines[0] for name in ON_GPU)
     assert f"batches of {GPU_BATCH}" in lines[0] and "tensorflow finds no GPU" in lines[0]
+
+
+def test_only_the_engines_that_are_named_are_measured_and_compared(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scoring.json"
+    options = ["--model", str(tiny), "--pages", "1", "--repeats", "1", "--most-difference", "0.001", "--out", str(out)]
+    result = CliRunner().invoke(app, [*options, "--engine", "litert"])
+    assert result.exit_code == 0, result.output
+    assert [row["engine"] for row in json.loads(out.read_text(encoding="utf-8"))["engines"]] == ["litert"]
+    assert CliRunner().invoke(app, [*options, "--engine", "abacus"]).exit_code == 2
+
+
+def test_an_engine_that_differs_or_is_not_measured_is_named() -> None:
+    rows = [
+        {"engine": "litert", "reference": "litert", "largest_difference": 0.0},
+        {"engine": "tf-function-gpu", "reference": "litert", "largest_difference": 0.004},
+    ]
+    names = ["litert", "tf-function-gpu", "keras-jax-gpu"]
+    assert disagreements({"engines": rows}, names, 0.001) == [
+        "keras-jax-gpu was not measured",
+        "tf-function-gpu differs from litert by 4.0e-03; 0.001 is allowed",
+    ]
+    assert disagreements({"engines": rows}, names[:2], 0.01) == []
 
 
 @pytest.mark.long

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from foliopress.configs.errors import ConfigError
+from foliopress.model import scoring
 from foliopress.model.scoring import (
     KERAS_FILE,
     LITERT_FILE,
@@ -143,6 +144,13 @@ def test_litert_and_keras_agree_whatever_the_batch() -> None:
         predict = compiled_network(SHIPPED / KERAS_FILE, size)
         by_keras = in_batches(patches, size, lambda batch, predict=predict: np.asarray(predict(batch)))
         assert np.abs(scores - by_keras).max() < 1e-3
+
+
+@pytest.mark.skipif(not scoring._has_gpu(), reason="TensorFlow finds no GPU on this machine")
+def test_a_gpu_and_the_cpu_agree() -> None:
+    patches = cut_patches(planes([(1100, 700), (2300, 1700)])[1][0])
+    by_gpu, by_cpu = (load_scorer(kind=kind).score(patches) for kind in ("tf-gpu", "litert-cpu"))
+    assert np.abs(by_gpu - by_cpu).max() < 1e-3
 
 
 def test_no_patches_are_no_scores_and_other_arrays_are_refused() -> None:

@@ -27,7 +27,7 @@ from tests.servers import free_port, wait_for_port
 
 ROOT = Path(__file__).resolve().parents[3]
 
-CPU_AS_GPU = "import foliopress.model.scoring\nmodel.scoring._has_gpu = lambda: True\n"
+CPU_AS_GPU = "from foliopress.model import scoring\nscoring._has_gpu = lambda: True\n"
 
 
 class Operator:
