@@ -26,6 +26,7 @@ from foliopress.tasks.fit.outcome import (
     tile_plan,
 )
 from foliopress.tasks.fit.page_writer import Writer
+from foliopress.tasks.fit.quality_steps import QualitySteps
 
 _AMBIGUOUS_SHARE = 3  # part of a step: where OCR wavers over a digit, a little more mostly decides it
 _COLOUR_SHARE = 2  # the same where a coloured mark is off: from some quality on its colour is there, and nearly whole
@@ -39,22 +40,21 @@ class _Plan:
     levels: np.ndarray
     coarse_chroma: int
     has_whole_chroma: bool
-    quality: int
+    steps: QualitySteps
+    is_quality_free: bool
     needs_search: bool
-    step: int
 
-    def strengthen(self, judgement: Judgement, ink: Ink, grid: tiles.TileGrid, *, is_quality_free: bool) -> bool:
-        """Plan more chroma, resolution or quality, in this order; return whether the pixels change by it."""
+    def gives_pixels_back(self, judgement: Judgement, ink: Ink, grid: tiles.TileGrid) -> bool:
+        """Plan the chroma, or else the resolution, of what fails; return False if all of it has both."""
         stronger = strengthened(self.levels, judgement.failing, ink, grid)
         if judgement.is_discoloured and (self.coarse_chroma > 1 or not self.has_whole_chroma):
             self.coarse_chroma, self.has_whole_chroma = 1, True
-        elif np.array_equal(stronger, self.levels):  # all that fails has its pixels already: the codec loses it
-            share = _AMBIGUOUS_SHARE if judgement.is_ambiguous else _COLOUR_SHARE if judgement.is_discoloured else 1
-            self.quality, self.step = min(100, self.quality + max(1, self.step // share)), 2 * self.step
+        elif np.array_equal(stronger, self.levels):
             return False
         else:  # strokes that are kept from now on may need more
-            self.needs_search = is_quality_free
+            self.needs_search = self.is_quality_free and not self.steps.has_passed
         self.levels = stronger
+        self.steps.restart()
         return True
 
 
@@ -74,11 +74,11 @@ class AdaptivePage:
         blended = self._blended if self._blended is not None else self._resized()
         self._blended = blended
         if plan.needs_search:
-            plan.quality = max(plan.quality, self._search_quality(blended))
+            plan.steps.quality = max(plan.steps.quality, self._search_quality(blended))
             plan.needs_search = False
-        data = self._writer.encode(blended, plan.quality)
+        data = self._writer.encode(blended, plan.steps.quality)
         page = EncodedPage(data, self._settings.encode.codec)
-        return Encoding(page, len(data), plan.quality, plan.levels, self._writer.output_size)
+        return Encoding(page, len(data), plan.steps.quality, plan.levels, self._writer.output_size)
 
     def decode(self, data: bytes) -> np.ndarray:
         """Decode a file to the source's size."""
@@ -88,11 +88,16 @@ class AdaptivePage:
         """Compare with the source."""
         return self._check.judge(decoded)
 
-    def strengthen(self, judgement: Judgement) -> None:
-        """Give what failed its chroma or resolution back, and if it has both, more quality."""
-        analysis, is_quality_free = self._check.analysis, self._settings.encode.quality is None
-        if self._plan.strengthen(judgement, analysis.ink, analysis.grid, is_quality_free=is_quality_free):
+    def revise(self, judgement: Judgement) -> bool:
+        """Give what failed its chroma or resolution back, and if it has both, more quality; then look for less."""
+        analysis, plan = self._check.analysis, self._plan
+        if judgement.is_clear:
+            return plan.steps.after_pass()
+        if plan.gives_pixels_back(judgement, analysis.ink, analysis.grid):
             self._blended = None
+            return True
+        share = _AMBIGUOUS_SHARE if judgement.is_ambiguous else _COLOUR_SHARE if judgement.is_discoloured else 1
+        return plan.steps.after_failure(share)
 
     @cached_property
     def _plan(self) -> _Plan:
@@ -106,7 +111,8 @@ class AdaptivePage:
         quality, step = settings.encode.quality, settings.encode.retry_quality_step
         is_avif_420 = settings.encode.codec == "avif" and settings.encode.avif_chroma != "4:4:4"
         has_whole_chroma = self._pixels.ndim == 2 or not is_avif_420
-        return _Plan(levels, coarse_chroma, has_whole_chroma, quality or 1, quality is None, step)
+        is_free = quality is None
+        return _Plan(levels, coarse_chroma, has_whole_chroma, QualitySteps(quality or 1, step), is_free, is_free)
 
     @property
     def _writer(self) -> Writer:

@@ -9,6 +9,7 @@ import numpy as np
 
 from foliopress.configs.settings import EncodeSettings
 from foliopress.tasks.analysis import page_kinds
+from foliopress.tasks.checks import rereading
 from foliopress.tasks.checks.page_check import Check, Judgement, LegibilityMetrics
 from foliopress.tasks.codecs import encode
 from foliopress.tasks.codecs.luma import luma_of
@@ -70,18 +71,26 @@ class BitonalPage:
         if not np.array_equal(decoded, analysis.page.pixels):
             problem = PageError("not_lossless", "the one-bit encoding does not decode to its source")
         words = 1.0 if analysis.words else None
+        n_sure = len(rereading.sure_words(analysis.words))
         metrics = LegibilityMetrics(
             text_ssim=words,
             worst_block_ssim=1.0,
             chroma_error=0.0,
-            words_kept_fraction=words,
+            words_kept_fraction=1.0 if n_sure else None,
             digits_changed=0,
             lines_reread=0,
+            words_sure=n_sure,
+            words_reread=0,
+            words_unrepeatable=0,
+            words_lost=0,
+            word_change=0.0,
+            stroke_change=0.0,
         )
         return Judgement(problem, metrics)
 
-    def strengthen(self, _judgement: Judgement) -> None:
-        """Do nothing: there is one attempt."""
+    def revise(self, _judgement: Judgement) -> bool:
+        """Return False: there is one attempt."""
+        return False
 
 
 def fit_bitonal(check: Check, most_bytes: int, encoded: BitonalEncoding | None) -> Outcome:

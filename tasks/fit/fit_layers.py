@@ -24,6 +24,7 @@ from foliopress.tasks.fit.outcome import (
     strengthened,
     tile_plan,
 )
+from foliopress.tasks.fit.quality_steps import QualitySteps
 from foliopress.tasks.pdf import mrc, mrc_page
 
 
@@ -49,7 +50,7 @@ class LayeredPage:
     def __init__(self, check: Check, pixels: np.ndarray) -> None:
         self._check, self._pixels, self._settings = check, pixels, check.settings
         encoding = check.settings.encode
-        self._quality, self._step = encoding.quality or encoding.least_quality, encoding.retry_quality_step
+        self._steps = QualitySteps(encoding.quality or encoding.least_quality, encoding.retry_quality_step)
         self._background_levels: np.ndarray | None = None
         self.is_judged = check.settings.legibility.mode != "off"
 
@@ -61,9 +62,9 @@ class LayeredPage:
         is_background = (sharp < mrc.background_level(analysis.dpi)) | (sharp == 1)
         layers = mrc.split(self._pixels, segmentation.strokes, is_background, analysis, blended, segmentation.over)
         stored = mrc.Layers(*(analysis.page.as_stored(plane) for plane in layers))
-        data = mrc_page.encode_layers(stored, self._settings.encode.codec, self._quality, self._settings.encode)
+        data = mrc_page.encode_layers(stored, self._settings.encode.codec, self._steps.quality, self._settings.encode)
         shown = np.where(self._levels == 1, np.int8(1), sharp)
-        return Encoding(EncodedPage(data, "mrc"), len(data), self._quality, shown, size_of(analysis))
+        return Encoding(EncodedPage(data, "mrc"), len(data), self._steps.quality, shown, size_of(analysis))
 
     def decode(self, data: bytes) -> np.ndarray:
         """Draw the layers."""
@@ -77,13 +78,17 @@ class LayeredPage:
         problem = PageError("legibility", "a digit string reads in no way sure in layers")
         return replace(judgement, problem=problem, is_ambiguous=False)
 
-    def strengthen(self, judgement: Judgement) -> None:
-        """Show what fails by a sharper background, and if that changes nothing, raise the quality."""
+    def revise(self, judgement: Judgement) -> bool:
+        """Show what fails by a sharper background, or else raise the quality, until it passes; then look for less."""
+        if judgement.is_clear:
+            return self._steps.after_pass()
         analysis = self._check.analysis
         sharper = strengthened(self._sharp, judgement.failing, analysis.ink, analysis.grid)
         if np.array_equal(sharper, self._sharp):
-            self._quality, self._step = min(100, self._quality + self._step), 2 * self._step
+            return self._steps.after_failure()
         self._background_levels = sharper
+        self._steps.restart()
+        return True
 
     @cached_property
     def _levels(self) -> np.ndarray:

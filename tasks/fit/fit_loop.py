@@ -61,12 +61,16 @@ class Candidate(Protocol):
     def judge(self, decoded: np.ndarray) -> Judgement:
         """Compare a decoded encoding with the source."""
 
-    def strengthen(self, judgement: Judgement, /) -> None:
-        """Plan more of whatever the judgement found lacking: resolution, chroma or quality."""
+    def revise(self, judgement: Judgement, /) -> bool:
+        """Plan the next encoding: more of whatever the judgement found lacking, or less after one that passed.
+
+        Returns:
+            Whether there is another encoding to try.
+        """
 
 
 def fit_candidate(candidate: Candidate, most_bytes: int, watch: Watch | None = None) -> Outcome:
-    """Return the first encoding of a candidate that passes, else the last one with its problem.
+    """Return the smallest encoding of a candidate that passes, of those tried; else the last one with its problem.
 
     An encoding that passes except for an ambiguous digit string is strengthened once; if the next attempt fails or is
     ambiguous too, the first one is returned.
@@ -78,13 +82,12 @@ def fit_candidate(candidate: Candidate, most_bytes: int, watch: Watch | None = N
     """
     seconds_encode = seconds_check = seconds_reread = 0.0
     attempts = 0
-    judgement: Judgement | None = None
     passed: Outcome | None = None
+    passed_bytes = most_bytes
+    ambiguous: Outcome | None = None
+    start = perf_counter()
     while True:
         attempts += 1
-        start = perf_counter()
-        if judgement is not None:
-            candidate.strengthen(judgement)
         encoding = candidate.encode()
         encoded_at = perf_counter()
         seconds_encode += encoding.seconds_before + encoded_at - start
@@ -103,14 +106,17 @@ def fit_candidate(candidate: Candidate, most_bytes: int, watch: Watch | None = N
         seconds_reread += judgement.seconds_reread
         metrics = replace(outcome.metrics, legibility=judgement.metrics)
         outcome = replace(outcome, problem=judgement.problem, metrics=metrics)
-        if passed is not None:  # a second try settles an ambiguous string, or the first one stays
-            passed = outcome if judgement.is_clear else passed
+        if judgement.is_clear:
+            if encoding.size_bytes < passed_bytes:
+                passed, passed_bytes = outcome, encoding.size_bytes
+        elif passed is None and ambiguous is not None:  # a second try settles an ambiguous string, or the first stays
             break
-        if judgement.problem is None:
-            passed = outcome
-        if judgement.is_clear or attempts == candidate.max_attempts:
+        elif judgement.problem is None:
+            ambiguous = outcome
+        start = perf_counter()
+        if attempts == candidate.max_attempts or not candidate.revise(judgement):
             break
-    best = passed or outcome
+    best = passed or ambiguous or outcome
     metrics = replace(
         best.metrics,
         attempts=attempts,

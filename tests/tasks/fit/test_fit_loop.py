@@ -1,4 +1,4 @@
-"""The fit loop: gate, decode, check and strengthen, for any candidate."""
+"""The fit loop: gate, decode, check and revise, for any candidate."""
 
 from dataclasses import dataclass, field
 
@@ -24,6 +24,7 @@ class Scripted:
     max_attempts: int = 3
     is_judged: bool = True
     form: str = "a script"
+    looks_for_less: bool = False
     done: list = field(default_factory=list)
 
     def encode(self):
@@ -43,9 +44,9 @@ class Scripted:
         metrics = LegibilityMetrics(text_ssim=float(decoded[0, 0]))
         return Judgement(problem, metrics, is_ambiguous=verdict == AMBIGUOUS, seconds_check=1.0, seconds_reread=2.0)
 
-    def strengthen(self, judgement):
-        assert not judgement.is_clear
-        self.done.append("strengthen")
+    def revise(self, judgement):
+        self.done.append("revise")
+        return not judgement.is_clear or self.looks_for_less
 
 
 ROUND = ["encode", "decode", "judge"]
@@ -69,9 +70,33 @@ def test_an_encoding_is_strengthened_until_it_passes_and_an_ambiguous_one_once(v
     assert (found.metrics.attempts, found.metrics.quality) == (attempts, quality)
     assert (found.problem and found.problem.reason) == reason
     assert found.metrics.legibility.text_ssim == found.data[0] == quality // 10
-    assert candidate.done == ROUND + (attempts - 1) * ["strengthen", *ROUND]
+    rounds = ROUND + (attempts - 1) * ["revise", *ROUND]
+    assert candidate.done in (rounds, [*rounds, "revise"])
     assert (found.metrics.tiles_per_level, found.metrics.size) == ((1, 0, 0, 1), SIZE)
     assert found.metrics.seconds_reread == 2 * attempts
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "quality"),
+    [
+        ([FAILS, CLEAR, CLEAR], 30),
+        ([FAILS, CLEAR, FAILS], 20),
+        ([FAILS, CLEAR, AMBIGUOUS], 20),
+        ([CLEAR, FAILS, CLEAR], 30),
+        ([AMBIGUOUS, CLEAR, FAILS], 20),
+        ([AMBIGUOUS, CLEAR, AMBIGUOUS], 20),
+    ],
+)
+def test_after_an_encoding_that_passes_less_is_tried_and_the_smallest_that_passes_is_returned(verdicts, quality):
+    candidate = Scripted(verdicts, sizes=[30, 20, 10], looks_for_less=True)
+    found = fit_candidate(candidate, 100)
+    assert (found.problem, found.metrics.quality, found.metrics.attempts) == (None, quality, 3)
+    assert found.metrics.legibility.text_ssim == found.data[0] == quality // 10
+
+
+def test_a_later_encoding_that_passes_but_is_larger_is_not_returned():
+    found = fit_candidate(Scripted([FAILS, CLEAR, CLEAR], sizes=[10, 20, 30], looks_for_less=True), 100)
+    assert (found.problem, found.metrics.quality, found.metrics.attempts) == (None, 20, 3)
 
 
 def test_the_size_gate_comes_before_the_decoder():

@@ -29,6 +29,7 @@ from foliopress.tasks.fit.quality_search import PROBED_QUALITIES
 from foliopress.tasks.images.image_reader import Page, read_header, read_page
 from foliopress.tasks.ocr import recognition
 from foliopress.tasks.ocr.recognition import Word
+from tests.unperturbed import marked_instead_of_perturbed
 
 DPI = 150.0
 NO_LIMIT = 10**9
@@ -50,7 +51,9 @@ def printed(lines=LINES, *, shape=(300, 460), size=24, colour=False, grain=3.0):
     pixels = cv2.GaussianBlur(pixels.astype(np.float32), (0, 0), 0.7).reshape(*shape, -1)
     pixels = pixels + np.random.default_rng(8).normal(0, grain, (*shape, 1))
     pixels = np.clip(pixels, 0, 255).astype(np.uint8)
-    return pixels if colour else np.ascontiguousarray(pixels[..., 0]), words
+    pixels = pixels if colour else np.ascontiguousarray(pixels[..., 0])
+    printed.last = luma_of(pixels)
+    return pixels, words
 
 
 def findings(pixels, words=(), *, importance=0.0, dpi=DPI, tagged=DPI, is_bitonal=False, kind=None):
@@ -68,7 +71,11 @@ def fit(analysis, most_bytes, reader, settings):
 
 def with_settings(*, encode=(), legibility=(), resolution=()):
     """Settings for JPEG, which is quick, without a least quality."""
-    groups = {"encode": {"codec": "jpeg", "least_quality": 1} | dict(encode), "legibility": dict(legibility)}
+    anything_goes = {"max_word_change": 9, "max_stroke_change": 9, "reread_changes_above": 0}
+    groups = {
+        "encode": {"codec": "jpeg", "least_quality": 1} | dict(encode),
+        "legibility": anything_goes | dict(legibility),
+    }
     return Settings.model_validate(groups | {"resolution": dict(resolution)})
 
 
@@ -76,17 +83,36 @@ def decoded(data):
     return read_page(data, 0, Settings().limits)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _crops_stay_readable():
+    with marked_instead_of_perturbed():
+        yield
+
+
 UNASKED = Reader(lambda _: pytest.fail("a page was read"), lambda _: pytest.fail("lines were read"))
 
 
-def reads(words, *, only_if=lambda: True, changed=None):
-    """A reader to whom every page says `words`, with `changed` {text: other text} if a condition holds."""
+def lines_of(words, source=None):
+    """A reader of lines to whom crops of the source, by default the page that was drawn last, say what it says."""
+
+    def read(picture):
+        apart = cv2.matchTemplate(printed.last if source is None else source, picture, cv2.TM_SQDIFF)
+        least, _, (col_px, row_px), _ = cv2.minMaxLoc(apart)
+        if least > 0.5:
+            return ()
+        return [replace(word, row_px=word.row_px - row_px, col_px=word.col_px - col_px) for word in words]
+
+    return lambda pictures: [read(picture) for picture in pictures]
+
+
+def reads(words, *, only_if=lambda: True, changed=None, source=None):
+    """A reader to whom a page says what it said, save for some words, wherever a condition holds."""
 
     def page(_):
-        swap = (changed or {}) if only_if() else {}
-        return [replace(word, text=swap.get(word.text, word.text)) for word in words]
+        changes = changed if changed and only_if() else {}
+        return [replace(word, text=changes.get(word.text, word.text)) for word in words]
 
-    return Reader(page, lambda pictures: [()] * len(pictures))
+    return Reader(page, lines_of(words, source))
 
 
 class StandIn:
@@ -111,6 +137,11 @@ def stand_in(lose=lambda pixels, quality: pixels):
         yield codec
 
 
+def never_whole(pixels, quality):
+    """As `fading`, and not even the best quality gives the page back."""
+    return fading(pixels, min(quality, 85))
+
+
 def fading(pixels, quality):
     """The lower the quality, the more of the blurred page shines through: SSIM rises with the quality, always."""
     return cv2.addWeighted(pixels, quality / 100, cv2.GaussianBlur(pixels, (0, 0), 4), 1 - quality / 100, 0)
@@ -121,7 +152,7 @@ def fading(pixels, quality):
 MISREAD = {"1887": "1837"}
 
 
-@pytest.mark.parametrize("max_attempts", [1, 3, 4])
+@pytest.mark.parametrize("max_attempts", [1, 2, 3])
 def test_a_page_whose_digits_read_otherwise_however_it_is_coded_is_kept(max_attempts):
     pixels, words = printed()
     wanted = with_settings(
@@ -143,7 +174,7 @@ def unread(words, *, only_if=lambda: True, sure=60.0):
             return list(words)
         return [replace(word, text="I88?", confidence=sure) if word.text == "1887" else word for word in words]
 
-    return Reader(page, lambda pictures: [()] * len(pictures))
+    return Reader(page, lines_of(words))
 
 
 def test_a_digit_string_that_reads_in_no_way_sure_is_strengthened_once():
@@ -154,8 +185,8 @@ def test_a_digit_string_that_reads_in_no_way_sure_is_strengthened_once():
     with stand_in(fading) as codec:
         reader = unread(words, only_if=lambda: codec.qualities[-1] < 75)
         found = fit(findings(pixels, words, importance=1.0), NO_LIMIT, reader, wanted)
-    assert (found.problem, codec.qualities, found.metrics.quality) == (None, [70, 80], 80)  # a third of a step
-    assert (found.metrics.attempts, found.metrics.legibility.words_kept_fraction) == (2, 1.0)
+    assert (found.problem, codec.qualities[:2], found.metrics.quality) == (None, [70, 80], 75)  # a third of a step
+    assert found.metrics.legibility.words_kept_fraction == 1.0
 
 
 @pytest.mark.parametrize("then", ["as doubtful", "misread", "too large"])
@@ -221,27 +252,27 @@ def test_words_are_read_again_only_where_the_strokes_have_passed():
 
 
 @pytest.mark.parametrize("step", [7, 10, 30])
-def test_where_only_a_low_quality_is_misread_the_quality_rises_step_by_step_and_the_page_passes(step):
+def test_where_only_a_low_quality_is_misread_the_lowest_that_is_not_is_found(step):
     pixels, words = printed()
     wanted = with_settings(
-        encode={"quality": 70, "retry_quality_step": step}, legibility={"reread_digits_below": 1, "max_attempts": 5}
+        encode={"quality": 70, "retry_quality_step": step}, legibility={"reread_digits_below": 1, "max_attempts": 8}
     )
     with stand_in(fading) as codec:
         reader = reads(words, changed=MISREAD, only_if=lambda: codec.qualities[-1] < 75)
         found = fit(findings(pixels, words, importance=1.0), NO_LIMIT, reader, wanted)
     assert found.problem is None
-    assert codec.qualities == [70, 70 + step]
-    assert (found.metrics.quality, found.metrics.attempts) == (70 + step, 2)
+    assert codec.qualities[:2] == [70, 70 + step]
+    assert (found.metrics.quality, found.metrics.attempts) == (75, len(codec.qualities))
     assert (found.metrics.legibility.digits_changed, found.metrics.legibility.words_kept_fraction) == (0, 1.0)
 
 
-@pytest.mark.parametrize(("first", "qualities"), [(30, [30, 40, 60, 100, 100]), (85, [85, 95, 100, 100, 100])])
+@pytest.mark.parametrize(("first", "qualities"), [(30, [30, 40, 60, 100]), (85, [85, 95, 100])])
 def test_each_step_is_twice_the_one_before_and_100_the_highest_quality(first, qualities):
     pixels, words = printed()
     wanted = with_settings(
         encode={"quality": first, "retry_quality_step": 10}, legibility={"reread_digits_below": 1, "min_block_ssim": 0}
     )
-    with stand_in(fading) as codec:
+    with stand_in(never_whole) as codec:
         fit(findings(pixels, words, importance=1.0), NO_LIMIT, reads(words, changed=MISREAD), wanted)
     assert codec.qualities == qualities
 
@@ -722,7 +753,7 @@ def test_a_two_tone_page_whose_digits_change_as_bits_is_coded_with_its_tones():
     pixels, words = two_tone()
     pixels = cv2.GaussianBlur(pixels, (0, 0), 1.0)  # soft edges, which bits do not have
     with stand_in() as codec:
-        reader = reads(words, changed=MISREAD, only_if=lambda: not codec.qualities)
+        reader = reads(words, changed=MISREAD, only_if=lambda: not codec.qualities, source=pixels)
         outcome = fit(findings(pixels, words, kind=PageKind.TWO_TONE), NO_LIMIT, reader, with_settings())
     assert (outcome.problem, outcome.codec) == (None, "jpeg")
 
