@@ -296,7 +296,17 @@ def _draw_row(row: PageRow) -> None:
         Metric("Output", byte_size(row.output_bytes), row.codec if row.codec in EXTENSIONS else None),
         Metric("Worst block of ink", as_text(row.worst_block_ssim)),
         Metric("Text SSIM", as_text(row.text_ssim)),
-        Metric("Words kept", as_text(row.words_kept_fraction)),
+        Metric("Words kept", as_text(row.words_kept_fraction), help=_words_in(row)),
+    )
+
+
+def _words_in(row: PageRow) -> str:
+    """Return what became of the words that OCR was sure of."""
+    if row.words_sure is None or row.words_reread is None:
+        return "This row does not count its words."
+    return (
+        f"OCR was sure of {row.words_sure} words; {row.words_reread} were read again. {row.words_lost} are lost, "
+        f"{row.words_unrepeatable} read otherwise, but the source does not repeat them either."
     )
 
 
@@ -311,7 +321,7 @@ def _draw_comparison(found: PageFound, before: Picture, after: Picture | None) -
             word.col_px,
             word.height_px,
             word.width_px,
-            "kept" if word.confidence >= SURE_CONFIDENCE else "unsure",
+            "sure" if word.confidence >= SURE_CONFIDENCE else "unsure",
         )
         for word in found.words
     ]

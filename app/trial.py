@@ -14,7 +14,7 @@ from foliopress.app.trial_result import Draft, TrialResult
 from foliopress.app.uniform_baseline import UniformBaseline
 from foliopress.app.workbench import Workbench, key_of
 from foliopress.configs.settings import Settings
-from foliopress.tasks.checks.rereading import WordCheck
+from foliopress.tasks.checks.rereading import Rereading
 from foliopress.tasks.errors import PageError
 
 
@@ -34,7 +34,7 @@ class FollowUp:
     """Results of the closer look; `checks` is an error message if Tesseract gave no answer."""
 
     uniform: UniformBaseline | None
-    checks: tuple[WordCheck, ...] | str
+    words: Rereading | str | None
 
 
 class Trial:
@@ -109,7 +109,7 @@ class Trial:
             self._error = error
             self._notify()
 
-    def _check_words(self, result: TrialResult) -> tuple[WordCheck, ...] | str:
+    def _check_words(self, result: TrialResult) -> Rereading | str | None:
         try:
             return self.workbench.check_text(result)
         except PageError as error:

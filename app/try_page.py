@@ -20,7 +20,7 @@ from foliopress.app.uniform_baseline import UniformBaseline
 from foliopress.app.workbench import READING, SCORING, Workbench, key_of
 from foliopress.configs.errors import ConfigError
 from foliopress.configs.settings import Settings
-from foliopress.tasks.checks.rereading import WordCheck
+from foliopress.tasks.checks.rereading import Rereading, WordCheck
 from foliopress.tasks.errors import PageError
 from foliopress.tasks.ocr import recognition
 from foliopress.tasks.samples.sample_archive import sample_document, sample_keys
@@ -28,6 +28,7 @@ from foliopress.tasks.storage.source_listing import DOCUMENT_SUFFIXES
 
 _TYPES = sorted(suffix.removeprefix(".") for suffix in DOCUMENT_SUFFIXES)
 _MANY_NAMES = ("jpeg", "tiff", "jpe", "tif", "pdf")
+_OUTCOMES = {"changed": "reads differently", "lost": "not read", "unrepeatable": "the source does not repeat it"}
 _UNIFORM, _SSIM, _KEPT = "Uniform, as sharp", "Text SSIM", "Words kept"
 _OUTPUT, _ROW, _SETTINGS = "Download the output", "Download its row", "Download these settings"
 _TICK_S = 0.1
@@ -151,7 +152,7 @@ def _draw_trial(workbench: Workbench, trial: Trial, chosen: ChosenSettings) -> N
         return
     seen = result or draft
     assert seen is not None
-    checks = follow_up.checks if follow_up and not isinstance(follow_up.checks, str) else ()
+    checks = follow_up.words.checks if follow_up and isinstance(follow_up.words, Rereading) else ()
     untrusted_text.heading(workbench.name)
     if result is not None and result.problem:
         untrusted_text.problem(st.warning, *describe_problem(result.problem))
@@ -221,7 +222,7 @@ def _draw_metrics(result: TrialResult, follow_up: FollowUp | None) -> None:
         Metric(
             _KEPT,
             "none sure" if kept is None else percent(kept),
-            help="Of the words that OCR was sure of, those that read the same or stand where hardly anything changed.",
+            help="Of the words that OCR was sure of, those that are not lost. The text check below counts them all.",
         ),
     )
     facts = [
@@ -270,9 +271,9 @@ def _picture_of_output(result: TrialResult, *, is_preview: bool) -> Picture | No
 
 
 def _marks(words: Sequence[recognition.Word], checks: Sequence[WordCheck]) -> list[viewer.Mark]:
-    verdicts = {check.word: check.verdict for check in checks}
+    outcomes = {check.word: check.outcome for check in checks}
     return [
-        viewer.Mark(word.row_px, word.col_px, word.height_px, word.width_px, verdicts.get(word, "unsure"))
+        viewer.Mark(word.row_px, word.col_px, word.height_px, word.width_px, outcomes.get(word, "unsure"))
         for word in words
     ]
 
@@ -281,11 +282,17 @@ def _focus(checks: Sequence[WordCheck]) -> viewer.Mark | None:
     """Return the word selected in the list of the text check, or None."""
     picked = st.session_state.get("text check")
     rows = picked["selection"]["rows"] if picked else []
-    bad = [check for check in checks if check.verdict != "kept"]
-    if not rows or rows[0] >= len(bad):
+    listed = _listed(checks)
+    if not rows or rows[0] >= len(listed):
         return None
-    word = bad[rows[0]].word
-    return viewer.Mark(word.row_px, word.col_px, word.height_px, word.width_px, bad[rows[0]].verdict)
+    word = listed[rows[0]].word
+    return viewer.Mark(word.row_px, word.col_px, word.height_px, word.width_px, listed[rows[0]].outcome)
+
+
+def _listed(checks: Sequence[WordCheck]) -> list[WordCheck]:
+    """Return the checks that the list of the text check shows: lost words first, then unrepeatable ones."""
+    order = ("changed", "lost", "unrepeatable")
+    return sorted((check for check in checks if check.outcome in order), key=lambda check: order.index(check.outcome))
 
 
 def _draw_downloads(result: TrialResult | None, chosen: ChosenSettings) -> None:
@@ -320,29 +327,24 @@ def _draw_downloads(result: TrialResult | None, chosen: ChosenSettings) -> None:
 
 def _draw_text_check(follow_up: FollowUp | None) -> None:
     st.markdown("#### Text check")
-    checks = follow_up.checks if follow_up else None
-    if checks is None:
+    words = follow_up.words if follow_up else None
+    if follow_up is None:
         st.caption("Reading the output …")
-    elif isinstance(checks, str):
-        untrusted_text.problem(st.warning, "OCR of the output failed:", checks)
-    elif not checks:
+    elif isinstance(words, str):
+        untrusted_text.problem(st.warning, "OCR of the output failed:", words)
+    elif words is None or not words.checks:
         st.caption("OCR was sure of no word on this page; its strokes are compared with the source nevertheless.")
     else:
-        bad = [check for check in checks if check.verdict != "kept"]
-        st.caption(
-            f"Of {len(checks)} words that OCR was sure of, {len(checks) - len(bad)} read the same on the output. The "
-            "check that decides also reads the others line by line, so that unstable OCR results do not count against "
-            "the page. Select a word to see it."
-        )
-        if bad:
+        st.caption(_word_counts(words))
+        if listed := _listed(words.checks):
             table = [
                 {
                     "source": check.word.text,
                     "output": check.found,
-                    "": "reads differently" if check.verdict == "changed" else "not read",
+                    "": _OUTCOMES[check.outcome],
                     "confidence": round(check.word.confidence),
                 }
-                for check in bad
+                for check in listed
             ]
             st.dataframe(
                 table,
@@ -358,3 +360,19 @@ def _draw_seconds(result: TrialResult) -> None:
     parts = [(name, getattr(result.row, key)) for key, name in _STEPS.items()]
     told = [f"{name} {seconds:.2f} s" for name, seconds in parts if seconds is not None]
     st.caption("Time: " + " · ".join(told))
+
+
+def _word_counts(words: Rereading) -> str:
+    """Return what became of a page's words, in one sentence for each outcome that occurs."""
+    n_sure, n_lost = len(words.checks), words.count("changed", "lost")
+    parts = [
+        f"OCR was sure of {n_sure} words.",
+        f"{words.count('unchanged')} stand on lines that hardly changed.",
+        f"{words.words_reread} were read again: {words.count('same')} read the same, {n_lost} are lost.",
+    ]
+    if n_unrepeatable := words.count("unrepeatable"):
+        parts.append(
+            f"{n_unrepeatable} read otherwise, but the source does not repeat them either when it is read again with "
+            "changes that nobody can see, so they do not count against the page."
+        )
+    return " ".join([*parts, "Select a word below to see it."] if _listed(words.checks) else parts)

@@ -9,10 +9,13 @@ const LEVELS = {
   4: ["a quarter", [230, 159, 0]],
   8: ["an eighth", [213, 94, 0]],
 };
-const VERDICTS = [
+const OUTCOMES = [
+  ["hardly changed, not read again", "#0072b2"],
   ["reads the same", "#0072b2"],
   ["reads differently", "#e69f00"],
   ["not read", "#d00000"],
+  ["the source does not repeat it", "#9467bd"],
+  ["OCR was sure of the source", "#0072b2"],
   ["OCR was not sure", "#8a8a8a"],
 ];
 
@@ -214,9 +217,9 @@ class Viewer {
     if (this.overlay !== "words") return;
     const ratio = device(1000) / 1000;
     pen.globalAlpha = this.opacity;
-    for (const [row, col, height, width, verdict] of data.words) {
-      const isBad = verdict === 1 || verdict === 2;
-      pen.strokeStyle = VERDICTS[verdict][1];
+    for (const [row, col, height, width, outcome] of data.words) {
+      const isBad = outcome === 2 || outcome === 3;
+      pen.strokeStyle = OUTCOMES[outcome][1];
       pen.lineWidth = (isBad ? 3 : 1) * ratio;
       pen.globalAlpha = isBad ? 1 : this.opacity;
       pen.strokeRect(device(x0 + col * zoom), device(y0 + row * zoom), device(width * zoom), device(height * zoom));
@@ -283,9 +286,9 @@ class Viewer {
       return Object.entries(LEVELS).filter(([level]) => held.has(+level)).map(([, [text, colour]]) => entry(css(colour), text));
     }
     if (this.overlay === "words") {
-      const counts = [0, 0, 0, 0];
+      const counts = OUTCOMES.map(() => 0);
       for (const word of this.data.words) counts[word[4]] += 1;
-      return VERDICTS.map(([text, colour], number) => entry(colour, `${text}: ${counts[number]}`)).filter((_, number) => counts[number]);
+      return OUTCOMES.map(([text, colour], number) => entry(colour, `${text}: ${counts[number]}`)).filter((_, number) => counts[number]);
     }
     return [];
   }

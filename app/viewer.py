@@ -16,7 +16,8 @@ from streamlit import runtime
 from foliopress.app.page_images import TILE_PX, Picture
 
 _HERE = Path(__file__).resolve().parent
-_VERDICTS = {"kept": 0, "changed": 1, "lost": 2, "unsure": 3}
+_OUTCOMES = ("unchanged", "same", "changed", "lost", "unrepeatable", "sure", "unsure")
+"""In the order of viewer.js."""
 
 _mount = st.components.v2.component(
     "foliopress_viewer",
@@ -28,13 +29,16 @@ _mount = st.components.v2.component(
 
 @dataclass(frozen=True)
 class Mark:
-    """A box on the page, in page pixels, and the verdict on its word: kept, changed, lost or unsure."""
+    """A box on the page, in page pixels, and what became of its word.
+
+    `outcome` is that of a `WordCheck`; `sure` if it is not known, `unsure` for a word that is not checked.
+    """
 
     row_px: int
     col_px: int
     height_px: int
     width_px: int
-    verdict: str
+    outcome: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,4 +123,4 @@ def _as_map(values: np.ndarray | None, tile_px: int, scale: float) -> dict[str, 
 
 
 def _as_list(mark: Mark) -> list[int]:
-    return [mark.row_px, mark.col_px, mark.height_px, mark.width_px, _VERDICTS[mark.verdict]]
+    return [mark.row_px, mark.col_px, mark.height_px, mark.width_px, _OUTCOMES.index(mark.outcome)]

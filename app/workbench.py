@@ -25,9 +25,9 @@ from foliopress.configs.loading import settings_digest
 from foliopress.configs.settings import OcrSettings, Settings
 from foliopress.flows.steps import steps
 from foliopress.tasks.analysis.page_analysis import PageAnalysis
-from foliopress.tasks.checks.rereading import WordCheck, check_words
+from foliopress.tasks.checks.page_check import Check
+from foliopress.tasks.checks.rereading import Rereading
 from foliopress.tasks.ocr import recognition
-from foliopress.tasks.ocr.orientation import read_turned, turns_of
 from foliopress.tasks.storage.source_listing import Document
 
 OnStatus = Callable[[str], object]
@@ -81,7 +81,7 @@ class Workbench:
         self._scores: LruCache[steps.TileScores | None] = LruCache(8)
         self._analyses: LruCache[PageAnalysis | None] = LruCache(2)
         self._results: LruCache[TrialResult] = LruCache(4)
-        self._checks: LruCache[tuple[WordCheck, ...]] = LruCache(6)
+        self._checks: LruCache[Rereading | None] = LruCache(6)
         self._uniform: LruCache[UniformBaseline | None] = LruCache(6)
 
     def open(self, settings: Settings) -> steps.SourceDocument:
@@ -107,8 +107,8 @@ class Workbench:
         key = key_of(page_index, settings)
         return self._results.get(key, lambda: self._try(key, page_index, settings, on_status, on_draft))
 
-    def check_text(self, result: TrialResult) -> tuple[WordCheck, ...]:
-        """Read the output as its source was read, and return what OCR reads in place of each confident word.
+    def check_text(self, result: TrialResult) -> Rereading | None:
+        """Return the check of the page's words, word by word, as a run makes it; None without words or output.
 
         Raises:
             PageError: If Tesseract fails.
@@ -163,16 +163,15 @@ class Workbench:
             settings=settings,
         )
 
-    def _check(self, result: TrialResult) -> tuple[WordCheck, ...]:
-        page, pixels, text = result.page, result.output_pixels(), result.text
-        if page is None or pixels is None or text is None or not text.words:
-            return ()
-        height_px, width_px = page.pixels.shape[:2]
+    def _check(self, result: TrialResult) -> Rereading | None:
+        pixels, analysis, prepared = result.output_pixels(), result.analysis, result.prepared
+        if pixels is None or analysis is None or not isinstance(prepared, steps.DecodedPage) or not analysis.words:
+            return None
+        height_px, width_px = analysis.luma.shape
         if pixels.shape[:2] != (height_px, width_px):  # at the size the check used
             pixels = cv2.resize(pixels, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
-        dpi, words = recognition.guess_dpi(height_px, width_px, page.dpi), text.words
-        read = partial(self._read_words, dpi=dpi, settings=result.settings.ocr)
-        return check_words(words, read_turned(pixels, turns_of(words), read))
+        reader = steps.reader_of(prepared, result.settings, self._read_words)
+        return Check(analysis, reader, result.settings).reread(pixels)
 
     def _read_words(self, pixels: np.ndarray, dpi: float, settings: OcrSettings) -> tuple[recognition.Word, ...]:
         digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest()

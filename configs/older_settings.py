@@ -12,8 +12,8 @@ from typing import Any
 from foliopress.configs.loading import SettingValues, digested_settings, digested_values, load_settings, profile_names
 from foliopress.configs.settings import Settings
 
-_DEFAULTS_THEN = {"legibility.max_attempts": 4}
-"""Defaults until commit f439fc8 that have changed since."""
+_DEFAULTS_THEN = {"legibility.max_attempts": (4, 5)}
+"""Earlier defaults of settings, those of commit f439fc8 first."""
 
 
 def is_older(stored: Mapping[str, Any]) -> bool:
@@ -48,6 +48,6 @@ def differences(stored: Mapping[str, Any], settings: Settings) -> list[str]:
         if key not in then:
             if now not in (of_profile[key], defaults[key]):
                 found.append(f"{key}: {of_profile[key]} there, {now} now")
-        elif then[key] != now and (then[key], now) != (_DEFAULTS_THEN.get(key, now), defaults[key]):
+        elif then[key] != now and not (then[key] in _DEFAULTS_THEN.get(key, ()) and now == defaults[key]):
             found.append(f"{key}: {then[key]} there, {now} now")
     return found

@@ -221,6 +221,11 @@ class LegibilitySettings(Closed):
     """The same for the source with only its lines of text replaced from the page."""
     min_block_ssim: float = Field(0.5, ge=0, le=1)
     """Minimum luma SSIM of the worst block of ink."""
+    max_word_change: float = Field(0.25, ge=0)
+    """Maximum change of any stroke in a word that OCR was sure of, at reading size, as a fraction of how dark the
+    writing around it is: a lost dot changes by 0.3 or more."""
+    max_stroke_change: float = Field(0.45, ge=0)
+    """The same for other writing, as the geometric mean with the dissimilarity (1 - SSIM) around the stroke."""
     max_chroma_error: float = Field(6.0, ge=0)
     """Maximum 95th percentile of the chroma difference at 1/8 size, in grey levels."""
     max_mark_chroma_error: float = Field(4.0, ge=0)
@@ -234,9 +239,11 @@ class LegibilitySettings(Closed):
     line that changed."""
     reread_words_below: float = Field(0.95, ge=0, le=1)
     """The same for lines without digits."""
-    max_attempts: int = Field(5, ge=1, le=8)
-    """Maximum number of encodings tried, each keeping more where the last one failed. If all fail, the page is kept
-    unchanged with reason `legibility`."""
+    reread_changes_above: float = Field(0.06, ge=0)
+    """Read a word again only if one of its strokes changed by more than this, measured as for `max_word_change`."""
+    max_attempts: int = Field(8, ge=1, le=12)
+    """Maximum number of encodings tried, each keeping more where the last one failed, and after one that passes less.
+    If all fail, the page is kept unchanged with reason `legibility`."""
 
 
 class ShardSettings(Closed):

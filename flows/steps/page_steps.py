@@ -254,7 +254,7 @@ def compress_page(
         problem = problem if isinstance(prepared, DecodedPage) else prepared.problem
         words = word_rows(found, key, index, settings.stats.words)
         return FinishedPage(index, problem, None, metrics, words, None, text)
-    reader = _reader_of(prepared, settings, hooks.read_words or recognition.read_words)
+    reader = reader_of(prepared, settings, hooks.read_words or recognition.read_words)
     try:
         outcome = _fit(prepared, Check(analysis, reader, settings), source, job, hooks.watch)
     except PageError as error:  # OCR of the output gave no answer
@@ -281,7 +281,7 @@ def _fit(prepared: DecodedPage, check: Check, source: SourceDocument, job: PageJ
     return fit_images.fit_images(page, check, most_bytes)
 
 
-def _reader_of(prepared: DecodedPage, settings: Settings, read_words: WholePageReader) -> rereading.Reader:
+def reader_of(prepared: DecodedPage, settings: Settings, read_words: WholePageReader) -> rereading.Reader:
     """Return the functions that read an output as its source was read."""
     page = prepared.page
     guessed_dpi = recognition.guess_dpi(page.pixels.shape[0], page.pixels.shape[1], page.dpi)

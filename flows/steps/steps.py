@@ -28,6 +28,7 @@ from foliopress.flows.steps.page_steps import (
     finish_page,
     prepare_from_source,
     prepare_page,
+    reader_of,
     score_pages,
     scoring_input,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "point_to",
     "prepare_from_source",
     "prepare_page",
+    "reader_of",
     "score_pages",
     "scoring_input",
     "source_share",

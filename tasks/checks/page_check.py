@@ -8,10 +8,12 @@ from time import perf_counter
 
 import numpy as np
 
-from foliopress.configs.settings import Settings
+from foliopress.configs.settings import LegibilitySettings, Settings
 from foliopress.tasks.analysis import resolution
 from foliopress.tasks.analysis.page_analysis import PageAnalysis
-from foliopress.tasks.checks import legibility, perceptual, rereading
+from foliopress.tasks.checks import legibility, perceptual, rereading, stroke_changes
+from foliopress.tasks.checks.doubtful_words import DoubtfulWords
+from foliopress.tasks.checks.page_pair import PagePair
 from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.errors import PageError
 
@@ -32,6 +34,12 @@ class LegibilityMetrics:
     words_kept_fraction: float | None = None
     digits_changed: int | None = None
     lines_reread: int | None = None
+    words_sure: int | None = None
+    words_reread: int | None = None
+    words_unrepeatable: int | None = None
+    words_lost: int | None = None
+    word_change: float | None = None
+    stroke_change: float | None = None
 
 
 def _no_boxes() -> np.ndarray:
@@ -82,6 +90,31 @@ class Check:
         least = [wanted.min_ssimulacra2, wanted.min_text_ssimulacra2]
         return np.array([-np.inf if one is None else one for one in least]) if least != [None, None] else None
 
+    @cached_property
+    def before(self) -> np.ndarray:
+        """Luma of the source at reading size."""
+        return legibility.at_reading_size(self.analysis.luma, self.analysis.dpi)
+
+    @cached_property
+    def strokes(self) -> stroke_changes.SourceStrokes:
+        """Strokes of the source, found once for all encodings."""
+        return stroke_changes.source_strokes(self.analysis, self.before, self.settings.importance.sure)
+
+    def reread(self, decoded: np.ndarray) -> rereading.Rereading:
+        """Compare the words of a decoded page, whatever its strokes are like."""
+        return self._reread(decoded, *self._changes(decoded))
+
+    def _changes(self, decoded: np.ndarray) -> tuple[PagePair, stroke_changes.StrokeChanges]:
+        pair, wanted = PagePair.of(self.before, decoded, self.analysis.dpi), self.settings.legibility
+        return pair, stroke_changes.find_changes(pair, self.strokes, wanted.max_word_change, wanted.max_stroke_change)
+
+    def _reread(
+        self, decoded: np.ndarray, pair: PagePair, changes: stroke_changes.StrokeChanges
+    ) -> rereading.Rereading:
+        analysis, wanted = self.analysis, self.settings.legibility
+        is_doubtful = DoubtfulWords(pair, changes.word_changes, wanted)
+        return rereading.reread(analysis.luma, luma_of(decoded), is_doubtful, analysis.words, self.reader, wanted)
+
     def judge(self, decoded: np.ndarray) -> Judgement:
         """Compare a decoded page with its source; words are read again only if its strokes pass."""
         analysis, wanted = self.analysis, self.settings.legibility
@@ -91,6 +124,9 @@ class Check:
         )
         verdict = legibility.judge(source, decoded, wanted)
         problem, failing = _stroke_problem(verdict, self.settings), verdict.failing
+        pair, changes = self._changes(decoded)
+        problem = problem or _change_problem(changes, wanted)
+        failing = np.concatenate([failing, changes.failing])
         like: perceptual.PerceptualScores | None = None
         if self.least_scores is not None:
             like = perceptual.measure(analysis.page.pixels, decoded, self.text)
@@ -100,13 +136,13 @@ class Check:
         reread_at, is_ambiguous = perf_counter(), False
         again: rereading.Rereading | None = None
         if problem is None:
-            again = rereading.reread(analysis.luma, luma_of(decoded), analysis.words, analysis.dpi, self.reader, wanted)
+            again = self._reread(decoded, pair, changes)
             problem = _word_problem(again, self.settings)
             is_ambiguous = wanted.mode == "enforce" and problem is None and again.digits_lost > 0
             failing = np.concatenate([failing, again.failing])
         return Judgement(
             problem,
-            _metrics(verdict, like, again),
+            _metrics(verdict, changes, like, again),
             failing,
             verdict.is_discoloured,
             is_ambiguous,
@@ -115,8 +151,21 @@ class Check:
         )
 
 
+def _change_problem(changes: stroke_changes.StrokeChanges, wanted: LegibilitySettings) -> PageError | None:
+    if wanted.mode != "enforce" or not len(changes.failing):
+        return None
+    return PageError(
+        "legibility",
+        f"{len(changes.failing)} strokes changed: by up to {changes.in_words:.2f} of the ink's depth in words (at most "
+        f"{wanted.max_word_change:g}), {changes.in_writing:.2f} elsewhere (at most {wanted.max_stroke_change:g})",
+    )
+
+
 def _metrics(
-    verdict: legibility.Verdict, like: perceptual.PerceptualScores | None, again: rereading.Rereading | None
+    verdict: legibility.Verdict,
+    changes: stroke_changes.StrokeChanges,
+    like: perceptual.PerceptualScores | None,
+    again: rereading.Rereading | None,
 ) -> LegibilityMetrics:
     return LegibilityMetrics(
         text_ssim=verdict.text_ssim,
@@ -128,6 +177,12 @@ def _metrics(
         words_kept_fraction=again.words_kept_fraction if again else None,
         digits_changed=again.digits_changed if again else None,
         lines_reread=again.lines_reread if again else None,
+        words_sure=len(again.checks) if again else None,
+        words_reread=again.words_reread if again else None,
+        words_unrepeatable=again.count("unrepeatable") if again else None,
+        words_lost=again.count("changed", "lost") if again else None,
+        word_change=changes.in_words,
+        stroke_change=changes.in_writing,
     )
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, Protocol
 
-import cv2
 import numpy as np
 
 from foliopress.configs.settings import LegibilitySettings
-from foliopress.tasks.checks.legibility import READING_DPI, at_reading_size, ssim_map
+from foliopress.tasks.checks.perturbations import perturbed
 from foliopress.tasks.codecs.luma import luma_of
 from foliopress.tasks.ocr.orientation import turned, turned_back, turns_of
 from foliopress.tasks.ocr.recognition import Word, bounding_box, by_line, letter_height
@@ -35,22 +34,65 @@ _MARGINS = (0.3, 0.1)
 parts of the lines above and below are visible: words missed with one margin are mostly read with the other."""
 
 
+Outcome = Literal["unchanged", "same", "unrepeatable", "changed", "lost"]
+"""What became of a word that OCR was sure of.
+
+`unchanged`: it stands on a line that the encoding hardly changed, and was not read again. `same`: it was, and reads the
+same. `unrepeatable`: it reads otherwise, but the source does too when it is read again; this is held against no output.
+`changed`: another confident reading is in its place. `lost`: no confident reading is.
+"""
+
+
+@dataclass(frozen=True)
+class WordCheck:
+    """A word that OCR was sure of, what became of it, and the reading in its place; empty without one."""
+
+    word: Word
+    outcome: Outcome
+    found: str = ""
+
+
 @dataclass(frozen=True)
 class Rereading:
-    """Result of repeated OCR.
-
-    `words_kept_fraction` is the share of the confident words that read the same, are on lines that the encoding hardly
-    changed, or were read by chance (None without such words); `digits_changed` counts digit strings that read
-    differently, `digits_lost` those without a confident reading; `lines_reread` the lines that were read again.
-    `failing` has the boxes of words that could not be read again, (n, 4) (row_px, col_px, height_px, width_px).
-    """
+    """Result of repeated OCR: one check for each word that OCR was sure of, and the number of lines read again."""
 
     passed: bool
-    words_kept_fraction: float | None
-    digits_changed: int
-    digits_lost: int
+    checks: tuple[WordCheck, ...]
     lines_reread: int
-    failing: np.ndarray
+
+    def count(self, *outcomes: Outcome) -> int:
+        """Return the number of words with one of some outcomes."""
+        return sum(check.outcome in outcomes for check in self.checks)
+
+    @property
+    def words_reread(self) -> int:
+        """Words on lines that were read again."""
+        return len(self.checks) - self.count("unchanged")
+
+    @property
+    def words_kept_fraction(self) -> float | None:
+        """Share of the words that are neither changed nor lost; None without words."""
+        return 1.0 - self.count("changed", "lost") / len(self.checks) if self.checks else None
+
+    @property
+    def digits_changed(self) -> int:
+        """Digit strings with another confident reading in their place."""
+        return self._digits("changed")
+
+    @property
+    def digits_lost(self) -> int:
+        """Digit strings without a confident reading in their place."""
+        return self._digits("lost")
+
+    @property
+    def failing(self) -> np.ndarray:
+        """Boxes of changed and lost words, (n, 4) (row_px, col_px, height_px, width_px)."""
+        words = [check.word for check in self.checks if check.outcome in ("changed", "lost")]
+        boxes = [(word.row_px, word.col_px, word.height_px, word.width_px) for word in words]
+        return np.array(boxes, np.int64).reshape(-1, 4)
+
+    def _digits(self, outcome: Outcome) -> int:
+        return sum(check.outcome == outcome and is_digit_string(check.word.text) for check in self.checks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,90 +115,70 @@ class _Line:
 _Words = Mapping[_Line, tuple[Word, ...]]
 
 
+class _Found(NamedTuple):
+    """A reading in a word's place, and whether OCR was sure of it."""
+
+    text: str
+    is_sure: bool
+
+
 def reread(
     source: np.ndarray,
     decoded: np.ndarray,
+    is_doubtful: Callable[[Word], bool],
     words: Sequence[Word],
-    dpi: float,
     reader: Reader,
     settings: LegibilitySettings,
 ) -> Rereading:
-    """Repeat OCR where a digit string, or much of a word's shape, changed, and compare word by word.
+    """Repeat OCR on the lines with doubtful words, and compare word by word.
 
-    A word is *kept* if the decoded page reads the same within half a line's height of its position. It is read in three
-    ways: as part of the whole page, like the source, and as its line cropped with two margins; then the source's line
-    is cropped and read as well. OCR is unstable, so a word is lost only if no way recovers it, and the cropped lines of
-    source and decoded page differ too. A word that neither crop of the source yields was read by chance, as happens
-    with handwriting and ruled tables; its loss is not counted. A word is *changed* if another confident reading is in
-    its place; a changed digit string fails the page, by chance or not.
+    A word is read in three ways: as part of the whole page, like the source, and as its line cropped with two margins;
+    then the source's line is cropped and read as well. OCR is unstable, so a word counts as missing only if no way
+    gives it back within half a line's height of its place, and the cropped lines of source and decoded page differ too.
+
+    A missing word is held against the page only if the source repeats it: if its own line yields it, cropped with
+    either margin, and goes on doing so under perturbations that nobody can see. What the source does not repeat was
+    read by chance, as happens with handwriting and ruled tables. Of the others, a changed digit string fails the page.
 
     Args:
         source: uint8, (height, width) or (height, width, 3), the upright page.
         decoded: The same page after encoding and decoding.
+        is_doubtful: Says whether a word changed enough to be read again, with the other words of its line.
         words: Words that OCR read on the source.
-        dpi: Resolution of the page.
         reader: Reads pages and lines.
-        settings: Thresholds for reading lines again, and for lost words.
+        settings: Threshold for lost words.
     """
     lines = _confident_lines(words)
-    n_words = sum(len(line.words) for line in lines)
-    if not n_words:
-        return Rereading(True, None, 0, 0, 0, np.zeros((0, 4), np.int64))
-    doubtful = _doubtful(lines, source, decoded, dpi, settings)
+    if not lines:
+        return Rereading(True, (), 0)
+    doubtful = [line for line in lines if any(map(is_doubtful, line.words))]
     cuts = [_ByLine(source, decoded, reader, margin) for margin in _MARGINS]
     whole = _ByPage(decoded, reader)
     ways: list[_Way] = [*cuts, whole] if len(doubtful) <= _FEW_LINES * len(lines) else [whole, *cuts]
     missing: _Words = {line: line.words for line in doubtful}
-    changed: set[Word] = set()
+    found: dict[Word, _Found] = {}
     for way in ways:
-        missing = way.missing(missing, changed) if missing else missing
-    doubted = [word for members in missing.values() for word in members]
-    digits = [word in changed for word in doubted if is_digit_string(word.text)]
-    digits_changed = sum(digits)
+        missing = way.missing(missing, found) if missing else missing
     by_chance = set[Word].intersection(*(cut.by_chance for cut in cuts))
-    lost = [word for word in doubted if word not in by_chance or (is_digit_string(word.text) and word in changed)]
-    # one word may always be lost: on a short page it exceeds any percentage
-    too_many = len(lost) > max(1.0, (1.0 - settings.min_words_kept) * n_words)
-    boxes = [(word.row_px, word.col_px, word.height_px, word.width_px) for word in doubted]
-    return Rereading(
-        passed=digits_changed == 0 and not too_many,
-        words_kept_fraction=1.0 - len(lost) / n_words,
-        digits_changed=digits_changed,
-        digits_lost=len(digits) - digits_changed,
-        lines_reread=len(doubtful),
-        failing=np.array(boxes, np.int64).reshape(-1, 4),
+    by_chance |= _not_repeated(_without(missing, by_chance), source, reader)
+    is_missing = {word for members in missing.values() for word in members}
+
+    def outcome_of(line: _Line, word: Word) -> Outcome:
+        if word in is_missing:
+            return "unrepeatable" if word in by_chance else "changed" if found[word].is_sure else "lost"
+        return "same" if line in read_again else "unchanged"
+
+    read_again = set(doubtful)
+    checks = tuple(
+        WordCheck(word, outcome_of(line, word), found[word].text if word in is_missing else word.text)
+        for line in lines
+        for word in line.words
     )
-
-
-@dataclass(frozen=True)
-class WordCheck:
-    """A word that OCR was sure of, and the reading in its place on the decoded page; `found` is empty without one."""
-
-    word: Word
-    found: str
-    verdict: Literal["kept", "changed", "lost"]
-
-
-def check_words(words: Sequence[Word], again: Sequence[Word]) -> tuple[WordCheck, ...]:
-    """Compare each word that OCR was sure of with OCR of the whole decoded page.
-
-    `reread` also reads single lines; this is the check that a person can follow. A word that it reports as lost may
-    still be legible on its line.
-
-    Args:
-        words: Words that OCR read on the source.
-        again: Words that it read on the decoded page, of the same size.
-    """
-    checks = []
-    for word in words:
-        if word.confidence < SURE_CONFIDENCE or not comparable_text(word.text):
-            continue
-        there = _at(word, 0, 0, again)
-        is_sure = any(other.confidence >= SURE_CONFIDENCE for other in there)
-        verdict: Literal["kept", "changed", "lost"] = "changed" if is_sure else "lost"
-        found = " ".join(other.text for other in there)
-        checks.append(WordCheck(word, found, "kept" if _reads(word, there) else verdict))
-    return tuple(checks)
+    result = Rereading(True, checks, len(doubtful))
+    # one word may always be lost: on a short page it exceeds any percentage
+    most_lost = max(1.0, (1.0 - settings.min_words_kept) * len(checks))
+    passed = result.digits_changed == 0 and result.count("changed", "lost") <= most_lost
+    return replace(result, passed=passed)
 
 
 def is_digit_string(text: str) -> bool:
@@ -189,38 +211,44 @@ def comparable_text(text: str) -> str:
     return re.sub(r"[\W_]+", "", text).casefold()
 
 
+def sure_words(words: Iterable[Word]) -> tuple[Word, ...]:
+    """Return the words that OCR was sure of: read with confidence, and more than punctuation."""
+    return tuple(word for word in words if word.confidence >= SURE_CONFIDENCE and comparable_text(word.text))
+
+
 def _confident_lines(words: Sequence[Word]) -> list[_Line]:
     """Return the lines with confident words."""
-    lines = []
-    for members in by_line(words):
-        confident = tuple(word for word in members if word.confidence >= SURE_CONFIDENCE and comparable_text(word.text))
-        if confident:
-            lines.append(_Line(confident, bounding_box(members)))
-    return lines
+    lines = [(sure_words(members), members) for members in by_line(words)]
+    return [_Line(sure, bounding_box(members)) for sure, members in lines if sure]
 
 
-def _doubtful(
-    lines: Sequence[_Line], source: np.ndarray, decoded: np.ndarray, dpi: float, settings: LegibilitySettings
-) -> list[_Line]:
-    """Return the lines worth reading again: those with changed digits or strongly changed words."""
-    before, after = (at_reading_size(luma_of(pixels), dpi) for pixels in (source, decoded))
-    similarity = ssim_map(before, after)
-    scale = min(1.0, READING_DPI / dpi)
-    doubtful = []
-    for line in lines:
-        for word in line.words:
-            rows = slice(int(word.row_px * scale), int((word.row_px + word.height_px) * scale) + 1)
-            cols = slice(int(word.col_px * scale), int((word.col_px + word.width_px) * scale) + 1)
-            floor = settings.reread_digits_below if is_digit_string(word.text) else settings.reread_words_below
-            if cv2.mean(similarity[rows, cols])[0] < floor:
-                doubtful.append(line)
-                break
-    return doubtful
+def _without(words: _Words, excused: set[Word]) -> _Words:
+    """Return the lines that hold other words than the excused ones, with those words."""
+    left = {line: tuple(word for word in members if word not in excused) for line, members in words.items()}
+    return {line: members for line, members in left.items() if members}
+
+
+def _not_repeated(words: _Words, source: np.ndarray, reader: Reader) -> set[Word]:
+    """Return the words that the source's line does not give back under every perturbation, cropped with any margin."""
+    if not words:
+        return set()
+    crops = [(line, margin, *line.cut(source, margin)) for line in words for margin in _MARGINS]
+    copies = [perturbed(turned(luma_of(picture), turns_of(line.words))) for line, _, picture, _, _ in crops]
+    found = iter(reader.lines([copy for of_crop in copies for copy in of_crop]))
+    repeated: dict[Word, set[int]] = {}
+    for (line, _, picture, row_px, col_px), of_crop in zip(crops, copies, strict=True):
+        for number in range(len(of_crop)):
+            read = turned_back(next(found), turns_of(line.words), *picture.shape[:2])
+            for word in words[line]:
+                if _reads(word, _at(word, row_px, col_px, read)):
+                    repeated.setdefault(word, set()).add(number)
+    n_copies = len(copies[0])
+    return {word for members in words.values() for word in members if len(repeated.get(word, ())) < n_copies}
 
 
 class _Way(Protocol):
-    def missing(self, wanted: _Words, changed: set[Word]) -> _Words:
-        """Return the words that are not read the same; add those with another confident reading to `changed`."""
+    def missing(self, wanted: _Words, found: dict[Word, _Found]) -> _Words:
+        """Return the words that are not read the same, and note what is read in their places."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +258,7 @@ class _ByPage:
     decoded: np.ndarray
     reader: Reader
 
-    def missing(self, wanted: _Words, changed: set[Word]) -> _Words:
+    def missing(self, wanted: _Words, found: dict[Word, _Found]) -> _Words:
         again = self.reader.page(self.decoded)
         missing: dict[_Line, tuple[Word, ...]] = {}
         for line, words in wanted.items():
@@ -238,7 +266,7 @@ class _ByPage:
                 there = _at(word, 0, 0, again)
                 if not _reads(word, there):
                     missing[line] = (*missing.get(line, ()), word)
-                    _note_change(word, there, changed)
+                    _note(word, there, found)
         return missing
 
 
@@ -255,7 +283,7 @@ class _ByLine:
     margin: float
     by_chance: set[Word] = field(default_factory=set)
 
-    def missing(self, wanted: _Words, changed: set[Word]) -> _Words:
+    def missing(self, wanted: _Words, found: dict[Word, _Found]) -> _Words:
         missing: dict[_Line, tuple[Word, ...]] = {}
         there: dict[Word, list[Word]] = {}
         for line, row_px, col_px, again in self._read(self.decoded, wanted):
@@ -263,16 +291,16 @@ class _ByLine:
                 there[word] = _at(word, row_px, col_px, again)
                 if not _reads(word, there[word]):
                     missing[line] = (*missing.get(line, ()), word)
-        return self._unlike_the_source(missing, there, changed) if missing else missing
+        return self._unlike_the_source(missing, there, found) if missing else missing
 
     def _read(self, pixels: np.ndarray, lines: Iterable[_Line]) -> Iterator[tuple[_Line, int, int, Sequence[Word]]]:
         """Yield each line with the corner of its image on the page, and the words read in the upright image."""
         cuts = [(line, *line.cut(pixels, self.margin)) for line in lines]
-        found = self.reader.lines([turned(picture, turns_of(line.words)) for line, picture, _, _ in cuts])
-        for (line, picture, row_px, col_px), words in zip(cuts, found, strict=True):
+        read = self.reader.lines([turned(picture, turns_of(line.words)) for line, picture, _, _ in cuts])
+        for (line, picture, row_px, col_px), words in zip(cuts, read, strict=True):
             yield line, row_px, col_px, turned_back(words, turns_of(line.words), *picture.shape[:2])
 
-    def _unlike_the_source(self, missing: _Words, there: dict[Word, list[Word]], changed: set[Word]) -> _Words:
+    def _unlike_the_source(self, missing: _Words, there: dict[Word, list[Word]], found: dict[Word, _Found]) -> _Words:
         """Leave out words that the source's cropped line reads the same: the crop made the difference."""
         lost: dict[_Line, tuple[Word, ...]] = {}
         for line, row_px, col_px, then in self._read(self.source, missing):
@@ -283,7 +311,7 @@ class _ByLine:
                 if not _reads(word, before):
                     self.by_chance.add(word)
                 lost[line] = (*lost.get(line, ()), word)
-                _note_change(word, there[word], changed)
+                _note(word, there[word], found)
         return lost
 
 
@@ -304,9 +332,11 @@ def _at(word: Word, row_px: int, col_px: int, again: Sequence[Word]) -> list[Wor
     ]
 
 
-def _note_change(word: Word, there: Sequence[Word], changed: set[Word]) -> None:
-    if any(other.confidence >= SURE_CONFIDENCE for other in there):
-        changed.add(word)
+def _note(word: Word, there: Sequence[Word], found: dict[Word, _Found]) -> None:
+    """Note the reading in a word's place; a confident one by any way stays."""
+    if word not in found or not found[word].is_sure:
+        is_sure = any(other.confidence >= SURE_CONFIDENCE for other in there)
+        found[word] = _Found(" ".join(other.text for other in there), is_sure)
 
 
 def _joined(words: Sequence[Word]) -> str:

@@ -1,7 +1,8 @@
 """Read statistics of an older schema: fill in the columns and footer entries that it lacks.
 
-Schemas 4 and 5, as commits f439fc8 and 6cf421d wrote them, have fewer columns of pages and words, and no digests of
-words, tiles and the file itself; names of their files carry no mark of a run. A column that they lack is null.
+Schemas 4, 5 and 6, as commits f439fc8, 6cf421d and 6d95d41 wrote them, have fewer columns of pages and words; those
+that they lack are null. Schemas 4 and 5 have no digests of words, tiles and the file itself either, and the names of
+their files carry no mark of a run.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 
 from foliopress.tasks.records.self_checksum import CHECKSUM_KEY
 
-OLDER_VERSIONS = ("4", "5")
+OLDER_VERSIONS = ("4", "5", "6")
 """Versions of the schema that are read and no longer written."""
 
 _PREFIX = "foliopress."

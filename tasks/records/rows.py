@@ -197,6 +197,36 @@ class PageRow:
         default=None,
         metadata=column("Largest error of a coloured mark's mean chroma; null on a page without one.", "grey levels"),
     )
+    words_sure: int | None = field(
+        default=None,
+        metadata=column("Words of the source that OCR was sure of; null if the output's strokes failed.", "words"),
+    )
+    words_reread: int | None = field(
+        default=None,
+        metadata=column("Of those, words on lines that the encoding changed enough to be read again.", "words"),
+    )
+    words_unrepeatable: int | None = field(
+        default=None,
+        metadata=column(
+            "Of those, words read otherwise in the output that the source does not repeat either when it is read again "
+            "with changes that nobody can see. They are held against no output.",
+            "words",
+        ),
+    )
+    words_lost: int | None = field(
+        default=None,
+        metadata=column(
+            "Of those, words that the source repeats and the output does not. All others are the same.", "words"
+        ),
+    )
+    word_change: float | None = field(
+        default=None,
+        metadata=column("Largest change of a stroke in a word, as a share of the ink's darkness around it.", "share"),
+    )
+    stroke_change: float | None = field(
+        default=None,
+        metadata=column("Largest geometric mean of such a change in other writing and of 1 - SSIM around it.", "share"),
+    )
     text_files: tuple[WrittenFile, ...] | None = field(
         default=None,
         metadata=column("Files below DEST/text with the page's text; null if none was asked for."),

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from foliopress.tasks.records.rows import Column, PageRow, Record, TileRow, WordRow, WrittenFile
 
-SCHEMA_VERSION = "6"
+SCHEMA_VERSION = "7"
 PREFIX = "foliopress."
 """Prefix of our entries in a Parquet file's metadata."""
 

@@ -56,7 +56,7 @@ def test_the_first_encoding_is_there_before_it_is_judged_and_the_rest_follows(wo
     assert trial.wait(Stage.DRAFTED, LONG_S) and trial.result.data == trial.draft.data
     assert trial.wait(Stage.JUDGED, LONG_S)
     assert trial.follow_up.uniform.size_bytes > 0
-    assert [check.verdict for check in trial.follow_up.checks].count("kept") > 0
+    assert trial.follow_up.words.count("unchanged", "same") > 0
 
 
 def test_a_trial_that_is_stopped_goes_no_step_further_and_what_it_found_is_kept(workbench, held_check, monkeypatch):
@@ -88,4 +88,4 @@ def test_an_output_that_tesseract_cannot_read_is_told_in_words(workbench, monkey
     monkeypatch.setattr(workbench, "check_text", no_answer)
     trial = Trial(workbench, 0, ACCESS)
     assert trial.wait(Stage.JUDGED, LONG_S)
-    assert trial.follow_up.checks == "no answer in 1 s"
+    assert trial.follow_up.words == "no answer in 1 s"

@@ -1,6 +1,7 @@
 """Test the page that tries a scan in Streamlit: the controls have their effect, and problems are explained."""
 
 import io
+import re
 import threading
 
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from foliopress.app import try_page
 from foliopress.app.trial import Stage, Trial
 from foliopress.tasks.checks.page_check import Check
-from foliopress.tasks.checks.rereading import WordCheck
+from foliopress.tasks.checks.rereading import Rereading, WordCheck
 from foliopress.tasks.errors import PageError
 from tests.app.shown import markdown, shown, visible_text
 
@@ -175,14 +176,22 @@ def test_until_a_new_try_is_judged_nothing_of_the_old_one_can_be_downloaded(resu
 
 
 def test_words_that_read_otherwise_are_listed_and_the_picked_one_is_looked_at(result, monkeypatch):
-    def one_changed(workbench, page):
+    def two_differ(workbench, page):
         words = [word for word in page.text.words if word.confidence >= 80]
-        checks = [WordCheck(word, word.text, "kept") for word in words[1:]]
-        return (WordCheck(words[0], "Courcil", "changed"), *checks)
+        checks = [
+            WordCheck(word, "unchanged" if number % 2 else "same", word.text) for number, word in enumerate(words)
+        ]
+        checks[:2] = [WordCheck(words[0], "unrepeatable", "5040"), WordCheck(words[1], "changed", "Courcil")]
+        return Rereading(True, tuple(checks), 3)
 
-    monkeypatch.setattr(try_page.Workbench, "check_text", one_changed)
+    monkeypatch.setattr(try_page.Workbench, "check_text", two_differ)
     labelled(result.slider, "Importance threshold").set_value(0.3).run()
     table = result.dataframe[0].value
-    assert list(table["output"]) == ["Courcil"]
+    assert list(table["output"]) == ["Courcil", "5040"]
+    (counts,) = [one.value for one in result.caption if one.value.startswith("OCR was sure of")]
+    numbers = [int(number) for number in re.findall(r"\d+", counts)]
+    n_sure, n_unchanged, n_reread, n_same, n_lost, n_unrepeatable = numbers
+    assert (n_sure, n_reread) == (n_unchanged + n_reread, n_same + n_lost + n_unrepeatable)
+    assert (n_lost, n_unrepeatable) == (1, 1)
     result.session_state["text check"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
     assert not result.exception

@@ -126,22 +126,29 @@ def test_a_profile_is_a_file_of_sections_without_places_and_keys(letter):
 
 
 def test_the_text_check_names_the_words_that_read_otherwise(letter, monkeypatch):
+    """The source's lines read as before, the output's and the whole output do not."""
     workbench = Workbench("letter.png", letter)
-    result = workbench.try_page(0, ACCESS)
-    read = workbench_module.recognition.read_words
+    result = workbench.try_page(0, load_settings("access", ["legibility.reread_digits_below=1"]))
+    read_words, read_lines, calls = recognition.read_words, recognition.read_lines, []
 
-    def read_otherwise(*args):
-        return tuple(
-            dataclasses.replace(word, text="1899" if word.text == "1898" else word.text) for word in read(*args)
-        )
+    def otherwise(words):
+        return tuple(dataclasses.replace(word, text="1899" if word.text == "1898" else word.text) for word in words)
+
+    def lines_otherwise(*args, **options):
+        calls.append(args)
+        found = read_lines(*args, **options)
+        is_of_output = len(calls) in (1, 3)
+        return [otherwise(words) for words in found] if is_of_output else found
 
     workbench._words._held.clear()
-    monkeypatch.setattr(recognition, "read_words", read_otherwise)
-    checks = workbench.check_text(result)
-    bad = [(check.word.text, check.found, check.verdict) for check in checks if check.verdict != "kept"]
+    monkeypatch.setattr(recognition, "read_words", lambda *args: otherwise(read_words(*args)))
+    monkeypatch.setattr(recognition, "read_lines", lines_otherwise)
+    found = workbench.check_text(result)
+    bad = [(one.word.text, one.found, one.outcome) for one in found.checks if one.outcome in ("changed", "lost")]
     sure = [word for word in result.text.words if word.confidence >= 80 and word.text == "1898"]
     assert sure, "OCR read no year on this page"
     assert bad == [("1898", "1899", "changed")] * len(sure)
+    assert len(found.checks) == result.row.words_sure
 
 
 def test_what_cannot_be_opened_has_a_problem_and_what_cannot_be_decoded_a_row(letter):

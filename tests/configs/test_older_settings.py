@@ -62,7 +62,7 @@ def test_a_difference_is_named_alone(override: str, told: str) -> None:
 
 
 def test_a_changed_default_that_was_set_then_differs() -> None:
-    assert differences(stored(legibility__max_attempts=2), Settings()) == ["legibility.max_attempts: 2 there, 5 now"]
+    assert differences(stored(legibility__max_attempts=2), Settings()) == ["legibility.max_attempts: 2 there, 8 now"]
 
 
 def test_settings_since_are_those_that_did_not_exist() -> None:

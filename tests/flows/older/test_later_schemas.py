@@ -1,4 +1,4 @@
-"""A DEST that commit 6cf421d wrote (statistics of schema 5) is read, verified and continued."""
+"""A DEST that commits 6cf421d and 6d95d41 wrote (statistics of schemas 5 and 6) is read, verified and continued."""
 
 from __future__ import annotations
 
@@ -19,27 +19,23 @@ from foliopress.tasks.records.statistics import live_rows
 from tests.flows.older.test_older_dest import TEXTS, found, store
 from tests.promises import RERUN
 
-ARCHIVE = Path(__file__).parent / "fixtures" / "6cf421d.tar.gz"
-
-
-@pytest.fixture
-def older(tmp_path: Path) -> Path:
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def versions(dest: Path) -> set[str]:
     return {footer.schema_version for footer in read_footers(store(dest)).values()}
 
 
-@pytest.mark.promise(RERUN, "DEST was written by commit 6cf421d")
+@pytest.mark.promise(RERUN, "DEST was written by an older version")
+@pytest.mark.parametrize(("commit", "version"), [("6cf421d", "5"), ("6d95d41", "6")])
 @pytest.mark.parametrize(("name", "overrides"), [("out", ()), ("texts", TEXTS)])
 def test_it_is_sound_and_a_rerun_passes_over_it_and_touches_no_output(
-    prefect_api: None, older: Path, name: str, overrides: tuple[str, ...]
+    prefect_api: None, tmp_path: Path, commit: str, version: str, name: str, overrides: tuple[str, ...]
 ) -> None:
-    dest = older / name
-    assert versions(dest) == {"5"}
+    with tarfile.open(FIXTURES / f"{commit}.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    dest = tmp_path / name
+    assert versions(dest) == {version}
     paths = [path for path in (dest / "pages").rglob("*") if path.is_file()]
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
@@ -47,13 +43,13 @@ def test_it_is_sound_and_a_rerun_passes_over_it_and_touches_no_output(
             "access", [f"cluster.scheduler={cluster.scheduler_address}", "shard.max_documents=4", *overrides]
         )
         assert found(verify_archive(str(dest), quote(settings))) == []
-        summary = compress_archive(quote(RunRequest(str(older / "scans"), str(dest), settings)))
+        summary = compress_archive(quote(RunRequest(str(tmp_path / "scans"), str(dest), settings)))
         assert (summary.shards_done, summary.shards_failed) == (0, 0) and summary.shards_passed_over > 0
         assert found(verify_archive(str(dest), quote(settings))) == []
     assert versions(dest) == {SCHEMA_VERSION}
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths} == before
     rows = list(live_rows(store(dest), "pages"))
     assert sorted({str(row["document_key"]) for row in rows}) == sorted(
-        path.relative_to(older / "scans").as_posix() for path in (older / "scans").rglob("*") if path.is_file()
+        path.relative_to(tmp_path / "scans").as_posix() for path in (tmp_path / "scans").rglob("*") if path.is_file()
     )
     assert any(row["witness"] for row in rows)  # a column of schema 5

@@ -41,7 +41,8 @@ TEXTS = ("text=[alto, txt]", "scan.version=content")
 """Settings of `texts/`."""
 SINCE = {
     *("witness", "witness_error", "witness_worst_block", "seconds_witness", "quarter_turns", "left_out"),
-    *("mark_chroma_error", "text_files"),
+    *("mark_chroma_error", "text_files", "words_sure", "words_reread", "words_unrepeatable", "words_lost"),
+    *("word_change", "stroke_change"),
 }
 """Columns of pages that schema 4 does not have."""
 

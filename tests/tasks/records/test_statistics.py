@@ -62,7 +62,8 @@ def commit(dest, shard_id, keys, supersedes=()):
 def test_the_page_table_has_the_promised_columns_in_their_order():
     assert PAGES_SCHEMA.names[: len(PROMISED)] == PROMISED
     own = {"message", "document_version", "duplicate_of", "lines_reread", "seconds_reread", "quarter_turns", "left_out"}
-    own |= {"ssimulacra2", "text_ssimulacra2", "mark_chroma_error"}
+    own |= {"ssimulacra2", "text_ssimulacra2", "mark_chroma_error", "word_change", "stroke_change"}
+    own |= {"words_sure", "words_reread", "words_unrepeatable", "words_lost"}
     own |= {"witness", "witness_error", "witness_worst_block", "seconds_witness", "text_files"}
     assert set(PAGES_SCHEMA.names[len(PROMISED) :]) == own
     assert PAGES_SCHEMA.names == [part.name for part in fields(PageRow)]
