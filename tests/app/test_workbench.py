@@ -128,7 +128,9 @@ def test_a_profile_is_a_file_of_sections_without_places_and_keys(letter):
 def test_the_text_check_names_the_words_that_read_otherwise(letter, monkeypatch):
     """The source's lines read as before, the output's and the whole output do not."""
     workbench = Workbench("letter.png", letter)
-    result = workbench.try_page(0, load_settings("access", ["legibility.reread_digits_below=1"]))
+    result = workbench.try_page(
+        0, load_settings("access", ["legibility.reread_digits_below=1", "legibility.reread_changes_above=0"])
+    )
     read_words, read_lines, calls = recognition.read_words, recognition.read_lines, []
 
     def otherwise(words):

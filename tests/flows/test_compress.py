@@ -15,6 +15,7 @@ from distributed import LocalCluster
 from PIL import Image
 from prefect import State
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.context import FlowRunContext
 from prefect.utilities.annotations import quote
 
@@ -252,7 +253,8 @@ def test_the_run_stands_in_prefect_with_its_name_its_progress_and_its_tables(
     with get_client(sync_client=True) as client:
         flow_run = client.read_flow_run(state.state_details.flow_run_id)
         task_runs = client.read_task_runs()
-        artifacts = [artifact for artifact in client.read_artifacts() if artifact.flow_run_id == flow_run.id]
+        of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run.id]))
+        artifacts = client.read_artifacts(artifact_filter=of_run)
     assert flow_run.name == f"{source} with access"
     names = {task.name for task in task_runs if task.flow_run_id == flow_run.id}
     assert names <= {"a.jpg to b.jpg", "a.jpg to a.jpg", "b.jpg to b.jpg"}

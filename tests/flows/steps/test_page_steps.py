@@ -335,7 +335,7 @@ def test_a_many_page_document_that_does_not_get_smaller_says_so_on_every_page(ar
 def strict(mode, **encode):
     return Settings.model_validate(
         {
-            "legibility": {"mode": mode, "min_block_ssim": 0.999},
+            "legibility": {"mode": mode, "min_block_ssim": 0.999, "max_attempts": 5},
             "encode": {"quality": 10, "retry_quality_step": 1, **encode},
         }
     )
