@@ -109,14 +109,20 @@ class AdaptivePage:
             allowed = allowed_error(marks, settings.legibility.max_mark_chroma_error)
             coarse_chroma = chroma.coarsest_chroma(self._pixels, settings.encode.chroma_budget, marks, allowed)
         quality, step = settings.encode.quality, settings.encode.retry_quality_step
-        is_avif_420 = settings.encode.codec == "avif" and settings.encode.avif_chroma != "4:4:4"
-        has_whole_chroma = self._pixels.ndim == 2 or not is_avif_420
         is_free = quality is None
+        has_whole_chroma = not self._is_subsampled_at_first
         return _Plan(levels, coarse_chroma, has_whole_chroma, QualitySteps(quality or 1, step), is_free, is_free)
 
     @property
+    def _is_subsampled_at_first(self) -> bool:
+        """Whether the first attempt subsamples a page's chroma; grey pages that are stored in colour have none."""
+        encoding = self._settings.encode
+        return self._pixels.ndim == 3 and encoding.codec == "avif" and encoding.avif_chroma != "4:4:4"
+
+    @property
     def _writer(self) -> Writer:
-        return self._whole_chroma_writer if self._plan.has_whole_chroma else self._first_writer
+        is_changed = self._is_subsampled_at_first and self._plan.has_whole_chroma
+        return self._whole_chroma_writer if is_changed else self._first_writer
 
     @cached_property
     def _first_writer(self) -> Writer:

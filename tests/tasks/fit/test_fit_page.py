@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageCms, ImageDraw, ImageFont
 
 from foliopress.configs.loading import load_settings
 from foliopress.configs.settings import EncodeSettings, Settings
@@ -337,6 +337,20 @@ def test_a_page_whose_coarse_chroma_shows_gets_the_codecs_own():
     )
     with stand_in():
         assert fit(findings(pixels, importance=1.0), NO_LIMIT, UNASKED, once).problem.reason == "legibility"
+
+
+def test_a_page_without_visible_colour_that_keeps_its_profile_is_stored_with_subsampled_chroma():
+    """Whole chroma would take AV1's High profile, which fewer decoders read, for nothing."""
+    grey, _ = printed()
+    analysis = findings(np.repeat(grey[..., np.newaxis], 3, axis=2), importance=1.0)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    analysis = replace(analysis, page=replace(analysis.page, icc=profile))
+    found = fit(analysis, NO_LIMIT, UNASKED, with_settings(encode={"codec": "avif", "quality": 60}))
+    assert found.problem is None
+    with Image.open(io.BytesIO(found.data)) as stored:
+        assert (stored.mode, stored.info["icc_profile"]) == ("RGB", profile)
+    av1_profile = found.data[found.data.index(b"av1C") + 5] >> 5
+    assert av1_profile == 0  # Main
 
 
 def test_only_tiles_of_ink_near_what_failed_are_strengthened():
