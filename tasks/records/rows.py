@@ -108,7 +108,9 @@ class PageRow:
     )
     words_kept_fraction: float | None = field(
         default=None,
-        metadata=column("Share of the confidently read words that OCR reads the same in the output.", "0 to 1"),
+        metadata=column(
+            "Share of the words that OCR was sure of that are not lost; null without such words.", "0 to 1"
+        ),
     )
     digits_changed: int | None = field(
         default=None, metadata=column("Words with digits that OCR reads otherwise in the output.", "words")
