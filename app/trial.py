@@ -31,7 +31,7 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True)
 class FollowUp:
-    """Results of the closer look; `checks` is an error message if Tesseract gave no answer."""
+    """Results of the closer look; `words` is an error message if Tesseract gave no answer, None without words."""
 
     uniform: UniformBaseline | None
     words: Rereading | str | None

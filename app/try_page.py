@@ -222,7 +222,7 @@ def _draw_metrics(result: TrialResult, follow_up: FollowUp | None) -> None:
         Metric(
             _KEPT,
             "none sure" if kept is None else percent(kept),
-            help="Of the words that OCR was sure of, those that are not lost. The text check below counts them all.",
+            help="Share of the words that OCR was sure of and that are not lost. The text check below counts them all.",
         ),
     )
     facts = [

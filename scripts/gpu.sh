@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Try Foliopress on a machine with an NVIDIA GPU; it needs the driver, Python and, on Debian or Ubuntu, nothing else.
 #
-#   scripts/gpu.sh [FOLDER]
+#   [PORT=8786] scripts/gpu.sh [FOLDER]
 #
 # Install Foliopress with TensorFlow and CUDA into .venv, compare the GPU's scores with the CPU's (they may differ by at
 # most 0.001), measure both, and compress the sample archive on a Dask cluster with a GPU worker. FOLDER, by default
@@ -37,6 +37,7 @@ for name in cpu-1 cpu-2; do
     dask worker "tcp://127.0.0.1:$port" --name $name --nthreads 1 --no-dashboard --death-timeout 60
 done
 dask worker "tcp://127.0.0.1:$port" --name gpu --nthreads 1 --no-dashboard --death-timeout 60 --resources GPU=1
+$python -P -c "from distributed import Client; Client('tcp://127.0.0.1:$port').wait_for_workers(3, timeout=60)"
 [ -d "$out/source" ] || .venv/bin/foliopress sample "$out/source"
 .venv/bin/foliopress compress "$out/source" "$out/compressed" --scheduler "tcp://127.0.0.1:$port" --overwrite
 .venv/bin/foliopress verify "$out/compressed"

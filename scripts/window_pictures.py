@@ -10,16 +10,13 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
-import httpx
 from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.browser import browser_page
-from tests.servers import free_port
+from tests.servers import free_port, wait_for_port
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, DEST = ROOT / "docs", "sample/compressed"
@@ -69,11 +66,7 @@ def main() -> None:
     command = [sys.executable, "-P", "-m", "foliopress", "app", "--port", str(port), "--no-browser"]
     server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(240):
-            with suppress(httpx.HTTPError):
-                httpx.get(f"{url}/_stcore/health", timeout=5)
-                break
-            time.sleep(0.25)
+        wait_for_port(port, server)
         with browser_page(*SIZE_PX) as page:
             try_sample(page, url)
             look_through(page, url)

@@ -35,7 +35,7 @@ parts of the lines above and below are visible: words missed with one margin are
 
 
 Outcome = Literal["unchanged", "same", "unrepeatable", "changed", "lost"]
-"""What became of a word that OCR was sure of.
+"""Fate of a word that OCR was sure of.
 
 `unchanged`: it stands on a line that the encoding hardly changed, and was not read again. `same`: it was, and reads the
 same. `unrepeatable`: it reads otherwise, but the source does too when it is read again; this is held against no output.
